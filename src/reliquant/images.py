@@ -1,0 +1,52 @@
+"""What a dataset plugin returns: labelled images read one by one, and where their files are published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class UnreadableImage(ValueError):
+    """One image cannot be decoded; the message names it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published file: where, its sha256 and size in bytes, its licence, and whether to unpack it."""
+
+    url: str
+    sha256: str
+    bytes: int
+    licence: str
+    unpack: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Hold labelled images: `read(i)` decodes image i to uint8 (h, w, 3); labels (n,) are -1 outside the classes."""
+
+    classes: list[str]
+    templates: list[str]
+    labels: NDArray[np.int64]
+    read: Callable[[int], NDArray[np.uint8]]
+    names: list[str]
+    captions: list[str] | None = None
+    groups: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.labels):
+            raise ValueError("the dataset is empty")
+        bad = [
+            (n, int(y)) for n, y in zip(self.names, self.labels, strict=True) if not -1 <= y < max(len(self.classes), 1)
+        ]
+        if bad and self.classes:
+            name, label = bad[0]
+            raise ValueError(
+                f"{name}: label {label} is outside the {len(self.classes)} classes ({len(bad)} such images)"
+            )
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"template {template!r} must hold {{}} once, where the class name goes")

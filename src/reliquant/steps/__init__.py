@@ -1,0 +1,1 @@
+"""Thin command lines, one a rule: parse, load, one call, save."""
