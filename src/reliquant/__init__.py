@@ -1,3 +1,3 @@
-"""reliability under quantization: how far can a vision-language model be quantized before it stops being trustworthy?"""
+"""Reliability under quantization: how far can a vision-language model be quantized before it cannot be trusted?"""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What travels between steps, and how it is written and read whole: atomic, checksummed, with provenance; torch-free."""
+"""What travels between steps, and how it is written and read whole: atomic, checksummed, with provenance."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def whole(path: Path, /) -> Iterator[Path]:
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """Say how an artifact was made: the given facts and the versions behind it. No clock: equal runs give equal bytes."""
+    """Say how an artifact was made: the given facts and the versions. No clock: equal runs give equal bytes."""
     packages = ("reliquant", "torch", "open_clip_torch", "numpy", "polars")
     return {**facts, "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}}}
 
