@@ -39,14 +39,10 @@ class Dataset:
     def __post_init__(self) -> None:
         if not len(self.labels):
             raise ValueError("the dataset is empty")
-        bad = [
-            (n, int(y)) for n, y in zip(self.names, self.labels, strict=True) if not -1 <= y < max(len(self.classes), 1)
-        ]
-        if bad and self.classes:
-            name, label = bad[0]
-            raise ValueError(
-                f"{name}: label {label} is outside the {len(self.classes)} classes ({len(bad)} such images)"
-            )
+        bad = np.flatnonzero((self.labels < -1) | (self.labels >= len(self.classes)))
+        if len(bad):
+            first = f"{self.names[bad[0]]}: label {self.labels[bad[0]]} is outside the {len(self.classes)} classes"
+            raise ValueError(f"{first} ({len(bad)} such images)")
         for template in self.templates:
             if template.count("{}") != 1:
                 raise ValueError(f"template {template!r} must hold {{}} once, where the class name goes")

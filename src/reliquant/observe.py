@@ -1,0 +1,59 @@
+"""Statistics of what flows into a layer, gathered by hooks that are gone when the block ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass
+class Range:
+    """Follow the lowest, highest and absolutely largest input by exponential moving averages over batches.
+
+    `momentum` is the weight of the newest batch (PAPER.md 2: 0.1); the first batch sets the value.
+    """
+
+    momentum: float
+    low: torch.Tensor | None = None
+    high: torch.Tensor | None = None
+    absmax: torch.Tensor | None = None
+
+    def update(self, x: torch.Tensor, /) -> None:
+        """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
+        low, high = x.detach().float().aminmax()
+        if not torch.isfinite(high - low):
+            raise ValueError("NaN or infinite values")
+        for name, new in (("low", low), ("high", high), ("absmax", torch.maximum(-low, high))):
+            old = getattr(self, name)
+            setattr(self, name, new if old is None else torch.lerp(old, new, self.momentum))
+
+
+@contextmanager
+def observed(model: nn.Module, observers: Mapping[str, Any], /) -> Iterator[None]:
+    """Show each named module's input to its observer's `update` while the block runs.
+
+    Raises ValueError with the module's name when an observer refuses an input.
+    """
+    handles = []
+    try:
+        for name, observer in observers.items():
+            handles.append(model.get_submodule(name).register_forward_pre_hook(_look(name, observer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _look(name: str, observer: Any) -> Any:
+    def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        try:
+            observer.update(inputs[0])
+        except ValueError as error:
+            raise ValueError(f"calibration: the input of {name} holds {error}") from None
+
+    return look

@@ -1,0 +1,194 @@
+"""Bind a config entry to its function: `{quantizer: rtn, momentum: 0.1}` calls `reliquant/quantizers/rtn.py: quantizer(..., momentum=0.1)`.
+
+The folder is the registry and the signature, read from the source without importing it, is the schema. So a config is
+checked before any job, in milliseconds, without torch, and even where a plugin's own dependencies are not installed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
+
+from reliquant.grid import Grid
+
+PACKAGE = Path(__file__).parent
+FAMILIES = ("tower", "quantizer", "dataset", "corruption", "score", "loss", "figure", "table")
+Entry = Mapping[str, Any]
+
+
+class ConfigError(ValueError):
+    """A config is wrong; `problems` lists everything that is, each with key, what is wrong and what is allowed."""
+
+    def __init__(self, problems: Iterable[str], /) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def folder(family: str, /) -> Path:
+    """Return the folder whose files are the plugins of a family."""
+    return PACKAGE / (family + ("es" if family.endswith("s") else "s"))
+
+
+def names(family: str, /) -> list[str]:
+    """List the plugins of a family."""
+    return sorted(p.stem for p in folder(family).glob("*.py") if p.stem != "__init__")
+
+
+def source(family: str, name: str, /) -> Path:
+    """Find the file of a plugin: a name in the family's folder, or a dotted path to a module elsewhere.
+
+    Raises ConfigError with the allowed names.
+    """
+    if isinstance(name, str) and name in names(family):
+        return folder(family) / f"{name}.py"
+    if isinstance(name, str) and "." in name and all(part.isidentifier() for part in name.split(".")):
+        if spec := _spec(name):
+            return Path(spec.origin)
+        raise ConfigError([f"{family} {name!r}: there is no such Python module"])
+    raise ConfigError([unknown(family, name, names(family))])
+
+
+def unknown(kind: str, word: object, allowed: Iterable[str], /) -> str:
+    """Say that a word is unknown, what is allowed, and what was perhaps meant."""
+    allowed = sorted(allowed)
+    near = get_close_matches(str(word), allowed, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{kind} {word!r} is unknown{hint}; there are {', '.join(allowed)}"
+
+
+def words(path: Path, function: str, /) -> dict[str, tuple[Any, Any]]:
+    """Read the keyword-only parameters of a function in a source file: name -> (annotation, default or `...`)."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            return {
+                arg.arg: (
+                    ast.unparse(arg.annotation) if arg.annotation else "Any",
+                    ... if default is None else ast.literal_eval(default),
+                )
+                for arg, default in pairs
+            }
+    raise ConfigError([f"{path} has no function {function!r}"])
+
+
+def check_words(path: Path, function: str, given: Entry, /) -> list[str]:
+    """Validate words against the function's signature; return the problems."""
+    fields = words(path, function)
+    wrong = [f"{w}: unknown word; {path.stem} takes {', '.join(fields) or 'none'}" for w in given if w not in fields]
+    model = _schema(path, function)
+    try:
+        model.validate_python({w: v for w, v in given.items() if w in fields})
+    except ValidationError as error:
+        for e in error.errors():
+            where = ".".join(str(part) for part in e["loc"])
+            if e["type"] == "missing":
+                wrong.append(f"{where}: missing; {path.stem} needs it ({fields[where][0]})")
+            else:
+                wrong.append(f"{where}: {e['msg'].removeprefix('Value error, ')}, got {e['input']!r}")
+    return wrong
+
+
+def check(family: str, entry: object, /) -> list[str]:
+    """Return what is wrong with an entry of a family, nothing if it can be bound."""
+    if not isinstance(entry, Mapping) or family not in entry:
+        return [f"{entry!r} must be a mapping with the key {family!r}; there are {', '.join(names(family))}"]
+    try:
+        path = source(family, entry[family])
+        return check_words(path, family, {k: v for k, v in entry.items() if k != family})
+    except ConfigError as error:
+        return error.problems
+
+
+def load(family: str, entry: Entry, /) -> Callable[..., Any]:
+    """Import the plugin that an entry names and bind the entry's words; raise ConfigError if it cannot be.
+
+    >>> load("score", {"score": "mcm", "temperature": 2.0}).keywords
+    {'temperature': 2.0}
+    """
+    if problems := check(family, entry):
+        raise ConfigError(f"{family} {entry.get(family)!r}: {p}" for p in problems)
+    path = source(family, entry[family])
+    given = {k: v for k, v in entry.items() if k != family}
+    module = entry[family] if "." in entry[family] else f"reliquant.{path.parent.name}.{path.stem}"
+    values = _schema(path, family).validate_python(given)
+    bound = {w: getattr(values, w) for w in given}
+    return partial(getattr(importlib.import_module(module), family), **bound)
+
+
+def defines(family: str, name: str, constant: str, /) -> bool:
+    """Whether a plugin's file assigns a module-level name, such as the SOURCES of a dataset."""
+    for node in ast.parse(source(family, name).read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(t, ast.Name) and t.id == constant for t in targets):
+            return True
+    return False
+
+
+def code(module: str, /, **plugins: str | Iterable[str]) -> str:
+    """Hash the content of a module of this package, of all it imports of the package, and of the named plugins.
+
+    As a rule's parameter it reruns exactly the jobs whose code changed, whatever the files' times say.
+    """
+    todo = [_spec(module)]
+    files: set[Path] = {Path(spec.origin) for spec in todo if spec}
+    for family, chosen in plugins.items():
+        files |= {source(family, name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
+    digest = hashlib.sha256()
+    for path in sorted(_closure(frozenset(files)), key=str):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def imports(path: Path, /) -> set[str]:
+    """Name the modules of this package that a source file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.split(".")[0] == "reliquant"}
+
+
+@cache
+def _closure(files: frozenset[Path], /) -> frozenset[Path]:
+    seen: set[Path] = set()
+    todo = list(files)
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        todo += [Path(spec.origin) for name in imports(path) if (spec := _spec(name))]
+    return frozenset(seen)
+
+
+@cache
+def _spec(module: str, /) -> Any:
+    """Find a module's file without importing it (its parent packages, all but empty here, are)."""
+    if module.split(".")[0] == "reliquant":
+        base = PACKAGE.joinpath(*module.split(".")[1:])
+        path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+        return importlib.util.spec_from_file_location(module, path) if path.is_file() else None
+    try:
+        return importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+
+
+@cache
+def _schema(path: Path, function: str, /) -> TypeAdapter[Any]:
+    known = {"Grid": Grid, "Literal": Literal, "Any": Any}
+    model = create_model(
+        "Words", __config__=ConfigDict(extra="forbid", strict=False), **words(path, function)  # type: ignore[call-overload]
+    )
+    model.model_rebuild(_types_namespace=known)
+    return TypeAdapter(model)

@@ -1,0 +1,103 @@
+"""Quantized twins of Linear and Conv2d, and the quantizers of their inputs.
+
+In training a twin passes its float weight through `weight_rule` in every forward. Frozen, it holds integer codes and
+scales and, computed once, the weight they stand for: evaluation then costs only the rounding of its input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, linear
+
+from reliquant.fakequant import affine, dequantize, fake_quantize, quantize, weight_affine
+from reliquant.grid import Grid
+
+
+class StaticInput(nn.Module):
+    """Round the input on a grid whose one scale came from calibration."""
+
+    def __init__(self, grid: Grid, scale: float, zero: int = 0, /) -> None:
+        super().__init__()
+        self.grid, self.scale, self.zero = grid, float(scale), int(zero)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, of the same shape."""
+        g = self.grid
+        return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, self.zero, g.low, g.high).to(x.dtype)
+
+
+class DynamicInput(nn.Module):
+    """Round the input on a grid whose scale is taken from the input itself, a tensor or a token at a time."""
+
+    def __init__(self, grid: Grid, /) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, of the same shape."""
+        low, high = (x.aminmax() if self.grid.granularity == "tensor" else x.aminmax(dim=-1, keepdim=True))
+        scale, zero = affine(low.reshape(-1, 1), high.reshape(-1, 1), self.grid)
+        return fake_quantize(x, scale, zero, self.grid)
+
+
+class Twin(nn.Module):
+    """Hold what a quantized Linear and a quantized Conv2d have in common."""
+
+    def __init__(self, inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
+        super().__init__()
+        self.weight_grid, self.activation_grid = weight_grid, activation_grid
+        self.weight, self.bias = inner.weight, inner.bias
+        self.input: nn.Module = nn.Identity()
+        self.weight_rule: nn.Module | None = None
+        self.codes: torch.Tensor | None = None
+        self.weight_scale: torch.Tensor | None = None
+        self.weight_zero: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the layer to the rounded input with the rounded weight."""
+        weight = self.weight if self.weight_rule is None else self.weight_rule(self.weight)
+        return self._apply_layer(self.input(x), weight)
+
+    def freeze(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /) -> None:
+        """Fix the weight to the given codes; from now on it is computed no more."""
+        self.codes, self.weight_scale, self.weight_zero = codes, scale, zero
+        value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
+        self.weight = nn.Parameter(value, requires_grad=False)
+        self.weight_rule = None
+
+    def freeze_absmax(self) -> None:
+        """Fix the weight to the nearest codes of a grid that covers it: round to nearest."""
+        if self.weight_grid.floating:
+            return
+        scale, zero = weight_affine(self.weight.detach(), self.weight_grid)
+        self.freeze(quantize(self.weight.detach(), scale, zero, self.weight_grid), scale, zero)
+
+    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class QuantLinear(Twin):
+    """Twin of nn.Linear."""
+
+    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return linear(x, weight, self.bias)
+
+
+class QuantConv2d(Twin):
+    """Twin of nn.Conv2d with zero padding."""
+
+    def __init__(self, inner: nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
+        super().__init__(inner, weight_grid, activation_grid)
+        if inner.padding_mode != "zeros":
+            raise ValueError(f"padding mode {inner.padding_mode!r} is not supported; only zeros is")
+        self.stride, self.padding, self.dilation, self.groups = inner.stride, inner.padding, inner.dilation, inner.groups
+
+    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def twin(inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> Twin:
+    """Make the quantized twin of a layer, sharing its parameters, not yet rounding anything."""
+    kind = QuantConv2d if isinstance(inner, nn.Conv2d) else QuantLinear
+    return kind(inner, weight_grid, activation_grid)

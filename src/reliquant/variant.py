@@ -1,0 +1,93 @@
+"""A quantized model as arrays: integer codes packed at their real width, scales, and what stayed in floating point."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.surgery import Scope, in_scope, insert_twins, twins, unpack_attention
+from reliquant.twins import DynamicInput, StaticInput, Twin
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def pack(codes: NDArray[np.integer], low: int, bits: int, /) -> NDArray[np.uint8]:
+    """Pack integer codes in [low, low + 2^bits) into bits * n / 8 bytes.
+
+    >>> pack(np.array([-2, 1, 0, -1]), -2, 2).tolist()  # 00 11 10 01
+    [57]
+    """
+    shifted = (codes.reshape(-1, 1).astype(np.int32) - low).astype(np.uint16)
+    return np.packbits((shifted >> np.arange(bits - 1, -1, -1, dtype=np.uint16)).astype(np.uint8) & 1)
+
+
+def unpack(packed: NDArray[np.uint8], low: int, bits: int, count: int, /) -> NDArray[np.int16]:
+    """Undo `pack` for a known count of codes; raise ValueError when there are too few bytes."""
+    if len(packed) != -(-count * bits // 8):
+        raise ValueError(f"{len(packed)} bytes cannot be {count} codes of {bits} bits")
+    digits = np.unpackbits(packed, count=count * bits).reshape(count, bits)
+    return (digits @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int32)) + low).astype(np.int16)
+
+
+def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays of a quantized model's towers in scope, and what its twins are, by module name."""
+    arrays: Arrays = {}
+    modules: dict[str, Any] = {}
+    owned: set[str] = set()
+    for name, module in twins(model).items():
+        modules[name] = {"weight": asdict(module.weight_grid), "activation": asdict(module.activation_grid)}
+        if isinstance(module.input, StaticInput):
+            modules[name]["input"] = {"scale": module.input.scale, "zero": module.input.zero}
+        if module.codes is not None:
+            grid = module.weight_grid
+            arrays[f"{name}.codes"] = pack(module.codes.cpu().numpy(), grid.low, grid.bits)
+            arrays[f"{name}.scale"] = module.weight_scale.cpu().numpy()
+            if not grid.symmetric:
+                arrays[f"{name}.zero"] = module.weight_zero.cpu().numpy().astype(np.int16)
+            owned.add(f"{name}.weight")
+    for name, value in model.state_dict().items():
+        if in_scope(name, scope) and name not in owned:
+            arrays[name] = value.detach().cpu().numpy()
+    return arrays, modules
+
+
+def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> None:
+    """Turn an FP32 model, in place, into the variant that `export` described; its outputs are the same to the bit."""
+    if not arrays:
+        return
+    unpack_attention(model)
+    for name, facts in modules.items():
+        made = insert_twins(model, [name], Grid(**facts["weight"]), Grid(**facts["activation"]))[name]
+        made.input = _input(made.activation_grid, facts.get("input"))
+        if f"{name}.codes" in arrays:
+            _restore_weight(made, name, arrays)
+    rest = {k: torch.from_numpy(v) for k, v in arrays.items() if k.rpartition(".")[2] not in ("codes", "scale", "zero")}
+    unknown = model.load_state_dict(rest, strict=False).unexpected_keys
+    if unknown:
+        raise ValueError(f"the variant holds {unknown[0]!r}, which the model does not; is it another architecture?")
+
+
+def size_in_bytes(arrays: Arrays, /) -> int:
+    """Return what the arrays take on disk."""
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _input(grid: Grid, static: dict[str, Any] | None) -> nn.Module:
+    if grid.floating:
+        return nn.Identity()
+    return StaticInput(grid, static["scale"], static["zero"]) if static else DynamicInput(grid)
+
+
+def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
+    grid = made.weight_grid
+    codes = unpack(arrays[f"{name}.codes"], grid.low, grid.bits, made.weight.numel()).reshape(made.weight.shape)
+    scale = torch.from_numpy(arrays[f"{name}.scale"])
+    zero = torch.from_numpy(arrays[f"{name}.zero"]).to(scale.dtype) if not grid.symmetric else torch.zeros_like(scale)
+    wide = grid.bits > 8 or not grid.signed
+    made.freeze(torch.from_numpy(codes).to(torch.int16 if wide else torch.int8), scale, zero)
