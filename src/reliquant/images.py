@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,3 +47,21 @@ class Dataset:
         for template in self.templates:
             if template.count("{}") != 1:
                 raise ValueError(f"template {template!r} must hold {{}} once, where the class name goes")
+
+
+def subset(n: int, limit: int | None, /) -> NDArray[np.int64]:
+    """Choose `limit` of n images (all when None), the same ones every time, in order.
+
+    >>> subset(5, 2).tolist()
+    [2, 4]
+    """
+    if limit is None or limit >= n:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(0).permutation(n)[:limit])
+
+
+def image_seeds(indices: NDArray[np.int64], corruption: str, /) -> NDArray[np.uint64]:
+    """Return a seed for each image that depends on its index and the corruption only."""
+    salt = int.from_bytes(hashlib.sha256(corruption.encode()).digest()[:8], "little")
+    mixed = np.random.SeedSequence(salt).generate_state(1, np.uint64)
+    return (indices.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ mixed

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from reliquant import plugins
-from reliquant.checkpoints import Checkpoints
+from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.progress import progress
 from reliquant.proxy import Proxy, embed

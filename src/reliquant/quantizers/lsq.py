@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from reliquant.calibrate import calibrate_inputs
-from reliquant.checkpoints import Checkpoints
+from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, fake_quantize, weight_affine
 from reliquant.grid import Grid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reliquant.checkpoints import Checkpoints
+from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.proxy import Proxy
 

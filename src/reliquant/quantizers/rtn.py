@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reliquant.calibrate import calibrate_inputs
-from reliquant.checkpoints import Checkpoints
+from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.grid import Grid
 from reliquant.proxy import Proxy

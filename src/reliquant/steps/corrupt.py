@@ -1,0 +1,43 @@
+"""Lay one common corruption, at each severity, over the images of a prepared dataset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from reliquant import plugins
+from reliquant.images import image_seeds, subset
+from reliquant.prepare import load
+from reliquant.progress import progress
+from reliquant.records import save_array
+from reliquant.steps import run
+
+BATCH = 64
+
+
+def main() -> None:
+    """Parse, corrupt the chosen images batch by batch, save (severities, n, h, w, 3)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--prepared", type=Path, required=True)
+    parser.add_argument("--corruption", required=True)
+    parser.add_argument("--severities", type=int, nargs="+", required=True)
+    parser.add_argument("--images", type=int, help="how many images; all if left out")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    clean = load(args.prepared).images
+    chosen = subset(len(clean), args.images)
+    out = np.empty((len(args.severities), len(chosen), *clean.shape[1:]), np.uint8)
+    seeds = image_seeds(chosen, args.corruption)
+    starts = range(0, len(chosen), BATCH)
+    for start in progress(starts, label=args.corruption):
+        part = slice(start, start + BATCH)
+        for i, severity in enumerate(args.severities):
+            corrupt = plugins.load("corruption", {"corruption": args.corruption, "severity": severity})
+            out[i, part] = corrupt(clean[chosen[part]], seeds[part])
+    save_array(args.output, out)
+
+
+if __name__ == "__main__":
+    run(main)

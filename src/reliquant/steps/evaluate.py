@@ -1,0 +1,43 @@
+"""Evaluate one variant on the datasets of one shard: one forward a dataset, one record an image."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from reliquant import plugins
+from reliquant.device import choose
+from reliquant.evaluate import evaluate
+from reliquant.models import load_variant
+from reliquant.records import provenance, save_frame
+from reliquant.steps import run
+
+
+def main() -> None:
+    """Parse, load the variant, evaluate, save the records."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--variant", type=Path, required=True)
+    parser.add_argument("--cells", type=json.loads, required=True, help="what to forward: Study.cells, JSON")
+    parser.add_argument("--scores", type=json.loads, default={}, help="score entries by name, JSON")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = choose(args.device)
+    clip, header = load_variant(args.model, args.variant)
+    clip.model.to(device, getattr(torch, args.dtype))
+    scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
+    frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype)
+    made = provenance(variant=header["sha256"], entry=header["entry"], dtype=args.dtype, device=torch.device(device).type)
+    save_frame(args.output, frame, made)
+
+
+if __name__ == "__main__":
+    run(main)

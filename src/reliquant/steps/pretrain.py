@@ -1,0 +1,36 @@
+"""Train a small CLIP from scratch on the captioned images of a prepared dataset."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from reliquant import plugins
+from reliquant.models import save_model
+from reliquant.prepare import load
+from reliquant.pretrain import pretrain
+from reliquant.steps import run
+
+
+def main() -> None:
+    """Parse, build an untrained tower, train, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entry", type=json.loads, required=True, help="tower entry, JSON")
+    parser.add_argument("--recipe", type=json.loads, required=True, help="words of pretrain(), JSON")
+    parser.add_argument("--pairs", type=Path, required=True, help="prepared dataset with captions")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.recipe.get("seed", 0))  # the initial weights
+    clip = plugins.load("tower", args.entry)(None)
+    pairs = load(args.pairs)
+    pretrain(clip, pairs.images, pairs.meta["captions"], **args.recipe)
+    save_model(args.output, clip, args.entry, recipe=args.recipe, pairs=pairs.meta["entry"], pairs_sha256=pairs.meta["sha256"])
+
+
+if __name__ == "__main__":
+    run(main)
