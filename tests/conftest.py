@@ -10,3 +10,68 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data is absent: no real data here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def architectures() -> dict[str, dict]:
+    """Two tiny open_clip models with random weights, by the kind of their image tower."""
+    text = {"context_length": 16, "vocab_size": 128, "width": 32, "heads": 2, "layers": 2}
+    vit = {"image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8}
+    convnext = {"timm_model_name": "test_convnext", "timm_model_pretrained": False, "timm_pool": "avg", "image_size": 32}
+    return {
+        "vit": {"embed_dim": 24, "vision_cfg": vit, "text_cfg": text},
+        "convnext": {"embed_dim": 24, "vision_cfg": {**convnext, "timm_proj": "linear"}, "text_cfg": text},
+    }
+
+
+@pytest.fixture(params=["vit", "convnext"])
+def clip(request, architectures):
+    """A tiny random CLIP whose tokenizer numbers characters."""
+    return random_clip(architectures[request.param])
+
+
+@pytest.fixture
+def vit(architectures):
+    """The tiny random CLIP with a ViT."""
+    return random_clip(architectures["vit"])
+
+
+@pytest.fixture
+def convnext(architectures):
+    """The tiny random CLIP with a ConvNeXt."""
+    return random_clip(architectures["convnext"])
+
+
+def random_clip(architecture: dict):
+    import copy
+
+    import torch
+    from open_clip.model import CLIP
+
+    import reliquant.torchvision_shim  # noqa: F401
+    from reliquant.clip import Clip
+
+    torch.manual_seed(0)
+    model = CLIP(**copy.deepcopy(architecture)).eval()
+    with torch.no_grad():  # open_clip starts attention biases at 0: fill them, or no test would see them lost
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+
+    def tokenizer(captions: list[str]) -> torch.Tensor:
+        rows = [[1, *(2 + ord(c) % 120 for c in text[:14]), 127] for text in captions]
+        return torch.tensor([row + [0] * (16 - len(row)) for row in rows])
+
+    return Clip(model, tokenizer, 32, (0.5,) * 3, (0.25,) * 3)
+
+
+@pytest.fixture
+def proxy():
+    """Forty random 32-pixel images with random captions."""
+    import numpy as np
+
+    from reliquant.proxy import Proxy
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    return Proxy(images, [f"caption number {i}" for i in rng.integers(0, 30, 40)])

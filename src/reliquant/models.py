@@ -17,7 +17,9 @@ from reliquant.variant import restore
 def save_model(path: Path, clip: Clip, entry: Mapping[str, Any], /, **facts: Any) -> None:
     """Write a model's FP32 state dict; the header holds the tower entry that loads it and the given facts."""
     arrays = {name: value.detach().cpu().numpy() for name, value in clip.model.state_dict().items()}
-    save_tensors(path, arrays, provenance(kind="model", tower=dict(entry), form=clip.form, **facts))
+    parameters = sum(p.numel() for p in clip.model.parameters())
+    made = provenance(kind="model", tower=dict(entry), form=clip.form, parameters=parameters, **facts)
+    save_tensors(path, arrays, made)
 
 
 def load_model(path: Path, /) -> tuple[Clip, dict[str, Any]]:

@@ -1,13 +1,15 @@
-"""Bind a config entry to its function: `{quantizer: rtn, momentum: 0.1}` calls `reliquant/quantizers/rtn.py: quantizer(..., momentum=0.1)`.
+"""Bind a config entry to its function.
 
-The folder is the registry and the signature, read from the source without importing it, is the schema. So a config is
-checked before any job, in milliseconds, without torch, and even where a plugin's own dependencies are not installed.
+`{quantizer: rtn, momentum: 0.1}` calls `reliquant/quantizers/rtn.py: quantizer(..., momentum=0.1)`. The folder is the
+registry and the signature, read from the source without importing it, is the schema. So a config is checked before
+any job, in milliseconds, without torch, and even where a plugin's own dependencies are not installed.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -102,9 +104,17 @@ def check(family: str, entry: object, /) -> list[str]:
         return [f"{entry!r} must be a mapping with the key {family!r}; there are {', '.join(names(family))}"]
     try:
         path = source(family, entry[family])
-        return check_words(path, family, {k: v for k, v in entry.items() if k != family})
+        given = {k: v for k, v in entry.items() if k != family}
+        nested = [f"{k}: {p}" for k, v in given.items() for f, e in entries(v) for p in check(f, e)]
+        return check_words(path, family, given) + nested
     except ConfigError as error:
         return error.problems
+
+
+def entries(value: Any, /) -> list[tuple[str, Entry]]:
+    """Find the entries inside a word's value, such as the losses of a quantizer: (family, entry) pairs."""
+    found = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Mapping)]
+    return [(family, item) for item in found for family in FAMILIES if family in item]
 
 
 def load(family: str, entry: Entry, /) -> Callable[..., Any]:
@@ -141,10 +151,7 @@ def code(module: str, /, **plugins: str | Iterable[str]) -> str:
     files: set[Path] = {Path(spec.origin) for spec in todo if spec}
     for family, chosen in plugins.items():
         files |= {source(family, name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
-    digest = hashlib.sha256()
-    for path in sorted(_closure(frozenset(files)), key=str):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+    return _digest(frozenset(files))
 
 
 def imports(path: Path, /) -> set[str]:
@@ -156,6 +163,14 @@ def imports(path: Path, /) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {name for name in found if name.split(".")[0] == "reliquant"}
+
+
+@cache
+def _digest(files: frozenset[Path], /) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_closure(files), key=str):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @cache
@@ -188,7 +203,9 @@ def _spec(module: str, /) -> Any:
 def _schema(path: Path, function: str, /) -> TypeAdapter[Any]:
     known = {"Grid": Grid, "Literal": Literal, "Any": Any}
     model = create_model(
-        "Words", __config__=ConfigDict(extra="forbid", strict=False), **words(path, function)  # type: ignore[call-overload]
+        "Words",
+        __config__=ConfigDict(extra="forbid", strict=False),
+        **words(path, function),  # type: ignore[call-overload]
     )
     model.model_rebuild(_types_namespace=known)
     return TypeAdapter(model)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from open_clip.transformer import AttentionalPooler
 from torch import nn
 
 import reliquant.torchvision_shim  # noqa: F401
-from open_clip.transformer import AttentionalPooler
 from reliquant.attention import CrossAttention, SelfAttention
 from reliquant.grid import Grid
 from reliquant.twins import Twin, twin

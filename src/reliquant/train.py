@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from reliquant import plugins
-from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.progress import progress
 from reliquant.proxy import Proxy, embed
+from reliquant.resume import Checkpoints
 from reliquant.surgery import Scope, in_scope, tower_of
 from reliquant.twins import twins
 

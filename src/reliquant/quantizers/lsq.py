@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from reliquant.calibrate import calibrate_inputs
-from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, fake_quantize, weight_affine
 from reliquant.grid import Grid
 from reliquant.proxy import Proxy
+from reliquant.resume import Checkpoints
 from reliquant.surgery import insert_twins
 from reliquant.train import train
 from reliquant.twins import StaticInput

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.proxy import Proxy
+from reliquant.resume import Checkpoints
 
 
 def quantizer(clip: Clip, names: list[str], proxy: Proxy | None, saved: Checkpoints, /) -> None:

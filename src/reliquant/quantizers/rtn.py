@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from reliquant.calibrate import calibrate_inputs
-from reliquant.resume import Checkpoints
 from reliquant.clip import Clip
 from reliquant.grid import Grid
 from reliquant.proxy import Proxy
+from reliquant.resume import Checkpoints
 from reliquant.surgery import insert_twins
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
+import open_clip
 import torch
 
 import reliquant.torchvision_shim  # noqa: F401
-import open_clip
 from reliquant.clip import Clip
 
 

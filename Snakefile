@@ -1,0 +1,33 @@
+# reliquant: how far can a vision-language model be quantized before it stops being trustworthy?
+#
+#   data/raw/<folder>/                              fetch       a dataset as published
+#   data/prepared/<dataset>/<form>/                 prepare     images decoded once, shared by all variants
+#   data/prepared/<dataset>/<form>/corrupt/<c>.npy  corrupt     one common corruption at each severity
+#   data/models/<model>.safetensors                 pretrain or fetch_model
+#   results/<study>/quantize/<variant>.safetensors  quantize    codes and scales; fp32 is a variant too
+#   results/<study>/evaluate/<variant>/<shard>/     evaluate    samples.parquet, a record an image
+#                                                   measure     rows.parquet, a measured value a row
+#   results/<study>/rows.parquet                    collect
+#   reports/<study>/                                report      figures, tables, report.html, claims.json
+#
+# <variant> = <model>/<scheme>/<precision>-<scope>-<proxy>-<seed>. Science is in config/, the machine in profiles/.
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        f"reports/{study.name}/report.html",

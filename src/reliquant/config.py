@@ -1,0 +1,176 @@
+"""The shape of a study config, and all that can be wrong with it; every problem is told at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from reliquant import plugins
+from reliquant.grid import FLOAT_BITS, parse_precision
+from reliquant.plugins import ConfigError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
+Entry = dict[str, Any]
+FORM = r"^(\d+-(shortest|squash)-(bicubic|bilinear)|native)$"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Proxy(_Part):
+    """Image-caption pairs for calibration, QAT and logit-scale tuning: how many of which captioned dataset."""
+
+    of: Name
+    pairs: int = Field(1000, ge=1)
+
+
+class Noise(_Part):
+    """Corruptions laid over a dataset: which, how strong, and over how many of its images (None: all)."""
+
+    corruptions: list[Name]
+    severities: list[Annotated[int, Field(ge=1, le=5)]] = [1, 2, 3, 4, 5]
+    images: int | None = Field(None, ge=1)
+
+
+class Suites(_Part):
+    """What is asked of every variant; see config/README.md."""
+
+    clean: list[Name]
+    ood: dict[Name, dict[Literal["near", "far"], list[Name]]] = {}
+    shift: dict[Name, list[Name]] = {}
+    noise: dict[Name, Noise] = {}
+    spurious: list[Name] = []
+
+
+class Config(_Part):
+    """The shape of a study config; names in it are checked by `Study`."""
+
+    study: Name
+    title: str
+    note: str = ""
+    data_root: str | None = None
+    from_scratch: bool = False
+    unreadable: Literal["stop", "skip"] = "stop"
+    resamples: int = Field(10_000, ge=100)
+    batch: int = Field(256, ge=1)
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    models: dict[Name, Entry] = Field(min_length=1)
+    schemes: dict[Name, Entry] = {}
+    precisions: list[str] = ["w8a8"]
+    scopes: list[Literal["image", "both"]] = ["image"]
+    proxies: dict[Name, Proxy] = {}
+    seeds: list[Annotated[int, Field(ge=0)]] = [0]
+    datasets: dict[Name, Entry] = Field(min_length=1)
+    suites: Suites
+    shards: dict[Name, list[Literal["clean", "ood", "shift", "noise", "spurious"]]] = {}
+    scores: dict[Name, Entry] = {}
+
+
+FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
+SCHEME_KEYS = {"family": str, "precisions": list[str], "scopes": list[str], "proxies": list[str], "seeds": list[int]}
+MODEL_KEYS = {"source": str, "form": str, "pretrain": dict[str, Any]}
+DATASET_KEYS = {"folder": str, "native": bool}
+
+
+KINDS = {"models": "tower", "schemes": "quantizer", "datasets": "dataset", "scores": "score"}
+RESERVED = {"models": MODEL_KEYS, "schemes": SCHEME_KEYS, "datasets": DATASET_KEYS, "scores": {}}
+
+
+def check_config(given: Mapping[str, Any], /) -> Config:
+    """Validate a config's shape and each of its entries; raise ConfigError with all that is wrong."""
+    found: list[str] = []
+    config = None
+    try:
+        config = Config.model_validate(dict(given))
+    except ValidationError as error:
+        found += _read(error)
+    for section, family in KINDS.items():
+        entries = given.get(section) or {}
+        for name, entry in entries.items() if isinstance(entries, Mapping) else []:
+            if isinstance(entry, Mapping):
+                found += (f"{section.rstrip('s')} {name}: {p}" for p in _entry(section, family, entry, given))
+    if found or config is None:
+        raise ConfigError(dict.fromkeys(found))
+    return config
+
+
+def own_words(section: str, entry: Mapping[str, Any], /) -> Entry:
+    """Return the plugin's words of an entry, without the keys that the study itself reads."""
+    return {k: v for k, v in entry.items() if k not in RESERVED[section]}
+
+
+def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
+    """Add the bits of a precision to an entry's grids; weights default to a scale a channel, activations to a tensor."""
+    weight, activation = parse_precision(precision)
+    return {
+        **entry,
+        "weight": {"granularity": "channel", **entry.get("weight", {}), "bits": weight},
+        "activation": {"granularity": "tensor", **entry.get("activation", {}), "bits": activation},
+    }
+
+
+def _entry(section: str, family: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    for key, annotation in RESERVED[section].items():
+        if key in entry:
+            try:
+                TypeAdapter(annotation).validate_python(entry[key], strict=True)
+            except ValidationError as error:
+                yield f"{key}: {error.errors()[0]['msg']}, got {entry[key]!r}"
+    words = own_words(section, entry)
+    if section == "schemes":
+        yield from _axes(entry, given)
+        for grid in ("weight", "activation"):
+            if not isinstance(words.get(grid, {}), Mapping):
+                yield f"{grid}: must be a mapping of grid words, got {words[grid]!r}"
+                return
+        words = with_grids(words, "w8a8")
+    if section == "models":
+        if "form" in entry and not re.match(FORM, str(entry["form"])):
+            yield f"form: must read <size>-<shortest|squash>-<bicubic|bilinear>, got {entry['form']!r}"
+        if isinstance(entry.get("pretrain"), Mapping):
+            yield from _recipe(entry["pretrain"])
+    yield from plugins.check(family, words)
+
+
+def _axes(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    for axis, allowed in (("scopes", ["image", "both"]), ("proxies", list(given.get("proxies") or {}))):
+        words = entry.get(axis, [])
+        for word in words if isinstance(words, list) else []:
+            if word not in allowed:
+                yield plugins.unknown(axis, word, allowed)
+    words = entry.get("precisions", [])
+    for word in words if isinstance(words, list) else []:
+        yield from precision_problems(word)
+
+
+def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
+    if "pairs" not in recipe:
+        yield "pretrain: pairs: missing; name a captioned dataset"
+    words = {k: v for k, v in recipe.items() if k != "pairs"}
+    yield from (f"pretrain: {p}" for p in plugins.check_words(plugins.PACKAGE / "pretrain.py", "pretrain", words))
+
+
+def precision_problems(precision: str) -> Iterator[str]:
+    """Say what is wrong with a precision, such as `w1a8`."""
+    try:
+        if parse_precision(precision) == (FLOAT_BITS, FLOAT_BITS):
+            yield f"precision {precision!r} quantizes nothing; the fp32 scheme is built in"
+    except (ValueError, TypeError) as error:
+        yield str(error)
+
+
+def _read(error: ValidationError) -> Iterator[str]:
+    for e in error.errors():
+        where = ".".join(str(part) for part in e["loc"])
+        if e["type"] == "extra_forbidden":
+            *above, key = e["loc"]
+            yield plugins.unknown("key", ".".join(map(str, [*above, key])), Config.model_fields)
+        elif e["type"] == "missing":
+            yield f"{where}: missing"
+        else:
+            yield f"{where}: {e['msg']}, got {e['input']!r}"

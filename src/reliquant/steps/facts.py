@@ -1,0 +1,47 @@
+"""Gather what stands behind a study's rows: its models, datasets, config and versions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import yaml
+
+from reliquant.records import provenance, read_header, save_json
+from reliquant.steps import run
+from reliquant.study import Study
+
+
+def main() -> None:
+    """Parse, read the headers of models and datasets, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", type=json.loads, required=True, help="the study's config, JSON")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    study = Study(args.study)
+    models = {name: _model(study, name) for name in study.config.models}
+    used = {c["dataset"]: c["folder"] for m in study.config.models for s in study.shards for c in study.cells(m, s)}
+    datasets = {name: _dataset(Path(folder)) for name, folder in used.items()}
+    facts = {"study": study.name, "title": study.config.title, "note": study.config.note}
+    text = yaml.safe_dump(args.study, sort_keys=False, allow_unicode=True)
+    save_json(args.output, provenance(**facts, models=models, datasets=datasets, config=text, commit=""))
+
+
+def _model(study: Study, name: str) -> dict[str, object]:
+    header = read_header(Path(f"data/models/{name}.safetensors"))
+    entry = study.tower_entry(name)
+    source = study.config.models[name].get("source", "")
+    return {"source": source, "architecture": entry.get("architecture", ""), "sha256": header["sha256"]} | {
+        "n_parameters": header["parameters"],
+        "recipe": header.get("recipe"),
+    }
+
+
+def _dataset(folder: Path) -> dict[str, object]:
+    meta = json.loads((folder / "meta.json").read_text())
+    return {"n": meta["n"], "classes": len(meta["classes"]), "skipped": len(meta.get("skipped", [])), "entry": meta["entry"]}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,90 @@
+import subprocess
+import sys
+
+import pytest
+
+from reliquant import plugins
+from reliquant.grid import Grid
+from reliquant.plugins import ConfigError
+
+
+def test_every_file_of_a_family_is_a_plugin_whose_words_can_be_read():
+    for family in plugins.FAMILIES:
+        for name in plugins.names(family):
+            path = plugins.source(family, name)
+            assert isinstance(plugins.words(path, family), dict), f"{path} has no function {family}"
+            plugins.check_words(path, family, {})
+
+
+def test_checking_a_config_imports_neither_torch_nor_the_plugin():
+    script = "import sys; from reliquant import plugins; plugins.check('quantizer', {'quantizer': 'lsq'}); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_an_unknown_plugin_is_named_with_what_there_is():
+    (problem,) = plugins.check("quantizer", {"quantizer": "rtm"})
+    assert problem.startswith("quantizer 'rtm' is unknown (did you mean 'rtn'?); there are ")
+    assert "lsq" in problem
+
+
+def test_all_problems_of_an_entry_are_told_at_once():
+    entry = {"quantizer": "rtn", "weight": {"bits": 8}, "activation": {"bits": 99}, "momentun": 1, "batch": "many"}
+    problems = plugins.check("quantizer", entry)
+    assert len(problems) == 3
+    assert any("momentun: unknown word; rtn takes weight, activation, momentum, batch" in p for p in problems)
+    assert any("activation" in p and "bits must be from 2 to 16, not 99" in p for p in problems)
+    assert any(p.startswith("batch:") and "'many'" in p for p in problems)
+
+
+def test_a_missing_word_is_named():
+    assert plugins.check("quantizer", {"quantizer": "rtn", "weight": {"bits": 8}}) == [
+        "activation: missing; rtn needs it (Grid)"
+    ]
+
+
+def test_an_unknown_granularity_is_refused_with_the_allowed_ones():
+    grids = {"weight": {"bits": 8, "granularity": "chanel"}, "activation": {"bits": 8}}
+    (problem,) = plugins.check("quantizer", {"quantizer": "rtn", **grids})
+    assert "chanel" in problem
+    assert "'tensor', 'channel', 'group' or 'token'" in problem
+
+
+def test_entries_within_entries_are_checked_too():
+    grids = {"weight": {"bits": 8}, "activation": {"bits": 8}}
+    (problem,) = plugins.check("quantizer", {"quantizer": "lsq", **grids, "losses": [{"loss": "contrastiv"}]})
+    assert "did you mean 'contrastive'" in problem
+
+
+def test_words_are_bound_and_converted():
+    bound = plugins.load("quantizer", {"quantizer": "rtn", "weight": {"bits": 4}, "activation": {"bits": 8}, "batch": 8})
+    assert bound.keywords == {"weight": Grid(bits=4), "activation": Grid(bits=8), "batch": 8}
+
+
+def test_a_plugin_may_live_outside_the_package(tmp_path, monkeypatch):
+    (tmp_path / "my_scores.py").write_text("def score(features, train, /, *, k: int = 3):\n    return k\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("")
+    (tmp_path / "mine" / "steep.py").write_text("def score(features, train, /, *, k: int = 3):\n    return k\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert plugins.load("score", {"score": "mine.steep", "k": 5})(None, None) == 5
+    assert plugins.check("score", {"score": "mine.steep", "j": 5}) == ["j: unknown word; steep takes k"]
+    assert plugins.check("score", {"score": "mine.flat"}) == ["score 'mine.flat': there is no such Python module"]
+
+
+def test_loading_what_is_wrong_raises_with_every_problem():
+    with pytest.raises(ConfigError) as error:
+        plugins.load("score", {"score": "mcm", "temperatur": 1, "temperature": "hot"})
+    assert len(error.value.problems) == 2
+
+
+def test_the_code_hash_follows_what_a_module_imports():
+    closure = plugins._closure(frozenset({plugins.PACKAGE / "steps" / "quantize.py"}))
+    names = {path.name for path in closure}
+    assert {"quantize.py", "variant.py", "twins.py", "grid.py"} <= names
+    assert "report.py" not in names
+    rtn, lsq = (plugins.code("reliquant.steps.quantize", quantizer=q) for q in ("rtn", "lsq"))
+    assert rtn != lsq
+
+
+def test_module_constants_are_seen_without_import(tmp_path):
+    assert not plugins.defines("score", "mcm", "SOURCES")

@@ -1,0 +1,130 @@
+import copy
+
+import pytest
+import yaml
+
+from reliquant.plugins import PACKAGE, ConfigError
+from reliquant.config import with_grids
+from reliquant.study import Study, Variant
+
+ROOT = PACKAGE.parents[1]
+
+
+@pytest.fixture
+def config():
+    """The lab's own config."""
+    return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+def problems(config):
+    with pytest.raises(ConfigError) as error:
+        Study(config)
+    return error.value.problems
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_config_is_right(path):
+    Study(yaml.safe_load(path.read_text()))
+
+
+def test_the_grid_is_the_product_of_its_axes_and_a_baseline_a_model(config):
+    study = Study(config)
+    c = study.config
+    points = len(c.schemes) * len(c.precisions) * len(c.scopes) * len(c.proxies) * len(c.seeds)
+    assert len(study.variants) == len(c.models) * (1 + points)
+    for path, variant in study.variants.items():
+        assert path == str(variant)
+        assert str(variant.baseline) in study.variants
+
+
+def test_a_scheme_may_narrow_the_axes(config):
+    model = next(iter(config["models"]))
+    config["models"] = {model: config["models"][model]}
+    config["schemes"] = {"rtn": {"quantizer": "rtn", "precisions": ["w2a8"], "scopes": ["both"], "seeds": [3, 4]}}
+    proxy = next(iter(config["proxies"]))
+    wanted = {str(Variant(model, "rtn", "w2a8", "both", proxy, s)) for s in (3, 4)}
+    assert set(Study(config).variants) == wanted | {f"{model}/fp32/fp32-none-none-0"}
+
+
+def test_bits_come_from_the_precision_and_the_rest_from_the_scheme():
+    entry = with_grids({"quantizer": "rtn", "weight": {"granularity": "group", "group": 32}}, "w4a8")
+    assert entry["weight"] == {"granularity": "group", "group": 32, "bits": 4}
+    assert entry["activation"] == {"granularity": "tensor", "bits": 8}
+
+
+def test_all_problems_are_told_at_once_with_key_and_allowed_words(config):
+    config["schemes"]["rtn"]["momentun"] = 0.1
+    config["schemes"]["other"] = {"quantizer": "gtpq"}
+    config["suites"]["clean"].append("shapez")
+    config["precisions"] = ["w8a8", "w1a8"]
+    config["scores"]["odd"] = {"score": "mcn"}
+    found = problems(config)
+    assert len(found) == 5, found
+    for part in (
+        "scheme rtn: momentun: unknown word; rtn takes weight, activation, momentum, batch",
+        "scheme other: quantizer 'gtpq' is unknown",
+        "suite clean: dataset 'shapez' is unknown",
+        "precisions: precision 'w1a8': bits must be from 2 to 16, not 1",
+        "score odd: score 'mcn' is unknown (did you mean 'mcm'?)",
+    ):
+        assert any(p.startswith(part) for p in found), (part, found)
+
+
+def test_structural_and_entry_problems_appear_together(config):
+    config["sceds"] = [1]
+    config["seeds"] = ["one"]
+    config["schemes"]["rtn"]["batch"] = "many"
+    found = problems(config)
+    assert any(p.startswith("key 'sceds' is unknown (did you mean 'seeds'?)") for p in found)
+    assert any(p.startswith("seeds.0:") for p in found)
+    assert any(p.startswith("scheme rtn: batch:") for p in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["schemes"].update(fp32={"quantizer": "none"}), "scheme fp32: is built in"),
+        (lambda c: c.update(proxies={}), "proxies: missing"),
+        (lambda c: c["schemes"]["rtn"].update(scopes=["text"]), "scopes 'text' is unknown; there are both, image"),
+        (lambda c: c["schemes"]["rtn"].update(weight=4), "weight: must be a mapping of grid words, got 4"),
+        (lambda c: c["schemes"]["rtn"].update(weight={"granularity": "row"}), "scheme rtn: weight.granularity"),
+        (lambda c: c.update(shards={"one": ["clean"]}), "suite 'ood' must be in exactly one shard, not 0"),
+        (lambda c: next(iter(c["models"].values())).update(form="big"), "form: must read"),
+        (lambda c: next(iter(c["models"].values()))["pretrain"].update(pairs="nowhere"), "dataset 'nowhere' is unknown"),
+        (lambda c: next(iter(c["models"].values()))["pretrain"].update(step=1), "pretrain: step: unknown word"),
+        (lambda c: next(iter(c["suites"]["noise"].values()))["corruptions"].append("rust"), "corruption 'rust' is unknown"),
+        (lambda c: c["suites"]["shift"].update({"digits": []}) or c["suites"]["shift"].update(nothing=["x"]), "dataset 'nothing' is unknown"),
+    ],
+)
+def test_what_is_wrong_is_named(config, change, message):
+    change(config)
+    assert any(message in p for p in problems(config)), problems(config)
+
+
+def test_one_shard_a_suite_unless_the_config_groups_them(config):
+    grouped = Study(config)
+    del config["shards"]
+    assert Study(config).shards == {s: [s] for s in grouped.suites}
+
+
+def test_a_dataset_has_one_folder_a_preparation(config):
+    study = Study(config)
+    model = next(iter(config["models"]))
+    folders = {c["dataset"]: c["folder"] for shard in study.shards for c in study.cells(model, shard)}
+    assert all(folder.startswith(f"data/prepared/{name}/") for name, folder in folders.items())
+    assert "data/raw" in study.root(next(iter(folders)))
+
+
+def test_from_scratch_trains_what_was_shipped(config):
+    name = next(iter(config["models"]))
+    assert not Study(config).trains(name)
+    again = Study({**copy.deepcopy(config), "from_scratch": True})
+    assert again.trains(name)
+    assert "pretrained" not in again.tower_entry(name)
+    assert "pretrained" in Study(config).tower_entry(name)
+
+
+def test_a_missing_data_root_is_named(config):
+    config["datasets"]["cifar"] = {"dataset": "cifar10", "split": "test"}
+    config["data_root"] = "/nowhere/at/all"
+    assert any("data_root: /nowhere/at/all/cifar10: no such folder" in p for p in problems(config))

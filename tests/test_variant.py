@@ -1,0 +1,73 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from reliquant.grid import Grid
+from reliquant.quantizers.rtn import quantizer
+from reliquant.resume import Checkpoints
+from reliquant.surgery import targets, twins, unpack_attention
+from reliquant.variant import export, pack, restore, size_in_bytes, unpack
+
+
+@pytest.mark.parametrize("bits", range(2, 17))
+def test_packed_codes_come_back_and_take_their_bits(bits):
+    rng = np.random.default_rng(bits)
+    low = -(2 ** (bits - 1))
+    codes = rng.integers(low, -low, 1001)
+    packed = pack(codes, low, bits)
+    assert len(packed) == -(-1001 * bits // 8)
+    assert (unpack(packed, low, bits, 1001) == codes).all()
+
+
+def test_two_bit_codes_by_hand():
+    assert pack(np.array([-2, 1, 0, -1]), -2, 2).tolist() == [0b00_11_10_01]
+
+
+def test_too_few_bytes_are_refused():
+    with pytest.raises(ValueError, match="cannot be 9 codes of 4 bits"):
+        unpack(np.zeros(4, np.uint8), -8, 4, 9)
+
+
+def quantize(clip, proxy, scope, bits, **activation):
+    unpack_attention(clip.model)
+    names = targets(clip.model, scope)
+    grids = {"weight": Grid(bits=bits, granularity="channel"), "activation": Grid(bits=8, **activation)}
+    quantizer(clip, names, proxy, Checkpoints(), **grids)
+
+
+def outputs(model):
+    with torch.no_grad():
+        x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        return model.encode_image(x), model.encode_text(torch.full((2, 16), 5))
+
+
+@pytest.mark.parametrize("scope", ["image", "both"])
+@pytest.mark.parametrize("activation", [{}, {"symmetric": False}, {"granularity": "token", "dynamic": True}])
+def test_a_restored_variant_gives_the_same_outputs_to_the_bit(clip, proxy, scope, activation):
+    fresh = copy.deepcopy(clip.model)
+    quantize(clip, proxy, scope, 4, **activation)
+    arrays, modules = export(clip.model, scope)
+    restore(fresh, arrays, modules)
+    assert len(twins(fresh)) == len(twins(clip.model)) > 0
+    for a, b in zip(outputs(clip.model), outputs(fresh), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_four_bits_take_half_the_bytes_of_eight(vit, proxy):
+    sizes = {}
+    for bits in (4, 8):
+        one = copy.deepcopy(vit)
+        quantize(one, proxy, "image", bits)
+        arrays, _ = export(one.model, "image")
+        sizes[bits] = size_in_bytes({k: v for k, v in arrays.items() if k.endswith(".codes")})
+        assert not any(k.endswith("qkv.weight") for k in arrays)
+    assert sizes[8] == 2 * sizes[4] == sum(t.weight.numel() for t in twins(one.model).values())
+
+
+def test_a_variant_of_another_architecture_is_refused(vit, convnext, proxy):
+    quantize(vit, proxy, "image", 8)
+    arrays, modules = export(vit.model, "image")
+    with pytest.raises((ValueError, AttributeError), match="visual"):
+        restore(convnext.model, arrays, modules)

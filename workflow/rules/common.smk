@@ -1,0 +1,45 @@
+# What all rules share: the checked study, and short words for paths and parameters.
+import json
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, f"{workflow.basedir}/src")
+from reliquant import plugins
+from reliquant.study import Study
+
+try:
+    study = Study(config)
+except plugins.ConfigError as error:
+    raise WorkflowError(
+        f"the config has {len(error.problems)} problems:\n" + "\n".join(f"  {p}" for p in error.problems)
+    )
+
+RESULTS = f"results/{study.name}"
+LOGS = f"logs/{study.name}"
+SAMPLES = f"{RESULTS}/evaluate/{{variant}}/{{shard}}/samples.parquet"
+QUANTIZED = f"{RESULTS}/quantize/{{variant}}.safetensors"
+
+
+wildcard_constraints:
+    model="[^/]+",
+    dataset="[^/]+",
+    form="[^/]+",
+    corruption="[^/]+",
+    shard="[^/]+",
+    variant="[^/]+/[^/]+/[^/]+",
+
+
+def variant(w):
+    """The Variant that the wildcards mean."""
+    return study.variants[w.variant]
+
+
+def entry(function):
+    """A parameter: what a function of the wildcards returns, as JSON; a change of it reruns the job."""
+    return lambda w: json.dumps(function(w), sort_keys=True)
+
+
+def code(step, **families):
+    """A parameter: a hash of the code that a step really runs, with the plugins that the wildcards choose."""
+    return lambda w: plugins.code(f"reliquant.steps.{step}", **{f: choose(w) for f, choose in families.items()})

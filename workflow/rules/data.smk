@@ -1,0 +1,74 @@
+# Datasets: fetched as published, decoded once, corrupted once.
+
+
+rule fetch:
+    output:
+        "data/raw/{folder}/fetched.json",
+    log:
+        f"{LOGS}/fetch/{{folder}}.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=720,
+    params:
+        dataset=lambda w: next(
+            study.dataset_entry(d)["dataset"] for d in study.config.datasets if study.root(d) == f"data/raw/{w.folder}"
+        ),
+    shell:
+        "python -m reliquant.steps.fetch --dataset {params.dataset:q} --output {output:q} 2> {log:q}"
+
+
+rule prepare:
+    input:
+        lambda w: [f"{study.root(w.dataset)}/fetched.json"] if study.is_fetched(w.dataset) else [],
+    output:
+        images="data/prepared/{dataset}/{form}/images.npy",
+        labels="data/prepared/{dataset}/{form}/labels.npy",
+        meta="data/prepared/{dataset}/{form}/meta.json",
+    log:
+        f"{LOGS}/prepare/{{dataset}}-{{form}}.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        entry=entry(lambda w: study.dataset_entry(w.dataset)),
+        root=lambda w: study.root(w.dataset),
+        unreadable=study.config.unreadable,
+        code=code("prepare", dataset=lambda w: study.dataset_entry(w.dataset)["dataset"]),
+    shell:
+        "python -m reliquant.steps.prepare"
+        " --entry {params.entry:q}"
+        " --root {params.root:q}"
+        " --form {wildcards.form}"
+        " --unreadable {params.unreadable}"
+        " --workers {threads}"
+        " --output $(dirname {output.images:q}) 2> {log:q}"
+
+
+rule corrupt:
+    input:
+        images="data/prepared/{dataset}/{form}/images.npy",
+        meta="data/prepared/{dataset}/{form}/meta.json",
+    output:
+        "data/prepared/{dataset}/{form}/corrupt/{corruption}.npy",
+    log:
+        f"{LOGS}/corrupt/{{dataset}}-{{form}}-{{corruption}}.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        severities=lambda w: study.config.suites.noise[w.dataset].severities,
+        images=lambda w: f"--images {n}" if (n := study.config.suites.noise[w.dataset].images) else "",
+        code=code("corrupt", corruption=lambda w: w.corruption),
+    shell:
+        "python -m reliquant.steps.corrupt"
+        " --prepared $(dirname {input.images:q})"
+        " --corruption {wildcards.corruption}"
+        " --severities {params.severities}"
+        " {params.images}"
+        " --output {output:q} 2> {log:q}"

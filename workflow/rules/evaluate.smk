@@ -1,0 +1,77 @@
+# Evaluation shards: records of every image, then rows.
+
+
+def shards_of(variant, shard):
+    """The record files that a shard's measures need: its own, and the clean suite's for comparison."""
+    needed = dict.fromkeys([shard, study.shard_of("clean")])
+    return [SAMPLES.format(variant=variant, shard=s) for s in needed]
+
+
+rule evaluate:
+    input:
+        model=lambda w: f"data/models/{variant(w).model}.safetensors",
+        variant=QUANTIZED,
+        data=lambda w: study.inputs(variant(w).model, w.shard),
+    output:
+        SAMPLES,
+    log:
+        f"{LOGS}/evaluate/{{variant}}/{{shard}}.log",
+    benchmark:
+        f"{LOGS}/evaluate/{{variant}}/{{shard}}.tsv"
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=480,
+    params:
+        cells=entry(lambda w: study.cells(variant(w).model, w.shard)),
+        scores=entry(lambda w: study.config.scores),
+        batch=study.config.batch,
+        dtype=study.config.dtype,
+        device=study.config.device,
+        code=code(
+            "evaluate",
+            tower=lambda w: study.tower_entry(variant(w).model)["tower"],
+            score=lambda w: [e["score"] for e in study.config.scores.values()],
+        ),
+    shell:
+        "python -m reliquant.steps.evaluate"
+        " --model {input.model:q}"
+        " --variant {input.variant:q}"
+        " --cells {params.cells:q}"
+        " --scores {params.scores:q}"
+        " --batch {params.batch}"
+        " --dtype {params.dtype}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule measure:
+    input:
+        samples=lambda w: shards_of(w.variant, w.shard),
+        baseline=lambda w: [] if variant(w).scheme == "fp32" else shards_of(variant(w).baseline, w.shard),
+        variant=QUANTIZED,
+    output:
+        f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet",
+    log:
+        f"{LOGS}/measure/{{variant}}/{{shard}}.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        labels=entry(lambda w: study.row_labels(variant(w))),
+        suites=lambda w: study.shards[w.shard],
+        resamples=study.config.resamples,
+        code=code("measure"),
+    shell:
+        "python -m reliquant.steps.measure"
+        " --samples {input.samples:q}"
+        " --baseline {input.baseline:q}"
+        " --variant {input.variant:q}"
+        " --labels {params.labels:q}"
+        " --suites {params.suites}"
+        " --resamples {params.resamples}"
+        " --output {output:q} 2> {log:q}"

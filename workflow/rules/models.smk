@@ -1,0 +1,107 @@
+# Models: fetched or pre-trained in FP32, then quantized.
+TRAINED = "|".join(m for m in study.config.models if study.trains(m)) or "none to train"
+FETCHED = "|".join(m for m in study.config.models if not study.trains(m)) or "none to fetch"
+
+
+def proxy_inputs(w):
+    """The captioned images of a variant's proxy; FP32 needs none."""
+    v = variant(w)
+    if v.proxy == "none":
+        return []
+    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
+    return [f"{folder}/images.npy", f"{folder}/meta.json"]
+
+
+def proxy_words(w, input):
+    """The command line words for `proxy_inputs`."""
+    v = variant(w)
+    if v.proxy == "none":
+        return ""
+    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
+    return f"--proxy {folder} --pairs {study.config.proxies[v.proxy].pairs}"
+
+
+rule fetch_model:
+    output:
+        "data/models/{model}.safetensors",
+    log:
+        f"{LOGS}/fetch_model/{{model}}.log",
+    wildcard_constraints:
+        model=FETCHED,
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        entry=entry(lambda w: study.tower_entry(w.model)),
+        code=code("fetch_model", tower=lambda w: study.tower_entry(w.model)["tower"]),
+    shell:
+        "python -m reliquant.steps.fetch_model --entry {params.entry:q} --output {output:q} 2> {log:q}"
+
+
+rule pretrain:
+    input:
+        images=lambda w: f"{study.prepared(study.pretrain_words(w.model)[0], w.model)}/images.npy",
+        meta=lambda w: f"{study.prepared(study.pretrain_words(w.model)[0], w.model)}/meta.json",
+    output:
+        "data/models/{model}.safetensors",
+    log:
+        f"{LOGS}/pretrain/{{model}}.log",
+    benchmark:
+        f"{LOGS}/pretrain/{{model}}.tsv"
+    wildcard_constraints:
+        model=TRAINED,
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    params:
+        entry=entry(lambda w: study.tower_entry(w.model)),
+        recipe=entry(lambda w: study.pretrain_words(w.model)[1]),
+        code=code("pretrain", tower=lambda w: study.tower_entry(w.model)["tower"]),
+    shell:
+        "python -m reliquant.steps.pretrain"
+        " --entry {params.entry:q}"
+        " --recipe {params.recipe:q}"
+        " --pairs $(dirname {input.images:q})"
+        " --threads {threads}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule quantize:
+    input:
+        model=lambda w: f"data/models/{variant(w).model}.safetensors",
+        proxy=proxy_inputs,
+    output:
+        QUANTIZED,
+    log:
+        f"{LOGS}/quantize/{{variant}}.log",
+    benchmark:
+        f"{LOGS}/quantize/{{variant}}.tsv"
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        entry=entry(lambda w: study.scheme_entry(variant(w))),
+        labels=entry(lambda w: study.row_labels(variant(w))),
+        proxy=proxy_words,
+        device=study.config.device,
+        code=code(
+            "quantize",
+            tower=lambda w: study.tower_entry(variant(w).model)["tower"],
+            quantizer=lambda w: study.scheme_entry(variant(w))["quantizer"],
+            loss=lambda w: plugins.names("loss"),
+        ),
+    shell:
+        "python -m reliquant.steps.quantize"
+        " --model {input.model:q}"
+        " --entry {params.entry:q}"
+        " --labels {params.labels:q}"
+        " {params.proxy}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --output {output:q} 2> {log:q}"

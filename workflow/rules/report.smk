@@ -1,0 +1,75 @@
+# All rows of the study, what stands behind them, and the report.
+
+
+rule collect:
+    input:
+        expand(f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet", variant=study.variants, shard=study.shards),
+    output:
+        f"{RESULTS}/rows.parquet",
+    log:
+        f"{LOGS}/collect.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        study=entry(lambda w: config),
+        code=code("collect"),
+    shell:
+        "python -m reliquant.steps.collect --study {params.study:q} --output {output:q} 2> {log:q}"
+
+
+rule facts:
+    input:
+        models=expand("data/models/{model}.safetensors", model=study.config.models),
+        data=sorted(
+            {
+                f
+                for m in study.config.models
+                for s in study.shards
+                for f in study.inputs(m, s)
+                if f.endswith("meta.json")
+            }
+        ),
+    output:
+        f"{RESULTS}/facts.json",
+    log:
+        f"{LOGS}/facts.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        study=entry(lambda w: config),
+        code=code("facts"),
+    shell:
+        "python -m reliquant.steps.facts --study {params.study:q} --output {output:q} 2> {log:q}"
+
+
+rule report:
+    input:
+        rows=f"{RESULTS}/rows.parquet",
+        facts=f"{RESULTS}/facts.json",
+    output:
+        html=f"reports/{study.name}/report.html",
+        summary=f"reports/{study.name}/summary.json",
+        claims=f"reports/{study.name}/claims.json",
+        figures=directory(f"reports/{study.name}/figures"),
+        tables=directory(f"reports/{study.name}/tables"),
+        plots=directory(f"reports/{study.name}/plots"),
+    log:
+        f"{LOGS}/report.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("report", figure=lambda w: plugins.names("figure"), table=lambda w: plugins.names("table")),
+    shell:
+        "python -m reliquant.steps.report"
+        " --rows {input.rows:q}"
+        " --facts {input.facts:q}"
+        " --output $(dirname {output.html:q}) 2> {log:q}"
