@@ -46,13 +46,12 @@ def random_clip(architecture: dict):
     import copy
 
     import torch
-    from open_clip.model import CLIP
 
-    import reliquant.torchvision_shim  # noqa: F401
     from reliquant.clip import Clip
+    from reliquant.torchvision_shim import open_clip
 
     torch.manual_seed(0)
-    model = CLIP(**copy.deepcopy(architecture)).eval()
+    model = open_clip.CLIP(**copy.deepcopy(architecture)).eval()
     with torch.no_grad():  # open_clip starts attention biases at 0: fill them, or no test would see them lost
         for parameter in model.parameters():
             if parameter.ndim == 1:

@@ -1,16 +1,15 @@
-"""Open a CLIP-like model for quantization: unpack attention, find the layers inside the blocks, put twins in their place."""
+"""Open a CLIP-like model for quantization: unpack attention, find the layers inside the blocks, insert twins."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal
 
-from open_clip.transformer import AttentionalPooler
 from torch import nn
 
-import reliquant.torchvision_shim  # noqa: F401
 from reliquant.attention import CrossAttention, SelfAttention
 from reliquant.grid import Grid
+from reliquant.torchvision_shim import open_clip
 from reliquant.twins import Twin, twin
 
 Scope = Literal["none", "image", "both"]
@@ -27,7 +26,7 @@ def unpack_attention(model: nn.Module, /) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.MultiheadAttention):
-                crossed = isinstance(parent, AttentionalPooler) or hasattr(parent, "ln_1_kv")
+                crossed = isinstance(parent, open_clip.transformer.AttentionalPooler) or hasattr(parent, "ln_1_kv")
                 setattr(parent, name, (CrossAttention if crossed else SelfAttention)(child))
 
 

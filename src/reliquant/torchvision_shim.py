@@ -1,4 +1,4 @@
-"""Make torchvision importable beside a CPU-only torch; import this before open_clip or timm.
+"""Import open_clip where torchvision does not import: `from reliquant.torchvision_shim import open_clip`.
 
 The torchvision wheels of the public index are CUDA builds. Beside a CPU torch their compiled part cannot be loaded, and
 `import torchvision` fails while it registers fake kernels for operators that nobody declared. Declaring those
@@ -28,3 +28,7 @@ except RuntimeError as error:
     for _schema in _SCHEMAS:
         _library.define(_schema)
     import torchvision  # noqa: F401
+
+import open_clip  # noqa: E402
+
+__all__ = ["open_clip"]

@@ -1,14 +1,13 @@
-"""Any open_clip model: an architecture with a pretrained tag or file, a Hugging Face hub repository, or a local folder."""
+"""Any open_clip model: an architecture with a pretrained tag or file, a hub repository, or a local folder."""
 
 from __future__ import annotations
 
 import logging
 
-import open_clip
 import torch
 
-import reliquant.torchvision_shim  # noqa: F401
 from reliquant.clip import Clip
+from reliquant.torchvision_shim import open_clip
 
 
 def tower(
@@ -25,7 +24,8 @@ def tower(
     Raises ValueError naming the architecture or tag and what there is.
     """
     if ":" not in architecture and architecture not in open_clip.list_models():
-        raise ValueError(f"architecture {architecture!r} is unknown to open_clip; there are {', '.join(open_clip.list_models())}")
+        there = ", ".join(open_clip.list_models())
+        raise ValueError(f"architecture {architecture!r} is unknown to open_clip; there are {there}")
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of "random" weights that are loaded a line later
     try:
         model = open_clip.create_model(architecture, pretrained=pretrained, load_weights=state is None, cache_dir=cache)
