@@ -57,7 +57,7 @@ def evaluate(
 def _fitting(folder: str, clip: Clip) -> Prepared:
     form = Path(folder).name
     if form not in ("native", clip.form):
-        raise ValueError(f"{folder}: prepared as {form}, but the model wants {clip.form}: set `form: {clip.form}` in its entry")
+        raise ValueError(f"{folder}: prepared as {form}, but the model wants `form: {clip.form}` in its entry")
     return load(Path(folder))
 
 

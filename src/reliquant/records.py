@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+import reliquant
+
 ROW_SCHEMA = pl.Schema(
     {
         **dict.fromkeys(["study", "model", "source", "scheme", "family", "precision", "scope", "proxy"], pl.String),
@@ -52,8 +54,9 @@ def whole(path: Path, /) -> Iterator[Path]:
 
 def provenance(**facts: Any) -> dict[str, Any]:
     """Say how an artifact was made: the given facts and the versions. No clock: equal runs give equal bytes."""
-    packages = ("reliquant", "torch", "open_clip_torch", "numpy", "polars")
-    return {**facts, "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}}}
+    packages = ("torch", "open_clip_torch", "numpy", "polars")
+    versions = {"python": platform.python_version(), "reliquant": reliquant.__version__}
+    return {**facts, "versions": versions | {p: version(p) for p in packages}}
 
 
 def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], /) -> str:
