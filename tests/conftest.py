@@ -17,7 +17,8 @@ def architectures() -> dict[str, dict]:
     """Two tiny open_clip models with random weights, by the kind of their image tower."""
     text = {"context_length": 16, "vocab_size": 128, "width": 32, "heads": 2, "layers": 2}
     vit = {"image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8}
-    convnext = {"timm_model_name": "test_convnext", "timm_model_pretrained": False, "timm_pool": "avg", "image_size": 32}
+    timm = {"timm_model_name": "test_convnext", "timm_model_pretrained": False}
+    convnext = {**timm, "timm_pool": "avg", "image_size": 32}
     return {
         "vit": {"embed_dim": 24, "vision_cfg": vit, "text_cfg": text},
         "convnext": {"embed_dim": 24, "vision_cfg": {**convnext, "timm_proj": "linear"}, "text_cfg": text},

@@ -17,8 +17,10 @@ def test_every_file_of_a_family_is_a_plugin_whose_words_can_be_read():
 
 
 def test_checking_a_config_imports_neither_torch_nor_the_plugin():
-    script = "import sys; from reliquant import plugins; plugins.check('quantizer', {'quantizer': 'lsq'}); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
+    check = "plugins.check('quantizer', {'quantizer': 'lsq'})"
+    script = f"import sys; from reliquant import plugins; {check}; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == "False\n"
 
 
 def test_an_unknown_plugin_is_named_with_what_there_is():
@@ -56,7 +58,8 @@ def test_entries_within_entries_are_checked_too():
 
 
 def test_words_are_bound_and_converted():
-    bound = plugins.load("quantizer", {"quantizer": "rtn", "weight": {"bits": 4}, "activation": {"bits": 8}, "batch": 8})
+    entry = {"quantizer": "rtn", "weight": {"bits": 4}, "activation": {"bits": 8}, "batch": 8}
+    bound = plugins.load("quantizer", entry)
     assert bound.keywords == {"weight": Grid(bits=4), "activation": Grid(bits=8), "batch": 8}
 
 

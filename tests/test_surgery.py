@@ -32,9 +32,10 @@ def test_cross_attention_equals_torch(same_width):
     from reliquant.attention import CrossAttention
 
     torch.manual_seed(0)
-    packed = torch.nn.MultiheadAttention(12, 3, kdim=12 if same_width else 7, vdim=12 if same_width else 7, batch_first=True)
+    width = 12 if same_width else 7
+    packed = torch.nn.MultiheadAttention(12, 3, kdim=width, vdim=width, batch_first=True)
     torch.nn.init.normal_(packed.in_proj_bias)
-    query, context = torch.randn(2, 4, 12), torch.randn(2, 5, 12 if same_width else 7)
+    query, context = torch.randn(2, 4, 12), torch.randn(2, 5, width)
     torch.testing.assert_close(CrossAttention(packed)(query, context, context)[0], packed(query, context, context)[0])
 
 

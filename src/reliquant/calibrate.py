@@ -17,13 +17,14 @@ def calibrate_inputs(clip: Clip, made: dict[str, Twin], proxy: Proxy, /, *, mome
     Symmetric grids cover the averaged absolute maximum, others the averaged lowest and highest input. Raises ValueError
     naming the layer when its inputs hold NaN.
     """
-    static = {n: Range(momentum) for n, t in made.items() if not (t.activation_grid.floating or t.activation_grid.dynamic)}
+    grids = {name: layer.activation_grid for name, layer in made.items()}
+    static = {name: Range(momentum) for name, grid in grids.items() if not (grid.floating or grid.dynamic)}
     if static:
         with torch.no_grad(), observed(clip.model, static):
             for pairs in proxy.in_order(clip, batch):
                 embed(clip, *pairs)
     for name, layer in made.items():
-        grid = layer.activation_grid
+        grid = grids[name]
         if grid.floating:
             continue
         if grid.dynamic:

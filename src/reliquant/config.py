@@ -105,7 +105,7 @@ def own_words(section: str, entry: Mapping[str, Any], /) -> Entry:
 
 
 def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
-    """Add the bits of a precision to an entry's grids; weights default to a scale a channel, activations to a tensor."""
+    """Add a precision's bits to an entry's grids; by default weights have a scale a channel, activations a tensor."""
     weight, activation = parse_precision(precision)
     return {
         **entry,

@@ -6,7 +6,7 @@ import torch
 
 
 def choose(word: str, /) -> str:
-    """Return the torch device for `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ...; raise ValueError if absent."""
+    """Return the device for `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`; raise ValueError if absent."""
     if word == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

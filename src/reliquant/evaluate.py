@@ -61,8 +61,10 @@ def _fitting(folder: str, clip: Clip) -> Prepared:
     return load(Path(folder))
 
 
-def _features(clip: Clip, images: NDArray[np.uint8], cell: Any, batch: int, device: str, dtype: Dtype) -> NDArray[np.float32]:
+def _features(
+    clip: Clip, images: NDArray[np.uint8], cell: Any, batch: int, device: str, dtype: Dtype
+) -> NDArray[np.float32]:
     found = image_features(clip, images, batch=batch, device=device, dtype=dtype, label=cell["dataset"])
-    if not np.isfinite(found).all():
-        raise ValueError(f"{cell['dataset']}: {(~np.isfinite(found).all(axis=1)).sum()} images have NaN or infinite features")
+    if bad := int((~np.isfinite(found).all(axis=1)).sum()):
+        raise ValueError(f"{cell['dataset']}: {bad} images have NaN or infinite features")
     return found

@@ -1,4 +1,4 @@
-"""Arithmetic of integer grids on tensors: ranges, scales, codes, and fake quantization with a straight-through gradient.
+"""Arithmetic of integer grids: ranges, scales, codes, and fake quantization with a straight-through gradient.
 
 Every granularity is one case of the same thing once a tensor is seen as rows that share a scale: `blocks` gives that
 view, (rows, k), and scales are (rows, 1).

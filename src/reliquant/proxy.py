@@ -26,7 +26,8 @@ class Proxy:
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.captions) or not self.captions:
-            raise ValueError(f"a proxy needs as many captions as images, not {len(self.captions)} for {len(self.images)}")
+            found = f"{len(self.captions)} for {len(self.images)} images"
+            raise ValueError(f"a proxy needs pairs, as many captions as images, not {found}")
 
     @cached_property
     def caption_ids(self) -> torch.Tensor:

@@ -42,7 +42,7 @@ def train(
     """Train the quantized towers of a model in place with AdamW; the logit scale and the other tower stay fixed.
 
     `losses` are entries that are summed; learning rates of weights (`lr`) and quantizer scales (`scale_lr`) rise over
-    the `warmup` share of the iterations and fall to 0 by a cosine. Raises Diverged at the first loss that is not finite.
+    the `warmup` share of the iterations and fall to 0 by a cosine. Raises Diverged at the first non-finite loss.
     """
     bound = [plugins.load("loss", entry) for entry in losses]
     teacher = _teacher(clip) if any(entry["loss"] != "contrastive" for entry in losses) else None

@@ -36,7 +36,7 @@ class DynamicInput(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, of the same shape."""
-        low, high = (x.aminmax() if self.grid.granularity == "tensor" else x.aminmax(dim=-1, keepdim=True))
+        low, high = x.aminmax() if self.grid.granularity == "tensor" else x.aminmax(dim=-1, keepdim=True)
         scale, zero = affine(low.reshape(-1, 1), high.reshape(-1, 1), self.grid)
         return fake_quantize(x, scale, zero, self.grid)
 
@@ -91,7 +91,8 @@ class QuantConv2d(Twin):
         super().__init__(inner, weight_grid, activation_grid)
         if inner.padding_mode != "zeros":
             raise ValueError(f"padding mode {inner.padding_mode!r} is not supported; only zeros is")
-        self.stride, self.padding, self.dilation, self.groups = inner.stride, inner.padding, inner.dilation, inner.groups
+        self.stride, self.padding = inner.stride, inner.padding
+        self.dilation, self.groups = inner.dilation, inner.groups
 
     def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

@@ -29,7 +29,8 @@ def test_the_scale_gradient_is_the_true_slope_outside_the_range():
     scale = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
     LearnedStep.apply(x.double(), scale, -8, 7).sum().backward()
     eps = 1e-4
-    slope = (LearnedStep.apply(x, scale + eps, -8, 7).sum() - LearnedStep.apply(x, scale - eps, -8, 7).sum()) / (2 * eps)
+    above, below = (LearnedStep.apply(x, s, -8, 7).sum() for s in (scale + eps, scale - eps))
+    slope = (above - below) / (2 * eps)
     assert scale.grad.item() * (3 * 7) ** 0.5 == pytest.approx(slope.item(), rel=1e-6)
 
 
@@ -79,7 +80,7 @@ def test_a_killed_run_resumes_to_the_same_weights(vit, proxy, tmp_path):
 
 
 def test_a_diverging_run_stops_at_once_and_says_where(vit, proxy):
-    with pytest.raises(Diverged, match="iteration [0-5];"):
+    with pytest.raises(Diverged, match=r"iteration [0-5];"):
         run(vit, proxy, lr=1e30, clip_norm=1e30)
 
 

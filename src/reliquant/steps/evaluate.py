@@ -35,8 +35,8 @@ def main() -> None:
     clip.model.to(device, getattr(torch, args.dtype))
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
     frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype)
-    made = provenance(variant=header["sha256"], entry=header["entry"], dtype=args.dtype, device=torch.device(device).type)
-    save_frame(args.output, frame, made)
+    made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype}
+    save_frame(args.output, frame, provenance(**made, device=torch.device(device).type))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def _model(study: Study, name: str) -> dict[str, object]:
 
 def _dataset(folder: Path) -> dict[str, object]:
     meta = json.loads((folder / "meta.json").read_text())
-    return {"n": meta["n"], "classes": len(meta["classes"]), "skipped": len(meta.get("skipped", [])), "entry": meta["entry"]}
+    skipped = len(meta.get("skipped", []))
+    return {"n": meta["n"], "classes": len(meta["classes"]), "skipped": skipped, "entry": meta["entry"]}
 
 
 if __name__ == "__main__":

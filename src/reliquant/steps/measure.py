@@ -29,8 +29,7 @@ def main() -> None:
     found = rows(samples, baseline, resamples=args.resamples).filter(pl.col("suite").is_in(args.suites))
     frame = pl.concat([found, _of_variant(args.variant, "clean" in args.suites)], how="diagonal")
     constants = {k: pl.lit(v) for k, v in args.labels.items()}
-    empty = {c: pl.lit("") for c, kind in ROW_SCHEMA.items() if kind == pl.String and c not in {*frame.columns, *constants}}
-    frame = frame.with_columns(**constants, **empty, scale=pl.lit("native"), iteration=pl.lit(None, pl.Int64))
+    frame = frame.with_columns(**constants, scale=pl.lit("native"), iteration=pl.lit(None, pl.Int64))
     frame = frame.with_columns(pl.col(pl.String).fill_null(""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
 

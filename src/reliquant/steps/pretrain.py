@@ -29,7 +29,8 @@ def main() -> None:
     clip = plugins.load("tower", args.entry)(None)
     pairs = load(args.pairs)
     pretrain(clip, pairs.images, pairs.meta["captions"], **args.recipe)
-    save_model(args.output, clip, args.entry, recipe=args.recipe, pairs=pairs.meta["entry"], pairs_sha256=pairs.meta["sha256"])
+    facts = {"recipe": args.recipe, "pairs": pairs.meta["entry"], "pairs_sha256": pairs.meta["sha256"]}
+    save_model(args.output, clip, args.entry, **facts)
 
 
 if __name__ == "__main__":
