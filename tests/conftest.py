@@ -74,4 +74,4 @@ def proxy():
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
-    return Proxy(images, [f"caption number {i}" for i in rng.integers(0, 30, 40)])
+    return Proxy(images, [f"{i} in words" for i in rng.integers(0, 30, 40)])

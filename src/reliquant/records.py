@@ -63,9 +63,9 @@ def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], /) -> str:
     """Hash names, types, shapes and bytes of the tensors in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
+        array = np.asarray(tensors[name], order="C")
         digest.update(f"{name}\0{array.dtype}\0{array.shape}\0".encode())
-        digest.update(array.view(np.uint8).reshape(-1) if array.size else b"")
+        digest.update(array.reshape(-1).view(np.uint8) if array.size else b"")
     return digest.hexdigest()
 
 
@@ -73,7 +73,7 @@ def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], header: Mappin
     """Write arrays and a JSON header as safetensors, whole or not at all; the header gains their sha256."""
     facts = {**header, "sha256": sha256_of_tensors(tensors)}
     with whole(path) as part:
-        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         save_file(arrays, part, metadata={"reliquant": json.dumps(facts, sort_keys=True)})
 
 

@@ -15,8 +15,7 @@ from reliquant.clip import Clip
 from reliquant.progress import progress
 from reliquant.proxy import Proxy, embed
 from reliquant.resume import Checkpoints
-from reliquant.surgery import Scope, in_scope, tower_of
-from reliquant.twins import twins
+from reliquant.surgery import Scope, in_scope, tower_of, twins
 
 
 class Diverged(ArithmeticError):

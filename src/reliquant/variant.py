@@ -62,7 +62,10 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
     if not arrays:
         return
     unpack_attention(model)
+    there = dict(model.named_modules())
     for name, facts in modules.items():
+        if name not in there:
+            raise ValueError(f"the variant quantizes {name!r}, which the model does not have; is it another architecture?")
         made = insert_twins(model, [name], Grid(**facts["weight"]), Grid(**facts["activation"]))[name]
         made.input = _input(made.activation_grid, facts.get("input"))
         if f"{name}.codes" in arrays:

@@ -25,9 +25,9 @@ def test_gradients_of_the_learned_step_by_hand():
 
 
 def test_the_scale_gradient_is_the_true_slope_outside_the_range():
-    x = torch.tensor([40.0, -40.0, 33.0])
+    x = torch.tensor([40.0, -40.0, 33.0], dtype=torch.float64)
     scale = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
-    LearnedStep.apply(x.double(), scale, -8, 7).sum().backward()
+    LearnedStep.apply(x, scale, -8, 7).sum().backward()
     eps = 1e-4
     above, below = (LearnedStep.apply(x, s, -8, 7).sum() for s in (scale + eps, scale - eps))
     slope = (above - below) / (2 * eps)
@@ -40,12 +40,12 @@ def test_the_inside_gradient_agrees_with_torch_where_both_rules_do():
     LearnedStep.apply(x, ours, -128, 127).square().sum().backward()
     zero = torch.zeros(1)
     torch._fake_quantize_learnable_per_tensor_affine(x, theirs, zero, -128, 127, 1.0).square().sum().backward()
-    assert (ours.grad * (500 * 127) ** 0.5).item() == pytest.approx(theirs.grad.item(), rel=1e-4)
+    assert (ours.grad * (500 * 127) ** 0.5).item() == pytest.approx(theirs.grad.item(), rel=1e-3)
 
 
-def run(clip, proxy, folder=None, iterations=6, **words):
+def run(clip, proxy, folder=None, iterations=6, scope="image", **words):
     unpack_attention(clip.model)
-    names = targets(clip.model, "image")
+    names = targets(clip.model, scope)
     quantizer(clip, names, proxy, Checkpoints(folder, 2, {}), **GRIDS, iterations=iterations, batch=16, **words)
     return clip.model.state_dict()
 
@@ -99,8 +99,8 @@ def test_training_lowers_the_loss_at_low_bits(vit, proxy):
             return loss(embed(clip, *next(proxy.in_order(clip, 40))), None).item()
 
     short, long = copy.deepcopy(vit), copy.deepcopy(vit)
-    run(short, proxy, iterations=1, lr=1e-9, scale_lr=1e-9)
-    run(long, proxy, iterations=40, lr=1e-3)
+    run(short, proxy, scope="both", iterations=1, lr=1e-9, scale_lr=1e-9)
+    run(long, proxy, scope="both", iterations=60, lr=1e-3)
     assert value(long) < value(short) - 0.1
 
 
