@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-
 from reliquant.images import Dataset, UnreadableImage
 from reliquant.prepare import load, prepare
 from reliquant.records import DamagedFile
@@ -37,12 +36,13 @@ def test_native_images_come_back_as_they_were(tmp_path, workers):
 
 @pytest.mark.parametrize("form", ["16-shortest-bicubic", "16-shortest-bilinear", "16-squash-bicubic"])
 def test_large_images_are_fitted_as_torchvision_does(tmp_path, form):
-    import reliquant.torchvision_shim  # noqa: F401
     from torchvision import transforms as t
+
+    import reliquant.torchvision_shim  # noqa: F401
 
     images, dataset = made(sizes=((40, 31), (20, 57), (16, 16)))
     prepare(dataset, tmp_path / "x", form=form, entry={})
-    size, resize, mode = form.split("-")
+    _, resize, mode = form.split("-")
     interpolation = t.InterpolationMode(mode)
     target = 16 if resize == "shortest" else (16, 16)
     theirs = t.Compose([t.Resize(target, interpolation), t.CenterCrop(16)])
