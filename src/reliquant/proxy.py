@@ -45,8 +45,8 @@ class Proxy:
         for start in range(0, len(self.captions), size):
             yield self.take(clip, np.arange(start, min(start + size, len(self.captions))))
 
-    def shuffled(self, clip: Clip, iteration: int, size: int, /) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the batch of a training iteration: a function of (seed, iteration) alone, so that runs resume.
+    def chosen(self, iteration: int, size: int, /) -> NDArray[np.int64]:
+        """Return which pairs a training iteration sees: a function of (seed, iteration) alone, so that runs resume.
 
         Every epoch is a new order; a last batch that is too small is dropped. Raises ValueError with too few pairs.
         """
@@ -55,7 +55,7 @@ class Proxy:
             raise ValueError(f"batch {size} is larger than the {n} pairs of the proxy")
         epoch, step = divmod(iteration, n // size)
         order = np.random.default_rng([self.seed, epoch]).permutation(n)
-        return self.take(clip, np.sort(order[step * size : (step + 1) * size]))
+        return np.sort(order[step * size : (step + 1) * size])
 
 
 def pixel_words(clip: Clip, /) -> dict[str, object]:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from reliquant.records import load_tensors, read_header, save_tensors
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Hold a folder (None: keep nothing), how many iterations lie between saves, and what identifies the run."""
+    """Hold a folder (None: keep nothing), how many iterations lie between saves, and what identifies the run.
+
+    `snapshot` takes the iterations done and the model, frozen as it then is: accuracy against iterations from one run.
+    """
 
     folder: Path | None = None
     every: int = 50
     run: Mapping[str, Any] | None = None
+    snapshot: Callable[[int, nn.Module], None] | None = None
 
     @property
     def _path(self) -> Path:
@@ -27,7 +32,7 @@ class Checkpoints:
 
     def is_due(self, iteration: int, /) -> bool:
         """Whether to save after this many iterations."""
-        return self.folder is not None and iteration % self.every == 0
+        return self.folder is not None and iteration > 0 and iteration % self.every == 0
 
     def save(self, iteration: int, state: Mapping[str, torch.Tensor], /) -> None:
         """Replace the latest state, whole or not at all."""

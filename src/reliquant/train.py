@@ -4,115 +4,216 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from reliquant import plugins
 from reliquant.clip import Clip
+from reliquant.embedded import Embedded
 from reliquant.progress import progress
 from reliquant.proxy import Proxy, embed
 from reliquant.resume import Checkpoints
 from reliquant.surgery import Scope, in_scope, tower_of, twins
+from reliquant.twins import Twin
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a number; the message gives the iteration."""
+    """The loss or its gradient is no longer a number; the message gives the iteration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Hold the words of a training.
+
+    `losses` are entries that are summed. Learning rates of weights (`lr`) and quantizer scales (`scale_lr`, no decay)
+    rise over the `warmup` share of the iterations, then fall to 0 by a cosine or stay. `bf16` runs the towers under
+    bfloat16 autocast. `snapshots` are the iterations after which the model is kept, as if training had ended there.
+    """
+
+    losses: Sequence[Mapping[str, Any]]
+    iterations: int
+    batch: int
+    lr: float
+    scale_lr: float
+    weight_decay: float
+    clip_norm: float
+    warmup: float
+    schedule: Literal["cosine", "constant"]
+    bf16: bool
+    snapshots: Sequence[int]
+
+    def __post_init__(self) -> None:
+        if not self.losses:
+            raise ValueError("losses: there must be at least one, such as {loss: contrastive}")
+        late = [i for i in self.snapshots if not 0 <= i <= self.iterations]
+        if late:
+            raise ValueError(f"snapshots: {late[0]} is not within the {self.iterations} iterations")
+
+    def rate(self, iteration: int, /) -> float:
+        """Return the share of the learning rates that an iteration (from 0) uses."""
+        rising = max(1, round(self.warmup * self.iterations))
+        if iteration < rising:
+            return (iteration + 1) / rising
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / max(1, self.iterations - rising)))
 
 
 def train(
-    clip: Clip,
-    proxy: Proxy,
-    saved: Checkpoints,
-    losses: Sequence[Mapping[str, Any]],
-    scales: Iterable[nn.Parameter],
-    /,
-    *,
-    iterations: int,
-    batch: int,
-    lr: float,
-    scale_lr: float,
-    weight_decay: float,
-    clip_norm: float,
-    warmup: float = 0.1,
+    clip: Clip, proxy: Proxy, saved: Checkpoints, training: Training, freeze: Callable[[Iterable[Twin]], None], /
 ) -> None:
     """Train the quantized towers of a model in place with AdamW; the logit scale and the other tower stay fixed.
 
-    `losses` are entries that are summed; learning rates of weights (`lr`) and quantizer scales (`scale_lr`) rise over
-    the `warmup` share of the iterations and fall to 0 by a cosine. Raises Diverged at the first non-finite loss.
+    `freeze` fixes the twins of a copy of the model for a snapshot. Raises Diverged, before the step, at the first loss
+    or gradient that is not finite; a checkpoint holds only weights whose loss was finite.
     """
-    bound = [plugins.load("loss", entry) for entry in losses]
-    teacher = _teacher(clip) if any(entry["loss"] != "contrastive" for entry in losses) else None
-    weights, scales = _parameters(clip.model), list(scales)
-    groups = [
-        {"params": weights, "lr": lr, "weight_decay": weight_decay},
-        {"params": scales, "lr": scale_lr, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]])
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: _rate(i, iterations, warmup))
-    start = _resume(saved, optimizer, schedule)
-    for iteration in progress(range(start, iterations), label="training"):
-        pixels, tokens, captions = proxy.shuffled(clip, iteration, batch)
-        with torch.no_grad():
-            target = embed(teacher, pixels, tokens, captions) if teacher else None
-        student = embed(clip, pixels, tokens, captions)
-        value = torch.stack([loss(student, target) for loss in bound]).sum()
+    if training.snapshots and saved.snapshot is None:
+        raise ValueError("snapshots: there is no place to keep them; give Checkpoints a snapshot function")
+    losses = [plugins.load("loss", entry) for entry in training.losses]
+    reference = _reference(clip, proxy, training.batch)  # before any step, so of the FP32 model
+    optimizer = _optimizer(clip.model, training)
+    start = _resume(clip.model, saved, optimizer)
+    for iteration in progress(range(start, training.iterations), label="training"):
+        if iteration in training.snapshots:
+            saved.snapshot(iteration, _frozen(clip.model, freeze))
+        chosen = proxy.chosen(iteration, training.batch)
+        student, teacher = _student(clip, proxy, chosen, reference, training), _take(reference, chosen)
+        value = torch.stack([loss(student, teacher) for loss in losses]).sum() + _penalty(clip.model)
         if not torch.isfinite(value):
-            raise Diverged(f"the loss is {value.item()} at iteration {iteration}; the last good checkpoint is kept")
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_([*weights, *scales], clip_norm)
-        optimizer.step()
-        schedule.step()
-        if saved.is_due(iteration + 1) and iteration + 1 < iterations:
-            saved.save(iteration + 1, _state(optimizer))
+            raise Diverged(_where("loss", value, iteration, saved))
+        if saved.is_due(iteration) and iteration > start:
+            saved.save(iteration, _state(clip.model, optimizer))
+        _step(value, optimizer, training, iteration, saved)
+    if not all(torch.isfinite(p).all() for p in clip.model.parameters()):
+        raise Diverged(_where("weights", math.nan, training.iterations, saved))
+    if training.iterations in training.snapshots:
+        saved.snapshot(training.iterations, _frozen(clip.model, freeze))
 
 
-def _parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Free the weights of every tower that holds a twin, and of no other; the twins' own scales are left out."""
-    towers = {tower_of(name) for name in twins(model)}
-    scope: Scope = "both" if "text" in towers else "image"
-    model.requires_grad_(False)
-    chosen = []
-    for name, parameter in model.named_parameters():
-        if in_scope(name, scope) and ".input." not in name:
-            chosen.append(parameter.requires_grad_())
-    for layer in twins(model).values():
-        layer.input.requires_grad_()
-    return chosen
-
-
-def _teacher(clip: Clip) -> Clip:
-    model = copy.deepcopy(clip.model).requires_grad_(False)
-    for layer in twins(model).values():
+@contextmanager
+def unrounded(model: nn.Module, /) -> Iterator[None]:
+    """Let the twins of a model compute in floating point while the block runs."""
+    rules = {layer: (layer.input, layer.weight_rule) for layer in twins(model).values()}
+    for layer in rules:
         layer.input, layer.weight_rule = nn.Identity(), None
-    return Clip(**{**clip.__dict__, "model": model})
+    try:
+        yield
+    finally:
+        for layer, (input_rule, weight_rule) in rules.items():
+            layer.input, layer.weight_rule = input_rule, weight_rule
 
 
-def _rate(iteration: int, iterations: int, warmup: float) -> float:
-    rising = max(1, round(warmup * iterations))
-    if iteration < rising:
-        return (iteration + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / max(1, iterations - rising)))
+def _reference(clip: Clip, proxy: Proxy, batch: int) -> Embedded:
+    """Embed all pairs once with the model as it is in floating point: the teacher, and the text of a fixed tower."""
+    with torch.no_grad(), unrounded(clip.model):
+        parts = [embed(clip, *pairs) for pairs in proxy.in_order(clip, batch)]
+    image, text, caption = (torch.cat([getattr(p, k) for p in parts]) for k in ("image", "text", "caption"))
+    return Embedded(image, text, parts[0].logit_scale, parts[0].logit_bias, caption)
 
 
-def _state(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    found = {}
-    for i, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-        found[f"{i}.value"] = parameter.detach()
-        found |= {f"{i}.{key}": value for key, value in optimizer.state[parameter].items()}
+def _take(pairs: Embedded, chosen: NDArray[Any]) -> Embedded:
+    image, text, caption = (getattr(pairs, k)[chosen] for k in ("image", "text", "caption"))
+    return Embedded(image, text, pairs.logit_scale, pairs.logit_bias, caption)
+
+
+def _student(clip: Clip, proxy: Proxy, chosen: NDArray[Any], reference: Embedded, training: Training) -> Embedded:
+    pixels, tokens, captions = proxy.take(clip, chosen)
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=training.bf16):
+        image = clip.model.encode_image(pixels, normalize=True).float()
+        if _scope(clip.model) == "both":
+            text = clip.model.encode_text(tokens, normalize=True).float()
+        else:
+            text = reference.text[chosen]
+    return Embedded(image, text, reference.logit_scale, reference.logit_bias, captions)
+
+
+def _step(
+    value: torch.Tensor, optimizer: torch.optim.Optimizer, training: Training, iteration: int, saved: Checkpoints
+) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * training.rate(iteration)
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, training.clip_norm)
+    if not torch.isfinite(norm):
+        raise Diverged(_where("gradient", norm, iteration, saved))
+    optimizer.step()
+
+
+def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """Free the weights of every tower that holds a twin, and the parameters of the twins' rules; nothing else."""
+    rules = {id(p) for layer in twins(model).values() for p in _of_rules(layer)}
+    scope = _scope(model)
+    model.requires_grad_(False)
+    weights, scales = [], []
+    for name, parameter in model.named_parameters():
+        if in_scope(name, scope):
+            (scales if id(parameter) in rules else weights).append(parameter.requires_grad_())
+    groups = [
+        {"params": weights, "initial_lr": training.lr, "weight_decay": training.weight_decay},
+        {"params": scales, "initial_lr": training.scale_lr, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
+
+
+def _of_rules(layer: Twin) -> Iterator[nn.Parameter]:
+    yield from layer.input.parameters()
+    if layer.weight_rule is not None:
+        yield from layer.weight_rule.parameters()
+
+
+def _scope(model: nn.Module) -> Scope:
+    return "both" if any(tower_of(name) == "text" for name in twins(model)) else "image"
+
+
+def _penalty(model: nn.Module) -> torch.Tensor | float:
+    """Sum what input rules add to the loss (PACT)."""
+    return sum(layer.input.penalty() for layer in twins(model).values() if hasattr(layer.input, "penalty"))
+
+
+def _frozen(model: nn.Module, freeze: Callable[[Iterable[Twin]], None]) -> nn.Module:
+    copied = copy.deepcopy(model)
+    freeze(twins(copied).values())
+    return copied
+
+
+def _where(what: str, value: Any, iteration: int, saved: Checkpoints) -> str:
+    kept = f"; the last good checkpoint is kept in {saved.folder}" if saved.folder else ""
+    return f"the {what} became {float(torch.as_tensor(value).detach())} at iteration {iteration}{kept}"
+
+
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return all that training changes: parameters with their moments, and the buffers of rules."""
+    found = _buffers(model)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            found[name] = parameter
+            found |= {f"{name}:{key}": value for key, value in optimizer.state[parameter].items()}
     return found
 
 
-def _resume(saved: Checkpoints, optimizer: torch.optim.Optimizer, schedule: Any) -> int:
+def _resume(model: nn.Module, saved: Checkpoints, optimizer: torch.optim.Optimizer) -> int:
     iteration, state = saved.latest()
-    for i, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"] if state):
-        parameter.data.copy_(state[f"{i}.value"])
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        optimizer.state[parameter] = {key: state[f"{i}.{key}"].to(parameter.device) for key in keys}
-    for group, base in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
-        group["lr"] = base * schedule.lr_lambdas[0](iteration)
-    schedule.last_epoch = iteration
+    if iteration == 0:
+        return 0
+    with torch.no_grad():
+        for name, buffer in _buffers(model).items():
+            buffer.copy_(state[name])
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(state[name])
+                moments = {k: state.get(f"{name}:{k}") for k in ("step", "exp_avg", "exp_avg_sq")}
+                if moments["step"] is not None:  # a parameter that got no gradient has none
+                    optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
     return iteration
+
+
+def _buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {f"{name}.{key}": b for name, layer in twins(model).items() for key, b in layer.named_buffers()}

@@ -1,0 +1,139 @@
+import copy
+
+import pytest
+import torch
+
+from reliquant.grid import Grid
+from reliquant.losses.contrastive import loss as contrastive
+from reliquant.proxy import Proxy, embed
+from reliquant.quantizers.lsq import quantizer
+from reliquant.resume import Checkpoints
+from reliquant.surgery import targets, twins, unpack_attention
+from reliquant.train import Diverged, Training
+
+GRIDS = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
+
+
+class Dies(Proxy):
+    """A proxy whose machine goes down at iteration 5."""
+
+    def chosen(self, iteration, size, /):
+        if iteration == 5:
+            raise KeyboardInterrupt
+        return super().chosen(iteration, size)
+
+
+def run(clip, proxy, saved=None, scope="image", iterations=6, **words):
+    unpack_attention(clip.model)
+    names = targets(clip.model, scope)
+    quantizer(clip, names, proxy, saved or Checkpoints(), **GRIDS, iterations=iterations, batch=16, **words)
+    return clip.model.state_dict()
+
+
+def test_training_moves_the_image_tower_only(clip, proxy):
+    before = copy.deepcopy(clip.model.state_dict())
+    after = run(clip, proxy, lr=1e-3)
+    moved = {k for k, v in after.items() if k in before and not torch.equal(v, before[k])}
+    assert moved
+    assert all(name.startswith("visual.") for name in moved)
+    assert all(twin.codes is not None for twin in twins(clip.model).values())
+
+
+def test_training_moves_both_towers_but_not_the_logit_scale(vit, proxy):
+    before = copy.deepcopy(vit.model.state_dict())
+    after = run(vit, proxy, scope="both", lr=1e-3)
+    moved = {k for k, v in after.items() if k in before and not torch.equal(v, before[k])}
+    assert {name.startswith("visual.") for name in moved} == {True, False}
+    assert "logit_scale" not in moved
+    assert "text_projection" in moved
+
+
+@pytest.mark.parametrize("scope", ["image", "both"])
+def test_a_killed_run_resumes_to_the_same_weights(vit, proxy, tmp_path, scope):
+    straight = run(copy.deepcopy(vit), proxy, scope=scope)
+    saved = Checkpoints(tmp_path, 2, {})
+    with pytest.raises(KeyboardInterrupt):
+        run(copy.deepcopy(vit), Dies(proxy.images, proxy.captions), saved, scope=scope)
+    assert saved.latest()[0] == 4
+    resumed = run(copy.deepcopy(vit), proxy, saved, scope=scope)
+    assert set(straight) == set(resumed)
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_diverging_run_stops_at_once_says_where_and_keeps_the_last_good_checkpoint(vit, proxy, tmp_path):
+    saved = Checkpoints(tmp_path, 1, {})
+    with pytest.raises(Diverged, match=r"iteration [1-5]; the last good checkpoint is kept in"):
+        run(vit, proxy, saved, lr=1e30, clip_norm=1e30, warmup=0)
+    assert all(torch.isfinite(value).all() for value in saved.latest()[1].values())
+
+
+def test_a_model_that_is_already_broken_is_told_at_its_first_iteration(vit, proxy):
+    torch.nn.init.constant_(vit.model.visual.proj, float("nan"))
+    with pytest.raises(Diverged, match="the loss became nan at iteration 0$"):
+        run(vit, proxy)
+
+
+def test_a_checkpoint_of_another_run_is_not_taken(tmp_path):
+    Checkpoints(tmp_path, 1, {"entry": 1}).save(3, {"x": torch.ones(1)})
+    assert Checkpoints(tmp_path, 1, {"entry": 1}).latest()[0] == 3
+    assert Checkpoints(tmp_path, 1, {"entry": 2}).latest() == (0, {})
+
+
+def test_training_lowers_the_loss_at_low_bits(vit, proxy):
+    def value(clip):
+        with torch.no_grad():
+            return contrastive(embed(clip, *next(proxy.in_order(clip, 40))), None).item()
+
+    short, long = copy.deepcopy(vit), copy.deepcopy(vit)
+    run(short, proxy, iterations=1, lr=1e-9, scale_lr=1e-9)
+    run(long, proxy, iterations=60, lr=3e-3)
+    assert value(long) < value(short) - 0.3
+
+
+def test_a_snapshot_is_the_model_that_training_for_so_long_gives(vit, proxy):
+    kept = {}
+    saved = Checkpoints(snapshot=lambda iteration, model: kept.update({iteration: model.state_dict()}))
+    words = {"schedule": "constant", "warmup": 0.0, "lr": 1e-3}
+    final = run(copy.deepcopy(vit), proxy, saved, iterations=4, snapshots=[0, 2, 4], **words)
+    half = run(copy.deepcopy(vit), proxy, iterations=2, **words)
+    assert sorted(kept) == [0, 2, 4]
+    for name, value in half.items():
+        assert torch.equal(value, kept[2][name]), name
+    for name, value in final.items():
+        assert torch.equal(value, kept[4][name]), name
+
+
+def test_snapshots_after_the_end_or_with_no_place_are_refused(vit, proxy):
+    with pytest.raises(ValueError, match="snapshots: 9 is not within the 6 iterations"):
+        run(copy.deepcopy(vit), proxy, snapshots=[9])
+    with pytest.raises(ValueError, match="snapshots: there is no place"):
+        run(copy.deepcopy(vit), proxy, snapshots=[2])
+
+
+def test_bf16_trains_to_nearly_the_same_weights(vit, proxy):
+    single, half = (run(copy.deepcopy(vit), proxy, lr=1e-3, bf16=b) for b in (False, True))
+    moved = [k for k in single if not torch.equal(single[k], half[k])]
+    assert moved
+    for name in moved:
+        assert torch.isfinite(half[name]).all()
+        assert half[name].dtype == single[name].dtype
+        assert (single[name] - half[name]).norm() < 0.2 * single[name].norm(), name
+
+
+def words(**given):
+    default = {"losses": [{"loss": "contrastive"}], "iterations": 10, "batch": 4, "lr": 1.0, "scale_lr": 1.0}
+    rest = {"weight_decay": 0.0, "clip_norm": 1.0, "warmup": 0.2, "schedule": "cosine", "bf16": False, "snapshots": []}
+    return {**default, **rest, **given}
+
+
+def test_rates_rise_then_fall_by_a_cosine_or_stay():
+    cosine, constant = Training(**words()), Training(**words(schedule="constant"))
+    assert [cosine.rate(i) for i in (0, 1, 2, 6)] == pytest.approx([0.5, 1, 1, 0.5])
+    assert cosine.rate(9) < 0.1
+    assert [constant.rate(i) for i in (0, 1, 9)] == [0.5, 1, 1]
+
+
+def test_no_loss_is_refused():
+    with pytest.raises(ValueError, match="losses: there must be at least one"):
+        Training(**words(losses=[]))
