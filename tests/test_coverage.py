@@ -28,6 +28,8 @@ def test_products_of_a_vit_block_by_hand(vit, proxy):
     assert macs["transformer.resblocks.1.mlp.c_fc"] == tokens * width * 4 * width
     assert macs["conv1"] == 2 * 16 * (8 * 8 * 3) * width
     assert macs["visual"] == 2 * width * 24  # the projection, a bare parameter
+    attention = 2 * 3 * 17 * 17 * 16 * 2  # images, heads, length, length, head width; query x key and attention x value
+    assert macs["transformer.resblocks.0.attn"] == attention
 
 
 def test_every_product_inside_a_block_is_quantized_but_attention(clip, proxy):

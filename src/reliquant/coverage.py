@@ -16,6 +16,17 @@ from reliquant.surgery import BLOCKS, Scope, in_scope
 from reliquant.twins import Twin
 
 
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Count query x key and attention x value, from shapes (n, heads, length, width)."""
+    n, heads, length, width = query.shape
+    return 2 * n * heads * length * key.shape[2] * (width + value.shape[3])
+
+
+# torch's own FLOP counter knows every product but its attention kernel for CPUs
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+FORMULAS = {**flop_registry, CPU_ATTENTION: _attention_flops}
+
+
 @dataclass(frozen=True)
 class Product:
     """One matrix product (or convolution) that really ran: where, which operator, and its multiply-accumulates."""
@@ -69,7 +80,7 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func.overloadpacket)
+        formula = FORMULAS.get(func.overloadpacket)
         if formula:
             key = (self.stack[-1], func.overloadpacket.__name__)
             flops = formula(*args, **(kwargs or {}), out_val=out)
