@@ -70,7 +70,7 @@ def test_a_diverging_run_stops_at_once_says_where_and_keeps_the_last_good_checkp
 
 def test_a_model_that_is_already_broken_is_told_at_its_first_iteration(vit, proxy):
     torch.nn.init.constant_(vit.model.visual.proj, float("nan"))
-    with pytest.raises(Diverged, match="the loss became nan at iteration 0$"):
+    with pytest.raises(Diverged, match=r"the loss became nan at iteration 0$"):
         run(vit, proxy)
 
 

@@ -71,3 +71,22 @@ def test_a_variant_of_another_architecture_is_refused(vit, convnext, proxy):
     arrays, modules = export(vit.model, "image")
     with pytest.raises(ValueError, match="visual.*another architecture"):
         restore(convnext.model, arrays, modules)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.5, 3.0, 0.37])
+def test_zero_points_need_not_be_whole_numbers(vit, proxy, zero):
+    fresh = copy.deepcopy(vit.model)
+    quantize(vit, proxy, "image", 4)
+    layers = twins(vit.model)
+    for layer in layers.values():
+        layer.freeze(layer.codes, layer.weight_scale, torch.full_like(layer.weight_scale, zero))
+        layer.input.zero = zero
+    arrays, modules = export(vit.model, "image")
+    restore(fresh, arrays, modules)
+    name = next(iter(layers))
+    x = torch.randn(2, layers[name].weight.shape[1])
+    codes = torch.clamp(torch.round(x / layers[name].input.scale + zero), -128, 127)
+    torch.testing.assert_close(layers[name].input(x), layers[name].input.scale * (codes - zero))
+    assert torch.equal(layers[name](x), twins(fresh)[name](x))
+    for a, b in zip(outputs(vit.model), outputs(fresh), strict=True):
+        assert torch.equal(a, b)

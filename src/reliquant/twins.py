@@ -17,14 +17,17 @@ from reliquant.grid import Grid
 class StaticInput(nn.Module):
     """Round the input on a grid whose one scale came from calibration."""
 
-    def __init__(self, grid: Grid, scale: float, zero: int = 0, /) -> None:
+    def __init__(self, grid: Grid, scale: float, zero: float = 0, /) -> None:
         super().__init__()
-        self.grid, self.scale, self.zero = grid, float(scale), int(zero)
+        self.grid, self.scale, self.zero = grid, float(scale), zero
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, of the same shape."""
         g = self.grid
-        return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, self.zero, g.low, g.high).to(x.dtype)
+        if self.zero % 1:  # a learned offset (LSQ+) need not be a whole number of steps
+            codes = (x.float() / self.scale).add_(self.zero).round_().clamp_(g.low, g.high)
+            return codes.sub_(self.zero).mul_(self.scale).to(x.dtype)
+        return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, int(self.zero), g.low, g.high).to(x.dtype)
 
 
 class DynamicInput(nn.Module):
