@@ -15,7 +15,8 @@ class Features:
     """Hold unit image and text features and the model's own logit scale.
 
     image (n, d) and text (c, d) have unit rows; label (n,) is -1 for images outside the classes;
-    logit_scale is the multiplier itself (not its logarithm); patches (n, p, d) are unit local features or None.
+    logit_scale is the multiplier itself (not its logarithm); patches (n, p, d) are unit local features or None;
+    negatives (m, d) are unit text features of words that may be none of the classes, by the same text tower, or None.
     """
 
     image: NDArray[np.float32]
@@ -24,6 +25,7 @@ class Features:
     logit_scale: float
     logit_bias: float = 0.0
     patches: NDArray[np.float32] | None = None
+    negatives: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         for name in ("image", "text"):
