@@ -47,12 +47,8 @@ def test_mcm_refuses_a_temperature_that_is_not_above_zero(world, temperature):
         score(world(3), None, temperature=temperature)
 
 
-def test_mcm_tells_real_cifar_images_from_images_that_are_no_longer_unit_photos(shared_data):
+def test_mcm_tells_real_cifar_images_of_held_out_classes_apart(shared_data):
     held = load_file(shared_data / "clip_vit_b_32_openai_cifar10" / "embeddings.safetensors")
-    names = {name: held[name].astype(np.float32) for name in held if "image" in name or "text" in name}
-    image = next(v for k, v in names.items() if "image" in k)
-    text = next(v for k, v in names.items() if "text" in k and len(v) == 10)
-    other = np.random.default_rng(0).permutation(image, axis=1)  # same coordinates, another order: no photo
-    inside = score(Features(image, text, np.full(len(image), -1), 100.0), None)
-    outside = score(Features(other, text, np.full(len(image), -1), 100.0), None)
-    assert np.mean(inside[:, None] > outside) > 0.9
+    known = held["label"] < 6
+    ours = score(Features(held["image"], held["text"][:6], np.where(known, held["label"], -1), 100.0), None)
+    assert np.mean(ours[known][:, None] > ours[~known]) > 0.8

@@ -13,7 +13,7 @@ from reliquant.similarity import by_logits, positive
 def score(features: Features, train: Features | None, /, *, temperature: float = 1.0) -> NDArray[np.float64]:
     """Return T log sum_c exp(logit_c / T) of each image, (n,); higher = more in-distribution.
 
-    Liu et al., "Energy-based Out-of-distribution Detection" (2020), eq. 4 with the sign turned. A temperature equal to
+    Liu et al., "Energy-based Out-of-distribution Detection" (2020), with the sign turned. A temperature equal to
     the logit scale gives the energy of the raw cosines (times the scale), the form of the MCM paper. `train` is unused.
     Raises ValueError for a temperature that is not above 0.
 

@@ -12,7 +12,7 @@ from reliquant.similarity import by_logits
 def score(features: Features, train: Features | None, /) -> NDArray[np.float64]:
     """Return max_c logit_c of each image, (n,); higher = more in-distribution.
 
-    Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings" (2022), section 3, MaxLogit:
+    Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings" (2022), MaxLogit:
     for a CLIP-like model, the cosine with the nearest class in units of the logit scale. `train` is not used.
 
     >>> two = np.eye(2, dtype=np.float32)

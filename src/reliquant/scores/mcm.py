@@ -13,7 +13,7 @@ from reliquant.similarity import by_cosine, positive
 def score(features: Features, train: Features | None, /, *, temperature: float = 1.0) -> NDArray[np.float64]:
     """Return max_c softmax(cos / T)_c of each image, (n,); higher = more in-distribution.
 
-    Ming et al., "Delving into Out-of-Distribution Detection with Vision-Language Representations" (2022), eq. 1.
+    Ming et al., "Delving into Out-of-Distribution Detection with Vision-Language Representations" (2022), S_MCM.
     The softmax is over the raw cosines, not over the model's logits: with T = 1 it is nearly uniform, and orders images
     by how far the best class stands above all others. `train` is not used.
     Raises ValueError for a temperature that is not above 0.

@@ -13,7 +13,7 @@ from reliquant.similarity import by_logits, positive
 def score(features: Features, train: Features | None, /, *, temperature: float = 1.0) -> NDArray[np.float64]:
     """Return max_c softmax(logits / T)_c of each image, (n,); higher = more in-distribution.
 
-    Hendrycks & Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples" (2017), section 2.
+    Hendrycks & Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples" (2017).
     The logits carry the model's own scale, so this is the confidence that calibration measures. `train` is not used.
     Raises ValueError for a temperature that is not above 0.
 
