@@ -173,6 +173,8 @@ class LearnedWeight(nn.Module):
 
     def __init__(self, scale: torch.Tensor, grid: Grid, /) -> None:
         super().__init__()
+        if not grid.symmetric:
+            raise ValueError("learned scales of weights need a symmetric grid: weight takes no symmetric: false")
         self.grid, self.scale = grid, nn.Parameter(scale.clamp(min=SMALLEST_SCALE))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:

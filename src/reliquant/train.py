@@ -83,12 +83,13 @@ def train(
         if iteration in training.snapshots:
             saved.snapshot(iteration, _frozen(clip.model, freeze))
         chosen = proxy.chosen(iteration, training.batch)
+        ranges = {name: buffer.clone() for name, buffer in _buffers(clip.model).items()}  # the forward moves them
         student, teacher = _student(clip, proxy, chosen, reference, training), _take(reference, chosen)
         value = torch.stack([loss(student, teacher) for loss in losses]).sum() + _penalty(clip.model)
         if not torch.isfinite(value):
             raise Diverged(_where("loss", value, iteration, saved))
         if saved.is_due(iteration) and iteration > start:
-            saved.save(iteration, _state(clip.model, optimizer))
+            saved.save(iteration, _state(clip.model, optimizer) | ranges)
         _step(value, optimizer, training, iteration, saved)
     if not all(torch.isfinite(p).all() for p in clip.model.parameters()):
         raise Diverged(_where("weights", math.nan, training.iterations, saved))
@@ -190,8 +191,8 @@ def _where(what: str, value: Any, iteration: int, saved: Checkpoints) -> str:
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return all that training changes: parameters with their moments, and the buffers of rules."""
-    found = _buffers(model)
+    """Return the trained parameters with their moments."""
+    found = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             found[name] = parameter
