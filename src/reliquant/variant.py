@@ -48,8 +48,9 @@ def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
             grid = module.weight_grid
             arrays[f"{name}.codes"] = pack(module.codes.cpu().numpy(), grid.low, grid.bits)
             arrays[f"{name}.scale"] = module.weight_scale.cpu().numpy()
-            if not grid.symmetric:
-                arrays[f"{name}.zero"] = module.weight_zero.cpu().numpy().astype(np.int16)
+            zero = module.weight_zero.cpu().numpy()
+            if zero.any():  # fractional ones too: grids of half steps (StatsQ, DoReFa), optimised ones (HQQ)
+                arrays[f"{name}.zero"] = zero if (zero % 1).any() else zero.astype(np.int16)
             owned.add(f"{name}.weight")
     for name, value in model.state_dict().items():
         if in_scope(name, scope) and name not in owned:
@@ -91,6 +92,6 @@ def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
     grid = made.weight_grid
     codes = unpack(arrays[f"{name}.codes"], grid.low, grid.bits, made.weight.numel()).reshape(made.weight.shape)
     scale = torch.from_numpy(arrays[f"{name}.scale"])
-    zero = torch.from_numpy(arrays[f"{name}.zero"]).to(scale.dtype) if not grid.symmetric else torch.zeros_like(scale)
+    zero = torch.from_numpy(arrays.get(f"{name}.zero", np.zeros_like(scale))).to(scale.dtype)
     wide = grid.bits > 8 or not grid.signed
     made.freeze(torch.from_numpy(codes).to(torch.int16 if wide else torch.int8), scale, zero)
