@@ -69,7 +69,7 @@ def quantize(
     device: str,
     output: Path,
 ) -> Found:
-    """Quantize a model on image-caption pairs; write the variant, and its FP32 model beside it if it is not a file yet."""
+    """Quantize a model on image-caption pairs; write the variant, and beside it the FP32 model if it is no file yet."""
     from reliquant import opening
     from reliquant.device import choose
     from reliquant.models import load_model, save_model

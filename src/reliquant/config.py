@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, parse_precision
-from reliquant.plugins import ConfigError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 Entry = dict[str, Any]
@@ -81,8 +80,8 @@ KINDS = {"models": "tower", "schemes": "quantizer", "datasets": "dataset", "scor
 RESERVED = {"models": MODEL_KEYS, "schemes": SCHEME_KEYS, "datasets": DATASET_KEYS, "scores": {}}
 
 
-def check_config(given: Mapping[str, Any], /) -> Config:
-    """Validate a config's shape and each of its entries; raise ConfigError with all that is wrong."""
+def check_config(given: Mapping[str, Any], /) -> tuple[Config | None, list[str]]:
+    """Validate a config's shape and each of its entries; return it, None if its shape is wrong, and all problems."""
     found: list[str] = []
     config = None
     try:
@@ -92,11 +91,9 @@ def check_config(given: Mapping[str, Any], /) -> Config:
     for section, family in KINDS.items():
         entries = given.get(section) or {}
         for name, entry in entries.items() if isinstance(entries, Mapping) else []:
-            if isinstance(entry, Mapping):
+            if isinstance(entry, Mapping) and (section, name) != ("schemes", "fp32"):
                 found += (f"{section.rstrip('s')} {name}: {p}" for p in _entry(section, family, entry, given))
-    if found or config is None:
-        raise ConfigError(dict.fromkeys(found))
-    return config
+    return config, found
 
 
 def own_words(section: str, entry: Mapping[str, Any], /) -> Entry:

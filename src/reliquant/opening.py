@@ -19,7 +19,7 @@ READERS = {".parquet": "parquet", ".tar": "webdataset", "": "image_folder"}  # b
 
 
 def tower_entry(word: str, /) -> dict[str, Any]:
-    """Return the tower entry of a shipped checkpoint, `hf-hub:owner/name` or `architecture[/pretrained tag or file]`."""
+    """Return the tower entry of a shipped checkpoint, `hf-hub:owner/name` or `architecture[/tag or file]`."""
     if word in checkpoint_table():
         return {**checkpoint_table()[word]["tower"], "pretrained": word}
     if ":" in word:

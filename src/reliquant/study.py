@@ -38,11 +38,14 @@ class Study:
     """A checked config: its variants, and the entries that each rule hands to its step."""
 
     def __init__(self, config: Mapping[str, Any], /) -> None:
-        self.config = check_config(config)
+        checked, problems = check_config(config)
+        if checked is None:
+            raise ConfigError(problems)
+        self.config = checked
         self.name = self.config.study
         self.schemes = {"fp32": FP32_SCHEME, **self.config.schemes}
         self.shards: dict[str, list[str]] = self.config.shards or {s: [s] for s in self.suites}
-        if problems := list(dict.fromkeys(self._problems())):
+        if problems := list(dict.fromkeys([*problems, *self._problems()])):
             raise ConfigError(problems)
 
     # -- the grid
@@ -152,8 +155,8 @@ class Study:
     def _problems(self) -> Iterator[str]:
         c = self.config
         for name, entry in c.models.items():
-            if "pretrain" in entry:
-                yield from self._known(f"model {name}: pretrain", entry["pretrain"]["pairs"])
+            if (pairs := dict(entry.get("pretrain") or {}).get("pairs")) is not None:
+                yield from self._known(f"model {name}: pretrain", pairs)
         if "fp32" in c.schemes:
             yield "scheme fp32: is built in as the baseline; leave it out"
         for name, proxy in c.proxies.items():
@@ -170,7 +173,8 @@ class Study:
             if placed.count(suite) != 1:
                 yield f"shards: suite {suite!r} must be in exactly one shard, not {placed.count(suite)}"
         if c.data_root:
-            roots = {self.root(d) for d in c.datasets if self._is_published(d)}
+            known = [d for d, e in c.datasets.items() if e.get("dataset") in plugins.names("dataset")]
+            roots = {self.root(d) for d in known if self._is_published(d)}
             yield from (f"data_root: {r}: no such folder" for r in sorted(roots) if not Path(r).is_dir())
 
     def _suite_problems(self) -> Iterator[str]:

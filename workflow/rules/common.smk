@@ -15,7 +15,7 @@ except plugins.ConfigError as error:
         f"the config has {len(error.problems)} problems:\n" + "\n".join(f"  {p}" for p in error.problems)
     )
 
-shell.prefix(f"export PYTHONPATH={workflow.basedir}/src${{PYTHONPATH:+:$PYTHONPATH}}; ")
+shell.prefix(f"export PYTHONPATH={workflow.basedir}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 RESULTS = f"results/{study.name}"
 LOGS = f"logs/{study.name}"
