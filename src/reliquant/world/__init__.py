@@ -1,0 +1,1 @@
+"""The embedded lab's world: procedural captioned images that need no download."""
