@@ -71,7 +71,8 @@ class MovingRange(nn.Module):
     def __init__(self, name: str, calibrated: StaticInput, /, *, momentum: float) -> None:
         super().__init__()
         self.grid, self.momentum = calibrated.grid, momentum
-        ends = ((code - calibrated.zero) * calibrated.scale for code in (self.grid.low, self.grid.high))
+        first = -self.grid.high if self.grid.symmetric else self.grid.low
+        ends = ((code - calibrated.zero) * calibrated.scale for code in (first, self.grid.high))
         self.low, self.high = (nn.Buffer(torch.tensor(float(end))) for end in ends)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,28 @@
+import copy
+
+import torch
+
+from reliquant.grid import Grid
+from reliquant.proxy import embed
+from reliquant.quantizers import distill, lsq, lsq_mse
+from reliquant.resume import Checkpoints
+from reliquant.surgery import targets, unpack_attention
+
+
+def distance(clip, proxy, module):
+    """Train at 4 bits and return the mean squared distance of the image embeddings from FP32."""
+    with torch.no_grad():
+        exact = embed(clip, *next(proxy.in_order(clip, 40))).image
+    trained = copy.deepcopy(clip)
+    unpack_attention(trained.model)
+    grids = {"weight": Grid(bits=3, granularity="channel"), "activation": Grid(bits=8)}
+    words = {"iterations": 30, "batch": 20, "lr": 1e-3}
+    module.quantizer(trained, targets(trained.model, "image"), proxy, Checkpoints(), **grids, **words)
+    with torch.no_grad():
+        return (embed(trained, *next(proxy.in_order(trained, 40))).image - exact).square().sum(1).mean().item()
+
+
+def test_the_teacher_holds_the_embeddings_near_fp32(vit, proxy):
+    contrastive, both, distilled = (distance(vit, proxy, module) for module in (lsq, lsq_mse, distill))
+    assert both < contrastive
+    assert distilled < contrastive
