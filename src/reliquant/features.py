@@ -28,8 +28,9 @@ class Features:
     negatives: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("image", "text"):
-            if not np.isfinite(getattr(self, name)).all():
+        for name in ("image", "text", "patches", "negatives"):
+            values = getattr(self, name)
+            if values is not None and not np.isfinite(values).all():
                 raise ValueError(f"{name} features hold NaN or infinite values")
         if self.image.shape[1:] != self.text.shape[1:]:
             raise ValueError(f"image features {self.image.shape} and text features {self.text.shape} differ in width")

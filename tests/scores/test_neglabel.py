@@ -89,3 +89,10 @@ def test_neglabel_with_real_words_tells_held_out_cifar_classes_apart(shared_data
     features = Features(image, text[:6], np.where(known, label, -1), 100.0, negatives=words)
     ours = score(features, None, groups=10)
     assert np.mean(ours[known][:, None] > ours[~known]) > 0.6
+
+
+def test_negative_words_without_a_number_are_refused(world):
+    features = with_negatives(world(3))
+    features.negatives[5, 2] = np.nan
+    with pytest.raises(ValueError, match="negatives features hold NaN or infinite values"):
+        replace(features)
