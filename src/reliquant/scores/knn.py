@@ -28,6 +28,6 @@ def score(features: Features, train: Features | None, /, *, k: int = 50) -> NDAr
     for i in range(0, len(out), rows):
         image = features.image[i : i + rows]
         far = -(image @ known.T)
-        kth = np.argpartition(far, k - 1, axis=1)[:, k - 1]
+        kth = (far == np.partition(far, k - 1, axis=1)[:, k - 1 : k]).argmax(1)  # faster than argpartition
         out[i : i + rows] = -np.linalg.norm(image.astype(np.float64) - known[kth], axis=1)  # no ties in double
     return out
