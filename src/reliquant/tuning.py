@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 Objective = Literal["contrastive", "match_fp32"]
-WIDEST = 100.0  # how many times smaller or larger than before the scale may become
+WIDEST = 10.0  # times smaller or larger than before; pairs that are told apart without error would have no end
 
 
 def tune_logit_scale(
@@ -28,10 +28,10 @@ def tune_logit_scale(
 
     Each image is classified among the distinct captions of the proxy (equal captions have equal `caption_ids`), as
     zero-shot classification does. `contrastive`: cross entropy with its own caption, the image's half of InfoNCE;
-    `match_fp32`: KL(fp32 || this), given the FP32 model's image, text and logit scale. InfoNCE's other half, of captions
-    over images, is left out: where captions repeat it is no proper score and draws the scale down (6.0 to 4.2 in the
-    test's example). Both objectives are log-sum-exp of t cos less a straight line, so convex in the scale t, with one
-    minimum; it is sought within a factor of 100 of `scale`. A logit bias changes nothing. Raises ValueError on
+    `match_fp32`: KL(fp32 || this), given the FP32 model's image, text and logit scale. InfoNCE's other half, of
+    captions over images, is left out: where captions repeat it is no proper score and draws the scale down (6.0 to 4.2
+    in the test's example). Both objectives are log-sum-exp of t cos less a straight line, so convex in the scale t, with one
+    minimum; it is sought within a factor of 10 of `scale`. A logit bias changes nothing. Raises ValueError on
     embeddings that are not finite, on fewer than two captions and on `match_fp32` without `fp32`.
 
     >>> images, captions = np.eye(2, dtype=np.float32), np.array([[0.8, 0.6], [0.6, 0.8]], np.float32)
