@@ -1,0 +1,126 @@
+"""Views of rows that figures, tables and claims share; torch-free.
+
+Rows may be a frame or a lazy frame, with String or Categorical columns. Rows without a finite value are left out here;
+the report counts them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from reliquant.grid import parse_precision
+
+Rows = pl.DataFrame | pl.LazyFrame
+VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
+STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+def select(
+    rows: Rows, measures: str | Iterable[str], /, *, suite: str = "clean", scale: str = "native"
+) -> pl.DataFrame:
+    """Return the rows of some measures in a suite, with a finite value, of finished variants."""
+    measures = [measures] if isinstance(measures, str) else list(measures)
+    kept = (pl.col("suite") == suite) & pl.col("measure").is_in(measures) & (pl.col("scale") == scale)
+    frame = rows.lazy().filter(kept & pl.col("iteration").is_null() & pl.col("value").is_finite()).collect()
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+
+
+def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
+    """Leave FP32 out."""
+    return frame.filter(pl.col("scheme") != "fp32")
+
+
+def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
+    """Average each variant's measures over independent test sets: value, low, high, n (images), sets.
+
+    The sets' errors are independent: half-widths add in squares. A null interval stays out of the mean's interval.
+    """
+    keys = [*VARIANT, *by, "measure"]
+    below, above = pl.col("value") - pl.col("low"), pl.col("high") - pl.col("value")
+    return (
+        frame.group_by(keys)
+        .agg(
+            pl.col("value").mean(),
+            low=_if_known(pl.col("value").mean() - (below**2).sum().sqrt() / pl.len()),
+            high=_if_known(pl.col("value").mean() + (above**2).sum().sqrt() / pl.len()),
+            n=pl.col("n").sum(),
+            sets=pl.len(),
+        )
+        .sort(keys)
+    )
+
+
+def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
+    """Average a measure over runs on the same images: value, low, high, runs, spread.
+
+    The runs share their images, so their errors go together: the ends of the interval are the means of their ends, an
+    upper bound of its width. `spread` is the standard deviation over runs.
+    """
+    return (
+        frame.group_by(by)
+        .agg(
+            pl.col("value").mean(),
+            low=_if_known(pl.col("low").mean()),
+            high=_if_known(pl.col("high").mean()),
+            spread=pl.col("value").std(),
+            runs=pl.len(),
+            n=pl.col("n").max(),
+        )
+        .sort(by)
+    )
+
+
+def wide(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
+    """Turn measures into columns: `<measure>`, `<measure>_low`, `<measure>_high`; one row a variant and `by`."""
+    found = frame.pivot("measure", index=[*VARIANT, *by], values=["value", "low", "high"], aggregate_function="mean")
+    names = {c: re.sub(r"^(value|low|high)_(.*)$", _swap, c) for c in found.columns}
+    return found.rename(names).sort([*VARIANT, *by])
+
+
+def ordered_precisions(frame: pl.DataFrame, /) -> list[str]:
+    """List a frame's precisions, most bits first.
+
+    >>> ordered_precisions(pl.DataFrame({"precision": ["w4a8", "fp32", "w8a8"]}))
+    ['fp32', 'w8a8', 'w4a8']
+    """
+    return sorted(frame["precision"].unique().to_list(), key=lambda p: (-weight_bits(p), -activation_bits(p), p))
+
+
+def weight_bits(precision: str, /) -> float:
+    """Return the bits of a weight in a precision such as `w4a8`; `fp32` has 32."""
+    return 32.0 if precision == "fp32" else float(parse_precision(precision)[0])
+
+
+def activation_bits(precision: str, /) -> float:
+    """Return the bits of an activation in a precision."""
+    return 32.0 if precision == "fp32" else float(parse_precision(precision)[1])
+
+
+def ordered_schemes(frame: pl.DataFrame, /) -> list[tuple[str, str]]:
+    """List a frame's (family, scheme) pairs, families together."""
+    return sorted(frame.select("family", "scheme").unique().rows())
+
+
+def stars(value: float | None, low: float | None, high: float | None, /) -> str:
+    """Mark significance from a 95 % interval by the normal approximation: * .05, ** .01, *** .001.
+
+    >>> stars(1.0, 0.1, 1.9), stars(1.0, -0.1, 2.1), stars(1.0, None, None)
+    ('*', '', '')
+    """
+    if value is None or low is None or high is None or not low < high:
+        return ""
+    from scipy.stats import norm
+
+    p = 2 * norm.sf(abs(value) / ((high - low) / (2 * norm.ppf(0.975))))
+    return next((mark for level, mark in STARS if p < level), "")
+
+
+def _if_known(end: pl.Expr, /) -> pl.Expr:
+    return pl.when(pl.col("low").is_not_null().all() & pl.col("high").is_not_null().all()).then(end)
+
+
+def _swap(match: re.Match[str]) -> str:
+    return match[2] if match[1] == "value" else f"{match[2]}_{match[1]}"
