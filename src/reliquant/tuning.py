@@ -30,8 +30,8 @@ def tune_logit_scale(
     zero-shot classification does. `contrastive`: cross entropy with its own caption, the image's half of InfoNCE;
     `match_fp32`: KL(fp32 || this), given the FP32 model's image, text and logit scale. InfoNCE's other half, of
     captions over images, is left out: where captions repeat it is no proper score and draws the scale down (6.0 to 4.2
-    in the test's example). Both objectives are log-sum-exp of t cos less a straight line, so convex in the scale t, with one
-    minimum; it is sought within a factor of 10 of `scale`. A logit bias changes nothing. Raises ValueError on
+    in the test's example). Both objectives are log-sum-exp of t cos less a straight line, so convex in the scale t,
+    with one minimum; it is sought within a factor of 10 of `scale`. A logit bias changes nothing. Raises ValueError on
     embeddings that are not finite, on fewer than two captions and on `match_fp32` without `fp32`.
 
     >>> images, captions = np.eye(2, dtype=np.float32), np.array([[0.8, 0.6], [0.6, 0.8]], np.float32)
