@@ -26,7 +26,7 @@ def main() -> None:
     args = parser.parse_args()
     samples = pl.concat([pl.read_parquet(p) for p in args.samples], how="diagonal")
     baseline = pl.concat([pl.read_parquet(p) for p in args.baseline], how="diagonal") if args.baseline else None
-    found = rows(samples, baseline, resamples=args.resamples).filter(pl.col("suite").is_in(args.suites))
+    found = rows(samples, baseline, resamples=args.resamples, suites=args.suites)
     frame = pl.concat([found, _of_variant(args.variant, "clean" in args.suites)], how="diagonal")
     constants = {k: pl.lit(v) for k, v in args.labels.items()}
     frame = frame.with_columns(**constants, scale=pl.lit("native"), iteration=pl.lit(None, pl.Int64))
