@@ -1,0 +1,149 @@
+"""Rows of one dataset of a suite: classification, noise means, spurious groups, OOD detection; torch-free.
+
+`pair` holds the records of the variant and, for differences, those of FP32 on the same images in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from reliquant import detection, paired, selective, shift
+from reliquant.stats import normal_test, strata, variance_of_mean, wilson
+
+Row = dict[str, Any]
+SELECTIVE = (selective.aurc, selective.excess_aurc, selective.misclassification_auroc)
+
+
+def classification(pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, /) -> list[Row]:
+    """Measure every (corruption, severity) cell of a dataset, and the means over noise cells."""
+    pair = [who.sort("corruption", "severity", "index") for who in pair]
+    cells = pair[0].select("corruption", "severity").unique(maintain_order=True).rows()
+    found, parts = _replicated(pair, cells, rng, resamples)
+    rows = []
+    for cell, (corruption, severity) in enumerate(cells):
+        where = {"group": "", "corruption": corruption, "severity": severity}
+        extra = _selective(parts[cell]) if len(cells) == 1 else []
+        rows += [{**where, **row} for row in paired.rows_of(_cell(found, cell))[0] + extra]
+    if cells != [("", 0)]:
+        rows += _noise_means(found, cells)
+    return rows
+
+
+def _replicated(
+    pair: list[pl.DataFrame], cells: list[tuple[str, int]], rng: np.random.Generator, resamples: int
+) -> tuple[paired.Replicated, list[list[pl.DataFrame]]]:
+    """Bootstrap all cells of one dataset jointly; they must hold the same images."""
+    size = len(pair[0]) // len(cells)
+    parts = [[who[i * size : (i + 1) * size] for who in pair] for i in range(len(cells))]  # sorted by cell, then index
+    first = parts[0][0].select("index", "label")
+    for (corruption, severity), part in zip(cells, parts, strict=True):
+        if not part[0].select("index", "label").equals(first) or part[0]["corruption"].n_unique() > 1:
+            where = pair[0].row(0, named=True)
+            raise ValueError(
+                f"{where['suite']} suite, {where['dataset']}: the images of {corruption} severity {severity} "
+                f"are not those of {cells[0][0]} severity {cells[0][1]}"
+            )
+    detail = len(cells) == 1
+    columns = [[paired.columns_of(who, part[-1], detail=detail) for who in part] for part in parts]
+    return paired.bootstrapped(columns, strata(first["label"].to_numpy()), rng, resamples=resamples), parts
+
+
+def _cell(found: paired.Replicated, cell: int) -> paired.Replicated:
+    at = slice(cell, cell + 1)
+    return paired.Replicated(found.names, found.value[at], found.boot[at], found.n)
+
+
+def _noise_means(found: paired.Replicated, cells: list[tuple[str, int]]) -> list[Row]:
+    """Return the means over corruptions, overall (severity 0) and at each severity, and the mean corruption error."""
+    severities = np.array([s for _, s in cells])
+    rows = []
+    for severity in (0, *np.unique(severities).tolist()):
+        chosen = (severities == severity) | (severity == 0)
+        where = {"group": "", "corruption": "mean", "severity": severity}
+        rows += [{**where, **row} for row in paired.rows_of(found.averaged(chosen))[0]]
+    names = np.array([c for c, _ in cells])
+    if found.value.shape[1] == 2 and len({tuple(severities[names == c]) for c in names}) == 1:
+        v, b = (
+            [np.stack([1 - x.of("accuracy", who)[i][names == c] for c in dict.fromkeys(names)]) for who in (0, 1)]
+            for i, x in ((0, found), (1, found))
+        )
+        value, boot = (shift.mean_corruption_error(*x) for x in (v, b))
+        row = paired.described("mce_to_fp32", np.atleast_1d(value), boot[None], found.n * len(cells), tested=False)[0]
+        rows.append({"group": "", "corruption": "mean", "severity": 0, **row})
+    return rows
+
+
+def spurious(pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, /) -> list[Row]:
+    """Measure each group (other images each, so resampled on its own), then what lies between the groups."""
+    rows, groups = [], {}
+    for group in pair[0]["group"].unique(maintain_order=True):
+        at = (pair[0]["group"] == group).to_numpy()
+        part = [who.filter(at) for who in pair]
+        groups[group], _ = _replicated(part, [("", 0)], rng, resamples)
+        where = {"group": group, "corruption": "", "severity": 0}
+        rows += [{**where, **row} for row in paired.rows_of(groups[group])[0] + _selective(part)]
+    where = {"group": "", "corruption": "", "severity": 0}
+    return rows + [{**where, **row} for row in _between(groups)]
+
+
+def _between(groups: dict[str, paired.Replicated]) -> list[Row]:
+    n = sum(g.n for g in groups.values())
+    who = range(next(iter(groups.values())).value.shape[1])
+    found: list[tuple[str, Any, Any, bool]] = []
+    worst = [[shift.worst_group([g.of("accuracy", w)[i] for g in groups.values()]) for w in who] for i in (0, 1)]
+    found.append(("worst_group_accuracy", worst[0][0], worst[1][0], False))
+    if len(who) == 2:
+        found.append(("worst_group_accuracy_change", worst[0][0] - worst[0][1], worst[1][0] - worst[1][1], True))
+    if {"common", "counter"} <= groups.keys():
+        by_group = [[groups[g].of("accuracy", w) for g in ("common", "counter")] for w in who]
+        value, boot = ([[x[i] for x in both] for both in by_group] for i in (0, 1))
+        found.append(("rsg", shift.rsg(*value[0]), shift.rsg(*boot[0]), False))
+        if len(who) == 2:
+            for f in (shift.rsg_change, shift.vuln_add):
+                found.append((f.__name__, f(*value[1], *value[0]), f(*boot[1], *boot[0]), True))
+    return [paired.described(name, v, b, n, tested=tested)[0] for name, v, b, tested in found]
+
+
+def _selective(pair: list[pl.DataFrame]) -> list[Row]:
+    rows = []
+    for f in SELECTIVE:
+        found = [f(w["confidence"].to_numpy(), (w["prediction"] == w["label"]).to_numpy()) for w in pair]
+        value, influence = found[0]
+        n, name = len(influence), f.__name__
+        variance = variance_of_mean(influence)
+        low, high = wilson(value, variance, n) if 0 <= value <= 1 else (np.nan, np.nan)
+        rows.append(_row(name, value, low, high, np.nan, n))
+        if len(found) == 2:
+            change = value - found[1][0]
+            rows.append(
+                _row(f"{name}_change", change, *normal_test(change, variance_of_mean(influence - found[1][1])), n)
+            )
+    return rows
+
+
+def detection_rows(ids: list[pl.DataFrame], pair: list[pl.DataFrame], /) -> list[Row]:
+    """Return the detection measures of every score that both sides have."""
+    rows = []
+    for column in (c for c in pair[0].columns if c.startswith("score:")):
+        if any(who[column].null_count() == len(who) for who in (*ids, *pair)):
+            continue
+        near = [who[column].to_numpy() for who in ids]
+        for group in pair[0]["group"].unique(maintain_order=True):
+            at = (pair[0]["group"] == group).to_numpy()
+            away = [who.filter(at)[column].to_numpy() for who in pair]
+            where = {"group": group, "corruption": "", "severity": 0, "score": column.removeprefix("score:")}
+            for name, f in detection.MEASURES.items():
+                found = [f(x, y) for x, y in zip(near, away, strict=True)]
+                n = len(near[0]) + len(away[0])
+                rows.append({**where, **_row(name, found[0].value, *found[0].interval, np.nan, n)})
+                if len(found) == 2:
+                    rows.append({**where, **_row(f"{name}_change", *found[0].minus(found[1]), n)})
+    return rows
+
+
+def _row(measure: str, value: float, low: float, high: float, p: float, n: int) -> Row:
+    numbers = {"value": value, "low": low, "high": high, "p": p}
+    return {"measure": measure, **{k: float(x) if np.isfinite(x) else None for k, x in numbers.items()}, "n": n}
