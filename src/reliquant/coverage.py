@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from reliquant.surgery import BLOCKS, Scope, in_scope
-from reliquant.twins import Twin
+from reliquant.transforms import Rotation
+from reliquant.twins import SparedInput, Twin
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -55,16 +56,16 @@ def coverage(model: nn.Module, scope: Scope, run: Callable[[], Any], /) -> Cover
     RuntimeError when a twin in scope was never called.
     """
     watch = _Watch()
-    with torch.no_grad(), _located(model, watch), watch:
+    with torch.no_grad(), located(model, watch), watch:
         run()
     idle = [name for name, module in model.named_modules() if isinstance(module, Twin) and name not in watch.called]
     if idle:
         raise RuntimeError(f"{len(idle)} quantized layers never ran, {idle[0]} among them")
-    products = [_product(model, name, operator, macs) for (name, operator), macs in watch.macs.items()]
+    products = [p for (name, operator), macs in watch.macs.items() for p in _products(model, name, operator, macs)]
     inside = [p for p in products if in_scope(p.module, scope)]
     done = sum(p.macs for p in inside if not p.reason)
     weights = {k: v.numel() for k, v in model.named_parameters() if in_scope(k, scope) and v.ndim >= 2}
-    covered = sum(m.weight.numel() for m in model.modules() if isinstance(m, Twin) and m.codes is not None)
+    covered = sum(_rounded_weights(m) for m in model.modules() if isinstance(m, Twin) and m.codes is not None)
     total = sum(p.macs for p in inside)
     return Coverage(products, covered / max(sum(weights.values()), 1), done / max(total, 1))
 
@@ -89,7 +90,8 @@ class _Watch(TorchDispatchMode):
 
 
 @contextmanager
-def _located(model: nn.Module, watch: _Watch) -> Iterator[None]:
+def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
+    """Keep on `watch.stack` the names of the modules that are running, and in `watch.called` those that ran."""
     handles = []
 
     def enter(name: str) -> Any:
@@ -111,8 +113,19 @@ def _located(model: nn.Module, watch: _Watch) -> Iterator[None]:
             handle.remove()
 
 
-def _product(model: nn.Module, name: str, operator: str, macs: int) -> Product:
+def _products(model: nn.Module, name: str, operator: str, macs: int) -> list[Product]:
+    """Account for a product; columns that a twin spares count by themselves."""
     module = model.get_submodule(name)
+    if isinstance(module, Rotation):
+        return [Product(name, operator, macs, 32, 32, "online rotation")]
+    spared = 0
+    if isinstance(module, Twin) and isinstance(module.input, SparedInput):
+        spared = macs * len(module.input.columns) // module.weight.shape[1]
+    whole = _product(module, name, operator, macs - spared)
+    return [whole, Product(name, operator, spared, 32, 32, "outlier columns")] if spared else [whole]
+
+
+def _product(module: nn.Module, name: str, operator: str, macs: int) -> Product:
     if not isinstance(module, Twin):
         return Product(name, operator, macs, 32, 32, _reason(name, operator))
     weight, activation = module.weight_grid, module.activation_grid
@@ -121,6 +134,11 @@ def _product(model: nn.Module, name: str, operator: str, macs: int) -> Product:
     if not activation.floating and isinstance(module.input, nn.Identity):
         return Product(name, operator, macs, weight.bits, 32, "the input was never rounded")
     return Product(name, operator, macs, weight.bits, activation.bits, "")
+
+
+def _rounded_weights(layer: Twin) -> int:
+    spared = layer.spared.numel() if isinstance(layer.input, SparedInput) else 0
+    return layer.weight.numel() - spared
 
 
 def _reason(name: str, operator: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from reliquant.grid import Grid
+
 
 @dataclass
 class Range:
@@ -31,6 +33,12 @@ class Range:
         for name, new in (("low", low), ("high", high), ("absmax", torch.maximum(-low, high))):
             old = getattr(self, name)
             setattr(self, name, new if old is None else torch.lerp(old, new, self.momentum))
+
+    def bounds(self, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return the range a grid should cover: the absolute maximum both ways if it is symmetric; None if unseen."""
+        if self.absmax is None:
+            return None
+        return (-self.absmax, self.absmax) if grid.symmetric else (self.low, self.high)
 
 
 @contextmanager
@@ -54,6 +62,7 @@ def _look(name: str, observer: Any) -> Any:
         try:
             observer.update(inputs[0])
         except ValueError as error:
-            raise ValueError(f"calibration: the input of {name} holds {error}") from None
+            layer = name.removesuffix(".input")
+            raise ValueError(f"calibration: the input of {layer} holds {error}") from None
 
     return look

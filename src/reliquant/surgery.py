@@ -55,10 +55,17 @@ def targets(model: nn.Module, scope: Scope, /) -> list[str]:
 
 
 def insert_twins(model: nn.Module, names: list[str], weight: Grid, activation: Grid, /) -> dict[str, Twin]:
-    """Replace the named layers by their quantized twins, in place; return the twins by name."""
+    """Replace the named layers by their quantized twins, in place; return the twins by name.
+
+    A layer that is a twin already stays (with what was prepared in it) and takes the given grids.
+    """
     made = {}
     for name in names:
         inner = model.get_submodule(name)
+        if isinstance(inner, Twin):
+            inner.weight_grid, inner.activation_grid = weight, activation
+            made[name] = inner
+            continue
         made[name] = twin(inner, weight, activation)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, made[name])

@@ -44,13 +44,32 @@ class DynamicInput(nn.Module):
         return fake_quantize(x, scale, zero, self.grid)
 
 
+class SparedInput(nn.Module):
+    """Leave some columns of (..., d) as they are and round the rest by themselves (LLM.int8's outliers)."""
+
+    def __init__(self, inner: nn.Module, columns: torch.Tensor, /) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("columns", columns.to(torch.int32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x with all but the spared columns on the grid; a dynamic range does not see those."""
+        columns = self.columns.long()
+        return self.inner(x.index_fill(-1, columns, 0)).index_copy(-1, columns, x[..., columns])
+
+
 class Twin(nn.Module):
-    """Hold what a quantized Linear and a quantized Conv2d have in common."""
+    """Hold what a quantized Linear and a quantized Conv2d have in common.
+
+    `transform` is applied to the input before it is rounded: nothing, or a piece of transforms.py that the weight
+    has been made to fit.
+    """
 
     def __init__(self, inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
         super().__init__()
         self.weight_grid, self.activation_grid = weight_grid, activation_grid
         self.weight, self.bias = inner.weight, inner.bias
+        self.transform: nn.Module = nn.Identity()
         self.input: nn.Module = nn.Identity()
         self.weight_rule: nn.Module | None = None
         self.codes: torch.Tensor | None = None
@@ -60,7 +79,7 @@ class Twin(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the layer to the rounded input with the rounded weight."""
         weight = self.weight if self.weight_rule is None else self.weight_rule(self.weight)
-        return self._apply_layer(self.input(x), weight)
+        return self._apply_layer(self.input(self.transform(x)), weight)
 
     def freeze(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /) -> None:
         """Fix the weight to the given codes; from now on it is computed no more."""
@@ -68,6 +87,13 @@ class Twin(nn.Module):
         value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
         self.weight = nn.Parameter(value, requires_grad=False)
         self.weight_rule = None
+
+    def spare(self, columns: torch.Tensor, values: torch.Tensor, /) -> None:
+        """Keep some input columns (k,) in floating point: of the input, and of the frozen weight (o, d) as (o, k)."""
+        self.input = SparedInput(self.input, columns)
+        self.register_buffer("spared", values)
+        with torch.no_grad():
+            self.weight[:, columns.long()] = values.to(self.weight.dtype)
 
     def freeze_absmax(self) -> None:
         """Fix the weight to the nearest codes of a grid that covers it: round to nearest."""

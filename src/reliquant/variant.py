@@ -12,7 +12,8 @@ from torch import nn
 
 from reliquant.grid import Grid
 from reliquant.surgery import Scope, in_scope, insert_twins, twins, unpack_attention
-from reliquant.twins import DynamicInput, StaticInput, Twin
+from reliquant.transforms import RootMeanSquare, Stream, attach, build
+from reliquant.twins import DynamicInput, SparedInput, StaticInput, Twin
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -36,14 +37,18 @@ def unpack(packed: NDArray[np.uint8], low: int, bits: int, count: int, /) -> NDA
 
 
 def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
-    """Return the arrays of a quantized model's towers in scope, and what its twins are, by module name."""
+    """Return the arrays of a quantized model's towers in scope, and what its twins are, by module name.
+
+    Beside twins the modules are what a method put into the FP32 model itself; those entries have a `kind`.
+    """
     arrays: Arrays = {}
     modules: dict[str, Any] = {}
     owned: set[str] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, Stream | RootMeanSquare):
+            modules[name] = module.facts()
     for name, module in twins(model).items():
-        modules[name] = {"weight": asdict(module.weight_grid), "activation": asdict(module.activation_grid)}
-        if isinstance(module.input, StaticInput):
-            modules[name]["input"] = {"scale": module.input.scale, "zero": module.input.zero}
+        modules[name] = _facts(module)
         if module.codes is not None:
             grid = module.weight_grid
             arrays[f"{name}.codes"] = pack(module.codes.cpu().numpy(), grid.low, grid.bits)
@@ -65,10 +70,19 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
     unpack_attention(model)
     there = dict(model.named_modules())
     for name, facts in modules.items():
-        if name not in there:
-            raise ValueError(f"the variant quantizes {name!r}, which the model does not have; is it another architecture?")
+        if (name.rpartition(".")[0] if facts.get("kind") == "stream" else name) not in there:
+            raise ValueError(
+                f"the variant changes {name!r}, which the model does not have; is it another architecture?"
+            )
+        if "kind" in facts:
+            _put(model, name, facts)
+            continue
         made = insert_twins(model, [name], Grid(**facts["weight"]), Grid(**facts["activation"]))[name]
         made.input = _input(made.activation_grid, facts.get("input"))
+        if "transform" in facts:
+            made.transform = build(facts["transform"])
+        if made.bias is None and f"{name}.bias" in arrays:  # what a folded LayerNorm left
+            made.bias = nn.Parameter(torch.zeros(made.weight.shape[0]))
         if f"{name}.codes" in arrays:
             _restore_weight(made, name, arrays)
     rest = {k: torch.from_numpy(v) for k, v in arrays.items() if k.rpartition(".")[2] not in ("codes", "scale", "zero")}
@@ -80,6 +94,26 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
 def size_in_bytes(arrays: Arrays, /) -> int:
     """Return what the arrays take on disk."""
     return sum(array.nbytes for array in arrays.values())
+
+
+def _facts(layer: Twin) -> dict[str, Any]:
+    facts: dict[str, Any] = {"weight": asdict(layer.weight_grid), "activation": asdict(layer.activation_grid)}
+    rounding = layer.input.inner if isinstance(layer.input, SparedInput) else layer.input
+    if isinstance(rounding, StaticInput):
+        facts["input"] = {"scale": rounding.scale, "zero": rounding.zero}
+    if not isinstance(layer.transform, nn.Identity):
+        facts["transform"] = layer.transform.facts()
+    return facts
+
+
+def _put(model: nn.Module, name: str, facts: dict[str, Any]) -> None:
+    """Put a piece that is no twin into its place."""
+    parent, _, leaf = name.rpartition(".")
+    piece = build(facts)
+    if isinstance(piece, Stream):
+        attach(model.get_submodule(parent), piece)
+    else:
+        setattr(model.get_submodule(parent), leaf, piece)
 
 
 def _input(grid: Grid, static: dict[str, Any] | None) -> nn.Module:
@@ -95,3 +129,5 @@ def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
     zero = torch.from_numpy(arrays.get(f"{name}.zero", np.zeros_like(scale))).to(scale.dtype)
     wide = grid.bits > 8 or not grid.signed
     made.freeze(torch.from_numpy(codes).to(torch.int16 if wide else torch.int8), scale, zero)
+    if f"{name}.spared" in arrays:
+        made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))
