@@ -34,14 +34,19 @@ def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
 
 
 def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
-    """Average each variant's measures over independent test sets: value, low, high, n (images), sets.
+    """Average each variant's measures over test sets: value, low, high, n (images), sets.
 
-    The sets' errors are independent: half-widths add in squares. A null interval stays out of the mean's interval.
+    Cells of one set (corruptions, severities, scores) share its images: the ends of their mean's interval are the means
+    of their ends. Different sets are independent: half-widths add in squares. A null end makes the mean's ends null.
     """
     keys = [*VARIANT, *by, "measure"]
     below, above = pl.col("value") - pl.col("low"), pl.col("high") - pl.col("value")
+    ends = {"low": _if_known(pl.col("low").mean()), "high": _if_known(pl.col("high").mean())}
+    sets = frame.group_by([*keys, "dataset"] if "dataset" not in keys else keys).agg(
+        pl.col("value").mean(), **ends, n=pl.col("n").max()
+    )
     return (
-        frame.group_by(keys)
+        sets.group_by(keys)
         .agg(
             pl.col("value").mean(),
             low=_if_known(pl.col("value").mean() - (below**2).sum().sqrt() / pl.len()),

@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Any, Literal
 
 import matplotlib
+import matplotlib.style
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes

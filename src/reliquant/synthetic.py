@@ -167,7 +167,8 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
     quantized = pl.when(~pl.col("fp32"))
     columns = {
         "accuracy": before * (1 + relative), "top5_accuracy": (before * (1 + relative) + 0.2).clip(0, 1),
-        "ece": 0.08 * (1 + rise), "nll": 0.9 * (1 + rise / 2), "brier": 0.4 * (1 + rise / 3),
+        "ece": 0.08 * (1 + rise), "nll": 0.9 * (1 + rise / 2),
+        "brier": 0.4 * (1 + rise / 3),
         "confidence_gap": 0.06 * sign * (1 + rise),
         "accuracy_change": quantized.then(before * relative), "ece_change": quantized.then(0.08 * rise),
         "nll_change": quantized.then(0.45 * rise), "brier_change": quantized.then(0.4 * rise / 3),

@@ -1,0 +1,161 @@
+"""Lay out a study's figures, tables and claims as one page that a reader can open anywhere; torch-free."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Literal
+
+import jinja2
+import polars as pl
+from markupsafe import Markup
+
+from reliquant import frames, plotting, plugins, tabling
+from reliquant.frames import Rows
+from reliquant.plotting import NothingToDraw
+
+QUESTIONS = {
+    "headline": "What happens when these models are quantized?",
+    "models": "What was measured?",
+    "accuracy": "Is it still accurate?",
+    "calibration": "Does it know when it is wrong?",
+    "ood": "Does it know what it has never seen?",
+    "robustness": "Is it robust?",
+    "why": "Why?",
+    "choice": "Which one should I deploy?",
+    "more": "What else?",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A figure or table of a report: what it shows, how to read it, and its files, or why it is absent."""
+
+    kind: Literal["figure", "table"]
+    name: str
+    title: str
+    question: str
+    place: int
+    read: str
+    absent: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    body: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """Where the page holds it."""
+        return f"{self.kind}-{self.name}"
+
+
+def figure(rows: Rows, name: str, /) -> Piece:
+    """Draw a figure plugin in both widths; a piece that says why when there is nothing to draw."""
+
+    def make(draw: Callable[..., Any]) -> tuple[dict[str, bytes], Markup]:
+        broad = draw(rows, columns=2)
+        narrow = plotting.save(draw(rows, columns=1), "pdf")
+        made = {".pdf": plotting.save(broad, "pdf"), ".png": plotting.save(broad, "png"), "-1column.pdf": narrow}
+        return made, data_uri(plotting.save(broad, "svg"), "image/svg+xml")
+
+    return _piece("figure", name, make)
+
+
+def table(rows: Rows, name: str, /) -> Piece:
+    """Make a table plugin's csv, Markdown, LaTeX and HTML; a piece that says why when there is nothing to list."""
+
+    def make(tabulate: Callable[..., pl.DataFrame]) -> tuple[dict[str, bytes], Markup]:
+        frame, module = tabulate(rows), _module("table", name)
+        made = {
+            ".csv": tabling.to_csv(frame),
+            ".md": tabling.to_markdown(frame, module.TITLE, module.READ),
+            ".tex": tabling.to_latex(frame, module.TITLE, module.READ, name),
+        }
+        return {end: text.encode() for end, text in made.items()}, Markup(tabling.to_html(frame))
+
+    return _piece("table", name, make)
+
+
+def pieces(rows: Rows, /) -> list[Piece]:
+    """Make every figure and table that the package has, in the order of the reader's questions."""
+    made = [figure(rows, name) for name in plugins.names("figure")] + [
+        table(rows, name) for name in plugins.names("table")
+    ]
+    order = list(QUESTIONS)
+    return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
+
+
+def page(pieces: Iterable[Piece], summary: Mapping[str, Any], facts: Mapping[str, Any], /, **more: Any) -> str:
+    """Return the report as one HTML page that needs no other file, no network and no JavaScript to be read."""
+    folder = files("reliquant").joinpath("report_template")
+    loader = jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text())
+    strict = jinja2.StrictUndefined
+    engine = jinja2.Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
+    bundle = files("itables").joinpath("html")
+    sections = {q: [p for p in pieces if p.question == q] for q in QUESTIONS}
+    return engine.get_template("report.html").render(
+        questions=QUESTIONS,
+        sections=sections,
+        summary=summary,
+        facts=facts,
+        css=Markup(folder.joinpath("report.css").read_text()),
+        tables_css=Markup(bundle.joinpath("dt_bundle.css").read_text()),
+        tables_js=Markup(bundle.joinpath("dt_bundle.js").read_text()),
+        js=Markup(folder.joinpath("report.js").read_text()),
+        legend=tabling.LEGEND,
+        **more,
+    )
+
+
+def summary(rows: Rows, /) -> dict[str, Any]:
+    """Return the few numbers that tell a study: FP32, and mean changes at each precision; all fractions."""
+    everything = rows.lazy().select(pl.len(), bad=(~pl.col("value").is_finite() | pl.col("value").is_null()).sum())
+    count, bad = everything.collect().row(0)
+    found: dict[str, Any] = {"rows": count, "rows_without_finite_value": bad, "fp32": {}, "change": {}}
+    clean = frames.select(rows, ["accuracy", "ece"]).filter(scheme="fp32")
+    for (measure,), part in clean.sort("measure").group_by("measure", maintain_order=True):
+        found["fp32"][measure] = _rounded(part["value"].mean())
+    for suite, measure in (("clean", "accuracy"), ("clean", "ece"), ("ood", "auroc"), ("noise", "accuracy")):
+        changes = frames.quantized(frames.select(rows, f"{measure}_change", suite=suite))
+        for precision in frames.ordered_precisions(changes):
+            value = changes.filter(precision=precision)["value"].mean()
+            name = measure if suite in ("clean", "ood") else f"{measure}_{suite}"
+            found["change"].setdefault(precision, {})[name] = _rounded(value)
+    variants = rows.lazy().filter(pl.col("scheme") != "fp32").select(frames.VARIANT).unique().collect()
+    return found | {"variants": variants.height, "models": variants["model"].n_unique()}
+
+
+def plots(rows: Rows, /) -> dict[str, pl.DataFrame]:
+    """Return small tables for `dvc plots`: mean accuracy change and ECE change over bits."""
+    found = {}
+    for measure, name in (("accuracy_change", "accuracy_by_bits"), ("ece_change", "ece_by_bits")):
+        runs = frames.mean_of_sets(frames.quantized(frames.select(rows, measure)))
+        means = frames.mean_of_runs(runs, ["source", "scheme", "precision"])
+        bits = [frames.weight_bits(p) for p in means["precision"]]
+        named = means.select("source", "scheme", bits=pl.Series(bits, dtype=pl.Float64), **{measure: "value"})
+        found[name] = named.with_columns(pl.col(measure).round(6)).sort("source", "scheme", "bits")
+    return found
+
+
+def data_uri(content: bytes, kind: str, /) -> Markup:
+    """Return a file's bytes as an address that needs no file."""
+    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
+
+
+def _piece(kind: Literal["figure", "table"], name: str, make: Callable[..., tuple[dict[str, bytes], Markup]]) -> Piece:
+    module = _module(kind, name)
+    words = {"title": module.TITLE, "question": module.QUESTION, "place": module.PLACE}
+    try:
+        made, body = make(getattr(module, kind))
+    except NothingToDraw as reason:
+        return Piece(kind, name, **words, read=module.READ, absent=str(reason))
+    return Piece(kind, name, **words, read=" ".join(module.READ.split()), files=made, body=body)
+
+
+def _module(kind: str, name: str) -> Any:
+    return importlib.import_module(f"reliquant.{plugins.folder(kind).name}.{name}")
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 6)

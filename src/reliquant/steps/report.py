@@ -1,0 +1,45 @@
+"""Draw a study's figures, make its tables, judge the paper's claims and lay them out as one page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import polars as pl
+
+from reliquant import report
+from reliquant.records import save_json, whole
+from reliquant.steps import run
+
+
+def main() -> None:
+    """Parse, make every piece, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--facts", type=Path, required=True, help="models, datasets, config and versions, JSON")
+    parser.add_argument("--output", type=Path, required=True, help="the report's folder")
+    args = parser.parse_args()
+    if not args.rows.is_file():
+        raise FileNotFoundError(f"{args.rows}: no such rows")
+    rows, facts = pl.read_parquet(args.rows), json.loads(args.facts.read_text())
+    made, summary = report.pieces(rows), report.summary(rows)
+    for folder in ("figures", "tables", "plots"):
+        (args.output / folder).mkdir(parents=True, exist_ok=True)
+    for piece in made:
+        for end, content in piece.files.items():
+            _save(args.output / f"{piece.kind}s" / f"{piece.name}{end}", content)
+    for name, frame in report.plots(rows).items():
+        _save(args.output / "plots" / f"{name}.csv", frame.write_csv().encode())
+    save_json(args.output / "summary.json", summary)
+    save_json(args.output / "claims.json", [])
+    _save(args.output / "report.html", report.page(made, summary, facts).encode())
+
+
+def _save(path: Path, content: bytes) -> None:
+    with whole(path) as part:
+        part.write_bytes(content)
+
+
+if __name__ == "__main__":
+    run(main)
