@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,26 @@ from reliquant.features import Features
 from reliquant.images import subset
 from reliquant.measure import samples_of
 from reliquant.prepare import Prepared, load
+from reliquant.tuning import TUNED
 from reliquant.zero_shot import Dtype, image_features, logit_scale_and_bias, text_head
 
 Scores = Mapping[str, Callable[..., NDArray[np.float64]]]
 
 
 def evaluate(
-    clip: Clip, cells: Sequence[Mapping[str, Any]], scores: Scores, /, *, batch: int, device: str, dtype: Dtype
+    clip: Clip,
+    cells: Sequence[Mapping[str, Any]],
+    scores: Scores,
+    /,
+    *,
+    batch: int,
+    device: str,
+    dtype: Dtype,
+    tuned: float | None = None,
 ) -> pl.DataFrame:
     """Return the records of all cells (see `Study.cells`); OOD scores where they are asked: clean and ood cells.
 
+    With a `tuned` logit scale also what confidence, nll and brier would be with it: `<name>_tuned`.
     Raises ValueError naming the dataset when its images do not fit the model or its features are not finite.
     """
     heads: dict[str, NDArray[np.float32]] = {}
@@ -50,8 +61,17 @@ def evaluate(
             asked = scores if cell["suite"] in ("clean", "ood") else {}
             where = {k: pl.lit(cell[k]) for k in ("suite", "dataset", "reference", "corruption")}
             where |= {"severity": pl.lit(severity, pl.Int8), "index": pl.Series(chosen.astype(np.int32))}
-            parts.append(samples_of(features, asked).with_columns(**where, group=pl.Series(group, dtype=pl.String)))
+            found = samples_of(features, asked)
+            if tuned:
+                found = found.with_columns(at_scale(features, tuned))
+            parts.append(found.with_columns(**where, group=pl.Series(group, dtype=pl.String)))
     return pl.concat(parts, how="diagonal")
+
+
+def at_scale(features: Features, logit_scale: float, /) -> list[pl.Series]:
+    """Return confidence, nll and brier of each image under another logit scale, as `<name>_tuned`."""
+    found = samples_of(replace(features, logit_scale=logit_scale), {})
+    return [found[name].alias(f"{name}_tuned") for name in TUNED]
 
 
 def _fitting(folder: str, clip: Clip) -> Prepared:

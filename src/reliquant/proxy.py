@@ -74,3 +74,11 @@ def embed(clip: Clip, pixels: torch.Tensor, tokens: torch.Tensor, captions: torc
         logit_bias=torch.zeros((), device=pixels.device) if bias is None else bias,
         caption=captions,
     )
+
+
+def embed_all(clip: Clip, proxy: Proxy, size: int = 64, /) -> Embedded:
+    """Run all pairs of a proxy through both towers, `size` at a time, without gradients."""
+    with torch.no_grad():
+        parts = [embed(clip, *pairs) for pairs in proxy.in_order(clip, size)]
+    image, text, caption = (torch.cat([getattr(p, k) for p in parts]) for k in ("image", "text", "caption"))
+    return Embedded(image, text, parts[0].logit_scale, parts[0].logit_bias, caption)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from reliquant import plugins
 from reliquant.clip import Clip
 from reliquant.coverage import coverage
 from reliquant.images import subset
 from reliquant.prepare import Prepared
-from reliquant.proxy import Proxy, embed
+from reliquant.proxy import Proxy, embed, embed_all
 from reliquant.resume import Checkpoints
 from reliquant.surgery import Scope, in_scope, targets, unpack_attention
+from reliquant.tuning import tune_logit_scale
 from reliquant.variant import Arrays, export, size_in_bytes
+
+Tuning = Literal["none", "contrastive", "match_fp32"]
+Keep = Callable[[int, Arrays, dict[str, Any]], None]
 
 
 def make_proxy(prepared: Prepared, number: int | None, seed: int, device: str, /) -> tuple[Proxy, dict[str, Any]]:
@@ -29,27 +37,59 @@ def make_proxy(prepared: Prepared, number: int | None, seed: int, device: str, /
 
 
 def quantize(
-    clip: Clip, entry: Mapping[str, Any], scope: Scope, proxy: Proxy | None, saved: Checkpoints, /
+    clip: Clip,
+    entry: Mapping[str, Any],
+    scope: Scope,
+    proxy: Proxy | None,
+    saved: Checkpoints,
+    /,
+    *,
+    tuning: Tuning = "contrastive",
+    keep: Keep | None = None,
 ) -> tuple[Arrays, dict[str, Any]]:
     """Quantize a model in place by an entry; return the variant's arrays and header facts.
 
     The facts are `modules` (what each twin is), `measures` (bytes, share of weights and of multiply-accumulates that
-    ran quantized) and `coverage` (each product with its bits, or why it stayed FP32). Without a proxy (FP32) nothing
-    is unpacked.
+    ran quantized), `coverage` (each product with its bits, or why it stayed FP32) and `logit_scale_tuned` (on the same
+    pairs; None without). Without a proxy (FP32) nothing is unpacked. `keep` is handed iterations, arrays and facts of
+    each snapshot of a training.
     """
     sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
-    rest = sum(size for name, size in sizes.items() if not in_scope(name, scope))
+    exact = _embedded(clip, proxy) if proxy and tuning == "match_fp32" else None
     names: list[str] = []
     if proxy:
         unpack_attention(clip.model)
         names = targets(clip.model, scope)
+
+    def described(model: nn.Module) -> tuple[Arrays, dict[str, Any]]:
+        return _described(replace(clip, model=model), scope, proxy, sizes, tuning, exact)
+
+    if keep:
+        saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
     plugins.load("quantizer", entry)(clip, names, proxy, saved)
+    return described(clip.model)
+
+
+def _described(
+    clip: Clip, scope: Scope, proxy: Proxy | None, sizes: dict[str, int], tuning: Tuning, exact: Any
+) -> tuple[Arrays, dict[str, Any]]:
+    rest = sum(size for name, size in sizes.items() if not in_scope(name, scope))
     arrays, modules = export(clip.model, scope)
     measures = {"bytes": rest + size_in_bytes(arrays), "bytes_fp32": sum(sizes.values())}
     ran: list[dict[str, Any]] = []
+    tuned = None
     if proxy:
         with torch.no_grad():
             seen = coverage(clip.model, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
         measures |= {"quantized_weight_share": seen.weight_share, "quantized_mac_share": seen.mac_share}
         ran = [vars(product) for product in seen.products]
-    return arrays, {"modules": modules, "measures": measures, "coverage": ran}
+        if tuning != "none":
+            image, text, scale = _embedded(clip, proxy)
+            tuned = tune_logit_scale(image, text, proxy.caption_ids.numpy(), scale, objective=tuning, fp32=exact)
+    return arrays, {"modules": modules, "measures": measures, "coverage": ran, "logit_scale_tuned": tuned}
+
+
+def _embedded(clip: Clip, proxy: Proxy) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Return image and text embeddings of all pairs, and the logit scale."""
+    pairs = embed_all(clip, proxy)
+    return pairs.image.cpu().numpy(), pairs.text.cpu().numpy(), pairs.logit_scale.item()

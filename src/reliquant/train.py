@@ -17,10 +17,12 @@ from reliquant import plugins
 from reliquant.clip import Clip
 from reliquant.embedded import Embedded
 from reliquant.progress import progress
-from reliquant.proxy import Proxy, embed
+from reliquant.proxy import Proxy, embed_all
 from reliquant.resume import Checkpoints
 from reliquant.surgery import Scope, in_scope, tower_of, twins
 from reliquant.twins import Twin
+
+PARTS = ("input", "weight_rule")  # where a twin holds its rules
 
 
 class Diverged(ArithmeticError):
@@ -112,10 +114,8 @@ def unrounded(model: nn.Module, /) -> Iterator[None]:
 
 def _reference(clip: Clip, proxy: Proxy, batch: int) -> Embedded:
     """Embed all pairs once with the model as it is in floating point: the teacher, and the text of a fixed tower."""
-    with torch.no_grad(), unrounded(clip.model):
-        parts = [embed(clip, *pairs) for pairs in proxy.in_order(clip, batch)]
-    image, text, caption = (torch.cat([getattr(p, k) for p in parts]) for k in ("image", "text", "caption"))
-    return Embedded(image, text, parts[0].logit_scale, parts[0].logit_bias, caption)
+    with unrounded(clip.model):
+        return embed_all(clip, proxy, batch)
 
 
 def _take(pairs: Embedded, chosen: NDArray[Any]) -> Embedded:
@@ -165,9 +165,9 @@ def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
 
 
 def _of_rules(layer: Twin) -> Iterator[nn.Parameter]:
-    yield from layer.input.parameters()
-    if layer.weight_rule is not None:
-        yield from layer.weight_rule.parameters()
+    for part in PARTS:
+        if (rule := getattr(layer, part)) is not None:
+            yield from rule.parameters()
 
 
 def _scope(model: nn.Module) -> Scope:
@@ -217,4 +217,6 @@ def _resume(model: nn.Module, saved: Checkpoints, optimizer: torch.optim.Optimiz
 
 
 def _buffers(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {f"{name}.{key}": b for name, layer in twins(model).items() for key, b in layer.named_buffers()}
+    """Return the buffers of rules by name: what training changes without a gradient."""
+    rules = ((name, part, getattr(layer, part)) for name, layer in twins(model).items() for part in PARTS)
+    return {f"{name}.{part}.{key}": b for name, part, rule in rules if rule for key, b in rule.named_buffers()}

@@ -6,10 +6,13 @@ import math
 from typing import Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
+TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
+SCALED = r"^(ece|nll|brier|confidence|aurc|excess_aurc|misclassification)"  # measures that depend on the logit scale
 Objective = Literal["contrastive", "match_fp32"]
 WIDEST = 10.0  # times smaller or larger than before; pairs that are told apart without error would have no end
 
@@ -64,3 +67,11 @@ def _cosine(image: NDArray[np.float32], text: NDArray[np.float32]) -> NDArray[np
     if not np.isfinite(cosine).all():
         raise ValueError("logit-scale tuning: the embeddings of the proxy hold NaN or infinite values")
     return cosine
+
+
+def at_tuned_scale(samples: pl.DataFrame, /) -> pl.DataFrame | None:
+    """Return records of images as they would be at the tuned logit scale, without OOD scores; None if it is unknown."""
+    if "confidence_tuned" not in samples.columns:
+        return None
+    renamed = {f"{name}_tuned": name for name in TUNED}
+    return samples.drop(*TUNED, pl.selectors.starts_with("score:")).rename(renamed)

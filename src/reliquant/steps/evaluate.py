@@ -34,7 +34,8 @@ def main() -> None:
     clip, header = load_variant(args.model, args.variant)
     clip.model.to(device, getattr(torch, args.dtype))
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
-    frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype)
+    tuned = header.get("logit_scale_tuned")
+    frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype, tuned=tuned)
     made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype}
     save_frame(args.output, frame, provenance(**made, device=torch.device(device).type))
 

@@ -11,6 +11,7 @@ import polars as pl
 from reliquant.measure import rows
 from reliquant.records import ROW_SCHEMA, provenance, read_header, save_frame
 from reliquant.steps import run
+from reliquant.tuning import SCALED, at_tuned_scale
 
 
 def main() -> None:
@@ -26,10 +27,17 @@ def main() -> None:
     args = parser.parse_args()
     samples = pl.concat([pl.read_parquet(p) for p in args.samples], how="diagonal")
     baseline = pl.concat([pl.read_parquet(p) for p in args.baseline], how="diagonal") if args.baseline else None
-    found = rows(samples, baseline, resamples=args.resamples, suites=args.suites)
-    frame = pl.concat([found, _of_variant(args.variant, "clean" in args.suites)], how="diagonal")
+    words = {"resamples": args.resamples}
+    parts = [rows(samples, baseline, **words, suites=args.suites), _of_variant(args.variant, "clean" in args.suites)]
+    parts = [part.with_columns(scale=pl.lit("native")) for part in parts]
+    tuned = at_tuned_scale(samples)
+    if tuned is not None:
+        suites = [suite for suite in args.suites if suite != "ood"]
+        found = rows(tuned, baseline, **words, suites=suites).filter(pl.col("measure").str.contains(SCALED))
+        parts.append(found.with_columns(scale=pl.lit("tuned")))
+    frame = pl.concat(parts, how="diagonal")
     constants = {k: pl.lit(v) for k, v in args.labels.items()}
-    frame = frame.with_columns(**constants, scale=pl.lit("native"), iteration=pl.lit(None, pl.Int64))
+    frame = frame.with_columns(**constants, iteration=pl.lit(None, pl.Int64))
     frame = frame.with_columns(pl.col(pl.String).fill_null(""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
 

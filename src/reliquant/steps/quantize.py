@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,10 +16,11 @@ from reliquant.quantize import make_proxy, quantize
 from reliquant.records import provenance, save_tensors
 from reliquant.resume import Checkpoints
 from reliquant.steps import run
+from reliquant.variant import Arrays
 
 
 def main() -> None:
-    """Parse, load the model and the proxy pairs, quantize, save."""
+    """Parse, load the model and the proxy pairs, quantize, save; snapshots go to `<output>.snapshots/`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--entry", type=json.loads, required=True, help="quantizer entry with its grids, JSON")
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="how many pairs of the proxy; all if left out")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive")
     parser.add_argument("--every", type=int, default=100, help="iterations between checkpoints")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -40,8 +43,20 @@ def main() -> None:
         proxy, pairs = make_proxy(load(args.proxy), args.pairs, args.labels["seed"], device)
     of = {"entry": args.entry, "labels": args.labels, "model_sha256": facts["sha256"]}
     saved = Checkpoints(args.output.with_suffix(".checkpoints"), args.every, of)
-    arrays, found = quantize(clip, args.entry, args.labels["scope"], proxy, saved)
-    save_tensors(args.output, arrays, provenance(kind="variant", **of, **found, pairs=pairs))
+
+    def write(path: Path, arrays: Arrays, found: dict[str, Any], iteration: int | None) -> None:
+        facts = provenance(kind="variant", **of, **found, pairs=pairs, iteration=iteration)
+        save_tensors(path, arrays, facts)
+
+    def keep(iteration: int, arrays: Arrays, found: dict[str, Any]) -> None:
+        write(saved.folder / f"{iteration}.safetensors", arrays, found, iteration)  # there: safe from a kill
+
+    arrays, found = quantize(clip, args.entry, args.labels["scope"], proxy, saved, tuning=args.tuning, keep=keep)
+    for iteration in args.entry.get("snapshots", []):
+        snapshot = args.output.with_suffix(".snapshots") / f"{iteration}.safetensors"
+        snapshot.parent.mkdir(parents=True, exist_ok=True)
+        (saved.folder / snapshot.name).replace(snapshot)
+    write(args.output, arrays, found, None)
     saved.clear()
 
 
