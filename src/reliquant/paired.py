@@ -43,9 +43,9 @@ class Replicated:
 
     def averaged(self, cells: NDArray[np.bool_], /) -> Replicated:
         """Return one cell: the mean of those chosen; a resample draws an image in all of them or in none."""
-        return Replicated(
-            self.names, self.value[cells].mean(0)[None], self.boot[cells].mean(0)[None], self.n * int(cells.sum())
-        )
+        share = cells.astype(np.float32) / cells.sum()
+        boot = np.tensordot(share, self.boot, axes=1)[None]
+        return Replicated(self.names, self.value[cells].mean(axis=0)[None], boot, self.n * int(cells.sum()))
 
 
 def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool) -> Columns:

@@ -25,31 +25,20 @@ def strata(label: NDArray[np.integer], /, *, smallest: int = 5) -> NDArray[np.in
     return np.unique(merged, return_inverse=True)[1].astype(np.int64)
 
 
-def weights(
-    stratum: NDArray[np.int64], rng: np.random.Generator, /, *, resamples: int, block: int
-) -> Iterator[NDArray[np.float32]]:
-    """Yield how often each image is drawn in each resample, in blocks (b, n) of at most `block` resamples.
+def draws(size: int, rng: np.random.Generator, /, *, resamples: int) -> NDArray[np.float32]:
+    """Return how often each of `size` images is drawn in each resample of `size` images, (resamples, size).
 
-    Each stratum keeps its size: its counts are multinomial with equal chances (Efron and Tibshirani 1993, chapter 8).
-    The images of a stratum need not be adjacent. The stream does not depend on `block`.
+    Rows are multinomial with equal chances; sizes below 2**23, where float32 products stay exact enough.
     """
-    order = np.argsort(stratum, kind="stable")
-    _, first, sizes = np.unique(stratum[order], return_index=True, return_counts=True)
-    start, size = np.repeat(first, sizes), np.repeat(sizes, sizes).astype(np.float32)
-    n, back = len(stratum), np.argsort(order)
-    sorted_already = np.array_equal(order, np.arange(n))
-    for done in range(0, resamples, block):
-        b = min(block, resamples - done)
-        counts = np.empty((b, n), np.float32)
-        step = max(1, 100_000 // n)  # a piece that stays in the cache
-        for low in range(0, b, step):
-            drawn = rng.random((min(step, b - low), n), dtype=np.float32)
-            drawn *= size  # < size, as float32 rounds below 2**23 images
-            index = drawn.astype(np.int64)
-            index += start + n * np.arange(len(index))[:, None]
-            piece = np.bincount(index.ravel(), minlength=index.size).reshape(index.shape)
-            counts[low : low + len(index)] = piece if sorted_already else piece[:, back]
-        yield counts
+    counts = np.empty((resamples, size), np.float32)
+    step = max(1, 50_000 // size)  # a piece that stays in the cache
+    for low in range(0, resamples, step):
+        drawn = rng.random((min(step, resamples - low), size), dtype=np.float32)
+        drawn *= size  # stays below size
+        index = drawn.astype(np.int64)
+        index += size * np.arange(len(index))[:, None]
+        counts[low : low + len(index)] = np.bincount(index.ravel(), minlength=index.size).reshape(index.shape)
+    return counts
 
 
 def replicates(
@@ -62,16 +51,60 @@ def replicates(
     resamples: int = 10_000,
     budget: int = 4_000_000,
 ) -> NDArray[np.float32]:
-    """Return (..., resamples) values of `finish` on the sums of `columns` (n, k) over bootstrap samples.
+    """Return (..., resamples) values of `finish` on the sums of `columns` (n, k) over stratified bootstrap samples.
 
     `finish` maps sums (k, b) to (..., b). Everything that is a function of sums (accuracy, ECE, NLL, their differences)
-    costs one matrix product a block; at most about `budget` numbers are held a block.
+    costs matrix products alone; about `budget` numbers are held at a time. Every stratum keeps its size (Efron and
+    Tibshirani 1993, chapter 8).
     """
-    order = np.argsort(stratum, kind="stable")  # adjacent strata are drawn faster
-    small = np.ascontiguousarray(columns[order], np.float32)
-    block = max(1, min(resamples, budget // max(small.shape)))
-    found = [finish((w @ small).T) for w in weights(stratum[order], rng, resamples=resamples, block=block)]
-    return np.concatenate(found, axis=-1).astype(np.float32, copy=False)
+    members = np.split(np.argsort(stratum, kind="stable"), np.cumsum(np.bincount(stratum))[:-1])
+    groups = [[m for m in members if len(m) == size] for size in sorted({len(m) for m in members} - {0})]
+    small = np.ascontiguousarray(columns[np.concatenate([m for g in groups for m in g])], np.float32)
+    sums = _sums_at_once if small.shape[1] > len(small) / len(members) else _sums_by_stratum
+    widest = len(small) if sums is _sums_at_once else len(groups[-1][0])
+    block = max(1, min(resamples, budget // max(widest, small.shape[1])))
+    sizes = [(len(g[0]), len(g)) for g in groups]
+    found = [finish(sums(small, sizes, rng, min(block, resamples - i)).T) for i in range(0, resamples, block)]
+    return np.ascontiguousarray(np.concatenate(found, axis=-1), np.float32)
+
+
+def _shared_draws(
+    sizes: list[tuple[int, int]], rng: np.random.Generator, b: int
+) -> Iterator[tuple[slice, int, NDArray[np.float32]]]:
+    """Yield for every stratum its images, a row to start from (cyclically) and draws (b, size).
+
+    Strata of equal size share draws, each from another row on: inside a resample their draws are independent, and the
+    random numbers, which cost more than the products, are drawn once for many strata.
+    """
+    at = 0
+    for size, number in sizes:
+        most = max(1, b // 8)  # strata that share draws: far fewer than resamples
+        for low in range(0, number, most):
+            counts = draws(size, rng, resamples=b)
+            for start in rng.permutation(b)[: min(most, number - low)]:
+                yield slice(at, at + size), int(start), counts
+                at += size
+
+
+def _sums_by_stratum(
+    columns: NDArray[np.float32], sizes: list[tuple[int, int]], rng: np.random.Generator, b: int
+) -> NDArray[np.float32]:
+    sums = np.zeros((b, columns.shape[1]), np.float32)
+    for rows, start, counts in _shared_draws(sizes, rng, b):
+        part = counts @ columns[rows]
+        sums[start:] += part[: b - start]
+        sums[:start] += part[b - start :]
+    return sums
+
+
+def _sums_at_once(
+    columns: NDArray[np.float32], sizes: list[tuple[int, int]], rng: np.random.Generator, b: int
+) -> NDArray[np.float32]:
+    table = np.empty((b, len(columns)), np.float32)
+    for rows, start, counts in _shared_draws(sizes, rng, b):
+        table[start:, rows] = counts[: b - start]
+        table[:start, rows] = counts[b - start :]
+    return table @ columns
 
 
 def percentile_interval(values: NDArray[np.floating], /, *, level: float = 0.95) -> tuple[Float, Float]:
