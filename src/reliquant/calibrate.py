@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -41,41 +41,46 @@ def feed(clip: Clip, names: Iterable[str], proxy: Proxy, /, *, batch: int, pairs
 
 
 def calibrate_inputs(
-    clip: Clip,
-    made: dict[str, Twin],
-    proxy: Proxy,
-    /,
-    *,
-    momentum: float,
-    batch: int,
-    pairs: int | None = None,
-    watch: Callable[[], Bounds] | None = None,
+    clip: Clip, made: dict[str, Twin], proxy: Proxy, /, *, momentum: float, batch: int, pairs: int | None = None
 ) -> None:
-    """Give each twin its input quantizer: a static scale from what the proxy's pairs show, or a dynamic one.
+    """Give each twin its input quantizer: a static scale from moving averages over the proxy, or a dynamic one.
 
-    By default symmetric grids cover the moving average of the absolute maximum, others that of the lowest and highest
-    input; `watch` makes another observer for each layer. Raises ValueError naming the layer when its inputs hold NaN.
+    Symmetric grids cover the averaged absolute maximum, others the averaged lowest and highest input. Raises ValueError
+    naming the layer when its inputs hold NaN.
     """
-    static = {name: (watch or (lambda: Range(momentum)))() for name, layer in made.items() if is_static(layer)}
-    if static:
-        with observed(clip.model, {f"{name}.input": observer for name, observer in static.items()}):
-            feed(clip, static, proxy, batch=batch, pairs=pairs)
+    observers = {name: Range(momentum) for name, layer in made.items() if is_static(layer)}
+    watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
+    fix_inputs(made, observers)
+
+
+def watch_inputs(
+    clip: Clip, observers: Mapping[str, Any], proxy: Proxy, /, *, batch: int, pairs: int | None = None
+) -> None:
+    """Show twins' inputs, transformed but not yet rounded, to their observers: the first `pairs` pairs, all if None."""
+    if observers:
+        with observed(clip.model, {f"{name}.input": observer for name, observer in observers.items()}):
+            feed(clip, observers, proxy, batch=batch, pairs=pairs)
+
+
+def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> None:
+    """Give each twin its input quantizer: dynamic, or static over the bounds that its observer found.
+
+    Raises ValueError naming a layer that saw nothing.
+    """
     for name, layer in made.items():
         grid = layer.activation_grid
-        if grid.dynamic and not grid.floating:
+        if grid.floating:
+            continue
+        if grid.dynamic:
             layer.input = DynamicInput(grid)
-        elif name in static:
-            set_static(layer, static[name].bounds(grid), name)
+            continue
+        bounds = observers[name].bounds(grid)
+        if bounds is None:
+            raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
+        scale, zero = affine(*bounds, grid)
+        layer.input = StaticInput(grid, scale.item(), int(zero.item()))
 
 
 def is_static(layer: Twin, /) -> bool:
     """Whether a layer's inputs take a range from calibration."""
     return not (layer.activation_grid.floating or layer.activation_grid.dynamic)
-
-
-def set_static(layer: Twin, bounds: tuple[torch.Tensor, torch.Tensor] | None, name: str, /) -> None:
-    """Let a layer round its inputs on a grid that covers the bounds; raise ValueError with its name if there are none."""
-    if bounds is None:
-        raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
-    scale, zero = affine(*bounds, layer.activation_grid)
-    layer.input = StaticInput(layer.activation_grid, scale.item(), int(zero.item()))

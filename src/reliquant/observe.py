@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,6 +39,49 @@ class Range:
         if self.absmax is None:
             return None
         return (-self.absmax, self.absmax) if grid.symmetric else (self.low, self.high)
+
+
+@dataclass
+class ChannelRange:
+    """Keep each batch's lowest and highest input by channel (..., d), so that ranges after smoothing need no new pass."""
+
+    momentum: float
+    lows: list[torch.Tensor] = field(default_factory=list)
+    highs: list[torch.Tensor] = field(default_factory=list)
+
+    def update(self, x: torch.Tensor, /) -> None:
+        """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
+        low, high = x.detach().float().flatten(0, -2).aminmax(dim=0)
+        if not torch.isfinite(high - low).all():
+            raise ValueError("NaN or infinite values")
+        self.lows.append(low)
+        self.highs.append(high)
+
+    @property
+    def absmax(self) -> torch.Tensor:
+        """Return the largest absolute value of each channel over all batches, (d,)."""
+        return torch.stack([*self.lows, *self.highs]).abs().amax(0)
+
+    def channels(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return moving averages of the lowest and highest input of each channel, each (d,)."""
+        low, high = self.lows[0], self.highs[0]
+        for newer_low, newer_high in zip(self.lows[1:], self.highs[1:], strict=True):
+            low, high = torch.lerp(low, newer_low, self.momentum), torch.lerp(high, newer_high, self.momentum)
+        return low, high
+
+    def rescale(self, factor: torch.Tensor, shift: torch.Tensor | float = 0.0, /) -> None:
+        """Turn what was seen into what (x + shift) / factor would have shown; the factor is positive."""
+        self.lows = [(low + shift) / factor for low in self.lows]
+        self.highs = [(high + shift) / factor for high in self.highs]
+
+    def bounds(self, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return what `Range` would: moving averages over batches of the whole tensor's range."""
+        if not self.lows:
+            return None
+        whole = Range(self.momentum)
+        for low, high in zip(self.lows, self.highs, strict=True):
+            whole.update(torch.stack([low.amin(), high.amax()]))
+        return whole.bounds(grid)
 
 
 @contextmanager

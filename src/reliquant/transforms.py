@@ -1,7 +1,7 @@
 """What may be done to a layer's input before it is rounded, and to the stream between blocks: exact in FP32.
 
-Each piece says what it is in plain data (`facts`), from which `build` makes it again; its numbers are buffers and travel
-with the state dict.
+Each piece says what it is in plain data (`facts`), from which `build` makes it again; its numbers are buffers, which
+travel with the state dict.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reliquant.hadamard import orthogonal_factors
 
 
 class Rotation(nn.Module):
-    """Rotate rows (..., width) by a randomized Hadamard matrix: random signs, then an orthogonal matrix of equal entries.
+    """Rotate rows (..., width) by a randomized Hadamard matrix: random signs, then orthogonal with equal entries.
 
     Any width: one transform of the whole if a Hadamard matrix of that order is known (and `head_tail` is not asked
     for), else one of the first 2^k coordinates and then one of the last 2^k (RaanA, section 3). Costs
@@ -61,7 +61,7 @@ class Rotation(nn.Module):
         """Yield span, signs and factors of each transform."""
         lengths = [stop - start for start, stop in self.spans]
         for i, signs in enumerate(self.signs.to(dtype).split(lengths)):
-            factors = [f.to(dtype) for name, f in self.named_buffers() if name.startswith(f"factor_{i}_")]
+            factors = [f.to(dtype) for name, f in self._buffers.items() if name.startswith(f"factor_{i}_")]
             yield self.spans[i], signs, factors
 
 

@@ -72,7 +72,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
     for name, facts in modules.items():
         if (name.rpartition(".")[0] if facts.get("kind") == "stream" else name) not in there:
             raise ValueError(
-                f"the variant changes {name!r}, which the model does not have; is it another architecture?"
+                f"the variant changes {name!r}, which the model has not; is it another architecture?"
             )
         if "kind" in facts:
             _put(model, name, facts)

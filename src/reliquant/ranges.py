@@ -1,0 +1,104 @@
+"""Ranges that leave out part of the values: by percentile, or by the least mean squared error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from reliquant.fakequant import affine, blocks
+from reliquant.grid import Grid
+
+Bounds = tuple[torch.Tensor, torch.Tensor]
+
+
+def percentile_bounds(rows: torch.Tensor, percent: float, grid: Grid, /) -> Bounds:
+    """Return the range, each (rows, 1), that holds `percent` of the values of each row (rows, k).
+
+    Symmetric grids: of the absolute values; others: the percentile and its mirror. Nearest rank, no interpolation.
+
+    >>> percentile_bounds(torch.arange(101.0)[None], 90, Grid(bits=8))[1].item()
+    90.0
+    """
+    rank = round(percent / 100 * (rows.shape[1] - 1)) + 1
+    if grid.symmetric:
+        high = rows.abs().kthvalue(rank, dim=1, keepdim=True).values
+        return -high, high
+    mirror = rows.shape[1] + 1 - rank
+    return rows.kthvalue(mirror, dim=1, keepdim=True).values, rows.kthvalue(rank, dim=1, keepdim=True).values
+
+
+def mse_bounds(rows: torch.Tensor, grid: Grid, candidates: int, smallest: float, /) -> Bounds:
+    """Return the range, each (rows, 1), whose grid has the least mean squared error on each row (rows, k).
+
+    Tried are `candidates` evenly spaced shares, from `smallest` to 1, of each row's full range.
+    """
+    low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
+    if grid.symmetric:
+        high = torch.maximum(-low, high)
+        low = -high
+    best = torch.full_like(high, torch.inf)
+    share = torch.ones_like(high)
+    for candidate in torch.linspace(1, smallest, candidates).tolist():
+        scale, zero = affine(low * candidate, high * candidate, grid)
+        value = (rows / scale).add_(zero).round_().clamp_(grid.low, grid.high).sub_(zero).mul_(scale)
+        error = value.sub_(rows).square_().sum(1, keepdim=True)
+        better = error < best
+        best, share = torch.where(better, error, best), share.masked_fill(better, candidate)
+    return low * share, high * share
+
+
+def weight_rows(weight: torch.Tensor, grid: Grid, /) -> torch.Tensor:
+    """View a weight as rows that share a scale, float32."""
+    return blocks(weight.detach().float(), grid)
+
+
+@dataclass
+class Percentile:
+    """Follow an input's percentile by an exponential moving average over batches."""
+
+    percent: float
+    momentum: float
+    grid: Grid
+    now: Bounds | None = None
+
+    def update(self, x: torch.Tensor, /) -> None:
+        """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
+        require_finite(x)
+        new = percentile_bounds(x.detach().float().reshape(1, -1), self.percent, self.grid)
+        self.now = new if self.now is None else tuple(map(lambda a, b: torch.lerp(a, b, self.momentum), self.now, new))
+
+    def bounds(self, grid: Grid, /) -> Bounds | None:
+        """Return the averaged range, or None if nothing was seen."""
+        return self.now
+
+
+@dataclass
+class Sample:
+    """Keep some random values of each batch, and the lowest and highest of all, to search a range on."""
+
+    count: int
+    candidates: int
+    smallest: float
+    drawn: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+    kept: list[torch.Tensor] = field(default_factory=list)
+
+    def update(self, x: torch.Tensor, /) -> None:
+        """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
+        require_finite(x)
+        flat = x.detach().float().reshape(-1)
+        chosen = torch.randint(len(flat), (self.count,), generator=self.drawn).to(flat.device)
+        self.kept.append(torch.cat([flat[chosen], torch.stack(flat.aminmax())]))
+
+    def bounds(self, grid: Grid, /) -> Bounds | None:
+        """Return the range with the least mean squared error on the kept values, or None if nothing was seen."""
+        if not self.kept:
+            return None
+        return mse_bounds(torch.cat(self.kept)[None], grid, self.candidates, self.smallest)
+
+
+def require_finite(x: torch.Tensor, /) -> None:
+    """Raise ValueError if x holds NaN or infinite values."""
+    low, high = x.detach().float().aminmax()
+    if not torch.isfinite(high - low):
+        raise ValueError("NaN or infinite values")

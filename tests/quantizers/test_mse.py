@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+
+from reliquant.fakequant import affine, fake_quantize, weight_affine
+from reliquant.grid import Grid
+from reliquant.quantizers.mse import quantizer
+from reliquant.ranges import Sample, mse_bounds
+from reliquant.resume import Checkpoints
+
+
+def slow_search(row, grid, candidates, smallest):
+    """Equation 10 of Nagel et al. by plain loops, in float64."""
+    best = (np.inf, None)
+    low, high = row.min(), row.max()
+    if grid.symmetric:
+        high = max(-low, high)
+        low = -high
+    for share in np.linspace(1, smallest, candidates):
+        if grid.symmetric:
+            scale, zero = share * high / grid.high, 0
+        else:
+            scale = share * (max(high, 0) - min(low, 0)) / (grid.high - grid.low)
+            zero = np.clip(grid.low - np.round(share * min(low, 0) / scale), grid.low, grid.high)
+        codes = np.clip(np.round(row / scale) + zero, grid.low, grid.high)
+        best = min(best, (((scale * (codes - zero) - row) ** 2).sum(), share))
+    return best[1] * low, best[1] * high
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_bounds_equal_a_slow_search(bits, symmetric):
+    rows = np.random.default_rng(bits).standard_t(3, size=(5, 400))
+    grid = Grid(bits=bits, granularity="channel", symmetric=symmetric)
+    low, high = mse_bounds(torch.tensor(rows), grid, 40, 0.2)
+    expected = np.array([slow_search(row, grid, 40, 0.2) for row in rows])
+    np.testing.assert_allclose(low[:, 0], expected[:, 0])
+    np.testing.assert_allclose(high[:, 0], expected[:, 1])
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_the_error_is_at_most_that_of_absmax(bits):
+    x = torch.distributions.StudentT(4.0).sample((8, 500))
+    grid = Grid(bits=bits, granularity="channel")
+    errors = [
+        (fake_quantize(x, *affines, grid) - x).square().sum(1)
+        for affines in (affine(*mse_bounds(x, grid, 60, 0.2), grid), weight_affine(x, grid))
+    ]
+    assert (errors[0] <= errors[1]).all()
+    if bits <= 4:
+        assert errors[0].sum() < 0.8 * errors[1].sum()
+
+
+def test_a_sample_holds_extremes_and_finds_the_range_of_the_whole():
+    x = torch.randn(200, 300, generator=torch.Generator().manual_seed(0))
+    sample = Sample(8192, 50, 0.2)
+    sample.update(x)
+    grid = Grid(bits=4)
+    whole = mse_bounds(x.reshape(1, -1), grid, 50, 0.2)[1].item()
+    assert sample.kept[0].max() == x.max()
+    assert sample.bounds(grid)[1].item() == pytest.approx(whole, rel=0.05)
+
+
+def test_an_empty_search_is_refused(vit, proxy):
+    with pytest.raises(ValueError, match="needs candidates >= 1"):
+        quantizer(vit, [], proxy, Checkpoints(), weight=Grid(bits=4), activation=Grid(bits=8), candidates=0)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from reliquant.grid import Grid
+from reliquant.quantizers.percentile import quantizer
+from reliquant.ranges import Percentile, percentile_bounds
+from reliquant.resume import Checkpoints
+from reliquant.surgery import targets, twins, unpack_attention
+
+
+@pytest.mark.parametrize("percent", [51.0, 90.0, 99.0, 100.0])
+def test_bounds_equal_numpy_percentiles(percent):
+    rows = np.random.default_rng(0).normal(size=(3, 1001)).astype(np.float32)
+    low, high = percentile_bounds(torch.tensor(rows), percent, Grid(bits=8))
+    expected = np.percentile(np.abs(rows), percent, axis=1, method="nearest")
+    np.testing.assert_array_equal(high[:, 0], expected)
+    np.testing.assert_array_equal(low[:, 0], -expected)
+    low, high = percentile_bounds(torch.tensor(rows), percent, Grid(bits=8, symmetric=False))
+    np.testing.assert_array_equal(high[:, 0], np.percentile(rows, percent, axis=1, method="nearest"))
+    np.testing.assert_array_equal(low[:, 0], np.percentile(rows, 100 - percent, axis=1, method="nearest"))
+
+
+def test_an_outlier_among_many_is_left_out_and_batches_are_averaged():
+    seen = Percentile(90, 0.1, Grid(bits=8))
+    for top in (1.0, 2.0):
+        seen.update(torch.cat([torch.linspace(0, top, 100), torch.tensor([1e6])]).reshape(1, -1))
+    assert seen.bounds(Grid(bits=8))[1].item() == pytest.approx(0.9 * 0.909 + 0.1 * 1.818, abs=1e-3)
+
+
+def test_all_percent_is_round_to_nearest(vit, proxy):
+    import copy
+
+    from reliquant.quantizers.rtn import quantizer as rtn
+
+    unpack_attention(vit.model)
+    grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
+    other = copy.deepcopy(vit)
+    names = targets(vit.model, "image")
+    quantizer(vit, names, proxy, Checkpoints(), **grids, percent=100.0)
+    rtn(other, names, proxy, Checkpoints(), **grids)
+    for a, b in zip(twins(vit.model).values(), twins(other.model).values(), strict=True):
+        assert torch.equal(a.codes, b.codes)
+        assert a.input.scale == pytest.approx(b.input.scale)
+
+
+def test_a_percentile_outside_its_range_is_refused(vit, proxy):
+    grids = {"weight": Grid(bits=4), "activation": Grid(bits=8)}
+    with pytest.raises(ValueError, match="percent must be above 50 and at most 100, not 0.99"):
+        quantizer(vit, [], proxy, Checkpoints(), **grids, percent=0.99)
