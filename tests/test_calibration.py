@@ -3,6 +3,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from sklearn.metrics import brier_score_loss, log_loss
 
 from reliquant import calibration as c
@@ -154,6 +156,38 @@ def test_best_temperature_recovers_the_factor_that_spoiled_the_logits():
     logits = rng.normal(size=(40_000, 5)) * 2
     label = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # drawn from softmax(logits)
     assert c.best_temperature(logits * 3, label) == pytest.approx(3, rel=0.03)
+
+
+def test_best_temperature_is_where_scipy_finds_it_from_logits_and_from_probabilities():
+    rng = np.random.default_rng(8)
+    logits = rng.normal(size=(700, 4)) * 4
+    label = np.where(rng.random(700) < 0.6, logits.argmax(axis=1), rng.integers(0, 4, 700))
+
+    def nll(log_t):
+        return c.negative_log_likelihoods(logits / np.exp(log_t), label).mean()
+
+    expected = np.exp(minimize_scalar(nll, bounds=(-5, 5), method="bounded", options={"xatol": 1e-8}).x)
+    p = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+    assert c.best_temperature(logits, label) == pytest.approx(expected, rel=1e-5)
+    assert c.best_temperature(p, label, of="probabilities") == pytest.approx(expected, rel=1e-5)
+
+
+def test_best_temperature_of_always_right_is_tiny_and_of_always_wrong_is_huge():
+    logits = np.array([[1.0, 0.0], [0.0, 2.0]])
+    assert c.best_temperature(logits, np.array([0, 1])) < 0.05
+    assert c.best_temperature(logits, np.array([1, 0])) > 500
+
+
+def test_ace_of_tied_and_few_probabilities_equals_binning_written_out():
+    rng = np.random.default_rng(9)
+    for n in (1, 2, 7, 40):
+        p = rng.integers(1, 4, (n, 3)) / 9.0
+        label = rng.integers(0, 3, n)
+        gaps = []
+        for k in range(3):
+            index = c.equal_mass_bins(p[:, k])
+            gaps.append(np.mean([abs((p[index == b, k] - (label[index == b] == k)).mean()) for b in set(index)]))
+        assert c.ace(p, label) == pytest.approx(np.mean(gaps))
 
 
 def test_confidence_gap_is_positive_for_over_confidence():

@@ -34,6 +34,17 @@ def test_a_perfect_ranking_has_little_excess_and_the_reverse_much():
     assert selective.excess_aurc(np.arange(1000.0) / 1000, correct)[0] > 0.3
 
 
+def test_flipped_gap_is_the_gap_of_the_flipped_images_with_the_spread_of_a_plain_bootstrap():
+    confidence, correct = data(400, 4)
+    flipped = np.random.default_rng(5).random(400) < 0.3
+    value, influence = selective.flipped_confidence_gap(confidence, correct, flipped)
+    assert value == pytest.approx(confidence[flipped].mean() - correct[flipped].mean())
+    draws = np.random.default_rng(6).integers(0, 400, (1500, 400))
+    boot = [selective.flipped_confidence_gap(confidence[i], correct[i], flipped[i])[0] for i in draws]
+    assert np.sqrt(influence.var() / 400) == pytest.approx(np.std(boot), rel=0.1)
+    assert np.isnan(selective.flipped_confidence_gap(confidence, correct, np.zeros(400, bool))[0])
+
+
 def test_misclassification_auroc_equals_scikit_learn():
     confidence, correct = data(200, 3, 10)
     assert selective.misclassification_auroc(confidence, correct)[0] == pytest.approx(

@@ -19,7 +19,7 @@ from reliquant.suites import Row, classification, detection_rows, spurious
 
 Score = Callable[[Features, Features | None], NDArray[np.float64]]
 Measured = dict[str, dict[str, dict[str, Any]]]
-CHUNK = 4096
+CHUNK = 1024
 SCHEMA = {
     **dict.fromkeys(["suite", "dataset", "reference", "group", "corruption"], pl.String),
     "severity": pl.Int64,
@@ -71,7 +71,7 @@ def rows(
 def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Features | None = None) -> pl.DataFrame:
     """Return one record an image: prediction, confidence, rank, nll, brier (null without label), score:<name>.
 
-    Logits are worked on in float64, 4,096 images at a time. Raises ValueError for a label outside the classes, and
+    Logits are worked on in float64, 1,024 images at a time. Raises ValueError for a label outside the classes, and
     naming the score that gives NaN.
     """
     labels_within(features.label, len(features.text))
@@ -129,7 +129,7 @@ def of_features(
         records = samples_of(images, asked, train=train).with_columns(label=pl.lit(-1, pl.Int32))
         parts.append(_placed(records, "ood", other, name))
     found = _nested(rows(pl.concat(parts, how="diagonal"), None, resamples=resamples, seed=seed))
-    found[name] |= _of_all_classes(features.probabilities, features.logits, features.label)
+    found[name] |= _of_all_classes(features.probabilities, features.label)
     return found
 
 
@@ -148,15 +148,18 @@ def of_probabilities(
     """
     if probabilities.ndim != 2 or len(probabilities) != len(label) or not len(label):
         raise ValueError(f"need probabilities (n, c) and n > 0 labels, got {probabilities.shape} and {label.shape}")
-    bad = ~(np.abs(probabilities.sum(axis=1) - 1) < 1e-2) | ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1)
+    within = (probabilities.min(axis=1) >= 0) & (probabilities.max(axis=1) <= 1 + 1e-6)
+    bad = ~(np.abs(probabilities.sum(axis=1) - 1) < 1e-2) | ~within
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(f"probabilities of {int(bad.sum())} images are not shares that sum to 1, first image {i}")
-    logits = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny))
-    records = pl.concat([_records(logits[i : i + CHUNK], label[i : i + CHUNK]) for i in range(0, len(label), CHUNK)])
+    labels_within(label, probabilities.shape[1])
+    tiny = np.finfo(probabilities.dtype).tiny
+    parts = [slice(i, i + CHUNK) for i in range(0, len(label), CHUNK)]
+    records = pl.concat([_records(np.log(np.maximum(probabilities[at], tiny, dtype=float)), label[at]) for at in parts])
     frame = _placed(records.with_row_index("index"), "clean", "table", "table")
     found = _nested(rows(frame, None, resamples=resamples, seed=seed))["table"]
-    return found | _of_all_classes(probabilities, logits, label)
+    return found | _of_all_classes(probabilities, label)
 
 
 def _placed(records: pl.DataFrame, suite: str, dataset: str, reference: str) -> pl.DataFrame:
@@ -172,9 +175,7 @@ def _nested(found: pl.DataFrame) -> Measured:
     return nested
 
 
-def _of_all_classes(
-    probabilities: NDArray[np.floating], logits: NDArray[np.floating], label: NDArray[np.integer]
-) -> dict[str, dict[str, Any]]:
+def _of_all_classes(probabilities: NDArray[np.floating], label: NDArray[np.integer]) -> dict[str, dict[str, Any]]:
     """Return what needs the whole probability table or sorts anew; without intervals."""
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
     found = {
@@ -183,7 +184,7 @@ def _of_all_classes(
         "smooth_ece": calibration.smooth_ece(confidence, correct),
         "classwise_ece": calibration.classwise_ece(probabilities, label),
         "ace": calibration.ace(probabilities, label),
-        "best_temperature": calibration.best_temperature(logits, label),
+        "best_temperature": calibration.best_temperature(probabilities, label, of="probabilities"),
     }
     facts = {"low": None, "high": None, "n": len(label)}
     return {name: {"value": value, **facts} for name, value in found.items() if np.isfinite(value)}

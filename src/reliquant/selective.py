@@ -47,6 +47,20 @@ def excess_aurc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /)
     return value - float(best), influence - slope * (wrong - r)
 
 
+def flipped_confidence_gap(
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_], flipped: NDArray[np.bool_], /
+) -> tuple[float, NDArray[np.float64]]:
+    """Return mean confidence - accuracy on the flipped images alone, and influences; NaN if none flipped.
+
+    Are the predictions that quantization changed at least unsure ones? Positive = confident and wrong.
+    """
+    flipped, gap = np.asarray(flipped, bool), np.asarray(confidence, float) - np.asarray(correct, float)
+    if not flipped.any():
+        return np.nan, np.zeros(len(gap))
+    value = float(gap[flipped].mean())
+    return value, np.where(flipped, (gap - value) / flipped.mean(), 0.0)
+
+
 def misclassification_auroc(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], /
 ) -> tuple[float, NDArray[np.float64]]:

@@ -14,7 +14,6 @@ from reliquant import detection, paired, selective, shift
 from reliquant.stats import normal_test, strata, variance_of_mean, wilson
 
 Row = dict[str, Any]
-SELECTIVE = (selective.aurc, selective.excess_aurc, selective.misclassification_auroc)
 
 
 def classification(pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, /) -> list[Row]:
@@ -108,19 +107,22 @@ def _between(groups: dict[str, paired.Replicated]) -> list[Row]:
 
 
 def _selective(pair: list[pl.DataFrame]) -> list[Row]:
+    """Return what depends on the ranking of confidences, and how sure the flipped predictions are."""
     rows = []
-    for f in SELECTIVE:
-        found = [f(w["confidence"].to_numpy(), (w["prediction"] == w["label"]).to_numpy()) for w in pair]
-        value, influence = found[0]
-        n, name = len(influence), f.__name__
-        variance = variance_of_mean(influence)
-        low, high = wilson(value, variance, n) if 0 <= value <= 1 else (np.nan, np.nan)
+    columns = [(w["confidence"].to_numpy(), (w["prediction"] == w["label"]).to_numpy()) for w in pair]
+    for f in (selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
+        found = [f(*x) for x in columns]
+        (value, influence), n, name = found[0], len(pair[0]), f.__name__
+        low, high = wilson(value, variance_of_mean(influence), n) if 0 <= value <= 1 else (np.nan, np.nan)
         rows.append(_row(name, value, low, high, np.nan, n))
         if len(found) == 2:
-            change = value - found[1][0]
-            rows.append(
-                _row(f"{name}_change", change, *normal_test(change, variance_of_mean(influence - found[1][1])), n)
-            )
+            change, variance = value - found[1][0], variance_of_mean(influence - found[1][1])
+            rows.append(_row(f"{name}_change", change, *normal_test(change, variance), n))
+    if len(pair) == 2:
+        flipped = (pair[0]["prediction"] != pair[1]["prediction"]).to_numpy()
+        value, influence = selective.flipped_confidence_gap(*columns[0], flipped)
+        low, high, _ = normal_test(value, variance_of_mean(influence))
+        rows.append(_row("flipped_confidence_gap", value, low, high, np.nan, int(flipped.sum())))
     return rows
 
 
