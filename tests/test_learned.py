@@ -126,7 +126,7 @@ def test_a_learned_weight_gives_what_it_freezes_to(grid):
 
 def test_a_learned_input_gives_what_it_freezes_to():
     x = torch.randn(100, generator=torch.Generator().manual_seed(0))
-    rule = LearnedInput("layer", StaticInput(Grid(bits=4), 0.21))
+    rule = LearnedInput(StaticInput(Grid(bits=4), 0.21))
     torch.testing.assert_close(rule(x), rule.freeze()(x))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.calibrate import calibrate_inputs
+from reliquant.calibrate import Bounds, fix_inputs, is_static, watch_inputs
 from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, blocks, quantize, unblocks, weight_affine
 from reliquant.grid import Grid
@@ -22,7 +22,7 @@ from reliquant.surgery import insert_twins
 from reliquant.train import Training, train
 from reliquant.twins import StaticInput, Twin
 
-InputRule = Callable[[str, StaticInput], nn.Module]
+InputRule = Callable[[StaticInput], nn.Module]
 WeightRule = Callable[[torch.Tensor, Grid], nn.Module]
 Frozen = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # codes, scale, zero point
 
@@ -39,14 +39,17 @@ def learn(
     *,
     weight: Grid,
     activation: Grid,
-    momentum: float,
+    watch: Callable[[], Bounds],
 ) -> None:
     """Calibrate the named layers, train them in place under the given rules, and fix what the rules have come to.
 
-    `input_rule` makes a rule from a layer's name and calibrated quantizer, `weight_rule` from a weight and its grid.
+    `input_rule` makes a rule from a calibrated quantizer, `weight_rule` from a weight and its grid; `watch` makes what
+    observes a layer's input in calibration.
     """
     made = insert_twins(clip.model, names, weight, activation)
-    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=training.batch)
+    observers = {name: watch() for name, layer in made.items() if is_static(layer)}
+    watch_inputs(clip, observers, proxy, batch=training.batch)
+    fix_inputs(made, observers)
     install(made, input_rule, weight_rule)
     train(clip, proxy, saved, training, freeze)
     freeze(made.values())
@@ -54,11 +57,11 @@ def learn(
 
 def install(made: dict[str, Twin], input_rule: InputRule, weight_rule: WeightRule, /) -> None:
     """Give each twin its rules; what stays in floating point and dynamic inputs get none."""
-    for name, layer in made.items():
+    for layer in made.values():
         if not layer.weight_grid.floating:
             layer.weight_rule = weight_rule(layer.weight.detach(), layer.weight_grid).to(layer.weight.device)
         if isinstance(layer.input, StaticInput):
-            layer.input = input_rule(name, layer.input).to(layer.weight.device)
+            layer.input = input_rule(layer.input).to(layer.weight.device)
 
 
 def freeze(layers: Iterable[Twin], /) -> None:
@@ -193,7 +196,7 @@ class LearnedWeight(nn.Module):
 class LearnedInput(nn.Module):
     """Round an input with one learned scale (LSQ), started at the calibrated one."""
 
-    def __init__(self, name: str, calibrated: StaticInput, /) -> None:
+    def __init__(self, calibrated: StaticInput, /) -> None:
         super().__init__()
         self.grid, self.scale = calibrated.grid, nn.Parameter(torch.tensor(calibrated.scale))
 

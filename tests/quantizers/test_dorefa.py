@@ -49,7 +49,7 @@ def test_the_gradient_is_the_slope_of_the_unrounded_rule():
 
 
 def test_inputs_are_clipped_to_the_calibrated_range():
-    rule = FixedRange("layer", StaticInput(Grid(bits=8, symmetric=False), 1 / 255, -128))  # the paper's [0, 1]
+    rule = FixedRange(StaticInput(Grid(bits=8, symmetric=False), 1 / 255, -128))  # the paper's [0, 1]
     x = torch.tensor([-0.5, 0.3, 2.0], requires_grad=True)
     out = rule(x)
     torch.testing.assert_close(out, torch.round(255 * x.clamp(0, 1)) / 255)

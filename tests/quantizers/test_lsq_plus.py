@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from reliquant.grid import Grid
-from reliquant.quantizers.lsq_plus import LearnedOffset, Samples, _least_error, _three_sigma, quantizer
+from reliquant.proxy import embed_all
+from reliquant.quantizers.lsq_plus import LearnedOffset, _three_sigma, quantizer
 from reliquant.resume import Checkpoints
 from reliquant.surgery import targets, twins, unpack_attention
 from reliquant.twins import StaticInput
@@ -14,38 +15,37 @@ def test_weights_start_at_three_sigma_of_the_row():
     torch.testing.assert_close(scale, torch.tensor([[(3 + 3 * 5**0.5) / 8], [3 / 8]]))
 
 
-def test_the_start_has_less_error_than_the_whole_range():
-    generator = torch.Generator().manual_seed(0)
-    samples = torch.cat([torch.randn(2000, generator=generator).abs(), torch.tensor([30.0])])  # one outlier
-    grid = Grid(bits=4, symmetric=False)
-    scale, offset = _least_error(samples, grid)
-
-    def error(scale, offset):
-        codes = torch.round((samples - offset) / scale).clamp(grid.low, grid.high)
-        return (codes * scale + offset - samples).square().mean()
-
-    whole = samples.max() / 15
-    assert error(scale, offset) < 0.7 * error(whole, 8 * whole)
-    # and the best of the same search written as a plain loop over ends
-    low, high = samples.min(), samples.max()
-    ends = [(low * (1 - i / 10), high * (1 - j / 10)) for i in range(10) for j in range(10)]
-    best = min(error((b - a) / 15, a + 8 * (b - a) / 15) for a, b in ends)
-    assert error(scale, offset).item() == pytest.approx(best.item(), rel=1e-5)
-
-
 def test_offset_and_scale_freeze_to_a_zero_point_that_is_no_whole_number():
     x = torch.randn(500, generator=torch.Generator().manual_seed(0)) + 0.3
-    rule = LearnedOffset(StaticInput(Grid(bits=4, symmetric=False), 0.1), x)
+    rule = LearnedOffset(StaticInput(Grid(bits=4, symmetric=False), 0.1, 2))
+    assert rule.offset.item() == pytest.approx(-0.2)
+    rule.offset.data += 0.037
     frozen = rule.freeze()
     assert frozen.zero % 1
     torch.testing.assert_close(rule(x), frozen(x), rtol=1e-5, atol=1e-5)
 
 
-def test_samples_are_few_and_hold_the_extremes():
-    samples = Samples(100)
-    samples.update(torch.arange(100_000.0).reshape(10, -1))
-    assert len(samples.values) == 102
-    assert samples.values.max() == 99_999
+def test_inputs_start_where_the_squared_error_is_least(vit, proxy):
+    unpack_attention(vit.model)
+    name = targets(vit.model, "image")[2]
+    seen = []
+    handle = vit.model.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    embed_all(vit, proxy)
+    handle.remove()
+    grids = {"weight": Grid(bits=16), "activation": Grid(bits=3)}
+    quantizer(vit, [name], proxy, Checkpoints(), **grids, iterations=0, batch=40)
+    found = twins(vit.model)[name].input
+    x = torch.cat(seen).flatten()
+
+    def error(scale, zero):
+        return ((torch.round(x / scale + zero).clamp(-4, 3) - zero) * scale - x).square().mean()
+
+    low, high = x.aminmax()
+    shares = torch.linspace(0.2, 1, 60)
+    steps = [(high - low) * share / 7 for share in shares]
+    best = min(error(s, -4 - torch.round(low * share / s)) for s, share in zip(steps, shares, strict=True))
+    assert error(found.scale, found.zero) < 1.02 * best
+    assert best < error(steps[-1], -4 - torch.round(low / steps[-1]))
 
 
 def test_offsets_are_learned(vit, proxy):

@@ -12,7 +12,7 @@ from reliquant.twins import StaticInput
 
 def test_gradients_by_hand():
     # 3 bits: codes -4..3, scale 0.5, so alpha = 1.5 and the other end is -2
-    rule = LearnedClip("layer", StaticInput(Grid(bits=3), 0.5), l2=0.0)
+    rule = LearnedClip(StaticInput(Grid(bits=3), 0.5), l2=0.0)
     assert rule.alpha.item() == 1.5
     x = torch.tensor([-5.0, -0.7, 0.6, 4.0], requires_grad=True)
     out = rule(x)
@@ -23,7 +23,7 @@ def test_gradients_by_hand():
 
 
 def test_the_level_gradient_is_the_slope_of_the_clipped_part():
-    rule = LearnedClip("layer", StaticInput(Grid(bits=4), 0.25), l2=0.0).double()
+    rule = LearnedClip(StaticInput(Grid(bits=4), 0.25), l2=0.0).double()
     x = torch.tensor([9.0, -9.0, 9.0], dtype=torch.float64)
     rule(x).sum().backward()
     slope = rule.alpha.grad.item()
@@ -50,7 +50,7 @@ def test_the_penalty_makes_ranges_shrink(vit, proxy):
 
 
 def test_the_penalty_is_the_square_of_the_level():
-    assert LearnedClip("layer", StaticInput(Grid(bits=3), 0.5), l2=0.1).penalty().item() == pytest.approx(0.225)
+    assert LearnedClip(StaticInput(Grid(bits=3), 0.5), l2=0.1).penalty().item() == pytest.approx(0.225)
 
 
 def test_an_asymmetric_grid_is_refused(vit, proxy):

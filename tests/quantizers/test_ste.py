@@ -9,7 +9,7 @@ from reliquant.twins import DynamicInput, StaticInput
 
 
 def test_the_range_moves_in_training_and_stands_still_after():
-    rule = MovingRange("layer", StaticInput(Grid(bits=8), 1 / 127), momentum=0.1)
+    rule = MovingRange(StaticInput(Grid(bits=8), 1 / 127), momentum=0.1)
     rule(torch.tensor([-3.0, 2.0]))
     assert rule.high.item() == pytest.approx(0.9 * 1 + 0.1 * 3)
     rule.eval()(torch.tensor([100.0]))
@@ -18,7 +18,7 @@ def test_the_range_moves_in_training_and_stands_still_after():
 
 def test_an_asymmetric_range_follows_both_ends():
     grid = Grid(bits=8, symmetric=False)
-    rule = MovingRange("layer", StaticInput(grid, 4 / 255, -64), momentum=0.5)
+    rule = MovingRange(StaticInput(grid, 4 / 255, -64), momentum=0.5)
     assert (rule.low.item(), rule.high.item()) == pytest.approx((-1.004, 2.996), abs=1e-3)
     rule(torch.tensor([-2.0, 6.0]))
     assert (rule.low.item(), rule.high.item()) == pytest.approx((-1.502, 4.498), abs=1e-3)
@@ -27,7 +27,7 @@ def test_an_asymmetric_range_follows_both_ends():
 
 
 def test_the_gradient_passes_inside_the_range_only():
-    rule = MovingRange("layer", StaticInput(Grid(bits=4), 0.5), momentum=0.1).eval()
+    rule = MovingRange(StaticInput(Grid(bits=4), 0.5), momentum=0.1).eval()
     x = torch.tensor([-9.0, -1.0, 3.0, 5.0], requires_grad=True)  # range -4 .. 3.5
     rule(x).sum().backward()
     assert x.grad.tolist() == [0, 1, 1, 0]

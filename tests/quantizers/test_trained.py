@@ -16,11 +16,11 @@ from reliquant.surgery import targets, twins, unpack_attention
 from reliquant.variant import export, restore
 
 TRAINED = [
-    n for n in plugins.names("quantizer") if "iterations" in plugins.words(plugins.source("quantizer", n), "quantizer")
+    n for n in plugins.names("quantizer") if "losses" in plugins.words(plugins.source("quantizer", n), "quantizer")
 ]
 WORDS = [
     "losses", "iterations", "batch", "lr", "scale_lr", "weight_decay", "clip_norm", "warmup", "schedule", "bf16",
-    "snapshots", "momentum",
+    "snapshots",
 ]  # fmt: skip
 
 

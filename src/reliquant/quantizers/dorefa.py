@@ -8,6 +8,7 @@ instead of [0, 1], and rounded in it.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, blocks, quantize, unblocks
 from reliquant.grid import Grid
 from reliquant.learned import Frozen, LearnedStep, StraightThrough, learn, require_static, rounded
+from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
@@ -53,7 +55,7 @@ def quantizer(
         clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
     )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, FixedRange, TanhWeight, **grids, momentum=momentum)
+    learn(clip, names, proxy, saved, training, FixedRange, TanhWeight, **grids, watch=partial(Range, momentum))
 
 
 class TanhWeight(nn.Module):
@@ -84,7 +86,7 @@ class TanhWeight(nn.Module):
 class FixedRange(nn.Module):
     """Round an input on its calibrated grid; the gradient passes inside the range."""
 
-    def __init__(self, name: str, calibrated: StaticInput, /) -> None:
+    def __init__(self, calibrated: StaticInput, /) -> None:
         super().__init__()
         self.calibrated, self.scale = calibrated, nn.Buffer(torch.tensor(calibrated.scale))
         self.offset = nn.Buffer(torch.tensor(-calibrated.zero * calibrated.scale)) if calibrated.zero else None

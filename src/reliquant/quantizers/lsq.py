@@ -6,6 +6,7 @@ every forward (`weights: absmax`), or learn theirs too, as published (`weights: 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from reliquant.clip import Clip
 from reliquant.fakequant import blocks
 from reliquant.grid import Grid
 from reliquant.learned import AbsMaxWeight, LearnedInput, LearnedWeight, learn, require_symmetric
+from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
@@ -50,7 +52,7 @@ def quantizer(
     )  # fmt: skip
     rule = AbsMaxWeight if weights == "absmax" else _published
     grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, LearnedInput, rule, **grids, momentum=momentum)
+    learn(clip, names, proxy, saved, training, LearnedInput, rule, **grids, watch=partial(Range, momentum))
 
 
 def _published(weight: torch.Tensor, grid: Grid) -> LearnedWeight:

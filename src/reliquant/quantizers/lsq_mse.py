@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from reliquant.clip import Clip
 from reliquant.grid import Grid
 from reliquant.learned import AbsMaxWeight, LearnedInput, learn, require_symmetric
+from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
@@ -41,4 +43,4 @@ def quantizer(
         clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
     )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, LearnedInput, AbsMaxWeight, **grids, momentum=momentum)
+    learn(clip, names, proxy, saved, training, LearnedInput, AbsMaxWeight, **grids, watch=partial(Range, momentum))

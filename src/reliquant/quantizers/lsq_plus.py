@@ -7,6 +7,7 @@ with the least squared error on the proxy's inputs.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,8 +17,8 @@ from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, blocks
 from reliquant.grid import Grid
 from reliquant.learned import LearnedStep, LearnedWeight, learn, require_static
-from reliquant.observe import observed
-from reliquant.proxy import Proxy, embed
+from reliquant.proxy import Proxy
+from reliquant.ranges import Sample
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
 from reliquant.twins import StaticInput
@@ -43,38 +44,32 @@ def quantizer(
     schedule: Literal["cosine", "constant"] = "cosine",
     bf16: bool = False,
     snapshots: list[int] = [],  # noqa: B006
-    momentum: float = 0.1,
+    sample: int = 16384,
+    candidates: int = 60,
+    smallest: float = 0.2,
 ) -> None:
-    """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
+    """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes.
+
+    An input's first range is the best of `candidates` shares, from `smallest` to 1, of that of `sample` values a batch.
+    """
     require_static("lsq_plus", activation)
     activation = activation if activation.floating else replace(activation, symmetric=False)  # it has an offset
-    seen = _sampled(clip, [] if activation.floating else names, proxy, batch)
     training = Training(
         losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
         clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
     )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
-    learn(
-        clip,
-        names,
-        proxy,
-        saved,
-        training,
-        lambda name, start: LearnedOffset(start, seen[name].values),
-        _three_sigma,
-        **grids,
-        momentum=momentum,
-    )
+    watch = partial(Sample, sample, candidates, smallest)
+    learn(clip, names, proxy, saved, training, LearnedOffset, _three_sigma, **grids, watch=watch)
 
 
 class LearnedOffset(nn.Module):
-    """Round an input with a learned scale and offset, started where the samples' squared error is least."""
+    """Round an input with a learned scale and a learned offset."""
 
-    def __init__(self, calibrated: StaticInput, samples: torch.Tensor, /) -> None:
+    def __init__(self, calibrated: StaticInput, /) -> None:
         super().__init__()
-        self.grid = calibrated.grid
-        scale, offset = _least_error(samples, self.grid)
-        self.scale, self.offset = nn.Parameter(scale), nn.Parameter(offset)
+        self.grid, self.scale = calibrated.grid, nn.Parameter(torch.tensor(calibrated.scale))
+        self.offset = nn.Parameter(torch.tensor(-calibrated.zero * calibrated.scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
@@ -85,49 +80,6 @@ class LearnedOffset(nn.Module):
         """Return the quantizer with scale and offset as they are now; the zero point -o/s is no whole number."""
         scale = max(self.scale.item(), SMALLEST_SCALE)
         return StaticInput(self.grid, scale, -self.offset.item() / scale)
-
-
-class Samples:
-    """Keep a spread of at most `each` values of every batch of inputs."""
-
-    def __init__(self, each: int = 1024, /) -> None:
-        self.each, self.parts = each, []
-
-    def update(self, x: torch.Tensor, /) -> None:
-        """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
-        flat = x.detach().float().flatten()
-        self.parts += [flat[:: -(-len(flat) // self.each)], torch.stack(flat.aminmax())]
-        if not torch.isfinite(self.parts[-1]).all():
-            raise ValueError("NaN or infinite values")
-
-    @property
-    def values(self) -> torch.Tensor:
-        """All that was kept, with the lowest and highest value of every batch."""
-        return torch.cat(self.parts)
-
-
-def _sampled(clip: Clip, names: list[str], proxy: Proxy, batch: int) -> dict[str, Samples]:
-    seen = {name: Samples() for name in names}
-    with torch.no_grad(), observed(clip.model, seen):
-        for pairs in proxy.in_order(clip, batch) if seen else ():
-            embed(clip, *pairs)
-    return seen
-
-
-def _least_error(samples: torch.Tensor, grid: Grid, steps: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
-    """Search the scale and offset with the least squared error: both ends of the range, shrunk in steps."""
-    low, high = samples.aminmax()
-    best = None
-    for i in range(steps):
-        for j in range(steps):
-            start, end = low * (1 - i / steps), high * (1 - j / steps)
-            scale = ((end - start) / (grid.high - grid.low)).clamp(min=SMALLEST_SCALE)
-            offset = start - grid.low * scale
-            out = LearnedStep.apply(samples, scale, offset, grid.low, grid.high)
-            error = (out - samples).square().mean()
-            if best is None or error < best[0]:
-                best = error, scale, offset
-    return best[1:]
 
 
 def _three_sigma(weight: torch.Tensor, grid: Grid) -> LearnedWeight:

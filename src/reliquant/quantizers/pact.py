@@ -17,6 +17,7 @@ from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE
 from reliquant.grid import Grid
 from reliquant.learned import AbsMaxWeight, StraightThrough, learn, require_symmetric, rounded
+from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
@@ -57,15 +58,14 @@ def quantizer(
         clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
     )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
-    learn(
-        clip, names, proxy, saved, training, partial(LearnedClip, l2=alpha_l2), AbsMaxWeight, **grids, momentum=momentum
-    )
+    rule = partial(LearnedClip, l2=alpha_l2)
+    learn(clip, names, proxy, saved, training, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
 
 
 class LearnedClip(nn.Module):
     """Clip an input at a learned level and round it; d out / d alpha is 1 above, -|low| / high below, 0 inside."""
 
-    def __init__(self, name: str, calibrated: StaticInput, /, *, l2: float) -> None:
+    def __init__(self, calibrated: StaticInput, /, *, l2: float) -> None:
         super().__init__()
         self.grid, self.l2 = calibrated.grid, l2
         self.alpha = nn.Parameter(torch.tensor(calibrated.scale * self.grid.high))

@@ -8,6 +8,7 @@ Chosen as the recent method because it is the one whose rule changes where the o
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,7 @@ from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, blocks, quantize, unblocks, weight_affine
 from reliquant.grid import Grid
 from reliquant.learned import Frozen, LearnedInput, LearnedWeight, learn, require_symmetric
+from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
@@ -54,7 +56,7 @@ def quantizer(
         clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
     )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, LearnedInput, _by_bits, **grids, momentum=momentum)
+    learn(clip, names, proxy, saved, training, LearnedInput, _by_bits, **grids, watch=partial(Range, momentum))
 
 
 def _by_bits(weight: torch.Tensor, grid: Grid) -> nn.Module:

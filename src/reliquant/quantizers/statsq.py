@@ -7,6 +7,7 @@ between two levels; the 2^b levels lie half a step beside 0. Activations learn o
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, blocks, quantize, unblocks
 from reliquant.grid import Grid
 from reliquant.learned import Frozen, LearnedInput, StraightThrough, learn, require_symmetric, rounded
+from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
@@ -51,7 +53,7 @@ def quantizer(
         clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
     )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, LearnedInput, StatisticWeight, **grids, momentum=momentum)
+    learn(clip, names, proxy, saved, training, LearnedInput, StatisticWeight, **grids, watch=partial(Range, momentum))
 
 
 class StatisticWeight(nn.Module):

@@ -16,6 +16,7 @@ from reliquant.clip import Clip
 from reliquant.fakequant import affine
 from reliquant.grid import Grid
 from reliquant.learned import AbsMaxWeight, LearnedStep, learn, require_static
+from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.train import Training
@@ -52,23 +53,14 @@ def quantizer(
         clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
     )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
-    learn(
-        clip,
-        names,
-        proxy,
-        saved,
-        training,
-        partial(MovingRange, momentum=momentum),
-        AbsMaxWeight,
-        **grids,
-        momentum=momentum,
-    )
+    rule = partial(MovingRange, momentum=momentum)
+    learn(clip, names, proxy, saved, training, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
 
 
 class MovingRange(nn.Module):
     """Round an input on the grid that covers its moving range; the gradient passes inside it."""
 
-    def __init__(self, name: str, calibrated: StaticInput, /, *, momentum: float) -> None:
+    def __init__(self, calibrated: StaticInput, /, *, momentum: float) -> None:
         super().__init__()
         self.grid, self.momentum = calibrated.grid, momentum
         first = -self.grid.high if self.grid.symmetric else self.grid.low
