@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from reliquant.clip import Clip
 from reliquant.fakequant import affine
@@ -27,17 +29,49 @@ class Bounds(Protocol):
         """Return the lowest and highest value to cover, or None if nothing was seen."""
 
 
-def feed(clip: Clip, names: Iterable[str], proxy: Proxy, /, *, batch: int, pairs: int | None = None) -> None:
-    """Run the first `pairs` proxy pairs (all if None) through those towers that hold the named modules."""
+class _Reached(Exception):
+    """Say that a forward has come as far as it is needed."""
+
+
+def feed(
+    clip: Clip,
+    names: Iterable[str],
+    proxy: Proxy,
+    /,
+    *,
+    batch: int,
+    pairs: int | None = None,
+    until: nn.Module | None = None,
+) -> None:
+    """Run the first `pairs` proxy pairs (all if None) through those towers that hold the named modules.
+
+    With `until` each forward ends when that module has run.
+    """
+    handle = until.register_forward_hook(_stop) if until is not None else None
+    try:
+        _feed(clip, names, proxy, batch, pairs)
+    finally:
+        if handle:
+            handle.remove()
+
+
+def _feed(clip: Clip, names: Iterable[str], proxy: Proxy, batch: int, pairs: int | None) -> None:
     towers = {tower_of(name) for name in names}
     left = len(proxy.captions) if pairs is None else min(pairs, len(proxy.captions))
     with torch.no_grad():
         for pixels, tokens, _ in islice(proxy.in_order(clip, batch), -(-left // batch)):
-            if "image" in towers:
-                clip.model.encode_image(pixels[:left])
-            if "text" in towers:
-                clip.model.encode_text(tokens[:left])
+            for tower, encode, x in (
+                ("image", clip.model.encode_image, pixels),
+                ("text", clip.model.encode_text, tokens),
+            ):
+                if tower in towers:
+                    with suppress(_Reached):
+                        encode(x[:left])
             left -= len(tokens)
+
+
+def _stop(module: nn.Module, inputs: Any, output: Any) -> None:
+    raise _Reached
 
 
 def calibrate_inputs(
@@ -54,12 +88,19 @@ def calibrate_inputs(
 
 
 def watch_inputs(
-    clip: Clip, observers: Mapping[str, Any], proxy: Proxy, /, *, batch: int, pairs: int | None = None
+    clip: Clip,
+    observers: Mapping[str, Any],
+    proxy: Proxy,
+    /,
+    *,
+    batch: int,
+    pairs: int | None = None,
+    until: nn.Module | None = None,
 ) -> None:
     """Show twins' inputs, transformed but not yet rounded, to their observers: the first `pairs` pairs, all if None."""
     if observers:
         with observed(clip.model, {f"{name}.input": observer for name, observer in observers.items()}):
-            feed(clip, observers, proxy, batch=batch, pairs=pairs)
+            feed(clip, observers, proxy, batch=batch, pairs=pairs, until=until)
 
 
 def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> None:

@@ -43,7 +43,7 @@ class Range:
 
 @dataclass
 class ChannelRange:
-    """Keep each batch's lowest and highest input by channel (..., d), so that ranges after smoothing need no new pass."""
+    """Keep each batch's lowest and highest input by channel (..., d), so that smoothed ranges need no new pass."""
 
     momentum: float
     lows: list[torch.Tensor] = field(default_factory=list)

@@ -10,7 +10,7 @@ from reliquant.surgery import targets, twins, unpack_attention
 
 
 def slow(w, bits, p=0.7, beta=10.0, kappa=1.01, iterations=20):
-    """Transcribe the reference's solver for one matrix of groups (rows), in float64, by its own convention w * s + z."""
+    """Transcribe the reference's solver for one matrix of groups (rows), float64, by its own convention w * s + z."""
     top = 2**bits - 1
     low, high = w.min(1, keepdims=True), w.max(1, keepdims=True)
     s = np.minimum(top / (high - low), 2e4)

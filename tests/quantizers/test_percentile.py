@@ -46,5 +46,5 @@ def test_all_percent_is_round_to_nearest(vit, proxy):
 
 def test_a_percentile_outside_its_range_is_refused(vit, proxy):
     grids = {"weight": Grid(bits=4), "activation": Grid(bits=8)}
-    with pytest.raises(ValueError, match="percent must be above 50 and at most 100, not 0.99"):
+    with pytest.raises(ValueError, match=r"percent must be above 50 and at most 100, not 0\.99"):
         quantizer(vit, [], proxy, Checkpoints(), **grids, percent=0.99)

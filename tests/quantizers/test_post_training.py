@@ -14,7 +14,7 @@ from reliquant.resume import Checkpoints
 from reliquant.surgery import targets, twins, unpack_attention
 from reliquant.variant import export, restore
 
-METHODS = ["rtn", "percentile", "mse", "smoothquant", "hqq"]
+METHODS = ["rtn", "percentile", "mse", "smoothquant", "hqq", "gptq", "awq"]
 CHANNEL = {"bits": 4, "granularity": "channel"}
 
 

@@ -1,4 +1,4 @@
-"""Round to nearest on the ranges with the least mean squared error (Banner et al. 2019; Nagel et al. 2021, Equation 10).
+"""Round to nearest on the ranges with the least mean squared error (Nagel et al. 2021, Equation 10).
 
 A grid search over shares of the whole range: for each row of a weight, and for each layer's input on a sample of the
 values that the calibration pairs give. Dynamic inputs keep their whole range.

@@ -1,0 +1,107 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from reliquant.fakequant import affine, fake_quantize, weight_affine
+from reliquant.grid import Grid
+from reliquant.proxy import embed
+from reliquant.quantizers.awq import best_factor, best_range, quantizer
+from reliquant.resume import Checkpoints
+from reliquant.second_order import Moments
+from reliquant.surgery import targets, twins, unpack_attention
+from reliquant.transforms import Smoothing
+
+GRIDS = [
+    Grid(bits=3, granularity="channel"),
+    Grid(bits=4, granularity="group", group=10),
+    Grid(bits=4, granularity="group", group=8, symmetric=False),
+]
+
+
+def salient(n=300, d=24):
+    """Inputs of which three channels are large."""
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(0))
+    return x * torch.where(torch.arange(d) % 8 == 0, 30.0, 1.0)
+
+
+def moments(x):
+    return Moments(None, len(x), x.T @ x, x.abs().sum(0))
+
+
+def rounded(w, grid):
+    return fake_quantize(w, *weight_affine(w, grid), grid)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_factor_equals_a_slow_search_on_the_inputs_themselves(grid):
+    x, w = salient(), torch.randn(12, 24, generator=torch.Generator().manual_seed(1))
+    found = []
+    for i in range(20):
+        s = x.abs().mean(0) ** (i / 20)
+        s = s / (s.max() * s.min()).sqrt()
+        y = (x / s) @ rounded(w * s, grid).T
+        found.append((((y - x @ w.T) ** 2).sum().item(), s))
+    error, expected = min(found, key=lambda pair: pair[0])
+    torch.testing.assert_close(best_factor([w], moments(x), grid, 20), expected)
+    assert error < found[0][0] * 0.9  # alpha = 0 is round to nearest
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_range_equals_a_slow_search_on_the_inputs_themselves(grid):
+    x, w = salient(), torch.distributions.StudentT(3.0).sample((5, 24))
+    width = grid.group if grid.granularity == "group" else 24
+    expected = []
+    for row in w:
+        for start in range(0, 24, width):
+            part, inputs = row[start : start + width], x[:, start : start + width]
+            padded = torch.cat([part, torch.zeros(width - len(part))])
+            found = []
+            for i in range(10):
+                cut = padded.abs().max() * (1 - i / 20)
+                low, high = padded.min().clamp(min=-cut), padded.max().clamp(max=cut)
+                scale, zero = affine(low.reshape(1, 1), high.reshape(1, 1), grid)
+                value = fake_quantize(part[None], scale, zero, Grid(**{**vars(grid), "granularity": "channel"}))
+                found.append((((inputs @ (value[0] - part)) ** 2).sum().item(), high.item()))
+            expected.append(min(found)[1])
+    _, high = best_range(w, x.T @ x, grid, 10)
+    np.testing.assert_allclose(high[:, 0], expected, rtol=1e-5)
+
+
+def test_factors_go_into_layer_norms_or_else_divide_online(vit, proxy):
+    unpack_attention(vit.model)
+    quantizer(vit, targets(vit.model, "image"), proxy, Checkpoints(), weight=GRIDS[0], activation=Grid(bits=16))
+    for name, layer in twins(vit.model).items():
+        assert isinstance(layer.transform, Smoothing) == name.endswith(("proj",))
+
+
+def test_scaling_alone_changes_no_output(clip, proxy):
+    unpack_attention(clip.model)
+    plain = copy.deepcopy(clip)
+    grid = Grid(bits=15, granularity="channel")
+    quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), weight=grid, activation=Grid(bits=16), shares=1)
+    with torch.no_grad():
+        before, after = (embed(c, *next(proxy.in_order(c, 40))).image for c in (plain, clip))
+    torch.testing.assert_close(after, before, atol=2e-3, rtol=2e-3)
+
+
+def test_with_salient_channels_it_beats_round_to_nearest(vit, proxy):
+    from reliquant.quantizers.rtn import quantizer as rtn
+
+    unpack_attention(vit.model)
+    for block in vit.model.visual.transformer.resblocks:
+        for norm in (block.ln_1, block.ln_2):
+            norm.weight.data[::12] *= 20
+    names, grids = targets(vit.model, "image"), {"weight": GRIDS[0], "activation": Grid(bits=16)}
+    other, plain = copy.deepcopy(vit), copy.deepcopy(vit)
+    quantizer(vit, names, proxy, Checkpoints(), **grids)
+    rtn(other, names, proxy, Checkpoints(), **grids)
+    with torch.no_grad():
+        fp32, ours, theirs = (embed(c, *next(proxy.in_order(c, 40))).image for c in (plain, vit, other))
+    assert (ours - fp32).norm() < 0.8 * (theirs - fp32).norm()
+
+
+def test_an_empty_search_is_refused(vit, proxy):
+    with pytest.raises(ValueError, match="needs alphas >= 1"):
+        quantizer(vit, [], proxy, Checkpoints(), weight=Grid(bits=4), activation=Grid(bits=8), alphas=0)
