@@ -21,7 +21,16 @@ STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 def select(
     rows: Rows, measures: str | Iterable[str], /, *, suite: str = "clean", scale: str = "native"
 ) -> pl.DataFrame:
-    """Return the rows of some measures in a suite, with a finite value, of finished variants."""
+    """Return the rows of some measures in a suite, with a finite value, of finished variants.
+
+    Of the noise suite these are the means over corruptions and severities, which `measure` made with joint intervals.
+    """
+    frame = cells(rows, measures, suite=suite, scale=scale)
+    return frame.filter((pl.col("corruption") == "mean") & (pl.col("severity") == 0)) if suite == "noise" else frame
+
+
+def cells(rows: Rows, measures: str | Iterable[str], /, *, suite: str, scale: str = "native") -> pl.DataFrame:
+    """Return the rows of some measures in a suite, each corruption and severity on its own."""
     measures = [measures] if isinstance(measures, str) else list(measures)
     kept = (pl.col("suite") == suite) & pl.col("measure").is_in(measures) & (pl.col("scale") == scale)
     frame = rows.lazy().filter(kept & pl.col("iteration").is_null() & pl.col("value").is_finite()).collect()

@@ -25,6 +25,7 @@ QUESTIONS = {
     "ood": "Does it know what it has never seen?",
     "robustness": "Is it robust?",
     "why": "Why?",
+    "claims": "Do the paper's claims hold here?",
     "choice": "Which one should I deploy?",
     "more": "What else?",
 }
@@ -86,7 +87,13 @@ def pieces(rows: Rows, /) -> list[Piece]:
     return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
 
 
-def page(pieces: Iterable[Piece], summary: Mapping[str, Any], facts: Mapping[str, Any], /, **more: Any) -> str:
+def page(
+    pieces: Iterable[Piece],
+    claims: Iterable[Mapping[str, Any]],
+    summary: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    /,
+) -> str:
     """Return the report as one HTML page that needs no other file, no network and no JavaScript to be read."""
     folder = files("reliquant").joinpath("report_template")
     loader = jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text())
@@ -97,6 +104,7 @@ def page(pieces: Iterable[Piece], summary: Mapping[str, Any], facts: Mapping[str
     return engine.get_template("report.html").render(
         questions=QUESTIONS,
         sections=sections,
+        claims=claims,
         summary=summary,
         facts=facts,
         css=Markup(folder.joinpath("report.css").read_text()),
@@ -104,7 +112,6 @@ def page(pieces: Iterable[Piece], summary: Mapping[str, Any], facts: Mapping[str
         tables_js=Markup(bundle.joinpath("dt_bundle.js").read_text()),
         js=Markup(folder.joinpath("report.js").read_text()),
         legend=tabling.LEGEND,
-        **more,
     )
 
 

@@ -139,6 +139,8 @@ def _cells(shape: Shape) -> list[pl.DataFrame]:
     noise = pl.DataFrame({"corruption": list(shape.corruptions)}, schema={"corruption": pl.String}).join(
         pl.DataFrame({"severity": list(shape.severities)}, schema={"severity": pl.Int64}), how="cross"
     )
+    mean = pl.DataFrame({"corruption": ["mean"] * bool(shape.corruptions)}, schema={"corruption": pl.String})
+    noise = pl.concat([noise, mean.with_columns(severity=pl.lit(0, pl.Int64))])
     noise = noise.with_columns(dataset=pl.lit(first), reference=pl.lit(first))
     ood = pl.DataFrame(list(shape.ood), schema={"dataset": pl.String, "group": pl.String}, orient="row").join(
         pl.DataFrame({"score": list(shape.scores)}, schema={"score": pl.String}), how="cross"
@@ -159,7 +161,10 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
         return _long(frame, columns)
     tuned = (pl.col("scale") == "tuned") if "scale" in frame.columns else pl.lit(False)
     harder = {"clean": 0.0, "shift": 0.15, "noise": 0.05}[suite]
-    before = pl.col("base") - harder * (pl.col("severity") if suite == "noise" else 1.0)
+    severity = (
+        pl.when(pl.col("corruption") == "mean").then(3).otherwise("severity") if suite == "noise" else pl.lit(1.0)
+    )
+    before = pl.col("base") - harder * severity
     extra = {"clean": 0.0, "shift": truth.shift, "noise": truth.noise}[suite]
     relative = pl.when("fp32").then(0.0).otherwise(pl.col("loss") + extra)
     rise = pl.when("fp32").then(0.0).when(tuned).then(truth.tuned_ece).otherwise(pl.col("calibration"))
@@ -174,6 +179,8 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
         "nll_change": quantized.then(0.45 * rise), "brier_change": quantized.then(0.4 * rise / 3),
         "confidence_gap_change": quantized.then(0.06 * sign * rise), "accuracy_delta": quantized.then(-relative),
         "ece_relative_change": quantized.then(rise),
+        "flips_right_to_wrong": quantized.then(0.02 - relative.clip(None, 0.0)),
+        "flips_wrong_to_right": quantized.then(0.02 + relative.clip(0.0, None)),
     }  # fmt: skip
     return _long(frame.filter(~tuned | ~pl.col("fp32")), columns)
 

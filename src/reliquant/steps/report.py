@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant import report
+from reliquant import claims, report
 from reliquant.records import save_json, whole
 from reliquant.steps import run
 
@@ -23,7 +23,7 @@ def main() -> None:
     if not args.rows.is_file():
         raise FileNotFoundError(f"{args.rows}: no such rows")
     rows, facts = pl.read_parquet(args.rows), json.loads(args.facts.read_text())
-    made, summary = report.pieces(rows), report.summary(rows)
+    made, summary, judged = report.pieces(rows), report.summary(rows), claims.judge(rows)
     for folder in ("figures", "tables", "plots"):
         (args.output / folder).mkdir(parents=True, exist_ok=True)
     for piece in made:
@@ -32,8 +32,8 @@ def main() -> None:
     for name, frame in report.plots(rows).items():
         _save(args.output / "plots" / f"{name}.csv", frame.write_csv().encode())
     save_json(args.output / "summary.json", summary)
-    save_json(args.output / "claims.json", [])
-    _save(args.output / "report.html", report.page(made, summary, facts).encode())
+    save_json(args.output / "claims.json", judged)
+    _save(args.output / "report.html", report.page(made, judged, summary, facts).encode())
 
 
 def _save(path: Path, content: bytes) -> None:
