@@ -56,7 +56,7 @@ def test_calibrated_and_always_right_have_no_error_and_no_images_have_none_defin
     assert c.ece(np.full(10, 0.7), np.arange(10) < 7) == pytest.approx(0)
     assert c.ece(np.ones(5), np.ones(5, bool)) == 0
     assert c.ece(np.array([0.8]), np.array([True])) == pytest.approx(0.2)
-    for f in (c.ece, c.mce, c.ece_equal_mass, c.smooth_ece, c.debiased_ce, c.confidence_gap):
+    for f in (c.ece, c.mce, c.ece_equal_mass, c.debiased_ce, c.confidence_gap):
         assert np.isnan(f(np.array([]), np.array([], bool)))
 
 
@@ -113,23 +113,6 @@ def test_debiased_error_finds_a_known_gap():
     rng = np.random.default_rng(4)
     confidence = rng.uniform(0.5, 1, 100_000)
     assert c.debiased_ce(confidence, rng.random(100_000) < confidence - 0.2) == pytest.approx(0.2, abs=0.01)
-
-
-def test_smooth_ece_is_the_fixed_point_of_the_written_out_integral():
-    rng = np.random.default_rng(5)
-    confidence = (rng.integers(300, 1000, 400) + 0.5) / 1000  # cell centres of the grid
-    correct = rng.random(400) < confidence**2
-    s = c.smooth_ece(confidence, correct)
-    t = (np.arange(1000) + 0.5) / 1000
-    kernel = np.zeros((1000, 400))
-    for shifted in (confidence + 2 * m for m in (-1, 0, 1)):
-        for centre in (shifted, -shifted):
-            kernel += np.exp(-0.5 * ((t[:, None] - centre) / s) ** 2) / (s * np.sqrt(2 * np.pi))
-    assert np.abs(kernel @ (correct - confidence) / 400).mean() == pytest.approx(s, rel=1e-3)
-
-
-def test_smooth_ece_of_a_constant_gap_is_the_gap():
-    assert c.smooth_ece(np.full(100, 0.9), np.arange(100) < 60) == pytest.approx(0.3, abs=1e-3)
 
 
 @settings(max_examples=30, deadline=None)

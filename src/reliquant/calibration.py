@@ -123,33 +123,6 @@ def ace(probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15)
     return float(np.mean(gaps))
 
 
-def smooth_ece(confidence: Floats, correct: Bools, /, *, grid: int = 1000) -> float:
-    """Return the smooth ECE: the kernel-smoothed |residual|, at the bandwidth that equals it; no bins.
-
-    Blasiok and Nakkiran (2023), def. 4: the integral over t of |1/n sum_i (correct_i - confidence_i) K_s(t, c_i)| with
-    K_s the Gaussian reflected at 0 and 1, at the one s where the integral equals s. Confidences go to a grid of
-    `grid` cells, which is also the smallest bandwidth.
-    """
-    bins_of(confidence)
-    n = len(confidence)
-    if not n:
-        return np.nan
-    at = np.minimum((np.asarray(confidence, dtype=float) * grid).astype(int), grid - 1)
-    residual = np.bincount(at, np.asarray(correct, float) - confidence, minlength=grid) / n
-    mirrored = np.concatenate([residual, residual[::-1]])  # reflection = even extension, period 2
-    spectrum, frequency = np.fft.rfft(mirrored), np.arange(grid + 1)
-
-    def error(s: float) -> float:
-        damped = spectrum * np.exp(-0.5 * (np.pi * frequency * s) ** 2)
-        return float(np.abs(np.fft.irfft(damped, 2 * grid)[:grid]).sum())
-
-    low, high = 1 / grid, 1.0  # error(s) falls with s, so that error(s) - s has one root
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if error(middle) > middle else (low, middle)
-    return error(high)
-
-
 def confidence_gap(confidence: Floats, correct: Bools, /) -> float:
     """Return mean confidence - accuracy: positive = over-confident, negative = under-confident; NaN if n = 0."""
     return float(np.mean(confidence, dtype=float) - np.mean(correct)) if len(confidence) else np.nan

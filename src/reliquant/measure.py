@@ -181,7 +181,6 @@ def _of_all_classes(probabilities: NDArray[np.floating], label: NDArray[np.integ
     found = {
         "mce": calibration.mce(confidence, correct),
         "debiased_ce": calibration.debiased_ce(confidence, correct),
-        "smooth_ece": calibration.smooth_ece(confidence, correct),
         "classwise_ece": calibration.classwise_ece(probabilities, label),
         "ace": calibration.ace(probabilities, label),
         "best_temperature": calibration.best_temperature(probabilities, label, of="probabilities"),

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from reliquant import detection, paired, selective, shift
+from reliquant.smooth import smooth_ece
 from reliquant.stats import normal_test, strata, variance_of_mean, wilson
 
 Row = dict[str, Any]
@@ -24,7 +25,7 @@ def classification(pair: list[pl.DataFrame], rng: np.random.Generator, resamples
     rows = []
     for cell, (corruption, severity) in enumerate(cells):
         where = {"group": "", "corruption": corruption, "severity": severity}
-        extra = _selective(parts[cell]) if len(cells) == 1 else []
+        extra = _by_influence(parts[cell]) if len(cells) == 1 else []
         rows += [{**where, **row} for row in paired.rows_of(_cell(found, cell))[0] + extra]
     if cells != [("", 0)]:
         rows += _noise_means(found, cells)
@@ -83,7 +84,7 @@ def spurious(pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int,
         part = [who.filter(at) for who in pair]
         groups[group], _ = _replicated(part, [("", 0)], rng, resamples)
         where = {"group": group, "corruption": "", "severity": 0}
-        rows += [{**where, **row} for row in paired.rows_of(groups[group])[0] + _selective(part)]
+        rows += [{**where, **row} for row in paired.rows_of(groups[group])[0] + _by_influence(part)]
     where = {"group": "", "corruption": "", "severity": 0}
     return rows + [{**where, **row} for row in _between(groups)]
 
@@ -106,11 +107,11 @@ def _between(groups: dict[str, paired.Replicated]) -> list[Row]:
     return [paired.described(name, v, b, n, tested=tested)[0] for name, v, b, tested in found]
 
 
-def _selective(pair: list[pl.DataFrame]) -> list[Row]:
-    """Return what depends on the ranking of confidences, and how sure the flipped predictions are."""
+def _by_influence(pair: list[pl.DataFrame]) -> list[Row]:
+    """Return the measures that are no sums, with closed-form intervals, and how sure flipped predictions are."""
     rows = []
     columns = [(w["confidence"].to_numpy(), (w["prediction"] == w["label"]).to_numpy()) for w in pair]
-    for f in (selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
+    for f in (smooth_ece, selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
         found = [f(*x) for x in columns]
         (value, influence), n, name = found[0], len(pair[0]), f.__name__
         low, high = wilson(value, variance_of_mean(influence), n) if 0 <= value <= 1 else (np.nan, np.nan)
