@@ -40,7 +40,7 @@ class Rotation(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the rotated rows, of the shape and type of x."""
-        return self._rotate(x)
+        return self.turned(x)
 
     def inverse(self, x: torch.Tensor) -> torch.Tensor:
         """Undo `forward`."""
@@ -52,7 +52,8 @@ class Rotation(nn.Module):
         """Say what this is, as data."""
         return {"kind": "rotation", "width": self.width, "head_tail": self.head_tail}
 
-    def _rotate(self, x: torch.Tensor) -> torch.Tensor:
+    def turned(self, x: torch.Tensor, /) -> torch.Tensor:
+        """Return the rotated rows."""
         for (start, stop), signs, factors in self._steps(x.dtype):
             x = _replace(x, start, stop, _kronecker(x[..., start:stop] * signs, factors))
         return x
@@ -106,7 +107,7 @@ class Stream(Rotation):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x centred and rotated, or rotated back."""
-        return self._rotate(x - x.mean(-1, keepdim=True)) if self.side == "in" else self.inverse(x)
+        return self.turned(x - x.mean(-1, keepdim=True)) if self.side == "in" else self.inverse(x)
 
     def facts(self) -> dict[str, Any]:
         """Say what this is, as data."""

@@ -71,9 +71,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
     there = dict(model.named_modules())
     for name, facts in modules.items():
         if (name.rpartition(".")[0] if facts.get("kind") == "stream" else name) not in there:
-            raise ValueError(
-                f"the variant changes {name!r}, which the model has not; is it another architecture?"
-            )
+            raise ValueError(f"the variant changes {name!r}, which the model has not; is it another architecture?")
         if "kind" in facts:
             _put(model, name, facts)
             continue
@@ -85,6 +83,8 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
             made.bias = nn.Parameter(torch.zeros(made.weight.shape[0]))
         if f"{name}.codes" in arrays:
             _restore_weight(made, name, arrays)
+        if f"{name}.spared" in arrays:
+            made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))
     rest = {k: torch.from_numpy(v) for k, v in arrays.items() if k.rpartition(".")[2] not in ("codes", "scale", "zero")}
     unknown = model.load_state_dict(rest, strict=False).unexpected_keys
     if unknown:
@@ -129,5 +129,3 @@ def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
     zero = torch.from_numpy(arrays.get(f"{name}.zero", np.zeros_like(scale))).to(scale.dtype)
     wide = grid.bits > 8 or not grid.signed
     made.freeze(torch.from_numpy(codes).to(torch.int16 if wide else torch.int8), scale, zero)
-    if f"{name}.spared" in arrays:
-        made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))

@@ -12,7 +12,7 @@ import torch
 
 from reliquant.calibrate import calibrate_inputs
 from reliquant.clip import Clip
-from reliquant.fakequant import affine, blocks, fake_quantize, quantize, unblocks, weight_affine
+from reliquant.fakequant import affine, blocks, fake_quantize, quantize, weight_affine
 from reliquant.fold import divide_output, layer_norm_readers
 from reliquant.grid import Grid
 from reliquant.proxy import Proxy

@@ -1,0 +1,63 @@
+"""LLM.int8() (Dettmers et al. 2022, Equation 8): input columns with outliers stay in high precision, the rest is rounded.
+
+A column of a Linear's input is an outlier if any calibration input in it exceeds the threshold (published: decided anew
+for each batch at hand; here once, so that an image's result does not depend on its neighbours). The weights that meet it
+are kept as they are. As published say `activation: {granularity: token, dynamic: true}`: one scale a token, one a weight
+row. Conv2d has no columns: round to nearest.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from reliquant.calibrate import fix_inputs, watch_inputs
+from reliquant.clip import Clip
+from reliquant.grid import Grid
+from reliquant.observe import ChannelRange, Range
+from reliquant.proxy import Proxy
+from reliquant.resume import Checkpoints
+from reliquant.surgery import insert_twins
+from reliquant.twins import QuantLinear
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    threshold: float = 6.0,
+    momentum: float = 0.1,
+    batch: int = 64,
+    pairs: int = 512,
+) -> None:
+    """Quantize the named layers in place; the first `pairs` of the proxy show outlier columns and ranges of the rest."""
+    if threshold <= 0:
+        raise ValueError(f"llm_int8: threshold must be positive, not {threshold}")
+    made = insert_twins(clip.model, names, weight, activation)
+    linears = {name for name, layer in made.items() if isinstance(layer, QuantLinear)}
+    observers = {name: ChannelRange(momentum) if name in linears else Range(momentum) for name in made}
+    watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
+    columns = {name: _outliers(name, observers[name], threshold) for name in linears}
+    fix_inputs(made, observers)
+    for name, layer in made.items():
+        spared = columns.get(name, ())
+        values = layer.weight.detach()[:, spared].clone() if len(spared) else None
+        if values is not None:
+            layer.weight.data.index_fill_(1, spared, 0)  # the scale is that of the rest
+        layer.freeze_absmax()
+        if values is not None:
+            layer.spare(spared, values)
+
+
+def _outliers(name: str, seen: ChannelRange, threshold: float) -> torch.Tensor:
+    """Return the columns that exceed the threshold, (k,), and hide them from the range of the rest."""
+    if not seen.lows:
+        raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
+    outlier = seen.absmax > threshold
+    seen.lows = [low.masked_fill(outlier, 0) for low in seen.lows]
+    seen.highs = [high.masked_fill(outlier, 0) for high in seen.highs]
+    return outlier.nonzero()[:, 0]
