@@ -45,3 +45,27 @@ def entry(function):
 def code(step, **families):
     """A parameter: a hash of the code that a step really runs, with the plugins that the wildcards choose."""
     return lambda w: plugins.code(f"reliquant.steps.{step}", **{f: choose(w) for f, choose in families.items()})
+
+
+def proxy_inputs(w):
+    """The captioned images of a variant's proxy; FP32 needs none."""
+    v = variant(w)
+    if v.proxy == "none":
+        return []
+    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
+    return [f"{folder}/images.npy", f"{folder}/meta.json"]
+
+
+def proxy_words(w, input):
+    """The command line words for `proxy_inputs`."""
+    v = variant(w)
+    if v.proxy == "none":
+        return ""
+    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
+    return f"--proxy {folder} --pairs {study.config.proxies[v.proxy].pairs}"
+
+
+def shards_of(variant, shard):
+    """The record files that a shard's measures need: its own, and the clean suite's for comparison."""
+    needed = dict.fromkeys([shard, study.shard_of("clean")])
+    return [SAMPLES.format(variant=variant, shard=s) for s in needed]

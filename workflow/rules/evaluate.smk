@@ -1,12 +1,6 @@
 # Evaluation shards: records of every image, then rows.
 
 
-def shards_of(variant, shard):
-    """The record files that a shard's measures need: its own, and the clean suite's for comparison."""
-    needed = dict.fromkeys([shard, study.shard_of("clean")])
-    return [SAMPLES.format(variant=variant, shard=s) for s in needed]
-
-
 rule evaluate:
     input:
         model=lambda w: f"data/models/{variant(w).model}.safetensors",

@@ -3,24 +3,6 @@ TRAINED = "|".join(m for m in study.config.models if study.trains(m)) or "none t
 FETCHED = "|".join(m for m in study.config.models if not study.trains(m)) or "none to fetch"
 
 
-def proxy_inputs(w):
-    """The captioned images of a variant's proxy; FP32 needs none."""
-    v = variant(w)
-    if v.proxy == "none":
-        return []
-    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
-    return [f"{folder}/images.npy", f"{folder}/meta.json"]
-
-
-def proxy_words(w, input):
-    """The command line words for `proxy_inputs`."""
-    v = variant(w)
-    if v.proxy == "none":
-        return ""
-    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
-    return f"--proxy {folder} --pairs {study.config.proxies[v.proxy].pairs}"
-
-
 rule fetch_model:
     output:
         "data/models/{model}.safetensors",
