@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -54,7 +55,10 @@ def main(argv: list[str] | None = None) -> None:
         found, text = getattr(commands, args.command)(**words)
     except (ValueError, OSError, ArithmeticError) as error:
         sys.exit(f"reliquant {args.command}: error: {error}")
-    print(json.dumps(found, indent=2) if getattr(args, "json", False) else text)
+    try:
+        print(json.dumps(found, indent=2) if getattr(args, "json", False) else text, flush=True)
+    except BrokenPipeError:  # `reliquant ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 MODEL = (

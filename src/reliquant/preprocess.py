@@ -31,7 +31,7 @@ def batches(
     shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
     scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
     for start in range(0, len(images), batch):
-        part = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(device)
+        part = torch.from_numpy(np.array(images[start : start + batch])).to(device)  # a writable copy
         x = fit(part.permute(0, 3, 1, 2).float(), size, resize, interpolation)
         yield x.sub_(shift).mul_(scale).contiguous()
 

@@ -1,0 +1,151 @@
+"""A whole small study through real Snakemake: from images to report, again, after a change, and with bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from reliquant.records import ROW_SCHEMA, read_header
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = Path(__file__).with_name("tiny.yaml")
+
+
+def snakemake(folder, *words, config=TINY, check=True):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command += ["--cores", "2", "--directory", folder, "--configfile", config, "--nocolor", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=ROOT)
+    output = done.stdout + done.stderr
+    assert not check or done.returncode == 0, output[-6000:]
+    return done.returncode, output
+
+
+def jobs(output):
+    """Read the table of jobs that a dry run prints: rule -> count."""
+    lines = output.split("Job stats:")[1].split("Reasons:")[0].splitlines() if "Job stats:" in output else []
+    return {w[0]: int(w[1]) for line in lines if len(w := line.split()) == 2 and w[1].isdigit() and w[0] != "total"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The folder of the finished tiny study."""
+    folder = tmp_path_factory.mktemp("study")
+    snakemake(folder)
+    return folder
+
+
+def copied(study, tmp_path):
+    shutil.copytree(study, tmp_path / "copy", symlinks=True)  # new modification times, like a clone
+    for path in sorted((tmp_path / "copy").rglob("*")):
+        os.utime(path)
+    return tmp_path / "copy"
+
+
+def changed(tmp_path, change):
+    config = yaml.safe_load(TINY.read_text())
+    change(config)
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_rows_hold_every_variant_and_suite(study):
+    rows = pl.read_parquet(study / "results" / "tiny" / "rows.parquet")
+    assert rows.schema == ROW_SCHEMA
+    points = rows.select("model", "scheme", "precision", "scope").unique().rows()
+    assert sorted(points) == sorted(
+        [(m, "fp32", "fp32", "none") for m in ("vit", "convnext")]
+        + [(m, "rtn", "w4a8", "image") for m in ("vit", "convnext")]
+        + [(m, "lsq", "w4a8", "both") for m in ("vit", "convnext")]
+    )
+    assert set(rows["suite"]) == {"", "clean", "ood", "shift", "noise", "spurious"}
+    assert rows.filter(measure="accuracy", suite="clean", scale="native")["n"].to_list() == [160] * 6
+    shares = rows.filter(measure="quantized_mac_share")["value"]
+    assert len(shares) == 4
+    assert shares.min() > 0.8
+
+
+def test_the_report_is_whole(study):
+    folder = study / "reports" / "tiny"
+    page = (folder / "report.html").read_text()
+    assert "Untrained models; for tests only." in page
+    assert not any(word in page for word in ('src="http', 'href="http', "url(http"))
+    assert json.loads((folder / "summary.json").read_text())
+    for kind, ends in (("figures", {".pdf", ".png"}), ("tables", {".csv", ".md", ".tex"})):
+        assert ends <= {p.suffix for p in (folder / kind).iterdir()}
+
+
+def test_a_variant_says_how_it_was_made(study):
+    header = read_header(study / "results" / "tiny" / "quantize" / "vit" / "lsq" / "w4a8-both-captions-0.safetensors")
+    assert header["entry"]["quantizer"] == "lsq"
+    assert header["entry"]["weight"] == {"bits": 4, "granularity": "channel"}
+    assert len(header["pairs"]["indices"]) == 64
+    assert header["versions"]["torch"].startswith("2.")
+    assert {p["weight_bits"] for p in header["coverage"] if not p["reason"]} == {4}
+
+
+def test_a_second_run_has_nothing_to_do_whatever_the_times(study, tmp_path):
+    assert "Nothing to be done" in snakemake(study)[1]
+    assert "Nothing to be done" in snakemake(copied(study, tmp_path))[1]
+
+
+def test_more_resamples_run_only_the_measures(study, tmp_path):
+    config = changed(tmp_path, lambda c: c.update(resamples=600))
+    assert set(jobs(snakemake(study, "-n", config=config)[1])) == {"all", "measure", "collect", "facts", "report"}
+
+
+def test_a_new_scheme_runs_only_what_is_new(study, tmp_path):
+    config = changed(
+        tmp_path, lambda c: c["schemes"].update(tensor={"quantizer": "rtn", "weight": {"granularity": "tensor"}})
+    )
+    found = jobs(snakemake(study, "-n", config=config)[1])
+    assert found == {"all": 1, "quantize": 2, "evaluate": 4, "measure": 4, "collect": 1, "facts": 1, "report": 1}
+
+
+def test_a_changed_scheme_reruns_only_its_variants(study, tmp_path):
+    config = changed(tmp_path, lambda c: c["schemes"]["lsq"].update(iterations=4))
+    found = jobs(snakemake(study, "-n", config=config)[1])
+    assert (found["quantize"], found["evaluate"], found["measure"]) == (2, 4, 4)
+    assert "prepare" not in found
+
+
+def test_every_config_error_is_told_before_any_job(tmp_path):
+    def spoil(c):
+        c["schemes"]["rtn"]["momentun"] = 1
+        c["suites"]["clean"].append("shapez")
+        c["sceds"] = 3
+
+    code, output = snakemake(tmp_path, config=changed(tmp_path, spoil), check=False)
+    assert code != 0
+    assert "scheme rtn: momentun: unknown word" in output
+    assert "key 'sceds' is unknown" in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_tampered_model_stops_the_study_by_name_and_leaves_no_output(study, tmp_path):
+    folder = copied(study, tmp_path)
+    model = folder / "data" / "models" / "vit.safetensors"
+    data = bytearray(model.read_bytes())
+    data[-5] ^= 1
+    model.write_bytes(data)
+    code, output = snakemake(folder, check=False)
+    assert code != 0
+    assert "vit.safetensors: the tensors do not match the sha256" in output
+    variant = folder / "results" / "tiny" / "quantize" / "vit" / "rtn" / "w4a8-image-captions-0.safetensors"
+    assert not variant.exists()
+
+
+def test_two_runs_give_the_same_rows_value_for_value(study, tmp_path):
+    model = "data/models/vit.safetensors"
+    config = changed(tmp_path, lambda c: [c["models"].pop("convnext"), c["schemes"].pop("rtn")])
+    snakemake(tmp_path / "again", config=config)
+    assert (tmp_path / "again" / model).read_bytes() == (study / model).read_bytes()
+    first, again = (pl.read_parquet(f / "results" / "tiny" / "rows.parquet") for f in (study, tmp_path / "again"))
+    assert again.equals(first.filter(pl.col("model") == "vit", pl.col("scheme") != "rtn"))
