@@ -45,6 +45,7 @@ def fit(x: torch.Tensor, size: int, resize: str, interpolation: str, /) -> torch
         target = (size, size)
     else:  # torchvision's Resize: the longer side is cut to a whole number
         target = (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
-    x = interpolate(x, target, mode=interpolation, antialias=True, align_corners=False).round_().clamp_(0, 255)
+    for shape in ((height, target[1]), target):  # PIL rounds and clips after the width, then after the height
+        x = interpolate(x, shape, mode=interpolation, antialias=True, align_corners=False).round_().clamp_(0, 255)
     top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
     return x[..., top : top + size, left : left + size]
