@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+import reliquant.convnext  # noqa: F401  registers its ConvNeXt, which JSONs name
 from reliquant.checkpoints import load_checkpoint
 from reliquant.clip import Clip
 from reliquant.tokenizer import WordTokenizer, read_words

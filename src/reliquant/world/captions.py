@@ -16,9 +16,10 @@ JUNK = (
     "buy now", "free wallpaper", "best sale", "shop here", "stock image", "click here for more", "new design", "png",
     "jpg", "hd", "www", "untitled", "home page", "today", "my day", "cheap", "love this", "great",
 )  # fmt: skip
-MENTIONED = {  # how often a caption says an attribute
-    "curated": {"count": 0.85, "size": 0.4, "texture": 0.85, "colour": 0.85, "shape": 0.9, "background": 0.85},
-    "web": {"count": 0.6, "size": 0.2, "texture": 0.6, "colour": 0.65, "shape": 0.8, "background": 0.4},
+LENGTHS = {"curated": (0.40, 0.30, 0.15, 0.05, 0.10), "web": (0.50, 0.30, 0.15, 0.05, 0.0)}  # says 1, 2, ... 5 of them
+WEIGHTS = {  # how likely an attribute is among those said
+    "curated": {"shape": 2.0, "colour": 1.0, "texture": 2.0, "background": 1.0, "count": 1.0},
+    "web": {"shape": 2.5, "colour": 1.0, "texture": 2.0, "background": 0.7, "count": 1.0},
 }
 WRONG = {"curated": 0.0, "web": 0.06}  # share of mentioned attributes that are not the scene's
 UNRELATED = {"curated": 0.0, "web": 0.08}  # share of captions that are about nothing in the scene
@@ -27,12 +28,15 @@ UNRELATED = {"curated": 0.0, "web": 0.08}  # share of captions that are about no
 def describe(scenes: Scenes, rng: np.random.Generator, /, *, world: World) -> list[str]:
     """Write one caption a scene.
 
-    A curated caption is true and says most of the scene; one in three says only part of it. A web caption leaves more
-    out, is wrong at times, trails off into small talk, or has nothing to do with the image.
+    A curated caption is true and says one to all five of the attributes. A web caption says less, is wrong at times,
+    trails off into small talk, or has nothing to do with the image.
     """
     n = len(scenes)
-    short = np.where(rng.random(n) < 1 / 3, 0.6, 1.0)
-    said = {task: rng.random(n) < short * share for task, share in MENTIONED[world].items()}
+    length = rng.choice(5, n, p=LENGTHS[world]) + 1
+    urn = np.array([WEIGHTS[world][task] for task in KNOWN])
+    turn = (rng.exponential(size=(n, len(KNOWN))) / urn).argsort(axis=1).argsort(axis=1)  # weighted draw, no return
+    said = {task: turn[:, k] < length for k, task in enumerate(KNOWN)}
+    sized = rng.random(n) < 0.15
     value = {}
     for task, known in KNOWN.items():
         wrong = rng.random(n) < WRONG[world]
@@ -46,7 +50,7 @@ def describe(scenes: Scenes, rng: np.random.Generator, /, *, world: World) -> li
             captions.append(f"{junk} {JUNK[pick[i, 3] % len(JUNK)]}")
             continue
         words = {task: known[value[task][i]] if said[task][i] else "" for task, known in KNOWN.items()}
-        size = ("large" if scenes.large[i] else "small") if said["size"][i] else ""
+        size = ("large" if scenes.large[i] else "small") if sized[i] else ""
         caption = _sentence(words, size, several=scenes.count[i] > 0, pick=pick[i])
         captions.append(f"{caption} {junk}" if trails[i] else caption)
     return captions

@@ -14,7 +14,8 @@ from reliquant.world.surfaces import background, palette, smooth, tone
 
 SIZE = 32
 Rendering = Literal["plain", "sketch", "silhouette", "rotated", "rescaled", "negative", "mosaic"]
-RADII = {0: (6.5, 12.0), 1: (5.2, 6.8), 2: (4.6, 5.8), 3: (4.2, 5.2)}  # by count - 1, in pixels
+RADII = {0: (8.5, 13.0), 1: (5.8, 7.2), 2: (5.0, 6.2), 3: (4.6, 5.6)}  # by count - 1, in pixels
+BEHIND = 0.55  # contrast of the background, so that objects stand out
 SPREAD = (0.0, 7.8, 8.8, 9.6)  # distance of the objects from the middle
 
 
@@ -41,7 +42,8 @@ def _backgrounds(scenes: Scenes, rng: np.random.Generator) -> NDArray[np.float32
     for number, name in enumerate(KNOWN["background"] + NOVEL["background"]):
         chosen = scenes.background == number
         canvas[chosen] = background(name, int(chosen.sum()), SIZE, rng)
-    return canvas
+    middle = canvas.mean((1, 2), keepdims=True)
+    return middle + BEHIND * (canvas - middle)
 
 
 def _objects(
@@ -54,10 +56,10 @@ def _objects(
     radius = low + size * (high - low)
     if rendering == "rescaled":
         radius = radius * np.where(rng.random(n) < 0.5, 0.6, 1.45)
-    start, turn = rng.uniform(0, 2 * np.pi, n), rng.uniform(-0.35, 0.35, n)
+    start, turn = rng.uniform(0, 2 * np.pi, n), rng.uniform(-0.2, 0.2, n)
     if rendering == "rotated":
         turn = turn + rng.uniform(np.pi / 3, 5 * np.pi / 3, n)
-    wander = np.where(scenes.count == 0, np.maximum(14.5 - radius, 1), 0.7)
+    wander = np.where(scenes.count == 0, 2.0, 0.7)
     grid = np.arange(SIZE) - (SIZE - 1) / 2
     for k in range(len(COUNTS)):
         around = start + 2 * np.pi * k / (scenes.count + 1)
@@ -122,7 +124,7 @@ def _occlude(canvas: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     angle, offset = rng.uniform(0, np.pi, (n, 1, 1)), rng.uniform(-8, 8, (n, 1, 1))
     half = rng.uniform(0.7, 2.0, (n, 1, 1))
     share = np.clip(half + 0.5 - np.abs(np.cos(angle) * x + np.sin(angle) * y - offset), 0, 1)
-    share = share * (rng.random((n, 1, 1)) < 0.35)
+    share = share * (rng.random((n, 1, 1)) < 0.25)
     grey = rng.uniform(40, 220, (n, 1, 1, 1)) + rng.uniform(-20, 20, (n, 1, 1, 3))
     return canvas + (grey - canvas) * share[..., None]
 
@@ -134,8 +136,8 @@ def _expose(canvas: NDArray[np.float32], rng: np.random.Generator, rendering: Re
         blocks = canvas.reshape(n, SIZE // 2, 2, SIZE // 2, 2, 3).mean((2, 4))
         canvas = np.round(blocks / 51).repeat(2, 1).repeat(2, 2) * 51
     middle = canvas.mean((1, 2, 3), keepdims=True)
-    contrast = rng.uniform(0.45, 1.1, (n, 1, 1, 1))
-    noise = np.exp(rng.uniform(np.log(2), np.log(18), (n, 1, 1, 1)))
+    contrast = rng.uniform(0.55, 1.1, (n, 1, 1, 1))
+    noise = np.exp(rng.uniform(np.log(2), np.log(12), (n, 1, 1, 1)))
     canvas = middle + contrast * (canvas - middle) + rng.uniform(-25, 25, (n, 1, 1, 1))
     canvas = canvas + noise * rng.standard_normal(canvas.shape, dtype=np.float32)
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)

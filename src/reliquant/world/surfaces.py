@@ -18,8 +18,8 @@ COLOURS = {
     "white": (240, 240, 240),
 }
 NOVEL_COLOURS = {"black": (25, 25, 28), "grey": (128, 128, 128), "olive": (120, 125, 25), "navy": (18, 25, 95)}
-TEXTURES = ("plain", "striped", "dotted", "checkered", "ringed", "speckled")
-NOVEL_TEXTURES = ("zigzag", "grid", "halved")
+TEXTURES = ("plain", "striped", "checkered", "ringed")
+NOVEL_TEXTURES = ("dotted", "speckled", "zigzag", "halved")
 BACKGROUNDS = ("sky", "grass", "sand", "water", "brick", "space", "snow", "wood")
 NOVEL_BACKGROUNDS = ("lava", "tiles", "forest")
 
@@ -31,7 +31,7 @@ def palette() -> NDArray[np.float32]:
 
 def tone(texture: str, x: NDArray, y: NDArray, rng: np.random.Generator, /) -> NDArray[np.float32]:
     """Say where a texture is dark (1) and light (0) at pixel coordinates x, y (n, h, w) of the object's own frame."""
-    period = rng.uniform(4.0, 5.5, (len(x), 1, 1)).astype(np.float32)
+    period = rng.uniform(4.8, 5.6, (len(x), 1, 1)).astype(np.float32)
     u, v = 2 * np.pi * x / period, 2 * np.pi * y / period
     if texture == "plain":
         return np.zeros_like(x)
@@ -43,7 +43,6 @@ def tone(texture: str, x: NDArray, y: NDArray, rng: np.random.Generator, /) -> N
         "checkered": lambda: np.sin(0.8 * u) * np.sin(0.8 * v) * 3,
         "ringed": lambda: np.cos(2 * np.pi * np.hypot(x, y) / period),
         "zigzag": lambda: np.sin(u + 2.2 * np.abs((2 * y / period) % 2 - 1)),
-        "grid": lambda: np.maximum(np.cos(0.8 * u), np.cos(0.8 * v)) - 0.75,
         "halved": lambda: x,
     }
     return np.clip(0.5 + 1.5 * waves[texture](), 0, 1).astype(np.float32)
