@@ -25,7 +25,8 @@ def batches(
 ) -> Iterator[torch.Tensor]:
     """Yield normalised float32 (b, 3, size, size) of uint8 images (n, h, w, 3), in order.
 
-    Images of another size are resized with antialiasing, which equals PIL within one level of 255; `shortest` then
+    Images of another size are resized with antialiasing, which equals PIL within one level of 255 (but for `squash`
+    where the height shrinks much more than the width: PIL then takes the axes in the other order); `shortest` then
     crops the centre.
     """
     shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
@@ -46,6 +47,7 @@ def fit(x: torch.Tensor, size: int, resize: str, interpolation: str, /) -> torch
     else:  # torchvision's Resize: the longer side is cut to a whole number
         target = (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
     for shape in ((height, target[1]), target):  # PIL rounds and clips after the width, then after the height
-        x = interpolate(x, shape, mode=interpolation, antialias=True, align_corners=False).round_().clamp_(0, 255)
+        x = interpolate(x, shape, mode=interpolation, antialias=True, align_corners=False)
+        x = x.add_(0.5).floor_().clamp_(0, 255)
     top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
     return x[..., top : top + size, left : left + size]
