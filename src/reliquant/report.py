@@ -29,6 +29,8 @@ QUESTIONS = {
     "choice": "Which one should I deploy?",
     "more": "What else?",
 }
+SHORT = {"headline": "Overview", "models": "Models and data", "ood": "The unknown", "robustness": "Robustness"}
+SHORT = {question: SHORT.get(question, question.capitalize()) for question in QUESTIONS}
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,22 @@ def table(rows: Rows, name: str, /) -> Piece:
     return _piece("table", name, make)
 
 
+def lean(rows: Rows, /) -> pl.DataFrame:
+    """Shrink rows of any number to what pieces, claims and summary read; stream, so that memory stays small.
+
+    Single cells of the noise suite, most of a large study, stay only as the mean changes of accuracy that the heat map
+    shows; texts become categories; measures that no piece reads go.
+    """
+    lazy = rows.lazy().with_columns(pl.col(pl.String).cast(pl.Categorical))
+    cell = (pl.col("suite") == "noise") & (pl.col("corruption") != "mean")
+    part = (pl.col("suite") == "noise") & (pl.col("corruption") == "mean") & (pl.col("severity") != 0)
+    keys = ["study", "suite", "precision", "corruption", "severity", "scale", "measure"]
+    mapped = cell & (pl.col("measure") == "accuracy_change") & pl.col("value").is_finite()
+    cells = lazy.filter(mapped).group_by(keys).agg(pl.col("value").mean(), n=pl.col("n").max()).sort(keys)
+    kept, few = pl.collect_all([lazy.filter(~cell & ~part), cells], engine="streaming")
+    return pl.concat([kept, few.with_columns(scheme=pl.lit("all", pl.Categorical))], how="diagonal")
+
+
 def pieces(rows: Rows, /) -> list[Piece]:
     """Make every figure and table that the package has, in the order of the reader's questions."""
     made = [figure(rows, name) for name in plugins.names("figure")] + [
@@ -103,6 +121,7 @@ def page(
     sections = {q: [p for p in pieces if p.question == q] for q in QUESTIONS}
     return engine.get_template("report.html").render(
         questions=QUESTIONS,
+        short=SHORT,
         sections=sections,
         claims=claims,
         summary=summary,
@@ -117,9 +136,7 @@ def page(
 
 def summary(rows: Rows, /) -> dict[str, Any]:
     """Return the few numbers that tell a study: FP32, and mean changes at each precision; all fractions."""
-    everything = rows.lazy().select(pl.len(), bad=(~pl.col("value").is_finite() | pl.col("value").is_null()).sum())
-    count, bad = everything.collect().row(0)
-    found: dict[str, Any] = {"rows": count, "rows_without_finite_value": bad, "fp32": {}, "change": {}}
+    found: dict[str, Any] = {"fp32": {}, "change": {}}
     clean = frames.select(rows, ["accuracy", "ece"]).filter(scheme="fp32")
     for (measure,), part in clean.sort("measure").group_by("measure", maintain_order=True):
         found["fp32"][measure] = _rounded(part["value"].mean())
@@ -129,8 +146,15 @@ def summary(rows: Rows, /) -> dict[str, Any]:
             value = changes.filter(precision=precision)["value"].mean()
             name = measure if suite in ("clean", "ood") else f"{measure}_{suite}"
             found["change"].setdefault(precision, {})[name] = _rounded(value)
-    variants = rows.lazy().filter(pl.col("scheme") != "fp32").select(frames.VARIANT).unique().collect()
+    variants = rows.lazy().filter(pl.col("family") != "FP32").select(frames.VARIANT).unique().collect()
     return found | {"variants": variants.height, "models": variants["model"].n_unique()}
+
+
+def counts(rows: Rows, /) -> dict[str, int]:
+    """Count all rows, and those whose value is null, not a number or infinite."""
+    bad = pl.col("value").is_null() | ~pl.col("value").is_finite()
+    found = rows.lazy().select(rows=pl.len(), rows_without_finite_value=bad.sum()).collect(engine="streaming")
+    return found.row(0, named=True)
 
 
 def plots(rows: Rows, /) -> dict[str, pl.DataFrame]:

@@ -82,6 +82,8 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     parts = [_measured(variants, cells, truth) for cells in _cells(shape) if cells.height]
     parts += [_of_variant(variants), _spurious(variants, shape, truth), *_explained(variants, shape, truth)]
     frame = pl.concat([p for p in parts if p.height], how="diagonal_relaxed")
+    absent = {name: pl.lit(None, kind) for name, kind in ROW_SCHEMA.items() if name not in frame.columns}
+    frame = frame.with_columns(**absent)
     exact = pl.col("measure").str.contains("^(bytes|quantized|seconds)")
     noise = pl.Series(rng.normal(0, truth.jitter, frame.height)) * pl.col("unit").fill_null(1.0)
     frame = frame.with_columns(value=pl.when(exact).then("value").otherwise(pl.col("value") + noise))
@@ -92,9 +94,6 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     )
     p = pl.when(pl.col("measure").str.contains("change|delta|vuln")).then(0.05 * half / pl.col("value").abs())
     frame = frame.with_columns(p=p.clip(0.0, 1.0), n=pl.lit(truth.images), study=pl.lit("synthetic"))
-    for name, kind in ROW_SCHEMA.items():
-        if name not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, kind).alias(name))
     frame = frame.with_columns(pl.col("severity").fill_null(0), pl.col("scale").fill_null("native"))
     return frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)).with_columns(pl.col(pl.String).fill_null(""))
 

@@ -14,9 +14,9 @@ from reliquant.plotting import NothingToDraw
 
 TITLE = "Which measures got better?"
 QUESTION, PLACE = "headline", 2
-READ = """One line a method and precision, one column a measure: an up-triangle on blue is better than FP32, a down-
-triangle on orange worse, both significantly (the 95 % interval of the mean over models, scopes, seeds and sets
-excludes 0); a dot is no significant change. The number is the mean change in points."""
+READ = """One line a method and precision, one column a measure: an triangle pointing up on blue is better than FP32,
+one pointing down on orange worse, both significantly (the 95 % interval of the mean over models, scopes, seeds and
+sets excludes 0); a dot is no significant change. The number is the mean change in points."""
 COLUMNS = {
     "accuracy": ("clean", "accuracy_change", 1),
     "ECE": ("clean", "ece_change", -1),

@@ -4,7 +4,7 @@ const address = URL.createObjectURL(new Blob([source], { type: "text/javascript"
 import(address).then(({ default: DataTable }) => {
   URL.revokeObjectURL(address);
   for (const table of document.querySelectorAll("table.sortable")) {
-    const many = table.tBodies[0].rows.length > 15;
+    const many = table.tBodies[0].rows.length > 20;
     new DataTable(table, {
       order: [], paging: many, pageLength: 15, lengthMenu: [15, 50, 200, { label: "all", value: -1 }],
       autoWidth: false, info: many, columnControl: [["orderAsc", "orderDesc", "search"]],

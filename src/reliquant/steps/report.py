@@ -22,8 +22,9 @@ def main() -> None:
     args = parser.parse_args()
     if not args.rows.is_file():
         raise FileNotFoundError(f"{args.rows}: no such rows")
-    rows, facts = pl.read_parquet(args.rows), json.loads(args.facts.read_text())
-    made, summary, judged = report.pieces(rows), report.summary(rows), claims.judge(rows)
+    every, facts = pl.scan_parquet(args.rows), json.loads(args.facts.read_text())
+    rows = report.lean(every)
+    made, summary, judged = report.pieces(rows), report.summary(rows) | report.counts(every), claims.judge(rows)
     for folder in ("figures", "tables", "plots"):
         (args.output / folder).mkdir(parents=True, exist_ok=True)
     for piece in made:

@@ -1,0 +1,94 @@
+"""Time collecting and reporting rows shaped like the full study: 8,640 variants, 87 evaluations, 10 measures.
+
+`python benchmarks/report.py [--scale 1]` writes synthetic shards to a temporary folder, then times the
+two steps as their own processes and reads their peak memory. `--scale 0.1` is a tenth of the variants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+
+from reliquant.records import ROW_SCHEMA
+from reliquant.synthetic import Shape, Truth, rows
+
+MEASURES = ["accuracy", "ece", "nll", "brier", "confidence_gap"]
+MEASURES += [f"{m}_change" for m in ("accuracy", "ece", "brier")] + ["accuracy_delta", "ece_relative_change"]
+OTHERS = ["auroc", "auroc_change", "rsg", "rsg_change", "vuln_add", "bytes", "bytes_fp32"]
+FAMILIES = [("ptq", "Simple PTQ")] * 8 + [("qat", "QAT (Contr.)")] * 4 + [("rot", "Rot+LSQ")] * 4
+TARGET = 60.0  # seconds for 7.5 million rows
+
+
+def shape(models: int) -> Shape:
+    sources = ["wit", "laion", "dfn"]
+    return Shape(
+        models=[(f"model-{i}", sources[i % 3]) for i in range(models)],
+        schemes=[(f"{name}-{i}", family) for i, (name, family) in enumerate(FAMILIES)],
+        proxies=["cc3m", "yfcc", "sbu"],
+        seeds=[0, 1, 2],
+        clean=[f"set-{i}" for i in range(5)],
+        shift=["imagenet-a", "imagenet-r", "imagenet-v2", "imagenet-sketch"],
+        ood=[("ninco", "near"), ("textures", "far")],
+        scores=["mcm"],
+        corruptions=[f"corruption_{i}" for i in range(15)],
+        scales=["native"],
+        iterations=[],
+        ranks=[],
+    )
+
+
+def write(folder: Path, scale: float) -> tuple[int, int]:
+    """Write one shard a variant, a model at a time; return the counts of rows and shards."""
+    whole = shape(max(1, round(10 * scale)))
+    count = shards = 0
+    for i, model in enumerate(whole.models):
+        own = {k: getattr(whole, k) for k in whole.__dataclass_fields__} | {"models": [model]}
+        frame = rows(Shape(**own), Truth(), seed=i).filter(pl.col("measure").is_in(MEASURES + OTHERS))
+        for part in frame.partition_by("scheme", "precision", "scope", "proxy", "seed", maintain_order=True):
+            part.select(ROW_SCHEMA.names()).write_parquet(folder / f"{shards:06d}.parquet", compression="lz4")
+            count, shards = count + part.height, shards + 1
+    return count, shards
+
+
+def timed(*command: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", *command], check=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="1: 7.5 million rows of 8,640 variants")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "shards").mkdir()
+        count, shards = write(folder / "shards", args.scale)
+        (folder / "list").write_text("\n".join(str(p) for p in sorted((folder / "shards").iterdir())))
+        facts = {"study": "large", "title": "Benchmark", "note": "Synthetic.", "models": {}, "datasets": {}}
+        (folder / "facts.json").write_text(json.dumps(facts | {"config": "", "versions": {}, "commit": ""}))
+        table = str(folder / "rows.parquet")
+        took = {"collect": timed("reliquant.steps.collect", "--shards-from", str(folder / "list"), "--output", table)}
+        words = ["--rows", table, "--facts", str(folder / "facts.json"), "--output", str(folder / "report")]
+        took["report"] = timed("reliquant.steps.report", *words)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    peak, processor = usage.ru_maxrss / 2**20, usage.ru_utime + usage.ru_stime
+    print(f"{'rows':>12} {'shards':>8} {'collect s':>10} {'report s':>10} {'total s':>9} {'cpu s':>8} {'peak GiB':>9}")
+    parts = [took["collect"], took["report"], sum(took.values())]
+    seconds = " ".join(f"{s:{w}.1f}" for s, w in zip([*parts, processor], (10, 10, 9, 8), strict=True))
+    print(f"{count:12,} {shards:8,} {seconds} {peak:9.2f}")
+    facts = {"rows": count, "shards": shards, "seconds": took, "cpu_seconds": processor, "peak_gib": peak}
+    ratio = sum(took.values()) / (TARGET * args.scale)
+    print(json.dumps({"name": "report", "ratio": ratio, "target": 1.0, "better": "lower", "medians": facts}))
+
+
+if __name__ == "__main__":
+    main()
