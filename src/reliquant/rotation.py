@@ -1,8 +1,8 @@
 """Rotate a tower's residual stream by a randomized Hadamard matrix (QuaRot, Ashkboos et al. 2024, section 4).
 
-A stack of pre-norm blocks computes the same on a centred and rotated stream if LayerNorm's scale and shift move into the
-Linears that read it, LayerNorm becomes a division by the root mean square, readers take the inverse rotation and writers
-are centred and rotated. Where a stack is built otherwise (ConvNeXt, post-norm), its Linears rotate their own input.
+A stack of pre-norm blocks computes the same on a centred and rotated stream if LayerNorm's scale and shift move into
+the Linears that read it, LayerNorm becomes a division by the root mean square, readers take the inverse rotation and
+writers are centred and rotated. Where a stack is built otherwise (ConvNeXt, post-norm), its Linears rotate their own input.
 """
 
 from __future__ import annotations

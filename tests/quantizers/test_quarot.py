@@ -38,7 +38,7 @@ def test_outliers_of_the_stream_hurt_it_less_than_round_to_nearest(vit, proxy):
     quantizer(third, names, proxy, Checkpoints(), **grids, weights="gptq")
     rtn(other, names, proxy, Checkpoints(), **grids)
     fp32, ours, second, theirs = (first_queries(c, proxy) for c in (plain, vit, third, other))
-    assert (ours - fp32).norm() < 0.6 * (theirs - fp32).norm()
+    assert (ours - fp32).norm() < 0.8 * (theirs - fp32).norm()
     assert (second - fp32).norm() < (ours - fp32).norm()
 
 

@@ -1,9 +1,9 @@
-"""LLM.int8() (Dettmers et al. 2022, Equation 8): input columns with outliers stay in high precision, the rest is rounded.
+"""LLM.int8() (Dettmers et al. 2022, Equation 8): keep input columns with outliers in high precision, round the rest.
 
 A column of a Linear's input is an outlier if any calibration input in it exceeds the threshold (published: decided anew
-for each batch at hand; here once, so that an image's result does not depend on its neighbours). The weights that meet it
-are kept as they are. As published say `activation: {granularity: token, dynamic: true}`: one scale a token, one a weight
-row. Conv2d has no columns: round to nearest.
+for each batch at hand; here once, so that an image's result does not depend on its neighbours). The weights that meet
+it are kept as they are. As published say `activation: {granularity: token, dynamic: true}`: one scale a token, one a
+weight row. Conv2d has no columns: round to nearest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def quantizer(
     batch: int = 64,
     pairs: int = 512,
 ) -> None:
-    """Quantize the named layers in place; the first `pairs` of the proxy show outlier columns and ranges of the rest."""
+    """Quantize the named layers in place; the first `pairs` of the proxy show outliers and ranges of the rest."""
     if threshold <= 0:
         raise ValueError(f"llm_int8: threshold must be positive, not {threshold}")
     made = insert_twins(clip.model, names, weight, activation)
