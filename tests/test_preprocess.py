@@ -15,7 +15,7 @@ def levels(images, **words):
     return ((found * std + mean) * 255).permute(0, 2, 3, 1).numpy()
 
 
-@pytest.mark.parametrize("size", [(32, 32), (96, 96), (34, 28), (28, 40)])
+@pytest.mark.parametrize("size", [(32, 32), (96, 96), (31, 33), (28, 40)])
 @pytest.mark.parametrize("resize", ["shortest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("target", [24, 64])
