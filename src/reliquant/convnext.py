@@ -25,3 +25,10 @@ def reliquant_convnext32(pretrained: bool = False, **words: Any) -> ConvNeXt:
     return build_model_with_cfg(
         ConvNeXt, "reliquant_convnext32", pretrained, feature_cfg=features, **{**shape, **rest, **words}
     )
+
+
+@register_model
+def reliquant_convnext32_slim(pretrained: bool = False, **words: Any) -> ConvNeXt:
+    """Build the same of 0.5 million parameters, its first stage with kernels of 7: the embedded lab's ConvNeXt."""
+    shape = {"depths": (2, 2, 1, 0), "dims": (48, 96, 128, 128), "kernel_sizes": (7, 5, 3, 3)}
+    return reliquant_convnext32(pretrained, **{**shape, **words})

@@ -87,8 +87,9 @@ def _object(
     there = drawn[:, None, None].astype(np.float32)
     colour = palette()[scenes.colour] + rng.normal(0, 14, (len(scenes), 3)).astype(np.float32)
     if rendering == "sketch":
-        line = np.clip(1.4 - np.abs(d), 0, 1) * there
-        return canvas + (60 - canvas) * line[..., None]
+        hatched = np.where((x + y) % 4 < 2, 0.75, 0.35) * np.clip(0.5 - d, 0, 1)
+        pencil = np.maximum(np.clip(1.4 - np.abs(d), 0, 1), hatched) * there
+        return canvas + (60 - canvas) * pencil[..., None]
     fill = np.repeat(colour[:, None, None, :], SIZE, 1).repeat(SIZE, 2)
     if rendering == "silhouette":
         fill[:] = 30

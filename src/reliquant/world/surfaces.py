@@ -31,7 +31,7 @@ def palette() -> NDArray[np.float32]:
 
 def tone(texture: str, x: NDArray, y: NDArray, rng: np.random.Generator, /) -> NDArray[np.float32]:
     """Say where a texture is dark (1) and light (0) at pixel coordinates x, y (n, h, w) of the object's own frame."""
-    period = rng.uniform(4.8, 5.6, (len(x), 1, 1)).astype(np.float32)
+    period = rng.uniform(6.4, 7.4, (len(x), 1, 1)).astype(np.float32)
     u, v = 2 * np.pi * x / period, 2 * np.pi * y / period
     if texture == "plain":
         return np.zeros_like(x)
