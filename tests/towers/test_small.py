@@ -12,10 +12,11 @@ ARCHITECTURES = sorted(file.stem for file in (DATA / "architectures").glob("*.js
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_each_architecture_is_an_open_clip_model_below_three_megabytes(architecture):
+def test_each_architecture_is_an_open_clip_model_and_the_labs_stay_below_three_megabytes(architecture):
     clip = tower(None, architecture=architecture)
     assert isinstance(clip.model, open_clip.CLIP | open_clip.CustomTextCLIP)
-    assert 4 * sum(parameter.numel() for parameter in clip.model.parameters()) < 3e6
+    if architecture.startswith("lab_"):
+        assert 4 * sum(parameter.numel() for parameter in clip.model.parameters()) < 3e6
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
