@@ -40,13 +40,16 @@ def learn(
     weight: Grid,
     activation: Grid,
     watch: Callable[[], Bounds],
+    change: Callable[[dict[str, Twin]], object] | None = None,
 ) -> None:
     """Calibrate the named layers, train them in place under the given rules, and fix what the rules have come to.
 
     `input_rule` makes a rule from a calibrated quantizer, `weight_rule` from a weight and its grid; `watch` makes what
-    observes a layer's input in calibration.
+    observes a layer's input in calibration, `change` alters the new twins first (a rotation).
     """
     made = insert_twins(clip.model, names, weight, activation)
+    if change:
+        change(made)
     observers = {name: watch() for name, layer in made.items() if is_static(layer)}
     watch_inputs(clip, observers, proxy, batch=training.batch)
     fix_inputs(made, observers)
