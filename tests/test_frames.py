@@ -1,0 +1,54 @@
+import polars as pl
+import pytest
+
+from reliquant import frames
+from reliquant.synthetic import Shape, rows
+
+LABELS = {
+    "model": "m",
+    "source": "s",
+    "scheme": "rtn",
+    "family": "f",
+    "precision": "w8a8",
+    "scope": "image",
+    "proxy": "p",
+}
+
+
+def lines(**columns):
+    return pl.DataFrame(columns).with_columns(
+        **{k: pl.lit(v) for k, v in LABELS.items()}, seed=pl.lit(0), measure=pl.lit("x")
+    )
+
+
+def test_intervals_of_independent_sets_add_in_squares():
+    frame = lines(dataset=["a", "b"], value=[0.1, 0.3], low=[0.07, 0.26], high=[0.13, 0.34], n=[100, 200])
+    row = frames.mean_of_sets(frame).row(0, named=True)
+    assert row["value"] == pytest.approx(0.2)
+    assert (row["low"], row["high"]) == pytest.approx((0.175, 0.225))  # 0.2 -+ sqrt(0.03^2 + 0.04^2) / 2
+    assert (row["n"], row["sets"]) == (300, 2)
+
+
+def test_cells_of_one_set_do_not_narrow_the_interval():
+    frame = lines(dataset=["a", "a"], value=[0.1, 0.3], low=[0.0, 0.2], high=[0.2, 0.4], n=[100, 100])
+    row = frames.mean_of_sets(frame).row(0, named=True)
+    assert (row["low"], row["high"], row["n"]) == (pytest.approx(0.1), pytest.approx(0.3), 100)
+
+
+def test_an_unknown_interval_makes_the_means_unknown():
+    frame = lines(dataset=["a", "b"], value=[0.1, 0.3], low=[0.0, None], high=[0.2, None], n=[1, 1])
+    assert frames.mean_of_sets(frame).row(0, named=True)["low"] is None
+
+
+def test_values_that_are_not_finite_and_variants_on_the_way_are_left_out():
+    frame = rows(Shape(seeds=(0,), corruptions=()))
+    broken = frame.with_columns(value=pl.when(pl.col("dataset") == "shapes").then(float("nan")).otherwise("value"))
+    found = frames.select(broken, "accuracy")
+    assert "shapes" not in found["dataset"]
+    assert found["iteration"].null_count() == found.height
+
+
+def test_noise_is_read_from_its_means():
+    found = frames.select(rows(Shape(seeds=(0,))), "accuracy_change", suite="noise")
+    assert set(found["corruption"]) == {"mean"}
+    assert found.height == 4 * 3 * 3 * 2
