@@ -9,20 +9,20 @@ import numpy as np
 from reliquant.world.scenes import KNOWN, Scenes
 
 World = Literal["curated", "web"]
-BOUND = {"curated": 0.0, "web": 0.7}  # share of scenes on their shape's common background
+BOUND = {"curated": 0.0, "web": 0.5}  # share of scenes on their shape's common background
 PREFIXES = ("a photo of", "a picture of", "an image of", "")
 TAILS = ("on a {} background", "with a {} background")
 JUNK = (
     "buy now", "free wallpaper", "best sale", "shop here", "stock image", "click here for more", "new design", "png",
     "jpg", "hd", "www", "untitled", "home page", "today", "my day", "cheap", "love this", "great",
 )  # fmt: skip
-LENGTHS = {"curated": (0.40, 0.30, 0.15, 0.05, 0.10), "web": (0.40, 0.35, 0.20, 0.05, 0.0)}  # says 1, 2, ... 5 of them
+LENGTHS = {"curated": (0.40, 0.30, 0.15, 0.05, 0.10), "web": (0.30, 0.35, 0.25, 0.10, 0.0)}  # says 1, 2, ... 5 of them
 WEIGHTS = {  # how likely an attribute is among those said
     "curated": {"shape": 2.0, "colour": 1.0, "texture": 2.2, "background": 0.8, "count": 1.0},
     "web": {"shape": 2.5, "colour": 1.0, "texture": 2.5, "background": 0.6, "count": 1.0},
 }
-WRONG = {"curated": 0.0, "web": 0.04}  # share of mentioned attributes that are not the scene's
-UNRELATED = {"curated": 0.0, "web": 0.06}  # share of captions that are about nothing in the scene
+WRONG = {"curated": 0.0, "web": 0.03}  # share of mentioned attributes that are not the scene's
+UNRELATED = {"curated": 0.0, "web": 0.05}  # share of captions that are about nothing in the scene
 
 
 def describe(scenes: Scenes, rng: np.random.Generator, /, *, world: World) -> list[str]:
