@@ -103,11 +103,11 @@ def test_every_product_in_the_blocks_is_quantized(vit, proxy, name):
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_killed_run_resumes_to_the_same_variant(vit, proxy, name, tmp_path):
-    straight, _ = export(run(name, copy.deepcopy(vit), proxy, scope="both"), "both")
+    straight, _ = export(run(name, copy.deepcopy(vit), proxy), "image")
     saved = Checkpoints(tmp_path, 2, {})
     with pytest.raises(KeyboardInterrupt):
-        run(name, copy.deepcopy(vit), Dies(proxy.images, proxy.captions), saved, scope="both")
-    resumed, _ = export(run(name, copy.deepcopy(vit), proxy, saved, scope="both"), "both")
+        run(name, copy.deepcopy(vit), Dies(proxy.images, proxy.captions), saved)
+    resumed, _ = export(run(name, copy.deepcopy(vit), proxy, saved), "image")
     assert set(straight) == set(resumed)
     for key, array in straight.items():
         assert (array == resumed[key]).all(), key
