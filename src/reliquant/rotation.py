@@ -2,7 +2,8 @@
 
 A stack of pre-norm blocks computes the same on a centred and rotated stream if LayerNorm's scale and shift move into
 the Linears that read it, LayerNorm becomes a division by the root mean square, readers take the inverse rotation and
-writers are centred and rotated. Where a stack is built otherwise (ConvNeXt, post-norm), its Linears rotate their own input.
+writers are centred and rotated. Where a stack is built otherwise (ConvNeXt, post-norm), its Linears rotate their
+own input.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """RepQ-ViT (Li et al. 2023, Equations 8 to 12): one scale for LayerNorm's uneven channels, without loss.
 
-The input of Linears that a LayerNorm feeds is calibrated a channel at a time; dividing the LayerNorm by r1 = s / mean(s)
-and shifting it by s (z - mean(z)), undone in the readers' weights and biases, turns that into one scale and zero point a
-tensor. Everything else is rounded to nearest (the paper's log-sqrt2 grid is for softmax, which stays FP32 here). As
-published say `activation: {symmetric: false}`; a symmetric grid only gets the scales.
+The input of Linears that a LayerNorm feeds is calibrated a channel at a time; dividing the LayerNorm by
+r1 = s / mean(s) and shifting it by s (z - mean(z)), undone in the readers' weights and biases, turns that into one
+scale and zero point a tensor. Everything else is rounded to nearest (the paper's log-sqrt2 grid is for softmax, which
+stays FP32 here). As published say `activation: {symmetric: false}`; a symmetric grid only gets the scales.
 """
 
 from __future__ import annotations

@@ -1,0 +1,94 @@
+"""Time post-training quantizers of a ViT-B/32 image tower against FP32 forwards of the same tower, one thread.
+
+Targets: rtn, smoothquant and hqq under one forward over 1,000 images, gptq and awq under ten, on the default number of
+calibration pairs. Random weights and images. Both sides are linear in the number of blocks, so that two of the twelve
+(`--layers 2`, the default) give the same ratios sooner.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import copy
+import json
+import time
+from statistics import median
+
+import numpy as np
+import torch
+
+from reliquant import plugins
+from reliquant.clip import Clip
+from reliquant.proxy import Proxy
+from reliquant.resume import Checkpoints
+from reliquant.surgery import targets, unpack_attention
+from reliquant.torchvision_shim import open_clip
+
+ALLOWED = {"rtn": 1, "smoothquant": 1, "hqq": 1, "gptq": 10, "awq": 10}  # forwards over 1,000 images
+GRIDS = {"weight": {"bits": 4, "granularity": "channel"}, "activation": {"bits": 8}}
+IMAGES = 64
+
+
+def tower(layers: int) -> Clip:
+    config = copy.deepcopy(open_clip.get_model_config("ViT-B-32"))
+    config["vision_cfg"]["layers"], config["text_cfg"]["layers"] = layers, 1
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**config).eval()
+    unpack_attention(model)
+    return Clip(model, lambda texts: torch.zeros(len(texts), 77, dtype=torch.long), 224, (0.5,) * 3, (0.25,) * 3)
+
+
+@torch.no_grad()
+def forward(clip: Clip, pixels: torch.Tensor) -> float:
+    start = time.perf_counter()
+    clip.model.encode_image(pixels)
+    return (time.perf_counter() - start) * 1000 / len(pixels)
+
+
+def quantize(clip: Clip, method: str, proxy: Proxy, pairs: int | None) -> float:
+    words = {} if pairs is None else {"pairs": pairs}
+    entry = {"quantizer": method, **GRIDS, **words}
+    one = copy.deepcopy(clip)
+    names = targets(one.model, "image")
+    start = time.perf_counter()
+    plugins.load("quantizer", entry)(one, names, proxy, Checkpoints())
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", type=int, default=2, help="blocks of the tower; 12 is all")
+    parser.add_argument("--pairs", type=int, help="calibration pairs in place of each method's default")
+    parser.add_argument("--repeats", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    clip = tower(args.layers)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (512, 224, 224, 3), dtype=np.uint8)
+    proxy = Proxy(images, [str(i) for i in range(len(images))])
+    pixels = torch.randn(IMAGES, 3, 224, 224)
+    forward(clip, pixels)
+    ratios: dict[str, list[float]] = {method: [] for method in ALLOWED}
+    seconds: dict[str, list[float]] = {method: [] for method in ["forward", *ALLOWED]}
+    for _ in range(args.repeats):
+        for method in ALLOWED:  # forwards right before and after: another load hits both sides
+            around = [forward(clip, pixels) for _ in range(2)]
+            seconds[method].append(quantize(clip, method, proxy, args.pairs))
+            around += [forward(clip, pixels) for _ in range(2)]
+            seconds["forward"].append(median(around))
+            ratios[method].append(seconds[method][-1] / median(around))
+    print(f"{'method':12} {'seconds':>8} {'forwards over 1,000':>20} {'allowed':>8}")
+    for method, found in ratios.items():
+        print(f"{method:12} {median(seconds[method]):8.1f} {median(found):20.2f} {ALLOWED[method]:8}")
+    worst = max(median(found) / ALLOWED[method] for method, found in ratios.items())
+    medians = {name: median(values) for name, values in seconds.items()}
+    report = {"name": "ptq", "ratio": round(worst, 3), "target": 1.0, "better": "lower"}
+    forwards = {name: round(median(found), 3) for name, found in ratios.items()}
+    print(json.dumps(report | {"layers": args.layers, "medians": medians, "forwards": forwards}))
+
+
+if __name__ == "__main__":
+    main()
