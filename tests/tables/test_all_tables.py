@@ -24,7 +24,7 @@ def module(name):
 def test_a_table_has_lines_and_every_form(name, full):
     frame = module(name).table(full)
     assert frame.height
-    assert "**" not in tabling.to_csv(frame)
+    assert not any(cell.startswith("**") for cell in tabling.to_csv(frame).replace("\n", ",").split(","))
     assert tabling.to_markdown(frame, "title", "note").count("\n|") == frame.height + 2
     assert tabling.to_html(frame).count("<tr>") == frame.height + 1
     assert tabling.to_latex(frame, "title", "note", name).count(r" \\") == frame.height + 2
