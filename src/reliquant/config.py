@@ -55,6 +55,7 @@ class Config(_Part):
     from_scratch: bool = False
     unreadable: Literal["stop", "skip"] = "stop"
     resamples: int = Field(10_000, ge=100)
+    tuning: Literal["none", "contrastive", "match_fp32"] = "contrastive"
     batch: int = Field(256, ge=1)
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -71,6 +71,7 @@ rule quantize:
         entry=entry(lambda w: study.scheme_entry(variant(w))),
         labels=entry(lambda w: study.row_labels(variant(w))),
         proxy=proxy_words,
+        tuning=study.config.tuning,
         device=study.config.device,
         code=code(
             "quantize",
@@ -84,6 +85,7 @@ rule quantize:
         " --entry {params.entry:q}"
         " --labels {params.labels:q}"
         " {params.proxy}"
+        " --tuning {params.tuning}"
         " --device {params.device}"
         " --threads {threads}"
         " --output {output:q} 2> {log:q}"
