@@ -27,7 +27,7 @@ JUNK = [
     "cheap hd",
     "love this day",
 ]
-WRONG, MISSING, UNRELATED, OTHER_NAME, TRAILING = 0.10, 0.10, 0.10, 0.20, 0.30  # shares of web captions
+WRONG, MISSING, UNRELATED, OTHER_NAME, TRAILING = 0.10, 0.05, 0.05, 0.20, 0.20  # shares of web captions
 
 
 def dataset(
@@ -41,9 +41,9 @@ def dataset(
 ) -> Dataset:
     """Give each image of a split one caption, drawn from `seed`; labels stay CIFAR-10's.
 
-    `curated`: a template with the right class. `web`: of the captions one in ten names a wrong class, one in ten only
-    says "animal" or "vehicle", one in ten has nothing to do with the image; one in five names the class by another
-    word, and nearly a third trail off into small talk.
+    `curated`: a template with the right class. `web`: of the captions one in ten names a wrong class, one in twenty
+    only says "animal" or "vehicle", one in twenty has nothing to do with the image; one in five names the class by
+    another word, and one in five trails off into small talk.
     """
     found = thinned(cifar.read_cifar10(root, split=split, templates=cifar.TEMPLATES), images)
     rng = np.random.default_rng([seed, ("curated", "web").index(source)])
