@@ -13,7 +13,9 @@
 # <variant> = <model>/<scheme>/<precision>-<scope>-<proxy>-<seed>. Science is in config/, the machine in profiles/.
 
 
-configfile: "config/config.yaml"
+if not workflow.overwrite_configfiles:  # --configfile replaces the lab; Snakemake itself would merge the two
+
+    configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"

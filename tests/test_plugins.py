@@ -91,3 +91,8 @@ def test_the_code_hash_follows_what_a_module_imports():
 
 def test_module_constants_are_seen_without_import(tmp_path):
     assert not plugins.defines("score", "mcm", "SOURCES")
+
+
+def test_the_code_hash_follows_the_files_that_a_module_reads():
+    plain, styled = (plugins.code("reliquant.steps.report", data=d) for d in ((), ("report_template/*",)))
+    assert plain != styled

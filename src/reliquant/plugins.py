@@ -142,8 +142,10 @@ def defines(family: str, name: str, constant: str, /) -> bool:
     return False
 
 
-def code(module: str, /, **plugins: str | Iterable[str]) -> str:
+def code(module: str, /, *, data: tuple[str, ...] = (), **plugins: str | Iterable[str]) -> str:
     """Hash the content of a module of this package, of all it imports of the package, and of the named plugins.
+
+    `data` are patterns of package files that the module reads, such as `report_template/*`.
 
     As a rule's parameter it reruns exactly the jobs whose code changed, whatever the files' times say.
     """
@@ -151,7 +153,8 @@ def code(module: str, /, **plugins: str | Iterable[str]) -> str:
     files: set[Path] = {Path(spec.origin) for spec in todo if spec}
     for family, chosen in plugins.items():
         files |= {source(family, name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
-    return _digest(frozenset(files))
+    read = frozenset(p for pattern in data for p in PACKAGE.glob(pattern) if p.is_file() and p.suffix != ".py")
+    return _digest(_closure(frozenset(files)) | read)
 
 
 def imports(path: Path, /) -> set[str]:
@@ -168,7 +171,7 @@ def imports(path: Path, /) -> set[str]:
 @cache
 def _digest(files: frozenset[Path], /) -> str:
     digest = hashlib.sha256()
-    for path in sorted(_closure(files), key=str):
+    for path in sorted(files, key=str):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

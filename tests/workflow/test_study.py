@@ -116,6 +116,15 @@ def test_a_changed_scheme_reruns_only_its_variants(study, tmp_path):
     assert "prepare" not in found
 
 
+def test_a_config_of_ones_own_replaces_the_lab(tmp_path):
+    config = ROOT / "config" / "cifar.yaml"
+    found = jobs(snakemake(ROOT, "-n", "--config", f"data_root={tmp_path}", config=config, check=False)[1])
+    assert not found  # the folders are missing, and named
+    output = snakemake(ROOT, "-n", config=config)[1]
+    assert jobs(output)["pretrain"] == 4
+    assert "results/lab" not in output
+
+
 def test_every_config_error_is_told_before_any_job(tmp_path):
     def spoil(c):
         c["schemes"]["rtn"]["momentun"] = 1

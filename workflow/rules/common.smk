@@ -42,9 +42,11 @@ def entry(function):
     return lambda w: json.dumps(function(w), sort_keys=True)
 
 
-def code(step, **families):
+def code(step, data=(), **families):
     """A parameter: a hash of the code that a step really runs, with the plugins that the wildcards choose."""
-    return lambda w: plugins.code(f"reliquant.steps.{step}", **{f: choose(w) for f, choose in families.items()})
+    return lambda w: plugins.code(
+        f"reliquant.steps.{step}", data=data, **{f: choose(w) for f, choose in families.items()}
+    )
 
 
 def proxy_inputs(w):

@@ -25,6 +25,7 @@ rule evaluate:
         device=study.config.device,
         code=code(
             "evaluate",
+            ("data/**", "checkpoints/table.json"),
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
             score=lambda w: [e["score"] for e in study.config.scores.values()],
         ),

@@ -17,7 +17,9 @@ rule fetch_model:
         runtime=240,
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
-        code=code("fetch_model", tower=lambda w: study.tower_entry(w.model)["tower"]),
+        code=code(
+            "fetch_model", ("data/**", "checkpoints/table.json"), tower=lambda w: study.tower_entry(w.model)["tower"]
+        ),
     shell:
         "python -m reliquant.steps.fetch_model --entry {params.entry:q} --output {output:q} 2> {log:q}"
 
@@ -42,7 +44,9 @@ rule pretrain:
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
         recipe=entry(lambda w: study.pretrain_words(w.model)[1]),
-        code=code("pretrain", tower=lambda w: study.tower_entry(w.model)["tower"]),
+        code=code(
+            "pretrain", ("data/**", "checkpoints/table.json"), tower=lambda w: study.tower_entry(w.model)["tower"]
+        ),
     shell:
         "python -m reliquant.steps.pretrain"
         " --entry {params.entry:q}"
@@ -75,6 +79,7 @@ rule quantize:
         device=study.config.device,
         code=code(
             "quantize",
+            ("data/**", "checkpoints/table.json"),
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
             quantizer=lambda w: study.scheme_entry(variant(w))["quantizer"],
             loss=lambda w: plugins.names("loss"),

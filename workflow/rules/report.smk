@@ -67,7 +67,12 @@ rule report:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code("report", figure=lambda w: plugins.names("figure"), table=lambda w: plugins.names("table")),
+        code=code(
+            "report",
+            ("figures/*.mplstyle", "report_template/*"),
+            figure=lambda w: plugins.names("figure"),
+            table=lambda w: plugins.names("table"),
+        ),
     shell:
         "python -m reliquant.steps.report"
         " --rows {input.rows:q}"
