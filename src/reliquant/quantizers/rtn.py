@@ -21,9 +21,10 @@ def quantizer(
     activation: Grid,
     momentum: float = 0.1,
     batch: int = 64,
+    pairs: int = 512,
 ) -> None:
-    """Quantize the named layers in place; `momentum` and `batch` are those of the moving average of input ranges."""
+    """Quantize the named layers in place; a moving average over the first `pairs` of the proxy gives input ranges."""
     made = insert_twins(clip.model, names, weight, activation)
-    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch)
+    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for layer in made.values():
         layer.freeze_absmax()
