@@ -167,3 +167,21 @@ def test_an_installed_command_needs_no_torch_to_measure(tmp_path):
     )
     assert done.stdout.splitlines()[-1] == "False", done.stderr
     assert "accuracy" in done.stdout
+
+
+def test_recommend_and_compare_read_the_rows_of_a_study(capsys, tmp_path):
+    from reliquant import synthetic
+
+    rows = synthetic.rows(synthetic.Shape(), synthetic.Truth(), seed=0)
+    rows.write_parquet(tmp_path / "a.parquet")
+    better = pl.when(pl.col("measure") == "ece").then(pl.col("value") - 0.5).otherwise(pl.col("value"))
+    shift = {c: pl.when(pl.col("measure") == "ece").then(pl.col(c) - 0.5).otherwise(pl.col(c)) for c in ("low", "high")}
+    rows.with_columns(value=better, **shift).write_parquet(tmp_path / "b.parquet")
+    found = json.loads(run(capsys, "recommend", tmp_path / "a.parquet", "--wish", "accuracy_delta <= 1", "--json"))
+    assert found
+    assert all(0 <= row["confidence"] <= 1 for row in found)
+    changed = json.loads(run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "b.parquet", "--json"))
+    assert {row["measure"] for row in changed} == {"ece"}
+    assert "nothing changed" in run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "a.parquet")
+    assert "must read [suite:]measure" in refused("recommend", tmp_path / "a.parquet", "--wish", "small please")
+    assert "no such file" in refused("recommend", tmp_path / "c.parquet", "--wish", "ece <= 1")

@@ -49,6 +49,18 @@ def main(argv: list[str] | None = None) -> None:
     evaluate.add_argument("--save", type=Path, help="keep the features, for `reliquant measure`")
     evaluate.add_argument("--json", action="store_true")
 
+    recommend = sub.add_parser("recommend", help="the variants of a study that meet a wish, and how sure that is")
+    recommend.add_argument("rows", type=Path, help="rows.parquet of a study")
+    recommend.add_argument("--wish", nargs="+", required=True, help="such as 'ece_change <= 0' 'ood:auroc_change >= 0'")
+    recommend.add_argument("--cost", default="bytes", help="the measure to keep small")
+    recommend.add_argument("--json", action="store_true")
+
+    compare = sub.add_parser("compare", help="two studies side by side: what changed significantly")
+    compare.add_argument("rows_a", type=Path, help="rows.parquet of one study, or of one commit")
+    compare.add_argument("rows_b", type=Path)
+    compare.add_argument("--level", type=float, default=0.05, help="false discovery rate")
+    compare.add_argument("--json", action="store_true")
+
     args = parser.parse_args(argv)
     words = {k: v for k, v in vars(args).items() if k not in ("command", "json")}
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -134,6 +135,35 @@ def evaluate(
         other = open_images(word, clip.form)
         others[word] = features(other.images, np.full(len(other.images), -1))
     return _measured(Path(data).stem, test, others, resamples)
+
+
+def recommend(*, rows: Path, wish: list[str], cost: str) -> Found:
+    """Name the variants of a study that meet every wish and lie on the Pareto front, smallest cost first."""
+    from reliquant.recommend import recommend as chosen
+
+    return _table(chosen(_rows(rows), wish, cost=cost), "no variant meets the wish")
+
+
+def compare(*, rows_a: Path, rows_b: Path, level: float) -> Found:
+    """Show what changed significantly from one study's rows to another's."""
+    from reliquant.compare import compare as compared
+
+    found = compared(_rows(rows_a), _rows(rows_b), level=level)
+    return _table(found.filter(pl.col("significant") | (pl.col("where") != "both")), "nothing changed significantly")
+
+
+def _rows(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise DamagedFile(f"{path}: truncated or not parquet ({error})") from error
+
+
+def _table(frame: pl.DataFrame, nothing: str) -> Found:
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, fmt_str_lengths=60, tbl_width_chars=200):
+        return frame.to_dicts(), nothing if frame.is_empty() else str(frame)
 
 
 def as_text(found: Mapping[str, Any], /) -> str:
