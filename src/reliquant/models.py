@@ -42,5 +42,3 @@ def load_variant(model: Path, variant: Path, /) -> tuple[Clip, dict[str, Any]]:
         raise DamagedFile(f"{variant}: was made from other weights than {model} holds; quantize it again")
     restore(clip.model, arrays, header["modules"])
     return clip, header
-
-
