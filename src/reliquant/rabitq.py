@@ -26,7 +26,8 @@ def rabitq_codes(
     width = weight.abs().amax(1, keepdim=True).clamp(min=SMALLEST_SCALE) / 2 ** (bits - 1)
     best = torch.full_like(width, -torch.inf)
     share = torch.ones_like(width)
-    for candidate in torch.linspace(1, 0.1, candidates).tolist():
+    narrowest = max(0.1, 1 - 3 / 2 ** (bits - 1))  # rotated rows are near Gaussian: more bits clip less of them
+    for candidate in torch.linspace(1.2, narrowest, candidates).tolist():
         q = (weight / (width * candidate)).floor_().clamp_(low, high).add_(0.5)
         cosine = (q * weight).sum(1, keepdim=True) / q.norm(dim=1, keepdim=True)
         better = cosine > best
