@@ -1,5 +1,6 @@
 """A whole small study through real Snakemake: from images to report, again, after a change, and with bad input."""
 
+import itertools
 import json
 import os
 import shutil
@@ -29,8 +30,10 @@ def snakemake(folder, *words, config=TINY, check=True):
 
 def jobs(output):
     """Read the table of jobs that a dry run prints: rule -> count."""
-    lines = output.split("Job stats:")[1].split("Reasons:")[0].splitlines() if "Job stats:" in output else []
-    return {w[0]: int(w[1]) for line in lines if len(w := line.split()) == 2 and w[1].isdigit() and w[0] != "total"}
+    lines = output.splitlines()
+    start = next((i for i, line in enumerate(lines) if line.split() == ["job", "count"]), len(lines))
+    table = (line.split() for line in itertools.takewhile(str.strip, lines[start + 2 :]))
+    return {rule: int(count) for rule, count in table if rule != "total"}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +70,10 @@ def test_rows_hold_every_variant_and_suite(study):
     )
     assert set(rows["suite"]) == {"", "clean", "ood", "shift", "noise", "spurious"}
     assert rows.filter(measure="accuracy", suite="clean", scale="native")["n"].to_list() == [160] * 6
-    shares = rows.filter(measure="quantized_mac_share")["value"]
+    shares = rows.filter(measure="quantized_mac_share")
     assert len(shares) == 4
-    assert shares.min() > 0.8
+    assert shares.filter(model="vit")["value"].min() > 0.9
+    assert shares.filter(model="convnext")["value"].min() > 0.7  # stem and downsampling are a quarter of it
 
 
 def test_the_report_is_whole(study):
