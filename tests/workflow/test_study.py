@@ -148,11 +148,12 @@ def test_a_tampered_model_stops_the_study_by_name_and_leaves_no_output(study, tm
     data = bytearray(model.read_bytes())
     data[-5] ^= 1
     model.write_bytes(data)
-    code, output = snakemake(folder, check=False)
+    made = folder / "results" / "tiny" / "quantize" / "vit"
+    shutil.rmtree(made)
+    code, output = snakemake(folder, "--keep-going", check=False)
     assert code != 0
     assert "vit.safetensors: the tensors do not match the sha256" in output
-    variant = folder / "results" / "tiny" / "quantize" / "vit" / "rtn" / "w4a8-image-captions-0.safetensors"
-    assert not variant.exists()
+    assert not [path for path in made.rglob("*") if path.is_file()]
 
 
 def test_two_runs_give_the_same_rows_value_for_value(study, tmp_path):
