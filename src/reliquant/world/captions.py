@@ -16,9 +16,9 @@ JUNK = (
     "buy now", "free wallpaper", "best sale", "shop here", "stock image", "click here for more", "new design", "png",
     "jpg", "hd", "www", "untitled", "home page", "today", "my day", "cheap", "love this", "great",
 )  # fmt: skip
-LENGTHS = {"curated": (0.40, 0.30, 0.15, 0.05, 0.10), "web": (0.30, 0.35, 0.25, 0.10, 0.0)}  # says 1, 2, ... 5 of them
+LENGTHS = {"curated": (0.30, 0.35, 0.25, 0.05, 0.05), "web": (0.30, 0.35, 0.25, 0.10, 0.0)}  # says 1, 2, ... 5 of them
 WEIGHTS = {  # how likely an attribute is among those said
-    "curated": {"shape": 2.0, "colour": 1.0, "texture": 2.2, "background": 0.8, "count": 1.0},
+    "curated": {"shape": 2.5, "colour": 1.0, "texture": 3.0, "background": 0.6, "count": 1.0},
     "web": {"shape": 2.5, "colour": 1.0, "texture": 2.5, "background": 0.6, "count": 1.0},
 }
 WRONG = {"curated": 0.0, "web": 0.03}  # share of mentioned attributes that are not the scene's
