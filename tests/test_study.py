@@ -132,3 +132,12 @@ def test_a_missing_data_root_is_named(config):
     config["datasets"]["cifar"] = {"dataset": "cifar10", "split": "test"}
     config["data_root"] = "/nowhere/at/all"
     assert any("data_root: /nowhere/at/all/cifar10: no such folder" in p for p in problems(config))
+
+
+def test_the_order_of_keys_changes_no_job(config):
+    turned = yaml.safe_load(yaml.safe_dump(config, sort_keys=True))
+    turned["suites"]["ood"] = dict(
+        reversed([(k, dict(reversed(v.items()))) for k, v in turned["suites"]["ood"].items()])
+    )
+    model = next(iter(config["models"]))
+    assert all(Study(config).cells(model, s) == Study(turned).cells(model, s) for s in Study(config).shards)

@@ -138,13 +138,14 @@ class Study:
             return {"suite": suite, "dataset": dataset, "reference": reference, **empty, **rest}
 
         part = getattr(self.config.suites, suite)
+        part = part if isinstance(part, list) else dict(sorted(part.items()))  # the order of keys means nothing
         if suite in ("clean", "spurious"):
             yield from (cell(d, d) for d in part)
         elif suite == "shift":
             yield from (cell(d, reference) for reference, sets in part.items() for d in sets)
         elif suite == "ood":
             for reference, groups in part.items():
-                yield from (cell(d, reference, group=g) for g, sets in groups.items() for d in sets)
+                yield from (cell(d, reference, group=g) for g in ("near", "far") for d in groups.get(g, []))
         else:
             for d, noise in part.items():
                 rest = {"severities": noise.severities, "images": noise.images}
