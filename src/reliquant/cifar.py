@@ -12,7 +12,7 @@ from reliquant.images import Dataset, Source
 from reliquant.parquet_images import read_parquet
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-TEMPLATES = ["a photo of a {}", "a blurry photo of a {}", "a picture of a {}", "an image of a {}"]
+TEMPLATES = ["a photo of a {}", "a picture of a {}"]
 BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes
 IMAGES = 10_000  # in each batch
