@@ -8,7 +8,6 @@ operators is enough: transforms and models are pure Python. With a matching torc
 from __future__ import annotations
 
 import sys
-import types
 
 import torch
 
@@ -17,20 +16,6 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _library = None  # must outlive the import: the operators vanish with it
-
-
-def is_compile_supported(device_type: str) -> bool:
-    """Ask torch._dynamo, once somebody calls."""
-    import torch._dynamo.utils
-
-    return torch._dynamo.utils.is_compile_supported(device_type)
-
-
-_dynamo = "torch._dynamo.utils"
-_early = _dynamo not in sys.modules
-if _early:  # torchvision wants this one function of a package whose import takes longer than torch's own
-    sys.modules[_dynamo] = types.ModuleType(_dynamo)
-    sys.modules[_dynamo].is_compile_supported = is_compile_supported
 
 try:
     import torchvision
@@ -45,8 +30,5 @@ except RuntimeError as error:
     import torchvision  # noqa: F401
 
 import open_clip  # noqa: E402
-
-if _early:
-    del sys.modules[_dynamo]
 
 __all__ = ["open_clip"]
