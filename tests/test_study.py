@@ -50,6 +50,26 @@ def test_a_scheme_may_narrow_the_axes(config):
     assert set(Study(config).variants) == wanted | {f"{model}/fp32/fp32-none-none-0"}
 
 
+def test_snapshots_are_asked_for_all_variants_or_by_precision_and_scope(config):
+    model = next(iter(config["models"]))
+    lsq = {"quantizer": "lsq", "iterations": 100, "precisions": ["w4a8", "w8a8"], "scopes": ["image", "both"]}
+    config["models"] = {model: config["models"][model]}
+    config["schemes"] = {
+        "plain": lsq,
+        "every": {**lsq, "snapshots": [50, 0]},
+        "some": {**lsq, "snapshots": {"w4a8-image": [10], "w8a8": [20]}},
+    }
+    study = Study(config)
+    found = {(v.scheme, v.precision, v.scope): study.scheme_entry(v).get("snapshots") for v in study.variants.values()}
+    assert {found["plain", p, s] for p in ("w4a8", "w8a8") for s in ("image", "both")} == {None}
+    assert all(found["every", p, s] == [0, 50] for p in ("w4a8", "w8a8") for s in ("image", "both"))
+    some = [found["some", p, s] for p, s in (("w4a8", "image"), ("w4a8", "both"), ("w8a8", "image"), ("w8a8", "both"))]
+    assert some == [[10], None, [20], [20]]
+    kept = {variant for variant, shard in study.evaluations if shard == "snapshots"}
+    assert kept == {p for p, v in study.variants.items() if study.snapshots(v)}
+    assert {c["suite"] for c in study.cells(model, "snapshots")} == {"clean"}
+
+
 def test_bits_come_from_the_precision_and_the_rest_from_the_scheme():
     entry = with_grids({"quantizer": "rtn", "weight": {"granularity": "group", "group": 32}}, "w4a8")
     assert entry["weight"] == {"granularity": "group", "group": 32, "bits": 4}
@@ -97,6 +117,12 @@ def test_structural_and_entry_problems_appear_together(config):
         (lambda c: first(c["models"])["pretrain"].update(pairs="nowhere"), "dataset 'nowhere' is unknown"),
         (lambda c: first(c["models"])["pretrain"].update(step=1), "pretrain: step: unknown word"),
         (lambda c: first(c["suites"]["noise"])["corruptions"].append("rust"), "corruption 'rust' is unknown"),
+        (lambda c: c["schemes"]["rtn"].update(snapshots=[1]), "scheme rtn: snapshots: unknown word; rtn takes"),
+        (lambda c: c["schemes"]["lsq"].update(snapshots=[101]), "lsq: snapshots: 101 is not within the 100 iterations"),
+        (lambda c: c["schemes"]["lsq"].update(snapshots=["x"]), "scheme lsq: snapshots: Input should be"),
+        (lambda c: c["schemes"]["lsq"].update(snapshots={"w3a8": [1]}), "snapshots: variants 'w3a8' is unknown"),
+        (lambda c: c.update(snapshot_suites=["noise"]), "snapshot_suites: 'clean' must be among them"),
+        (lambda c: c.update(shards={"snapshots": ["clean"]}), "shards: 'snapshots' is the name of a shard that"),
         (lambda c: c["suites"]["shift"].update(nothing=["x"]), "dataset 'nothing' is unknown"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
@@ -13,6 +14,7 @@ from reliquant.grid import FLOAT_BITS, parse_precision
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 Entry = dict[str, Any]
+Suite = Literal["clean", "ood", "shift", "noise", "spurious"]
 FORM = r"^(\d+-(shortest|squash)-(bicubic|bilinear)|native)$"
 
 
@@ -67,12 +69,19 @@ class Config(_Part):
     seeds: list[Annotated[int, Field(ge=0)]] = [0]
     datasets: dict[Name, Entry] = Field(min_length=1)
     suites: Suites
-    shards: dict[Name, list[Literal["clean", "ood", "shift", "noise", "spurious"]]] = {}
+    snapshot_suites: list[Suite] = ["clean"]
+    shards: dict[Name, list[Suite]] = {}
     scores: dict[Name, Entry] = {}
 
 
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
-SCHEME_KEYS = {"family": str, "precisions": list[str], "scopes": list[str], "proxies": list[str], "seeds": list[int]}
+SCHEME_KEYS = {
+    **dict.fromkeys(["precisions", "scopes", "proxies"], list[str]),
+    "family": str,
+    "seeds": list[int],
+    "snapshots": list[int] | dict[str, list[int]],
+}
+GRID_AXES = ("precisions", "scopes")
 MODEL_KEYS = {"source": str, "form": str, "pretrain": dict[str, Any]}
 DATASET_KEYS = {"folder": str, "native": bool}
 
@@ -112,6 +121,18 @@ def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
     }
 
 
+def snapshots_of(entry: Mapping[str, Any], precision: str, scope: str, /) -> list[int]:
+    """Return the iterations after which a scheme keeps a variant: for all, or by `w4a8` or `w4a8-image`.
+
+    >>> snapshots_of({"snapshots": {"w4a8": [50, 0]}}, "w4a8", "image")
+    [0, 50]
+    """
+    found = entry.get("snapshots", [])
+    if isinstance(found, Mapping):
+        found = found.get(f"{precision}-{scope}", found.get(precision, []))
+    return sorted(set(found))
+
+
 def _entry(section: str, family: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     for key, annotation in RESERVED[section].items():
         if key in entry:
@@ -127,6 +148,8 @@ def _entry(section: str, family: str, entry: Mapping[str, Any], given: Mapping[s
                 yield f"{grid}: must be a mapping of grid words, got {words[grid]!r}"
                 return
         words = with_grids(words, "w8a8")
+        snapshots = yield from _snapshots(entry, given)
+        words |= {"snapshots": snapshots} if snapshots else {}
     if section == "models":
         if "form" in entry and not re.match(FORM, str(entry["form"])):
             yield f"form: must read <size>-<shortest|squash>-<bicubic|bilinear>, got {entry['form']!r}"
@@ -144,6 +167,24 @@ def _axes(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     words = entry.get("precisions", [])
     for word in words if isinstance(words, list) else []:
         yield from precision_problems(word)
+
+
+def _snapshots(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Generator[str, None, list[int]]:
+    """Say what is wrong with a scheme's snapshots; return the iterations of all of them."""
+    found = entry.get("snapshots", [])
+    if isinstance(found, Mapping):
+        axes = [entry.get(axis, given.get(axis) or Config.model_fields[axis].default) for axis in GRID_AXES]
+        allowed = [*axes[0], *(f"{precision}-{scope}" for precision in axes[0] for scope in axes[1])]
+        yield from (f"snapshots: {plugins.unknown('variants', k, allowed)}" for k in found if k not in allowed)
+    lists = [found] if isinstance(found, list) else found.values() if isinstance(found, Mapping) else []
+    iterations = [i for part in lists if isinstance(part, list) for i in part if isinstance(i, int)]
+    with suppress(plugins.ConfigError):  # an unknown quantizer is told elsewhere
+        known = plugins.words(plugins.source("quantizer", entry.get("quantizer", "")), "quantizer")
+        last = entry.get("iterations", known.get("iterations", (int, None))[1])
+        if isinstance(last, int):
+            late = [i for i in iterations if not 0 <= i <= last]
+            yield from (f"snapshots: {i} is not within the {last} iterations" for i in late)
+    return iterations
 
 
 def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:

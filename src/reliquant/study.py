@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from reliquant import plugins
-from reliquant.config import FP32_SCHEME, Entry, check_config, own_words, precision_problems, with_grids
+from reliquant.config import FP32_SCHEME, Entry, check_config, own_words, precision_problems, snapshots_of, with_grids
 from reliquant.plugins import ConfigError
+
+SNAPSHOTS = "snapshots"  # the shard of what is evaluated on its way
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ class Study:
             found += [Variant(m, scheme, *rest) for m, *rest in product(self.config.models, *axes)]
         return {str(v): v for v in found}
 
+    @cached_property
+    def evaluations(self) -> list[tuple[str, str]]:
+        """Every evaluation job: a variant's path and a shard; those with snapshots have the shard `snapshots` too."""
+        shards = {
+            path: [*self.shards, SNAPSHOTS] if self.snapshots(v) else self.shards for path, v in self.variants.items()
+        }
+        return [(path, shard) for path, found in shards.items() for shard in found]
+
     @property
     def suites(self) -> list[str]:
         """The suites that this study asks, in a fixed order."""
@@ -67,7 +77,13 @@ class Study:
     def scheme_entry(self, variant: Variant, /) -> Entry:
         """Return the quantizer entry of a variant: the scheme's words and the grids of its precision."""
         entry = own_words("schemes", self.schemes[variant.scheme])
+        if snapshots := self.snapshots(variant):
+            entry["snapshots"] = snapshots
         return entry if variant.scheme == "fp32" else with_grids(entry, variant.precision)
+
+    def snapshots(self, variant: Variant, /) -> list[int]:
+        """Return the iterations after which a variant is kept while it is trained; mostly none."""
+        return snapshots_of(self.schemes[variant.scheme], variant.precision, variant.scope)
 
     def tower_entry(self, model: str, /) -> Entry:
         """Return the tower entry of a model; a model to pre-train from scratch loses its `pretrained` word."""
@@ -115,7 +131,7 @@ class Study:
         """List what one evaluation job forwards: one entry a (suite, dataset, reference, corruption)."""
         return [
             {**cell, "folder": self.prepared(cell["dataset"], model), "head": self.prepared(cell["reference"], model)}
-            for suite in self.shards[shard]
+            for suite in self.suites_in(shard)
             if suite in self.suites
             for cell in self._cells(suite)
         ]
@@ -127,6 +143,10 @@ class Study:
             images = f"corrupt/{cell['corruption']}.npy" if cell["corruption"] else "images.npy"
             found += [f"{cell['folder']}/{images}", f"{cell['folder']}/meta.json", f"{cell['head']}/meta.json"]
         return list(dict.fromkeys(found))
+
+    def suites_in(self, shard: str, /) -> list[str]:
+        """List the suites of a shard."""
+        return list(self.config.snapshot_suites) if shard == SNAPSHOTS else self.shards[shard]
 
     def shard_of(self, suite: str, /) -> str:
         """Name the shard that holds a suite."""
@@ -169,6 +189,13 @@ class Study:
         yield from self._suite_problems()
         if c.suites.ood and not c.scores:
             yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
+        if SNAPSHOTS in self.shards:
+            yield f"shards: {SNAPSHOTS!r} is the name of a shard that the workflow makes; choose another"
+        if "clean" not in c.snapshot_suites:
+            yield "snapshot_suites: 'clean' must be among them"
+        yield from (
+            f"snapshot_suites: {s!r} is not among the suites" for s in c.snapshot_suites if s not in self.suites
+        )
         placed = [suite for suites in self.shards.values() for suite in suites]
         for suite in self.suites:
             if placed.count(suite) != 1:

@@ -69,3 +69,15 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
     assert value["native", "nll"] == pytest.approx(frame["nll"].mean(), rel=1e-5)
     assert ("tuned", "accuracy") not in value
     assert {"ece", "brier", "confidence_gap"} <= {m for s, m in value if s == "tuned"}
+
+    kept, exact = world / "kept.parquet", world / "exact.safetensors"
+    run(evaluate, monkeypatch, model=model, variant=world / "v.snapshots", cells=cells, device="cpu", output=kept)
+    run(quantize, monkeypatch, model=model, entry={"quantizer": "none"}, labels=labels, device="cpu", output=exact)
+    run(evaluate, monkeypatch, model=model, variant=exact, cells=cells, device="cpu", output=world / "f.parquet")
+    words |= {"samples": kept, "variant": world / "v.snapshots", "baseline": world / "f.parquet"}
+    run(measure, monkeypatch, **words, output=rows)
+    part = pl.read_parquet(kept).filter(iteration=2)
+    found = pl.read_parquet(rows).filter(measure="nll", scale="native").sort("iteration")
+    assert found["iteration"].to_list() == [0, 2]
+    assert found["value"][1] == pytest.approx(part["nll"].mean(), rel=1e-5)
+    assert found["value"][0] != found["value"][1]

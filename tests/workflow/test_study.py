@@ -76,6 +76,14 @@ def test_rows_hold_every_variant_and_suite(study):
     assert shares.filter(model="convnext")["value"].min() > 0.7  # stem and downsampling are a quarter of it
 
 
+def test_snapshots_of_a_training_become_rows_with_iterations_and_a_figure(study):
+    rows = pl.read_parquet(study / "results" / "tiny" / "rows.parquet").filter(pl.col("iteration").is_not_null())
+    found = rows.filter(measure="accuracy", scale="native").select("model", "scheme", "suite", "iteration").rows()
+    assert sorted(found) == [(m, "lsq", "clean", i) for m in ("convnext", "vit") for i in (0, 2)]
+    assert "accuracy_change" in rows["measure"].to_list()
+    assert (study / "reports" / "tiny" / "figures" / "accuracy_by_iteration.pdf").is_file()
+
+
 def test_the_report_is_whole(study):
     folder = study / "reports" / "tiny"
     page = (folder / "report.html").read_text()
@@ -116,7 +124,8 @@ def test_a_new_scheme_runs_only_what_is_new(study, tmp_path):
 def test_a_changed_scheme_reruns_only_its_variants(study, tmp_path):
     config = changed(tmp_path, lambda c: c["schemes"]["lsq"].update(iterations=4))
     found = jobs(snakemake(study, "-n", config=config)[1])
-    assert (found["quantize"], found["evaluate"], found["measure"]) == (2, 4, 4)
+    assert (found["quantize_snapshots"], found["evaluate"], found["measure"]) == (2, 6, 6)
+    assert "quantize" not in found
     assert "prepare" not in found
 
 

@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 from reliquant import plugins
-from reliquant.study import Study
+from reliquant.study import SNAPSHOTS, Study
 
 try:
     study = Study(config)
@@ -21,6 +21,7 @@ RESULTS = f"results/{study.name}"
 LOGS = f"logs/{study.name}"
 SAMPLES = f"{RESULTS}/evaluate/{{variant}}/{{shard}}/samples.parquet"
 QUANTIZED = f"{RESULTS}/quantize/{{variant}}.safetensors"
+KEPT = f"{RESULTS}/quantize/{{variant}}.snapshots"
 
 
 wildcard_constraints:
@@ -68,6 +69,12 @@ def proxy_words(w, input):
 
 
 def shards_of(variant, shard):
-    """The record files that a shard's measures need: its own, and the clean suite's for comparison."""
-    needed = dict.fromkeys([shard, study.shard_of("clean")])
+    """The record files that a shard's measures need: its own, and the clean suite's for comparison.
+
+    Snapshots have theirs in one shard; their baseline is not on its way anywhere and has the usual ones.
+    """
+    if shard == SNAPSHOTS:
+        needed = [shard] if study.snapshots(variant) else {study.shard_of(s): 0 for s in study.suites_in(shard)}
+    else:
+        needed = dict.fromkeys([shard, study.shard_of("clean")])
     return [SAMPLES.format(variant=variant, shard=s) for s in needed]

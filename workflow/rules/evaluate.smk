@@ -4,7 +4,7 @@
 rule evaluate:
     input:
         model=lambda w: f"data/models/{variant(w).model}.safetensors",
-        variant=QUANTIZED,
+        variant=lambda w: KEPT if w.shard == SNAPSHOTS else QUANTIZED,
         data=lambda w: study.inputs(variant(w).model, w.shard),
     output:
         SAMPLES,
@@ -44,7 +44,7 @@ rule evaluate:
 
 rule measure:
     input:
-        samples=lambda w: shards_of(w.variant, w.shard),
+        samples=lambda w: shards_of(variant(w), w.shard),
         baseline=lambda w: [] if variant(w).scheme == "fp32" else shards_of(variant(w).baseline, w.shard),
         variant=QUANTIZED,
     output:
@@ -58,7 +58,7 @@ rule measure:
         runtime=60,
     params:
         labels=entry(lambda w: study.row_labels(variant(w))),
-        suites=lambda w: study.shards[w.shard],
+        suites=lambda w: study.suites_in(w.shard),
         resamples=study.config.resamples,
         code=code("measure"),
     shell:

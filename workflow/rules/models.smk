@@ -1,5 +1,8 @@
 # Models: fetched or pre-trained in FP32, then quantized.
 TRAINED = "|".join(m for m in study.config.models if study.trains(m)) or "none to train"
+ON_THEIR_WAY = "|".join(
+    sorted({f"[^/]+/{v.scheme}/{v.precision}-{v.scope}-[^/]+" for v in study.variants.values() if study.snapshots(v)})
+)
 FETCHED = "|".join(m for m in study.config.models if not study.trains(m)) or "none to fetch"
 
 
@@ -93,4 +96,15 @@ rule quantize:
         " --tuning {params.tuning}"
         " --device {params.device}"
         " --threads {threads}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output[0]:q} 2> {log:q}"
+
+
+use rule quantize as quantize_snapshots with:
+    output:
+        QUANTIZED,
+        snapshots=directory(KEPT),
+    wildcard_constraints:
+        variant=ON_THEIR_WAY or "none is kept",
+
+
+ruleorder: quantize_snapshots > quantize

@@ -3,7 +3,7 @@
 
 rule collect:
     input:
-        expand(f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet", variant=study.variants, shard=study.shards),
+        [f"{RESULTS}/evaluate/{variant}/{shard}/rows.parquet" for variant, shard in study.evaluations],
     output:
         f"{RESULTS}/rows.parquet",
     log:

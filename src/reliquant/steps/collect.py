@@ -30,7 +30,7 @@ def main() -> None:
 def _of_study(config: dict[str, object]) -> list[str]:
     study = Study(config)
     folder = f"results/{study.name}/evaluate"
-    return [f"{folder}/{variant}/{shard}/rows.parquet" for variant in study.variants for shard in study.shards]
+    return [f"{folder}/{variant}/{shard}/rows.parquet" for variant, shard in study.evaluations]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+import polars as pl
 import torch
 
 from reliquant import plugins
@@ -20,7 +21,7 @@ def main() -> None:
     """Parse, load the variant, evaluate, save the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--variant", type=Path, required=True)
+    parser.add_argument("--variant", type=Path, required=True, help="a file, or a folder of snapshots")
     parser.add_argument("--cells", type=json.loads, required=True, help="what to forward: Study.cells, JSON")
     parser.add_argument("--scores", type=json.loads, default={}, help="score entries by name, JSON")
     parser.add_argument("--batch", type=int, default=256)
@@ -31,13 +32,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = choose(args.device)
-    clip, header = load_variant(args.model, args.variant)
-    clip.model.to(device, getattr(torch, args.dtype))
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
-    tuned = header.get("logit_scale_tuned")
-    frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype, tuned=tuned)
-    made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype}
-    save_frame(args.output, frame, provenance(**made, device=torch.device(device).type))
+    parts, made = [], {}
+    for path in sorted(args.variant.glob("*.safetensors")) if args.variant.is_dir() else [args.variant]:
+        clip, header = load_variant(args.model, path)
+        clip.model.to(device, getattr(torch, args.dtype))
+        tuned = header.get("logit_scale_tuned")
+        frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype, tuned=tuned)
+        if args.variant.is_dir():
+            frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
+        parts.append(frame)
+        made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype}
+    save_frame(args.output, pl.concat(parts), provenance(**made, device=torch.device(device).type))
 
 
 if __name__ == "__main__":

@@ -27,25 +27,38 @@ def main() -> None:
     args = parser.parse_args()
     samples = pl.concat([pl.read_parquet(p) for p in args.samples], how="diagonal")
     baseline = pl.concat([pl.read_parquet(p) for p in args.baseline], how="diagonal") if args.baseline else None
-    words = {"resamples": args.resamples}
-    parts = [rows(samples, baseline, **words, suites=args.suites), _of_variant(args.variant, "clean" in args.suites)]
-    parts = [part.with_columns(scale=pl.lit("native")) for part in parts]
-    tuned = at_tuned_scale(samples)
-    if tuned is not None:
-        suites = [suite for suite in args.suites if suite != "ood"]
-        found = rows(tuned, baseline, **words, suites=suites).filter(pl.col("measure").str.contains(SCALED))
-        parts.append(found.with_columns(scale=pl.lit("tuned")))
-    frame = pl.concat(parts, how="diagonal")
-    constants = {k: pl.lit(v) for k, v in args.labels.items()}
-    frame = frame.with_columns(**constants, iteration=pl.lit(None, pl.Int64))
+    if "iteration" in samples.columns:  # snapshots: each has its rows, against the same baseline
+        baseline = baseline.filter(pl.col("suite").is_in(args.suites))
+        groups = samples.partition_by("iteration", as_dict=True, include_key=False)
+        parts = [
+            _rows(part, baseline, args).with_columns(iteration=pl.lit(iteration, pl.Int64))
+            for (iteration,), part in sorted(groups.items())
+        ]
+    else:
+        parts = [_rows(samples, baseline, args), _of_variant(args.variant, "clean" in args.suites)]
+        parts = [part.with_columns(iteration=pl.lit(None, pl.Int64)) for part in parts]
+    frame = pl.concat(parts, how="diagonal").with_columns(**{k: pl.lit(v) for k, v in args.labels.items()})
     frame = frame.with_columns(pl.col(pl.String).fill_null(""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
+
+
+def _rows(samples: pl.DataFrame, baseline: pl.DataFrame | None, args: argparse.Namespace) -> pl.DataFrame:
+    """Measure records at the native logit scale and, where it is known, at the tuned one."""
+    words = {"resamples": args.resamples}
+    native = rows(samples, baseline, **words, suites=args.suites).with_columns(scale=pl.lit("native"))
+    tuned = at_tuned_scale(samples)
+    if tuned is None:
+        return native
+    suites = [suite for suite in args.suites if suite != "ood"]
+    found = rows(tuned, baseline, **words, suites=suites).filter(pl.col("measure").str.contains(SCALED))
+    return pl.concat([native, found.with_columns(scale=pl.lit("tuned"))])
 
 
 def _of_variant(variant: Path, wanted: bool) -> pl.DataFrame:
     """Return what is known without images: bytes and quantized shares; once a variant, with the clean suite."""
     measures = read_header(variant)["measures"] if wanted else {}
-    return pl.DataFrame({"measure": list(measures), "value": [float(v) for v in measures.values()]})
+    frame = pl.DataFrame({"measure": list(measures), "value": [float(v) for v in measures.values()]})
+    return frame.with_columns(scale=pl.lit("native"))
 
 
 if __name__ == "__main__":
