@@ -32,7 +32,7 @@ class SelfAttention(nn.Module):
             raise ValueError("this attention was unpacked for query = key = value, without weights")
         x = query if self.batch_first else query.transpose(0, 1)
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (n, heads, l, d / heads)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
+        out = scaled_dot_product_attention(q, k, v, attn_mask=_mask(attn_mask, self.heads))
         out = self.proj(out.transpose(1, 2).flatten(2))
         return (out if self.batch_first else out.transpose(0, 1)), None
 
@@ -65,8 +65,43 @@ class CrossAttention(nn.Module):
         inputs = (query, key, value) if self.batch_first else (x.transpose(0, 1) for x in (query, key, value))
         layers = (self.q, self.k, self.v)
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f, x in zip(layers, inputs, strict=True))
-        out = self.proj(scaled_dot_product_attention(q, k, v, attn_mask=attn_mask).transpose(1, 2).flatten(2))
+        out = scaled_dot_product_attention(q, k, v, attn_mask=_mask(attn_mask, self.heads))
+        out = self.proj(out.transpose(1, 2).flatten(2))
         return (out if self.batch_first else out.transpose(0, 1)), None
+
+
+class NormedAttention(nn.Module):
+    """Compute what open_clip's own Attention computes, through Linears `qkv` and `proj`; it shares the parameters.
+
+    Beside plain attention it may normalise queries, keys and the context, and scale heads. Its scaled cosine attention
+    is refused: open_clip 3.3 cannot run it either (`bmm` of four axes).
+    """
+
+    def __init__(self, packed: nn.Module, /) -> None:
+        super().__init__()
+        if packed.logit_scale is not None:
+            raise ValueError("scaled cosine attention (`scaled_cosine_attn`) is not supported")
+        self.heads, self.head_scale = packed.num_heads, packed.head_scale
+        self.qkv = _linear(packed.in_proj_weight, packed.in_proj_bias)
+        self.ln_q, self.ln_k, self.ln_inner = packed.ln_q, packed.ln_k, packed.ln_inner
+        self.proj = packed.out_proj
+
+    def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Attend over (n, l, d)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (n, heads, l, d / heads)
+        mask = _mask(attn_mask, self.heads)
+        out = scaled_dot_product_attention(self.ln_q(q), self.ln_k(k), v, attn_mask=mask)
+        out = out if self.head_scale is None else out * self.head_scale
+        return self.proj(self.ln_inner(out.transpose(1, 2).flatten(2)))
+
+
+def _mask(mask: torch.Tensor | None, heads: int) -> torch.Tensor | None:
+    """Turn a mask of nn.MultiheadAttention, (l, m) or (n * heads, l, m), into one that scaled_dot_product takes."""
+    if mask is None:
+        return None
+    if mask.dtype == torch.bool:
+        mask = ~mask  # there True is left out, here it takes part
+    return mask.unflatten(0, (-1, heads)) if mask.ndim == 3 else mask
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:

@@ -55,6 +55,8 @@ def plan(*, config: Path | None, model: str | None, scheme: str, precision: str,
     for p in found["products"]:
         lines.append(f"{p['module']:58} {p['weight']:22} {p['activation']:18} {p['macs'] / 1e6:9.2f}  {p['reason']}")
     lines += [f"{name}: {share:.1%}" for name, share in found["shares"].items()]
+    if found["from_data"]:
+        lines.append("the method decides part of this by its data, which here were random images")
     return found, "\n".join(lines)
 
 

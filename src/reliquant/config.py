@@ -81,7 +81,6 @@ SCHEME_KEYS = {
     "seeds": list[int],
     "snapshots": list[int] | dict[str, list[int]],
 }
-GRID_AXES = ("precisions", "scopes")
 MODEL_KEYS = {"source": str, "form": str, "pretrain": dict[str, Any]}
 DATASET_KEYS = {"folder": str, "native": bool}
 
@@ -148,7 +147,7 @@ def _entry(section: str, family: str, entry: Mapping[str, Any], given: Mapping[s
                 yield f"{grid}: must be a mapping of grid words, got {words[grid]!r}"
                 return
         words = with_grids(words, "w8a8")
-        snapshots = yield from _snapshots(entry, given)
+        snapshots = yield from _snapshots(entry)
         words |= {"snapshots": snapshots} if snapshots else {}
     if section == "models":
         if "form" in entry and not re.match(FORM, str(entry["form"])):
@@ -169,13 +168,15 @@ def _axes(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
         yield from precision_problems(word)
 
 
-def _snapshots(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Generator[str, None, list[int]]:
+def _snapshots(entry: Mapping[str, Any]) -> Generator[str, None, list[int]]:
     """Say what is wrong with a scheme's snapshots; return the iterations of all of them."""
     found = entry.get("snapshots", [])
     if isinstance(found, Mapping):
-        axes = [entry.get(axis, given.get(axis) or Config.model_fields[axis].default) for axis in GRID_AXES]
-        allowed = [*axes[0], *(f"{precision}-{scope}" for precision in axes[0] for scope in axes[1])]
-        yield from (f"snapshots: {plugins.unknown('variants', k, allowed)}" for k in found if k not in allowed)
+        for key in found:
+            precision, _, scope = str(key).partition("-")
+            yield from (f"snapshots: {problem}" for problem in precision_problems(precision))
+            if scope not in ("", "image", "both"):
+                yield f"snapshots: {plugins.unknown('scope', scope, ['image', 'both'])}"
     lists = [found] if isinstance(found, list) else found.values() if isinstance(found, Mapping) else []
     iterations = [i for part in lists if isinstance(part, list) for i in part if isinstance(i, int)]
     with suppress(plugins.ConfigError):  # an unknown quantizer is told elsewhere

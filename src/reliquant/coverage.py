@@ -61,7 +61,9 @@ def coverage(model: nn.Module, scope: Scope, run: Callable[[], Any], /) -> Cover
     idle = [name for name, module in model.named_modules() if isinstance(module, Twin) and name not in watch.called]
     if idle:
         raise RuntimeError(f"{len(idle)} quantized layers never ran, {idle[0]} among them")
-    products = [p for (name, operator), macs in watch.macs.items() for p in _products(model, name, operator, macs)]
+    products = [
+        p for (name, operator), macs in watch.macs.items() for p in _products(model, name, operator, macs, scope)
+    ]
     inside = [p for p in products if in_scope(p.module, scope)]
     done = sum(p.macs for p in inside if not p.reason)
     weights = {k: v.numel() for k, v in model.named_parameters() if in_scope(k, scope) and v.ndim >= 2}
@@ -113,7 +115,7 @@ def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
             handle.remove()
 
 
-def _products(model: nn.Module, name: str, operator: str, macs: int) -> list[Product]:
+def _products(model: nn.Module, name: str, operator: str, macs: int, scope: Scope) -> list[Product]:
     """Account for a product; columns that a twin spares count by themselves."""
     module = model.get_submodule(name)
     if isinstance(module, Rotation):
@@ -121,13 +123,13 @@ def _products(model: nn.Module, name: str, operator: str, macs: int) -> list[Pro
     spared = 0
     if isinstance(module, Twin) and isinstance(module.input, SparedInput):
         spared = macs * len(module.input.columns) // module.weight.shape[1]
-    whole = _product(module, name, operator, macs - spared)
+    whole = _product(module, name, operator, macs - spared, scope)
     return [whole, Product(name, operator, spared, 32, 32, "outlier columns")] if spared else [whole]
 
 
-def _product(module: nn.Module, name: str, operator: str, macs: int) -> Product:
+def _product(module: nn.Module, name: str, operator: str, macs: int, scope: Scope) -> Product:
     if not isinstance(module, Twin):
-        return Product(name, operator, macs, 32, 32, _reason(name, operator))
+        return Product(name, operator, macs, 32, 32, _reason(name, operator, scope))
     weight, activation = module.weight_grid, module.activation_grid
     if not weight.floating and module.codes is None and module.weight_rule is None:
         return Product(name, operator, macs, 32, 32, "the weight was never rounded")
@@ -141,9 +143,11 @@ def _rounded_weights(layer: Twin) -> int:
     return layer.weight.numel() - spared
 
 
-def _reason(name: str, operator: str) -> str:
+def _reason(name: str, operator: str, scope: Scope) -> str:
     if "attention" in operator or operator in ("bmm", "baddbmm"):
         return "attention product"
     if not BLOCKS.search(name):
         return "outside the blocks"
+    if not in_scope(name, scope):
+        return "outside the scope"
     return "not reached by the quantizer"

@@ -1,53 +1,67 @@
-"""What a scheme would quantize in a model, layer by layer, before anything is calibrated."""
+"""What a scheme quantizes in a model, layer by layer: the quantizer itself is run on a few random images."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import torch
+import numpy as np
 
+from reliquant import plugins
 from reliquant.clip import Clip
-from reliquant.coverage import coverage
+from reliquant.coverage import Product, coverage
 from reliquant.grid import Grid
-from reliquant.surgery import Scope, insert_twins, targets, unpack_attention
-from reliquant.twins import StaticInput
+from reliquant.proxy import Proxy, embed
+from reliquant.resume import Checkpoints
+from reliquant.surgery import Scope, targets, twins, unpack_attention
+from reliquant.twins import Twin
+
+PAIRS = 4
 
 
 def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /) -> dict[str, Any]:
     """Return each product of one image and one caption with its grids, or why it stays FP32, and the shares covered.
 
-    The model is run once with round-to-nearest twins in the layers that the scheme's grids apply to; it is not changed.
+    The scheme's own quantizer is run on a copy of the model with four random images (training takes no step), so that
+    the grids are those it really gives to each layer. What a method decides by the values of its inputs, such as
+    `raana` a layer's bits and `llm_int8` its outlier columns, depends on the pairs: there `from_data` is true.
     """
-    model = copy.deepcopy(clip.model)
-    unpack_attention(model)
-    weight, activation = Grid(**entry["weight"]), Grid(**entry["activation"])
-    for layer in insert_twins(model, targets(model, scope), weight, activation).values():
-        if not activation.floating:
-            layer.input = StaticInput(activation, 1.0)
-        layer.freeze_absmax()
-
-    def run() -> None:
-        model.encode_image(torch.zeros(1, 3, clip.size, clip.size))
-        model.encode_text(clip.tokenizer(["a photo"]))
-
-    seen = coverage(model, scope, run)
-    products = [
-        {
-            "module": p.module,
-            "weight": "fp32" if p.reason else described(weight),
-            "activation": "fp32" if p.reason else described(activation),
-            "macs": p.macs,
-            "reason": p.reason,
-        }
-        for p in seen.products
-    ]
+    copied = replace(clip, model=copy.deepcopy(clip.model))
+    unpack_attention(copied.model)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (PAIRS, clip.size, clip.size, 3), dtype=np.uint8)
+    proxy = Proxy(images, ["a photo"] * PAIRS)
+    plugins.load("quantizer", _shortened(entry))(copied, targets(copied.model, scope), proxy, Checkpoints())
+    seen = coverage(copied.model, scope, lambda: embed(copied, *next(proxy.in_order(copied, 1))))
+    products = [_described(p, copied.model.get_submodule(p.module)) for p in seen.products]
+    bits = {layer.weight_grid.bits for layer in twins(copied.model).values()}
     shares = {
         "share of weights quantized": seen.weight_share,
         "share of multiply-accumulates quantized": seen.mac_share,
     }
-    return {"products": products, "shares": shares}
+    by_data = len(bits) > 1 or any(p.reason == "outlier columns" for p in seen.products)
+    return {"products": products, "shares": shares, "from_data": by_data}
+
+
+def _shortened(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Let an entry need no more than a few pairs, and no training step."""
+    words = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
+    trains = {"iterations": 0, "snapshots": []} if "losses" in words else {}
+    few = {"batch": PAIRS, "pairs": PAIRS, "samples": PAIRS} | trains
+    return {**entry, **{word: value for word, value in few.items() if word in words}}
+
+
+def _described(product: Product, module: Any) -> dict[str, Any]:
+    quantized = isinstance(module, Twin) and not product.reason
+    return {
+        "module": product.module,
+        "weight": described(module.weight_grid) if quantized else "fp32",
+        "activation": described(module.activation_grid) if quantized else "fp32",
+        "macs": product.macs,
+        "reason": product.reason,
+    }
 
 
 def described(grid: Grid, /) -> str:

@@ -116,6 +116,8 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
     for name in ("captions", "groups"):
         if (values := getattr(dataset, name)) is not None:
             meta[name] = [values[i] for i in keep]
+    if dataset.captions is not None:  # pairs are named one by one in the header of what was made with them
+        meta["names"] = [dataset.names[i] for i in keep]
     save_json(folder / "meta.json", meta)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -32,8 +33,12 @@ def make_proxy(prepared: Prepared, number: int | None, seed: int, device: str, /
         raise ValueError(f"{prepared.meta['entry']}: has no captions; a proxy needs image-caption pairs")
     chosen = subset(len(prepared.images), number)
     captions = [prepared.meta["captions"][i] for i in chosen]
+    images = prepared.images[chosen]
+    digest = hashlib.sha256(images)
+    digest.update("\0".join(captions).encode())
     which = {"dataset": prepared.meta["entry"], "sha256": prepared.meta["sha256"], "indices": chosen.tolist()}
-    return Proxy(prepared.images[chosen], captions, seed, device), which
+    which |= {"names": [prepared.meta["names"][i] for i in chosen], "pairs_sha256": digest.hexdigest()}
+    return Proxy(images, captions, seed, device), which
 
 
 def quantize(

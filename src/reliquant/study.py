@@ -13,8 +13,6 @@ from reliquant import plugins
 from reliquant.config import FP32_SCHEME, Entry, check_config, own_words, precision_problems, snapshots_of, with_grids
 from reliquant.plugins import ConfigError
 
-SNAPSHOTS = "snapshots"  # the shard of what is evaluated on its way
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -38,6 +36,8 @@ class Variant:
 
 class Study:
     """A checked config: its variants, and the entries that each rule hands to its step."""
+
+    SNAPSHOTS = "snapshots"  # the shard of what is evaluated on its way
 
     def __init__(self, config: Mapping[str, Any], /) -> None:
         checked, problems = check_config(config)
@@ -65,7 +65,8 @@ class Study:
     def evaluations(self) -> list[tuple[str, str]]:
         """Every evaluation job: a variant's path and a shard; those with snapshots have the shard `snapshots` too."""
         shards = {
-            path: [*self.shards, SNAPSHOTS] if self.snapshots(v) else self.shards for path, v in self.variants.items()
+            path: [*self.shards, self.SNAPSHOTS] if self.snapshots(v) else self.shards
+            for path, v in self.variants.items()
         }
         return [(path, shard) for path, found in shards.items() for shard in found]
 
@@ -146,7 +147,7 @@ class Study:
 
     def suites_in(self, shard: str, /) -> list[str]:
         """List the suites of a shard."""
-        return list(self.config.snapshot_suites) if shard == SNAPSHOTS else self.shards[shard]
+        return list(self.config.snapshot_suites) if shard == self.SNAPSHOTS else self.shards[shard]
 
     def shard_of(self, suite: str, /) -> str:
         """Name the shard that holds a suite."""
@@ -189,8 +190,8 @@ class Study:
         yield from self._suite_problems()
         if c.suites.ood and not c.scores:
             yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
-        if SNAPSHOTS in self.shards:
-            yield f"shards: {SNAPSHOTS!r} is the name of a shard that the workflow makes; choose another"
+        if self.SNAPSHOTS in self.shards:
+            yield f"shards: {self.SNAPSHOTS!r} is the name of a shard that the workflow makes; choose another"
         if "clean" not in c.snapshot_suites:
             yield "snapshot_suites: 'clean' must be among them"
         yield from (

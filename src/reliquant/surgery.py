@@ -7,27 +7,30 @@ from typing import Literal
 
 from torch import nn
 
-from reliquant.attention import CrossAttention, SelfAttention
+from reliquant.attention import CrossAttention, NormedAttention, SelfAttention
 from reliquant.grid import Grid
 from reliquant.torchvision_shim import open_clip
 from reliquant.twins import Twin, twin
 
 Scope = Literal["none", "image", "both"]
-BLOCKS = re.compile(r"(^|\.)(resblocks|blocks|layers)\.\d+\.")  # transformer blocks and ConvNeXt blocks
+BLOCKS = re.compile(r"(^|\.)(resblocks|blocks|layers?\d*)\.\d+\.")  # of transformers, ConvNeXt, ResNet, EfficientNet
 IMAGE_TOWER = "visual."
+NO_TOWER = ("logit_scale", "logit_bias", "text_decoder.")  # CoCa's decoder writes captions: no part of zero-shot
 
 
 def unpack_attention(model: nn.Module, /) -> None:
-    """Replace every packed nn.MultiheadAttention by explicit Linears that share its parameters, in place.
+    """Replace every packed attention, torch's and open_clip's own, by Linears that share its parameters, in place.
 
-    open_clip's ViT hides a third of its block weights in them: `in_proj_weight` is no Linear, and `out_proj` is one
-    that is never called. Outputs change by float rounding only.
+    open_clip's ViT hides a third of its block weights in them: `in_proj_weight` is no Linear, and the `out_proj` of
+    nn.MultiheadAttention is one that is never called. Outputs change by float rounding only.
     """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.MultiheadAttention):
                 crossed = isinstance(parent, open_clip.transformer.AttentionalPooler) or hasattr(parent, "ln_1_kv")
                 setattr(parent, name, (CrossAttention if crossed else SelfAttention)(child))
+            elif isinstance(child, open_clip.transformer.Attention):
+                setattr(parent, name, NormedAttention(child))
 
 
 def tower_of(name: str, /) -> Literal["image", "text"]:
@@ -37,7 +40,7 @@ def tower_of(name: str, /) -> Literal["image", "text"]:
 
 def in_scope(name: str, scope: Scope, /) -> bool:
     """Whether a module or parameter belongs to the towers that a scope quantizes; the logit scale belongs to none."""
-    if name.startswith(("logit_scale", "logit_bias")):
+    if name.startswith(NO_TOWER):
         return False
     return scope == "both" or (scope == "image" and tower_of(name) == "image")
 

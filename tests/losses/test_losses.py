@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from reliquant import plugins
 from reliquant.embedded import Embedded
-from reliquant.losses import contrastive, distillation, feature_mse
+from reliquant.losses import contrastive, distillation, feature_mse, sigmoid
 
 
 def pairs(seed, n=6, d=5, captions=None, requires_grad=False):
@@ -49,6 +49,26 @@ def test_a_repeated_caption_is_right_wherever_it_stands():
 
     expected = (entropy(logits) + entropy(list(zip(*logits, strict=True)))) / 2
     assert contrastive.loss(batch, None).item() == pytest.approx(expected)
+
+
+def test_sigmoid_judges_every_image_with_every_caption():
+    batch = pairs(0, n=3, captions=[7, 7, 9])
+    logits = (10 * batch.image @ batch.text.T - 1).tolist()
+    right = [[1, 1, -1], [1, 1, -1], [-1, -1, 1]]
+    total = sum(
+        math.log(1 + math.exp(-s * x))
+        for ss, xs in zip(right, logits, strict=True)
+        for s, x in zip(ss, xs, strict=True)
+    )
+    assert sigmoid.loss(batch, None).item() == pytest.approx(total / 3)
+
+
+def test_sigmoid_with_distinct_captions_is_siglips_loss():
+    from reliquant.torchvision_shim import open_clip
+
+    batch = pairs(1)
+    theirs = open_clip.SigLipLoss()(batch.image, batch.text, batch.logit_scale, batch.logit_bias)
+    assert sigmoid.loss(batch, None, weight=2.0).item() == pytest.approx(2 * theirs.item())
 
 
 def test_feature_mse_is_two_minus_two_cosines():

@@ -72,7 +72,8 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
 
     kept, exact = world / "kept.parquet", world / "exact.safetensors"
     run(evaluate, monkeypatch, model=model, variant=world / "v.snapshots", cells=cells, device="cpu", output=kept)
-    run(quantize, monkeypatch, model=model, entry={"quantizer": "none"}, labels=labels, device="cpu", output=exact)
+    none = {"entry": {"quantizer": "none"}, "labels": labels | {"scope": "none"}}
+    run(quantize, monkeypatch, model=model, **none, device="cpu", output=exact)
     run(evaluate, monkeypatch, model=model, variant=exact, cells=cells, device="cpu", output=world / "f.parquet")
     words |= {"samples": kept, "variant": world / "v.snapshots", "baseline": world / "f.parquet"}
     run(measure, monkeypatch, **words, output=rows)

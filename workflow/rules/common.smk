@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 from reliquant import plugins
-from reliquant.study import SNAPSHOTS, Study
+from reliquant.study import Study
 
 try:
     study = Study(config)
@@ -73,7 +73,7 @@ def shards_of(variant, shard):
 
     Snapshots have theirs in one shard; their baseline is not on its way anywhere and has the usual ones.
     """
-    if shard == SNAPSHOTS:
+    if shard == study.SNAPSHOTS:
         needed = [shard] if study.snapshots(variant) else {study.shard_of(s): 0 for s in study.suites_in(shard)}
     else:
         needed = dict.fromkeys([shard, study.shard_of("clean")])

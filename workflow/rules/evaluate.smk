@@ -4,7 +4,7 @@
 rule evaluate:
     input:
         model=lambda w: f"data/models/{variant(w).model}.safetensors",
-        variant=lambda w: KEPT if w.shard == SNAPSHOTS else QUANTIZED,
+        variant=lambda w: KEPT if w.shard == study.SNAPSHOTS else QUANTIZED,
         data=lambda w: study.inputs(variant(w).model, w.shard),
     output:
         SAMPLES,

@@ -37,7 +37,7 @@ def tower(
     size = words["size"] if isinstance(words["size"], int) else words["size"][0]
     return Clip(
         model=model.eval(),
-        tokenizer=open_clip.get_tokenizer(architecture),
+        tokenizer=open_clip.get_tokenizer(architecture, cache_dir=cache),
         size=size,
         mean=tuple(words["mean"]),
         std=tuple(words["std"]),
