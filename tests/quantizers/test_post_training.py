@@ -90,6 +90,16 @@ def test_odd_layers_are_handled(vit, proxy, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("width", [1, 42])
+def test_widths_that_no_hadamard_matrix_or_group_divides_are_handled(vit, proxy, method, width):
+    for block in vit.model.visual.transformer.resblocks:  # a layer with one output channel, and one with one input
+        block.mlp.c_fc, block.mlp.c_proj = torch.nn.Linear(48, width), torch.nn.Linear(width, 48)
+    exact = outputs(vit.model)[0]
+    quantize(vit, proxy, method, weight={"bits": 8, "granularity": "group", "group": 32})
+    assert relative(outputs(vit.model)[0], exact) < 0.3
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_fewer_images_than_a_batch_suffice(vit, proxy, method):
     three = Proxy(proxy.images[:3], proxy.captions[:3])
     quantize(vit, three, method)

@@ -131,3 +131,24 @@ def test_eight_bits_stay_near_fp32_before_any_training(vit, proxy, name):
     cosine = (exact * found).sum(1).min().item()
     assert math.isfinite(cosine)
     assert cosine > (0.9 if name in ("statsq", "dorefa") else 0.995)  # statsq clips at 2 mean|w|; dorefa bends by tanh
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_odd_layers_are_trained(vit, proxy, name):
+    block = vit.model.visual.transformer.resblocks[0]
+    block.mlp.c_fc, block.mlp.c_proj = torch.nn.Linear(48, 1), torch.nn.Linear(1, 48)  # one output, one input channel
+    with torch.no_grad():
+        block.ln_1.weight.zero_()  # inputs all equal in every token
+        vit.model.visual.transformer.resblocks[1].mlp.c_proj.weight.zero_()  # a layer with zero range
+    model = run(name, vit, proxy, iterations=2)
+    with torch.no_grad():
+        assert torch.isfinite(model.encode_image(pixels())).all()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_nan_in_calibration_and_too_few_pairs_are_named(vit, proxy, name):
+    with pytest.raises(ValueError, match="batch 16 is larger than the 3 pairs of the proxy"):
+        run(name, copy.deepcopy(vit), Proxy(proxy.images[:3], proxy.captions[:3]))
+    vit.model.visual.conv1.weight.data[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"calibration: the input of visual\.\S+ holds NaN"):
+        run(name, vit, proxy)

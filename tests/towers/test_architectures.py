@@ -130,10 +130,14 @@ def test_unpacking_keeps_the_outputs(clip, pairs):
 class _Products(TorchDispatchMode):
     """Count matrix products and convolutions as torch dispatches them, whoever asks for them."""
 
-    count = 0
+    def __init__(self):
+        super().__init__()
+        self.of_weights, self.of_attention = 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func.overloadpacket.__name__ in ("mm", "addmm", "convolution", "bmm", "baddbmm")
+        name = func.overloadpacket.__name__
+        self.of_weights += name in ("mm", "addmm", "convolution")
+        self.of_attention += name in ("bmm", "baddbmm")
         return func(*args, **(kwargs or {}))
 
 
@@ -150,7 +154,9 @@ def test_every_product_inside_a_block_is_a_target_or_attention(clip, entry, pair
         block.register_forward_pre_hook(lambda *_, c=counter: c.__enter__() and None)
         block.register_forward_hook(lambda *_, c=counter: c.__exit__(None, None, None))
     outputs(clip, pairs)
-    assert {b: c.count for b, c in counts.items()} == {b: sum(n.startswith(f"{b}.") for n in names) for b in blocks}
+    targeted = {b: sum(n.startswith(f"{b}.") for n in names) for b in blocks}
+    assert {b: c.of_weights for b, c in counts.items()} == targeted
+    assert {c.of_attention for c in counts.values()} <= {0, 2}  # fused, or query x key and attention x value
 
 
 @pytest.mark.parametrize(
