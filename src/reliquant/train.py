@@ -93,7 +93,7 @@ def train(
         if saved.is_due(iteration) and iteration > start:
             saved.save(iteration, _state(clip.model, optimizer) | ranges)
         _step(value, optimizer, training, iteration, saved)
-    if not all(torch.isfinite(p).all() for p in clip.model.parameters()):
+    if not all(torch.isfinite(p).all() for p in clip.model.parameters() if p.requires_grad):
         raise Diverged(_where("weights", math.nan, training.iterations, saved))
     if training.iterations in training.snapshots:
         saved.snapshot(training.iterations, _frozen(clip.model, freeze))
