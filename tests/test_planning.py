@@ -9,7 +9,10 @@ from reliquant.planning import plan_model
 from reliquant.surgery import targets, unpack_attention
 
 METHODS = [name for name in plugins.names("quantizer") if name != "none"]
-OWN = {"hqq": "uint4 / group 64 + zero"}  # grids of the method's own
+OWN = {
+    "hqq": "uint4 / group 64 + zero",
+    **dict.fromkeys(["dorefa", "statsq"], "int4 / channel + zero"),
+}  # their own grids
 
 
 def planned(clip, name, scope="image", precision="w4a8", **words):

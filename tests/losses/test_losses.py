@@ -67,7 +67,7 @@ def test_sigmoid_with_distinct_captions_is_siglips_loss():
     from reliquant.torchvision_shim import open_clip
 
     batch = pairs(1)
-    theirs = open_clip.SigLipLoss()(batch.image, batch.text, batch.logit_scale, batch.logit_bias)
+    theirs = open_clip.loss.SigLipLoss()(batch.image, batch.text, batch.logit_scale, batch.logit_bias)
     assert sigmoid.loss(batch, None, weight=2.0).item() == pytest.approx(2 * theirs.item())
 
 
