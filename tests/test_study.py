@@ -124,6 +124,7 @@ def test_structural_and_entry_problems_appear_together(config):
         (lambda c: c["schemes"]["lsq"].update(snapshots={"w4a8-x": [1]}), "snapshots: scope 'x' is unknown; there are"),
         (lambda c: c.update(snapshot_suites=["noise"]), "snapshot_suites: 'clean' must be among them"),
         (lambda c: c.update(shards={"snapshots": ["clean"]}), "shards: 'snapshots' is the name of a shard that"),
+        (lambda c: c.update(backend="int8"), "backend: Input should be 'auto', 'simulate' or 'integer', got 'int8'"),
         (lambda c: c["suites"]["shift"].update(nothing=["x"]), "dataset 'nothing' is unknown"),
     ],
 )

@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     evaluate.add_argument("--batch", type=int, default=256)
     evaluate.add_argument("--resamples", type=int, default=10_000)
     evaluate.add_argument("--device", default="auto")
+    evaluate.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto", help=BACKEND)
     evaluate.add_argument("--save", type=Path, help="keep the features, for `reliquant measure`")
     evaluate.add_argument("--json", action="store_true")
 
@@ -76,6 +77,12 @@ def main(argv: list[str] | None = None) -> None:
 MODEL = (
     "a .safetensors file of ours, a shipped lab model (lab-vit-curated), an open_clip name with or without a"
     " pretrained tag or file (ViT-B-32, ViT-B-32/openai), or hf-hub:owner/name"
+)
+
+
+BACKEND = (
+    "of a variant: simulate rounds in floating point, integer multiplies int8 codes and says where it cannot, auto"
+    " multiplies codes where that is possible and faster"
 )
 
 

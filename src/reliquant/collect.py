@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from reliquant.records import ROW_SCHEMA, DamagedFile
+from reliquant.records import ROW_SCHEMA, DamagedFile, read_facts
 
 
 def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
@@ -23,6 +24,12 @@ def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
     for path in paths:
         _check(path)
     return pl.scan_parquet(paths, schema=dict(ROW_SCHEMA), cache=False, glob=False)
+
+
+def backends(shards: Iterable[Path], /) -> dict[str, int]:
+    """Count the shards by what computed them: fp32, simulate, integer, or mixed (of the last two)."""
+    used = Counter(read_facts(path).get("backend", "") for path in shards)
+    return {backend: used[backend] for backend in sorted(used) if backend}
 
 
 def _check(path: Path) -> None:

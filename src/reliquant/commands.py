@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from reliquant.measure import of_features, of_probabilities
 from reliquant.records import DamagedFile, provenance, save_tensors
 
 Found = tuple[Any, str]
+Backend = Literal["auto", "simulate", "integer"]
 SCORES = ("mcm", "msp", "max_logit", "energy")
 
 
@@ -108,9 +109,11 @@ def evaluate(
     batch: int,
     resamples: int,
     device: str,
+    backend: Backend,
     save: Path | None,
 ) -> Found:
     """Embed labelled images with a model, or with a variant of it, and measure."""
+    from reliquant.backend import use_backend
     from reliquant.device import choose
     from reliquant.models import load_variant
     from reliquant.opening import open_images, open_model
@@ -119,6 +122,8 @@ def evaluate(
     clip = load_variant(Path(model), variant)[0] if variant else open_model(model)
     device = choose(device)
     clip.model.to(device)
+    if variant:
+        use_backend(clip.model, backend, str(variant))
     images = open_images(data, clip.form)
     if not images.meta["classes"]:
         raise ValueError(f"{data}: has no classes to tell apart")

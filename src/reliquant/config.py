@@ -61,6 +61,7 @@ class Config(_Part):
     batch: int = Field(256, ge=1)
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    backend: Literal["auto", "simulate", "integer"] = "auto"
     models: dict[Name, Entry] = Field(min_length=1)
     schemes: dict[Name, Entry] = {}
     precisions: list[str] = ["w8a8"]

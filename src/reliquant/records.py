@@ -123,6 +123,11 @@ def save_frame(path: Path, frame: pl.DataFrame, facts: Mapping[str, Any], /) -> 
         frame.write_parquet(part, metadata={"reliquant": json.dumps(facts, sort_keys=True)})
 
 
+def read_facts(path: Path, /) -> dict[str, Any]:
+    """Read the provenance that `save_frame` put into a parquet file; empty if another program wrote it."""
+    return json.loads(pl.read_parquet_metadata(path).get("reliquant", "{}"))
+
+
 def save_array(path: Path, array: NDArray[Any], /) -> None:
     """Write an array as npy, whole or not at all."""
     with whole(path) as part, open(part, "wb") as file:

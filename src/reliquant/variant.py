@@ -13,7 +13,7 @@ from torch import nn
 from reliquant.grid import Grid
 from reliquant.surgery import Scope, in_scope, insert_twins, twins, unpack_attention
 from reliquant.transforms import RootMeanSquare, Stream, attach, build
-from reliquant.twins import DynamicInput, SparedInput, StaticInput, Twin
+from reliquant.twins import DynamicInput, Scratch, SparedInput, StaticInput, Twin
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -69,6 +69,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
         return
     unpack_attention(model)
     there = dict(model.named_modules())
+    scratch = Scratch()
     for name, facts in modules.items():
         if (name.rpartition(".")[0] if facts.get("kind") == "stream" else name) not in there:
             raise ValueError(f"the variant changes {name!r}, which the model has not; is it another architecture?")
@@ -76,7 +77,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
             _put(model, name, facts)
             continue
         made = insert_twins(model, [name], Grid(**facts["weight"]), Grid(**facts["activation"]))[name]
-        made.input = _input(made.activation_grid, facts.get("input"))
+        made.input = _input(made.activation_grid, facts.get("input"), scratch)
         if "transform" in facts:
             made.transform = build(facts["transform"])
         if made.bias is None and f"{name}.bias" in arrays:  # what a folded LayerNorm left
@@ -116,10 +117,10 @@ def _put(model: nn.Module, name: str, facts: dict[str, Any]) -> None:
         setattr(model.get_submodule(parent), leaf, piece)
 
 
-def _input(grid: Grid, static: dict[str, Any] | None) -> nn.Module:
+def _input(grid: Grid, static: dict[str, Any] | None, scratch: Scratch) -> nn.Module:
     if grid.floating:
         return nn.Identity()
-    return StaticInput(grid, static["scale"], static["zero"]) if static else DynamicInput(grid)
+    return StaticInput(grid, static["scale"], static["zero"], scratch) if static else DynamicInput(grid)
 
 
 def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:

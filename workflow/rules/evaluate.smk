@@ -22,6 +22,7 @@ rule evaluate:
         scores=entry(lambda w: study.config.scores),
         batch=study.config.batch,
         dtype=study.config.dtype,
+        backend=study.config.backend,
         device=study.config.device,
         code=code(
             "evaluate",
@@ -37,6 +38,7 @@ rule evaluate:
         " --scores {params.scores:q}"
         " --batch {params.batch}"
         " --dtype {params.dtype}"
+        " --backend {params.backend}"
         " --device {params.device}"
         " --threads {threads}"
         " --output {output:q} 2> {log:q}"

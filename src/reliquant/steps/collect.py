@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from reliquant.collect import collected
+from reliquant.collect import backends, collected
 from reliquant.records import provenance, whole
 from reliquant.steps import run
 from reliquant.study import Study
@@ -21,8 +21,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     shards = _of_study(args.study) if args.study else args.shards_from.read_text().split("\n")
-    frame = collected(Path(shard) for shard in shards if shard)
-    facts = json.dumps(provenance(step="collect"), sort_keys=True)
+    paths = [Path(shard) for shard in shards if shard]
+    frame = collected(paths)
+    facts = json.dumps(provenance(step="collect", backends=backends(paths)), sort_keys=True)
     with whole(args.output) as part:
         frame.sink_parquet(part, metadata={"reliquant": facts})
 

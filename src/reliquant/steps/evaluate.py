@@ -10,6 +10,7 @@ import polars as pl
 import torch
 
 from reliquant import plugins
+from reliquant.backend import use_backend
 from reliquant.device import choose
 from reliquant.evaluate import evaluate
 from reliquant.models import load_variant
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--scores", type=json.loads, default={}, help="score entries by name, JSON")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
@@ -37,12 +39,13 @@ def main() -> None:
     for path in sorted(args.variant.glob("*.safetensors")) if args.variant.is_dir() else [args.variant]:
         clip, header = load_variant(args.model, path)
         clip.model.to(device, getattr(torch, args.dtype))
+        backend = use_backend(clip.model, args.backend, str(path))
         tuned = header.get("logit_scale_tuned")
         frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype, tuned=tuned)
         if args.variant.is_dir():
             frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
         parts.append(frame)
-        made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype}
+        made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype, "backend": backend}
     save_frame(args.output, pl.concat(parts), provenance(**made, device=torch.device(device).type))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from reliquant.measure import rows
-from reliquant.records import ROW_SCHEMA, provenance, read_header, save_frame
+from reliquant.records import ROW_SCHEMA, provenance, read_facts, read_header, save_frame
 from reliquant.steps import run
 from reliquant.tuning import SCALED, at_tuned_scale
 
@@ -39,7 +39,9 @@ def main() -> None:
         parts = [part.with_columns(iteration=pl.lit(None, pl.Int64)) for part in parts]
     frame = pl.concat(parts, how="diagonal").with_columns(**{k: pl.lit(v) for k, v in args.labels.items()})
     frame = frame.with_columns(pl.col(pl.String).fill_null(""))
-    save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
+    backend = read_facts(args.samples[0]).get("backend", {}).get("used", "")
+    facts = provenance(labels=args.labels, backend=backend)
+    save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), facts)
 
 
 def _rows(samples: pl.DataFrame, baseline: pl.DataFrame | None, args: argparse.Namespace) -> pl.DataFrame:

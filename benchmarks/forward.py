@@ -1,0 +1,145 @@
+"""Forward of a ViT-B/32 image tower: FP32, simulated W8A8 and integer W8A8, batch 64, one thread, random weights.
+
+The sides take turns in one process; what counts is processor time, which other jobs on the machine disturb least, and
+the median over turns of the ratio within a turn. Beside them, where they are installed: brevitas and OpenVINO int8 (by
+NNCF). The last line is the simulation's, as its own benchmark; `benchmarks/integer.py` prints the integer path's.
+`python benchmarks/forward.py [repeats] [batch]`
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import copy
+import json
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+
+from reliquant.backend import use_backend
+from reliquant.grid import Grid
+from reliquant.surgery import insert_twins, targets, unpack_attention
+from reliquant.torchvision_shim import open_clip
+from reliquant.twins import StaticInput
+from reliquant.variant import export, restore
+
+Side = Callable[[torch.Tensor], Any]
+
+
+def tower() -> torch.nn.Module:
+    """Return a ViT-B/32 with random weights, without its text tower."""
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32").eval().requires_grad_(False)
+    del model.transformer, model.token_embedding
+    return model
+
+
+def sides(names: list[str], pixels: torch.Tensor, /) -> dict[str, Side]:
+    """Return the named forwards of the same weights; a library that is absent gives a line and no side."""
+    exact = tower()
+    found: dict[str, Side] = {"fp32": exact.encode_image}
+    if "simulate" in names or "integer" in names:
+        arrays, modules = quantized(copy.deepcopy(exact), pixels[:8])
+        for backend in ("simulate", "integer"):
+            if backend in names:
+                model = copy.deepcopy(exact)
+                restore(model, arrays, modules)
+                use_backend(model.requires_grad_(False), backend, "ViT-B-32")
+                found[backend] = model.encode_image
+    for name, make in (("brevitas", with_brevitas), ("openvino", with_openvino)):
+        if name in names:
+            try:
+                found[name] = make(copy.deepcopy(exact), pixels)
+            except ImportError as error:
+                print(f"{name} is left out: {error}")
+    return found
+
+
+def quantized(model: torch.nn.Module, pixels: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Round weights to nearest and inputs by their range on some images."""
+    unpack_attention(model)
+    made = insert_twins(model, targets(model, "image"), Grid(bits=8, granularity="channel"), Grid(bits=8))
+    largest: dict[str, float] = {}
+    handles = [
+        layer.register_forward_pre_hook(lambda _, x, name=name: largest.update({name: x[0].abs().max().item()}))
+        for name, layer in made.items()
+    ]
+    model.encode_image(pixels)
+    for handle in handles:
+        handle.remove()
+    for name, layer in made.items():
+        layer.input = StaticInput(layer.activation_grid, largest[name] / 127)
+        layer.freeze_absmax()
+    return export(model, "image")
+
+
+def with_brevitas(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
+    """Put brevitas's fake quantization, 8 bits of weights and inputs, on the same layers."""
+    from brevitas.nn import QuantLinear
+    from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerChannelFloat
+
+    unpack_attention(model)
+    for name in targets(model, "image"):
+        inner, (parent, _, leaf) = model.get_submodule(name), name.rpartition(".")
+        words = {"input_quant": Int8ActPerTensorFloat, "weight_quant": Int8WeightPerChannelFloat}
+        made = QuantLinear(inner.in_features, inner.out_features, bias=inner.bias is not None, **words)
+        made.load_state_dict(inner.state_dict(), strict=False)
+        setattr(model.get_submodule(parent), leaf, made)
+    model.train().encode_image(pixels[:8])  # brevitas collects ranges in training mode
+    return model.eval().encode_image
+
+
+def with_openvino(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
+    """Compile the tower that NNCF has quantized to 8 bits."""
+    import nncf
+    import openvino
+
+    traced = openvino.convert_model(model.visual, example_input=pixels)
+    whole = nncf.quantize(traced, nncf.Dataset([pixels[:8].numpy()]), model_type=nncf.ModelType.TRANSFORMER)
+    compiled = openvino.Core().compile_model(whole, "CPU", {"INFERENCE_NUM_THREADS": 1})
+    return lambda x: compiled(x.numpy())
+
+
+@torch.no_grad()
+def ratios(names: list[str], repeats: int, batch: int, /) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Time the sides in turns: each one's seconds over FP32's, turn by turn, and the median seconds."""
+    torch.set_num_threads(1)
+    pixels = torch.randn(batch, 3, 224, 224)
+    found = sides(names, pixels)
+    seconds: dict[str, list[float]] = {name: [] for name in found}
+    outputs = {}
+    for turn in range(repeats + 1):
+        for name, run in found.items():
+            start = time.process_time()
+            outputs[name] = run(pixels)
+            if turn:  # the first turn warms up
+                seconds[name].append(time.process_time() - start)
+    medians = {name: median(times) for name, times in seconds.items()}
+    for name, value in medians.items():
+        print(f"{name:10} {value:7.3f} s a batch of {batch}  {batch / value:6.1f} images/s{apart(outputs, name)}")
+    return {n: [a / b for a, b in zip(s, seconds["fp32"], strict=True)] for n, s in seconds.items()}, medians
+
+
+def apart(outputs: dict[str, Any], name: str) -> str:
+    if not isinstance(outputs[name], torch.Tensor) or name == "fp32":
+        return ""
+    other = outputs["simulate" if name == "integer" and "simulate" in outputs else "fp32"]
+    return f"  {((outputs[name] - other).norm() / other.norm()).item():.2e} from {'simulate' if name == 'integer' else 'fp32'}"
+
+
+def main() -> None:
+    repeats, batch = (int(word) for word in [*sys.argv[1:], *("5", "64")[len(sys.argv) - 1 :]])
+    found, medians = ratios(["simulate", "integer", "brevitas", "openvino"], repeats, batch)
+    ratio = median(found["simulate"])
+    report = {"name": "forward", "ratio": ratio, "target": 1.05, "better": "lower", "medians": medians}
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Products of int8 codes with a real integer kernel: oneDNN where the CPU has VNNI, else torch's own `_int_mm`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.functional import pad
+
+Activation = Literal["", "gelu", "gelu tanh", "quick gelu"]
+POST_OPS = {"": ("none", "none"), "gelu": ("gelu", "none"), "gelu tanh": ("gelu", "tanh"), "quick gelu": ("swish", "")}
+QUICK = 1.702  # quick gelu: x sigmoid(1.702 x) = swish(1.702 x) / 1.702
+
+
+def fast_on(device: torch.device, /) -> str:
+    """Say why products of int8 codes are not faster than FP32 on a device; empty if they are."""
+    if device.type == "cuda":
+        return "" if torch.cuda.get_device_capability(device) >= (7, 5) else "the GPU has no int8 tensor cores"
+    if device.type != "cpu":
+        return f"no int8 kernel for {device.type}"
+    return "" if torch.cpu._is_vnni_supported() else "the CPU has no VNNI"
+
+
+def takes_unsigned(device: torch.device, /) -> bool:
+    """Whether products on a device take uint8 codes (oneDNN) or int8 codes (`_int_mm`)."""
+    return device.type == "cpu" and not fast_on(device)
+
+
+class Product(nn.Module):
+    """Multiply codes (m, d) by the transposed codes of a weight (o, d): scale (o,) * sum + bias (o,), float32.
+
+    With oneDNN an activation, and rounding to uint8 codes of a given step and zero point, may follow in the same pass.
+    """
+
+    def __init__(self, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, /) -> None:
+        super().__init__()
+        self.unsigned = takes_unsigned(codes.device)
+        self.outputs = len(codes)
+        self.register_buffer("scale", scale.float())
+        self.register_buffer("bias", None if bias is None else bias.float())
+        if self.unsigned:
+            packed = torch.ops.onednn.qlinear_prepack(codes, None)
+            self.register_buffer("no_zero", torch.zeros(len(codes), dtype=torch.int32))
+        else:
+            packed = pad(codes, (0, -codes.shape[1] % 8, 0, -len(codes) % 8)).t()  # CUDA wants multiples of 8
+        self.packed = packed
+        self.activation: Activation = ""
+        self.step, self.zero = 0.0, 0
+
+    def then(self, activation: Activation, step: float = 0.0, zero: int = 0, /) -> None:
+        """Follow the product by an activation and, if there is a step, by rounding to uint8 codes."""
+        if not self.unsigned:
+            raise ValueError("only oneDNN's product can be followed by more in the same pass")
+        self.activation, self.step, self.zero = activation, step, zero
+        if activation == "quick gelu":
+            self.scale, self.step = self.scale * QUICK, step * QUICK
+            self.bias = None if self.bias is None else self.bias * QUICK
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return (m, o): float32, or uint8 codes when rounding follows."""
+        if self.unsigned:
+            rounds = (self.step, self.zero, torch.uint8) if self.step else (1.0, 0, torch.float32)
+            name, algorithm = POST_OPS[self.activation]
+            weight = (self.packed, self.scale, self.no_zero, self.bias)
+            return torch.ops.onednn.qlinear_pointwise(codes, 1.0, 0, *weight, *rounds, name, [], algorithm)
+        rows = max(len(codes), 17) if codes.is_cuda else len(codes)  # CUDA wants more than 16 rows
+        filled = pad(codes, (0, len(self.packed) - codes.shape[1], 0, rows - len(codes)))
+        sums = torch._int_mm(filled, self.packed)[: len(codes), : self.outputs]
+        return sums * self.scale if self.bias is None else torch.addcmul(self.bias, sums, self.scale)

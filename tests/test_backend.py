@@ -1,0 +1,155 @@
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from reliquant import plugins
+from reliquant.backend import use_backend
+from reliquant.clip import Clip
+from reliquant.datasets.lab_captions import dataset as lab_captions
+from reliquant.grid import Grid
+from reliquant.integer import IntegerTwin
+from reliquant.preprocess import batches
+from reliquant.products import takes_unsigned
+from reliquant.proxy import Proxy, pixel_words
+from reliquant.quantize import quantize
+from reliquant.resume import Checkpoints
+from reliquant.surgery import twins
+from reliquant.torchvision_shim import open_clip
+from reliquant.variant import restore
+
+STATIC = {"bits": 8}
+PER_TOKEN = {"bits": 8, "granularity": "token", "dynamic": True}
+SCHEMES = {
+    "rtn": ({"quantizer": "rtn"}, STATIC),
+    "smoothquant": ({"quantizer": "smoothquant"}, STATIC),
+    "lsq": ({"quantizer": "lsq", "iterations": 2, "batch": 16}, STATIC),
+    "per token": ({"quantizer": "rtn"}, PER_TOKEN),
+    "llm_int8": ({"quantizer": "llm_int8", "threshold": 1.5}, PER_TOKEN),
+}
+
+
+def both(clip: Clip, scheme: str, weight_bits: int, proxy: Proxy, backend: str = "integer"):
+    """Return a variant simulated and by a backend, and what the backend says."""
+    entry, activation = SCHEMES[scheme]
+    grids = {"weight": {"bits": weight_bits, "granularity": "channel"}, "activation": activation}
+    models = [copy.deepcopy(clip.model) for _ in range(2)]
+    arrays, facts = quantize(clip, {**entry, **grids}, "both", proxy, Checkpoints(), tuning="none")
+    for model in models:
+        restore(model.requires_grad_(False), arrays, facts["modules"])
+    return *models, use_backend(models[1], backend, "a variant")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """1,000 images of the lab with their captions."""
+    data = lab_captions(Path(), world="curated", images=1000, seed=3)
+    return np.stack([data.read(i) for i in range(1000)]), data.captions
+
+
+@pytest.mark.parametrize("tower", ["lab-vit-curated", "lab-convnext-curated"])
+@pytest.mark.parametrize(
+    "scheme, bits",
+    [("rtn", 8), ("rtn", 6), ("smoothquant", 4), ("lsq", 4), ("per token", 8), ("llm_int8", 4)],
+)
+def test_integers_and_simulation_agree_on_the_labs_models(lab, tower, scheme, bits):
+    architecture = "lab_vit" if "vit" in tower else "lab_convnext"
+    clip = plugins.load("tower", {"tower": "small", "architecture": architecture, "pretrained": tower})(None)
+    images, captions = lab
+    simulated, integer, told = both(clip, scheme, bits, Proxy(images[:64], captions[:64]))
+    assert told["used"] == ("integer" if "vit" in tower else "mixed")
+    with torch.no_grad():
+        head = simulated.encode_text(clip.tokenizer(sorted(set(captions))[:50]), normalize=True)
+        agree(simulated, integer, head, batches(images, **pixel_words(clip), batch=250))
+
+
+def agree(simulated, integer, head, inputs):
+    """Assert the same top-1 of classes on 99.9 % of images, and embeddings within 1e-2 of each other."""
+    found = []
+    for pixels in inputs:
+        a, b = simulated.encode_image(pixels), integer.encode_image(pixels)
+        error = (a - b).norm(dim=1) / a.norm(dim=1)
+        found.append(torch.stack([error, ((a @ head.T).argmax(1) == (b @ head.T).argmax(1)).float()]))
+    error, same = torch.cat(found, dim=1)
+    assert same.mean() >= 0.999
+    assert error.max() <= 1e-2
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("scheme, bits", [("rtn", 8), ("lsq", 4)])
+def test_integers_and_simulation_agree_on_random_vits(vit, proxy, quick, scheme, bits):
+    if quick:
+        for block in vit.model.visual.transformer.resblocks:
+            block.mlp.gelu = open_clip.transformer.QuickGELU()
+    simulated, integer, told = both(vit, scheme, bits, proxy)
+    assert told == {"asked": "integer", "used": "integer", "integer_layers": 16, "simulated_layers": {}}
+    with torch.no_grad():
+        x = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        a, b = simulated.encode_image(x), integer.encode_image(x)
+        assert ((a - b).norm(dim=1) / a.norm(dim=1)).max() <= 1e-2
+        texts = torch.full((2, 16), 5)
+        torch.testing.assert_close(integer.encode_text(texts), simulated.encode_text(texts), rtol=0.02, atol=0.02)
+
+
+def test_no_product_of_the_blocks_but_attention_stays_in_floating_point(vit, proxy):
+    _, integer, _ = both(vit, "rtn", 8, proxy)
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with torch.no_grad(), Watch():
+        integer.visual.transformer(torch.randn(2, 17, 48))
+    assert not {"mm", "addmm", "bmm", "convolution", "linear"} & set(seen)
+    kernel = "qlinear_pointwise" if takes_unsigned(torch.device("cpu")) else "_int_mm"
+    assert seen.count(kernel) == 8  # qkv, proj, fc1, fc2 of two blocks
+
+
+@pytest.mark.skipif(not takes_unsigned(torch.device("cpu")), reason="needs a CPU with VNNI")
+def test_the_mlp_hands_on_codes_without_a_float_between(vit, proxy):
+    _, integer, _ = both(vit, "rtn", 8, proxy)
+    mlp = integer.visual.transformer.resblocks[0].mlp
+    assert isinstance(mlp.gelu, nn.Identity)
+    with torch.no_grad():
+        assert mlp.c_fc(torch.randn(2, 17, 48)).dtype == torch.uint8
+
+
+def test_integer_refuses_by_name_what_auto_simulates(vit, proxy):
+    simulated, model, _ = both(vit, "rtn", 8, proxy, "simulate")
+    name, layer = next(iter(twins(model).items()))
+    layer.weight_grid = Grid(bits=8, granularity="group", group=16)
+    message = f"a.safetensors: backend integer cannot compute {name}: weights have a scale a group"
+    with pytest.raises(ValueError, match=message):
+        use_backend(model, "integer", "a.safetensors")
+    assert len(twins(model)) == 16  # nothing half-done
+    told = use_backend(model, "auto", "a.safetensors")
+    if takes_unsigned(torch.device("cpu")):
+        assert told["used"] == "mixed"
+        assert told["simulated_layers"] == {"weights have a scale a group": [name]}
+
+
+def test_auto_simulates_where_integers_are_not_faster(vit, proxy, monkeypatch):
+    monkeypatch.setattr("reliquant.integer.fast_on", lambda device: "the CPU has no VNNI")
+    *_, told = both(vit, "rtn", 8, proxy, "auto")
+    assert (told["used"], list(told["simulated_layers"])) == ("simulate", ["the CPU has no VNNI"])
+
+
+def test_grouped_convolutions_are_simulated_and_named(convnext, proxy):
+    _, model, told = both(convnext, "rtn", 8, proxy)
+    assert told["used"] == "mixed"
+    ((reason, names),) = told["simulated_layers"].items()
+    assert reason == "a grouped convolution has no matrix product"
+    assert all(model.get_submodule(name).groups > 1 for name in names)
+    assert sum(isinstance(m, IntegerTwin) for m in model.modules()) == told["integer_layers"]
+
+
+@pytest.mark.parametrize("backend", ["auto", "simulate", "integer"])
+def test_fp32_has_no_backend(vit, backend):
+    told = use_backend(vit.model, backend, "fp32")
+    assert told == {"asked": backend, "used": "fp32", "integer_layers": 0, "simulated_layers": {}}
