@@ -129,8 +129,8 @@ def ratios(names: list[str], repeats: int, batch: int, /) -> tuple[dict[str, lis
 def apart(outputs: dict[str, Any], name: str) -> str:
     if not isinstance(outputs[name], torch.Tensor) or name == "fp32":
         return ""
-    other = outputs["simulate" if name == "integer" and "simulate" in outputs else "fp32"]
-    return f"  {((outputs[name] - other).norm() / other.norm()).item():.2e} from {'simulate' if name == 'integer' else 'fp32'}"
+    of = "simulate" if name == "integer" and "simulate" in outputs else "fp32"
+    return f"  {((outputs[name] - outputs[of]).norm() / outputs[of].norm()).item():.1e} from {of}"
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def lab():
 
 @pytest.mark.parametrize("tower", ["lab-vit-curated", "lab-convnext-curated"])
 @pytest.mark.parametrize(
-    "scheme, bits",
+    ("scheme", "bits"),
     [("rtn", 8), ("rtn", 6), ("smoothquant", 4), ("lsq", 4), ("per token", 8), ("llm_int8", 4)],
 )
 def test_integers_and_simulation_agree_on_the_labs_models(lab, tower, scheme, bits):
@@ -80,7 +80,7 @@ def agree(simulated, integer, head, inputs):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("scheme, bits", [("rtn", 8), ("lsq", 4)])
+@pytest.mark.parametrize(("scheme", "bits"), [("rtn", 8), ("lsq", 4)])
 def test_integers_and_simulation_agree_on_random_vits(vit, proxy, quick, scheme, bits):
     if quick:
         for block in vit.model.visual.transformer.resblocks:
@@ -121,7 +121,7 @@ def test_the_mlp_hands_on_codes_without_a_float_between(vit, proxy):
 
 
 def test_integer_refuses_by_name_what_auto_simulates(vit, proxy):
-    simulated, model, _ = both(vit, "rtn", 8, proxy, "simulate")
+    _, model, _ = both(vit, "rtn", 8, proxy, "simulate")
     name, layer = next(iter(twins(model).items()))
     layer.weight_grid = Grid(bits=8, granularity="group", group=16)
     message = f"a.safetensors: backend integer cannot compute {name}: weights have a scale a group"

@@ -4,8 +4,8 @@ import sys
 import polars as pl
 import pytest
 
-from reliquant.collect import collected
-from reliquant.records import DamagedFile
+from reliquant.collect import backends, collected
+from reliquant.records import DamagedFile, save_frame
 from reliquant.synthetic import Shape, rows
 
 SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), clean=("shapes",), corruptions=(), ranks=(), iterations=())
@@ -24,6 +24,12 @@ def test_the_order_of_the_shards_does_not_matter(shards):
     first, second = collected(shards).collect(), collected(shards[::-1]).collect()
     assert first.equals(second)
     assert first.height == rows(SMALL).height
+
+
+def test_shards_are_counted_by_what_computed_them(shards):
+    save_frame(shards[0], pl.read_parquet(shards[0]), {"backend": "integer"})
+    save_frame(shards[1], pl.read_parquet(shards[1]), {"backend": "simulate"})
+    assert backends(shards) == {"integer": 1, "simulate": 1}  # the others say nothing
 
 
 def test_an_older_shard_is_refused_by_name(shards):

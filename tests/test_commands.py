@@ -81,11 +81,31 @@ def test_quantize_then_evaluate_then_measure_agree(capsys, model, data, tmp_path
     assert direct["tree"]["nll"]["value"] != plain["tree"]["nll"]["value"]
     ood = tmp_path / "ood.safetensors"
     save_file({"image": load_file(features)["image"]}, ood)
+    simulated = json.loads(run(capsys, *evaluate, "--resamples", 200, "--backend", "simulate", "--json"))
+    assert simulated["tree"]["nll"]["value"] == pytest.approx(direct["tree"]["nll"]["value"], rel=1e-3)
     stored = json.loads(run(capsys, "measure", features, "--ood", ood, "--resamples", 200, "--json"))
     assert stored["f"]["nll"]["value"] == pytest.approx(direct["tree"]["nll"]["value"], rel=1e-5)
     other = stored[str(ood.with_suffix(""))]
     assert other["mcm_auroc"]["value"] == pytest.approx(0.5)
     assert {"energy_fpr95_id_positive", "msp_aupr_in", "max_logit_fpr95_ood_positive"} <= set(other)
+
+
+def test_a_backend_that_cannot_is_refused_with_variant_layer_and_reason(model, data, tmp_path):
+    out = tmp_path / "w4a16.safetensors"
+    words = [
+        "--precision",
+        "w4a16",
+        "--pairs",
+        f"{{dataset: parquet, root: {data}, caption: caption}}",
+        "--number",
+        "16",
+    ]
+    cli.main(
+        ["quantize", "--model", str(model), "--scheme", "{quantizer: rtn, batch: 8}", *words, "--output", str(out)]
+    )
+    message = refused("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--backend", "integer")
+    assert "w4a16.safetensors: backend integer cannot compute visual.transformer.resblocks.0.attn.qkv" in message
+    assert "activations stay in floating point" in message
 
 
 def test_a_variant_of_other_weights_is_refused(model, data, tmp_path):

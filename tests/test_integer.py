@@ -76,7 +76,7 @@ def test_what_comes_before_rounding_is_applied():
     agree(made, torch.randn(5, 24, generator=generator()))
 
 
-@pytest.mark.parametrize("kernel, stride, padding", [(1, 1, 0), (3, 1, 1), (3, 2, 0), (4, 4, (0, 2))])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (3, 1, 1), (3, 2, 0), (4, 4, (0, 2))])
 def test_a_convolution_agrees_with_its_simulation(kernel, stride, padding):
     rounding = StaticInput(Grid(bits=8, symmetric=False), 0.03, -9)
     made = layer(nn.Conv2d(5, 8, kernel, stride, padding), CHANNEL, rounding)
@@ -99,7 +99,7 @@ def test_bfloat16_comes_back_as_bfloat16():
 
 
 @pytest.mark.parametrize(
-    "change, reason",
+    ("change", "reason"),
     [
         ({"weight": Grid(bits=9, granularity="channel")}, "codes of 9 bits do not fit int8"),
         ({"weight": Grid(bits=4, granularity="group", group=8)}, "weights have a scale a group"),

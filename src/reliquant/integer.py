@@ -1,8 +1,7 @@
 """Twins that multiply integers: what the simulation of a quantized layer stands for, computed on its codes.
 
-With input s (a - z) and weight t (w - v), codes a and w, the layer is s t (sum a w' - z sum w') + bias where w' = w - v:
-one product of int8 codes; scale, zero point and bias follow per output channel, summed up beforehand (Jacob et al. 2018,
-Equation 7).
+With input s (a - z) and weight t (w - v), codes a and w, the layer is s t (sum a u - z sum u) + bias where u = w - v:
+one product of int8 codes; scale, zero point and bias follow, summed up beforehand (Jacob et al. 2018, Equation 7).
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ from torch.nn.functional import pad
 
 from reliquant.fakequant import affine
 from reliquant.products import Product, fast_on, takes_unsigned
-from reliquant.twins import DynamicInput, QuantConv2d, QuantLinear, SparedInput, StaticInput, Twin
+from reliquant.twins import CHUNK, DynamicInput, QuantConv2d, QuantLinear, SparedInput, StaticInput, Twin
 
-CHUNK = 2**16  # numbers rounded at a time, so that they stay in the cache from one pass to the next
 GROUPED = "a grouped convolution has no matrix product"
 
 

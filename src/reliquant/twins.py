@@ -13,7 +13,6 @@ from torch.nn.functional import conv2d, linear
 from reliquant.fakequant import affine, dequantize, fake_quantize, quantize, weight_affine
 from reliquant.grid import Grid
 
-
 CHUNK = 2**16  # numbers rounded at a time, so that they stay in the cache from one pass to the next
 ROOM = 2**23  # numbers (32 MB) from which malloc would fetch new pages from the system in every call
 
@@ -36,7 +35,7 @@ class Scratch:
 class StaticInput(nn.Module):
     """Round the input on a grid whose one scale came from calibration.
 
-    With a `scratch`, a large result without gradient lives only until the next one is made.
+    With a `scratch`, a large result lives only until the next one is made, where gradients are off.
     """
 
     def __init__(self, grid: Grid, scale: float, zero: float = 0, scratch: Scratch | None = None, /) -> None:
@@ -60,7 +59,8 @@ class StaticInput(nn.Module):
         low, high = self.grid.low - self.zero, self.grid.high - self.zero
         if not x.is_contiguous() or x.device.type != "cpu":
             return torch.mul(x, inverse).round_().clamp_(low, high).mul_(self.scale)
-        out = self.scratch.like(x) if self.scratch else torch.empty_like(x)
+        lends = self.scratch is not None and not torch.is_grad_enabled()  # a gradient would need the result later
+        out = self.scratch.like(x) if lends else torch.empty_like(x)
         for part, into in zip(x.view(-1).split(CHUNK), out.view(-1).split(CHUNK), strict=True):
             torch.mul(part, inverse, out=into).round_().clamp_(low, high).mul_(self.scale)
         return out

@@ -6,11 +6,13 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from reliquant.images import Dataset
 from reliquant.models import save_model
 from reliquant.prepare import prepare
-from reliquant.records import read_header
+from reliquant.products import takes_unsigned
+from reliquant.records import read_facts, read_header
 from reliquant.steps import evaluate, measure, quantize
 from reliquant.towers.small import tower
 
@@ -69,6 +71,19 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
     assert value["native", "nll"] == pytest.approx(frame["nll"].mean(), rel=1e-5)
     assert ("tuned", "accuracy") not in value
     assert {"ece", "brier", "confidence_gap"} <= {m for s, m in value if s == "tuned"}
+
+    backends = {"auto": read_facts(samples)["backend"], "rows": read_facts(rows)["backend"]}
+    assert (
+        backends["rows"]
+        == backends["auto"]["used"]
+        == ("integer" if takes_unsigned(torch.device("cpu")) else "simulate")
+    )
+    for backend in ("simulate", "integer"):
+        again = {"model": model, "variant": variant, "cells": cells, "device": "cpu", "backend": backend}
+        run(evaluate, monkeypatch, **again, output=samples)
+        told = read_facts(samples)["backend"]
+        assert (told["asked"], told["used"]) == (backend, backend)
+        np.testing.assert_allclose(pl.read_parquet(samples)["confidence"], frame["confidence"], rtol=0.01)
 
     kept, exact = world / "kept.parquet", world / "exact.safetensors"
     run(evaluate, monkeypatch, model=model, variant=world / "v.snapshots", cells=cells, device="cpu", output=kept)
