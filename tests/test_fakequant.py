@@ -78,7 +78,7 @@ def test_codes_of_a_conv_weight_are_per_output_channel():
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
-@pytest.mark.parametrize("zero", [0, -3, 7])
+@pytest.mark.parametrize("zero", [0, -2, 1])  # codes of every grid, as torch asks
 @pytest.mark.parametrize("scratch", [None, Scratch()])
 def test_rounding_in_place_equals_torch_own_operator_to_the_bit(bits, zero, scratch, monkeypatch):
     monkeypatch.setattr("reliquant.twins.ROOM", 1000)
