@@ -46,9 +46,9 @@ def both(clip: Clip, scheme: str, weight_bits: int, proxy: Proxy, backend: str =
 
 @pytest.fixture(scope="module")
 def lab():
-    """1,000 images of the lab with their captions."""
+    """1,000 captioned images of the lab."""
     data = lab_captions(Path(), world="curated", images=1000, seed=3)
-    return np.stack([data.read(i) for i in range(1000)]), data.captions
+    return data, np.stack([data.read(i) for i in range(1000)])
 
 
 @pytest.mark.parametrize("tower", ["lab-vit-curated", "lab-convnext-curated"])
@@ -59,24 +59,29 @@ def lab():
 def test_integers_and_simulation_agree_on_the_labs_models(lab, tower, scheme, bits):
     architecture = "lab_vit" if "vit" in tower else "lab_convnext"
     clip = plugins.load("tower", {"tower": "small", "architecture": architecture, "pretrained": tower})(None)
-    images, captions = lab
-    simulated, integer, told = both(clip, scheme, bits, Proxy(images[:64], captions[:64]))
+    data, images = lab
+    simulated, integer, told = both(clip, scheme, bits, Proxy(images[:64], data.captions[:64]))
     assert told["used"] == ("integer" if "vit" in tower else "mixed")
     with torch.no_grad():
-        head = simulated.encode_text(clip.tokenizer(sorted(set(captions))[:50]), normalize=True)
+        prompts = [template.format(name) for name in data.classes for template in data.templates]
+        head = simulated.encode_text(clip.tokenizer(prompts), normalize=True)
         agree(simulated, integer, head, batches(images, **pixel_words(clip), batch=250))
 
 
 def agree(simulated, integer, head, inputs):
-    """Assert the same top-1 of classes on 99.9 % of images, and embeddings within 1e-2 of each other."""
+    """Assert the same top-1 of classes on 99.9 % of images, and embeddings (n, d) within 1e-2 of each other as a whole.
+
+    Single images may differ by a little more: one code that rounds the other way moves those of later layers.
+    """
     found = []
     for pixels in inputs:
         a, b = simulated.encode_image(pixels), integer.encode_image(pixels)
         error = (a - b).norm(dim=1) / a.norm(dim=1)
-        found.append(torch.stack([error, ((a @ head.T).argmax(1) == (b @ head.T).argmax(1)).float()]))
+        found.append(torch.stack([error.square(), ((a @ head.T).argmax(1) == (b @ head.T).argmax(1)).float()]))
     error, same = torch.cat(found, dim=1)
+    assert error.mean().sqrt() <= 1e-2
+    assert error.median().sqrt() <= 1e-4
     assert same.mean() >= 0.999
-    assert error.max() <= 1e-2
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -71,6 +71,7 @@ class IntegerTwin(nn.Module):
             codes = codes.index_fill(1, self.columns, 0)
             self.register_buffer("spared", layer.spared.float().t().contiguous())  # (k, o)
         self.granularity = "" if isinstance(self.rounding, StaticInput) else self.rounding.grid.granularity
+        self.int8_original_dtype = layer.weight.dtype  # open_clip asks its MLPs for it, in place of weight.dtype
         self.unsigned = takes_unsigned(codes.device)
         self.shift = -self.grid.low - (0 if self.unsigned else 2 ** (self.grid.bits - 1))  # codes to the kernel's
         bias = None if layer.bias is None else layer.bias.detach()
