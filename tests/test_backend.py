@@ -56,7 +56,7 @@ def lab():
     ("scheme", "bits"),
     [("rtn", 8), ("rtn", 6), ("smoothquant", 4), ("lsq", 4), ("per token", 8), ("llm_int8", 4)],
 )
-def test_integers_and_simulation_agree_on_the_labs_models(lab, tower, scheme, bits):
+def test_integers_and_simulation_agree_on_the_labs_models(request, lab, tower, scheme, bits):
     architecture = "lab_vit" if "vit" in tower else "lab_convnext"
     clip = plugins.load("tower", {"tower": "small", "architecture": architecture, "pretrained": tower})(None)
     data, images = lab
