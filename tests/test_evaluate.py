@@ -8,6 +8,7 @@ from scipy.special import softmax
 
 from reliquant import plugins
 from reliquant.evaluate import evaluate
+from reliquant.features import Features
 from reliquant.images import Dataset, subset
 from reliquant.prepare import load, prepare
 from reliquant.zero_shot import image_features, logit_scale_and_bias, text_head
@@ -104,3 +105,51 @@ def test_features_that_are_not_finite_name_the_dataset(vit, folders):
         vit.model.visual.proj[0, 0] = float("nan")
     with pytest.raises(ValueError, match="inside: 20 images have NaN"):
         evaluate(vit, [cell(folders, "clean", "inside")], {}, **WORDS)
+
+
+def fitting(folders, **more):
+    return cell(folders, "clean", "inside", fit=folders["outside"], **more)
+
+
+def test_scores_fit_on_the_training_set_of_the_same_variant(clip, folders):
+    scores = {"knn": plugins.load("score", {"score": "knn", "k": 3})}
+    frame = evaluate(clip, [fitting(folders)], scores, **WORDS, needs={"knn": "train"})
+    image, known = (image_features(clip, load(folders[name]).images) for name in ("inside", "outside"))
+    distance = np.sort(np.linalg.norm(image[:, None].astype(float) - known[None], axis=2), axis=1)
+    np.testing.assert_allclose(frame["score:knn"], -distance[:, 2], atol=1e-5)
+
+
+def test_a_cell_without_a_training_set_leaves_the_score_out(clip, folders):
+    scores = {"knn": plugins.load("score", {"score": "knn", "k": 3}), "mcm": plugins.load("score", {"score": "mcm"})}
+    cells = [cell(folders, "clean", "inside"), {**fitting(folders), "suite": "ood", "group": "far"}]
+    frame = evaluate(clip, cells, scores, **WORDS, needs={"knn": "train"})
+    assert frame.group_by("suite").agg(pl.col("score:knn").null_count()).sort("suite")["score:knn"].to_list() == [20, 0]
+    assert frame["score:mcm"].null_count() == 0
+
+
+def test_a_training_set_of_other_classes_is_refused(clip, folders):
+    path = Path(folders["outside"], "meta.json")
+    path.write_text(path.read_text().replace("cow", "hen"))
+    with pytest.raises(ValueError, match=r"fits: the classes of .*outside.* are not those of .*inside"):
+        evaluate(clip, [fitting(folders)], {"knn": None}, **WORDS, needs={"knn": "train"})
+
+
+def test_patch_and_negative_scores_equal_the_library_called_by_hand(clip, folders):
+    from reliquant.zero_shot import features_with_local
+
+    entries = {"gl_mcm": {"score": "gl_mcm"}, "neglabel": {"score": "neglabel", "share": 1.0, "groups": 2}}
+    scores = {name: plugins.load("score", entry) for name, entry in entries.items()}
+    needs = {"gl_mcm": "patches", "neglabel": "negatives"}
+    cells = [cell(folders, "clean", "inside"), cell(folders, "ood", "outside", group="near")]
+    frame = evaluate(clip, cells, scores, **WORDS, needs=needs, negatives=["sky", "sea", "mud", "tar"])
+    head, words = (
+        text_head(clip, ["cat", "dog", "cow"], ["a {}"]),
+        text_head(clip, ["sky", "sea", "mud", "tar"], ["a {}"]),
+    )
+    for name, suite in (("inside", "clean"), ("outside", "ood")):
+        parts = list(features_with_local(clip, load(folders[name]).images))
+        image, patches = (np.concatenate(x) for x in zip(*parts, strict=True))
+        of = Features(image, head, np.zeros(20, int), *logit_scale_and_bias(clip), patches=patches, negatives=words)
+        for score, function in scores.items():
+            found = frame.filter(suite=suite)[f"score:{score}"]
+            np.testing.assert_allclose(found, function(of, None), atol=1e-5)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -188,9 +189,9 @@ def test_the_step_writes_what_was_fetched(server, tmp_path, monkeypatch):
     package = tmp_path / "mine"
     package.mkdir()
     plugin.rename(package / "loopback_set.py")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     output = tmp_path / "raw" / "fetched.json"
-    step = [sys.executable, "-m", "reliquant.steps.fetch", "--output", str(output), "--dataset"]
+    step = [sys.executable, "-m", "reliquant.steps.fetch", "--output", str(output), "--plugin"]
     subprocess.run([*step, "mine.loopback_set"], check=True, timeout=60)
     assert json.loads(output.read_text())["files"][0]["licence"] == "free"
     failed = subprocess.run([*step, "parquet"], capture_output=True, text=True, timeout=60)

@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from reliquant import calibration, detection, shift
 from reliquant.features import Features
-from reliquant.measure import SCHEMA, of_features, of_probabilities, rows, samples_of
+from reliquant.measure import SCHEMA, of_features, of_probabilities, rows, samples_of, top_classes
 
 CELL = {"suite": "clean", "dataset": "d", "reference": "d", "group": "", "corruption": "", "severity": 0}
 
@@ -311,3 +311,63 @@ def test_a_noise_suite_of_75_cells_takes_seconds():
     start = time.perf_counter()
     rows(frame, frame, resamples=2000)
     assert time.perf_counter() - start < 6
+
+
+def test_bin_measures_equal_the_functions_and_their_intervals_hold_a_bootstrap():
+    samples = cell(n=300, noise=1.0)
+    found = rows(samples, None, resamples=2000)
+    confidence, correct = samples["confidence"].to_numpy(), (samples["prediction"] == samples["label"]).to_numpy()
+    for f in (calibration.mce, calibration.debiased_ce):
+        assert value(found, f.__name__) == pytest.approx(f(confidence, correct), rel=1e-4)
+        rng = np.random.default_rng(0)
+        drawn = [f(confidence[k], correct[k]) for k in (rng.integers(300, size=300) for _ in range(400))]
+        low, high = (value(found, f.__name__, end) for end in ("low", "high"))
+        assert (low, high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.06)
+
+
+def test_the_divergence_from_fp32_is_in_the_rows_where_records_hold_it():
+    def with_classes(noise):
+        known = features(noise=noise)
+        return (
+            samples_of(known, {})
+            .with_columns(top_classes(known))
+            .with_columns(**{k: pl.lit(v) for k, v in CELL.items()})
+        )
+
+    a, b = features(noise=0.5), features(noise=0.6)
+    p, q = (softmax(f.logits.astype(float), axis=1) for f in (a, b))
+    found = rows(with_classes(0.6), with_classes(0.5), resamples=300)
+    assert value(found, "kl_to_fp32") == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-4)
+    assert value(found, "kl_to_fp32", "low") < value(found, "kl_to_fp32") < value(found, "kl_to_fp32", "high")
+    assert "kl_to_fp32" not in rows(with_classes(0.5), None, resamples=50)["measure"].to_list()
+
+
+def test_corruption_errors_are_absolute_relative_and_of_what_corruption_adds():
+    clean = [cell(noise=x, n=60) for x in (0.9, 0.7)]
+    both = [
+        pl.concat([noise(x), c.with_columns(severity=pl.lit(0, pl.Int8))])
+        for x, c in zip((1.2, 0.8), clean, strict=True)
+    ]
+    found = rows(*both, resamples=400, suites=["noise"])
+    alone = rows(noise(1.2), noise(0.8), resamples=400)
+    assert "relative_mce_to_fp32" not in alone["measure"].to_list()
+    assert "" not in found["corruption"].to_list()
+
+    def errors(frame):
+        wrong = frame.with_columns(wrong=(pl.col("prediction") != pl.col("label")).cast(float))
+        each = wrong.group_by("corruption", "severity").agg(pl.col("wrong").mean()).sort("corruption", "severity")
+        return each["wrong"].to_numpy().reshape(2, 2)
+
+    q, f = errors(noise(1.2)), errors(noise(0.8))
+    q_clean, f_clean = ((c["prediction"] != c["label"]).mean() for c in clean)
+    assert value(found, "mean_corruption_error") == pytest.approx(q.mean())
+    assert value(found, "mce_to_fp32") == pytest.approx((q.sum(1) / f.sum(1)).mean())
+    added = ((q - q_clean).sum(1) / (f - f_clean).sum(1)).mean()
+    assert value(found, "relative_mce_to_fp32") == pytest.approx(added, rel=1e-5)
+
+
+def test_measures_of_the_whole_table_have_intervals():
+    f = features(n=200, noise=1.0)
+    found = of_probabilities(f.probabilities, f.label, resamples=200)
+    for name in ("classwise_ece", "ace", "best_temperature", "mce", "debiased_ce"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"], name

@@ -126,6 +126,15 @@ def test_structural_and_entry_problems_appear_together(config):
         (lambda c: c.update(shards={"snapshots": ["clean"]}), "shards: 'snapshots' is the name of a shard that"),
         (lambda c: c.update(backend="int8"), "backend: Input should be 'auto', 'simulate' or 'integer', got 'int8'"),
         (lambda c: c["suites"]["shift"].update(nothing=["x"]), "dataset 'nothing' is unknown"),
+        (lambda c: c.update(fits={}, scores={"near": {"score": "knn"}}), "missing; score near fits on training images"),
+        (lambda c: c.update(fits={"shapes": "shapes"}), "must not be fitted on the images that they are tested on"),
+        (lambda c: c.update(fits={"digits": "shapes"}), "fits: 'digits' is not in the clean suite"),
+        (lambda c: c.update(fits={"shapes": "shapez"}), "fits: dataset 'shapez' is unknown"),
+        (
+            lambda c: c.update(negatives=None, scores={"neg": {"score": "neglabel"}}),
+            "negatives: missing; score neg needs",
+        ),
+        (lambda c: c.update(negatives={"lexicon": "wordnt"}), "negatives: lexicon 'wordnt' is unknown"),
     ],
 )
 def test_what_is_wrong_is_named(config, change, message):
@@ -169,3 +178,28 @@ def test_the_order_of_keys_changes_no_job(config):
     )
     model = next(iter(config["models"]))
     assert all(Study(config).cells(model, s) == Study(turned).cells(model, s) for s in Study(config).shards)
+
+
+def test_a_training_set_is_read_only_where_a_score_fits(config):
+    config["fits"] = {"shapes": "colours"}
+    model = next(iter(config["models"]))
+    config["scores"] = {"mcm": {"score": "mcm"}}
+    plain = Study(config)
+    assert not any(c["fit"] for s in plain.shards for c in plain.cells(model, s))
+    config["suites"]["ood"] = {"shapes": config["suites"]["ood"]["shapes"]}
+    config["scores"] = {"knn": {"score": "knn"}}
+    fitted = Study(config)
+    found = {(c["suite"], c["dataset"]) for s in fitted.shards for c in fitted.cells(model, s) if c["fit"]}
+    assert ("clean", "shapes") in found
+    assert all(suite == "ood" or dataset == "shapes" for suite, dataset in found)
+    assert "data/prepared/colours/native/images.npy" in fitted.inputs(model, fitted.shard_of("ood"))
+
+
+def test_a_published_lexicon_is_fetched_unless_it_lies_in_the_data_root(config):
+    config["negatives"] = {"lexicon": "wordnet", "folder": "words", "parts": ["noun"]}
+    study = Study(config)
+    assert study.negatives() == ({"lexicon": "wordnet", "parts": ["noun"]}, "data/raw/words")
+    assert study.fetched_lexicon() == ["data/raw/words/fetched.json"]
+    assert study.published_in("words") == ("lexicon", "wordnet")
+    config["data_root"] = "."
+    assert not Study(config).fetched_lexicon()

@@ -1,4 +1,4 @@
-"""Whether confidences mean what they say: errors by bins and without, proper scores, temperature; torch-free.
+"""Whether confidences mean what they say: errors by bins and without, proper scores; torch-free.
 
 `confidence` is the largest softmax probability of each image, `correct` whether its class is the true one, both (n,).
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,20 +106,45 @@ def classwise_ece(probabilities: Floats, label: NDArray[np.integer], /, *, bins:
     return float(np.mean([ece(p, right, bins=bins) for p, right in _by_class(probabilities, label)]))
 
 
+def classwise_ece_influence(
+    probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the classwise ECE and every image's influence on it, (n,).
+
+    Image i counts mean_k sign(gap of its bin of class k) (p_ik - y_ik): these average to the value.
+    """
+    total = np.zeros(len(label))
+    for p, right in _by_class(probabilities, label):
+        index, gap = bins_of(p, bins=bins), p.astype(float) - right
+        total += np.sign(np.bincount(index, gap, minlength=bins))[index] * gap
+    parts = total / probabilities.shape[1]
+    return float(parts.mean()), parts - parts.mean()
+
+
 def ace(probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15) -> float:
     """Return the adaptive calibration error, the mean gap of all equal-mass bins of all classes (Nixon et al. 2019)."""
-    gaps = []
+    return ace_influence(probabilities, label, bins=bins)[0]
+
+
+def ace_influence(
+    probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the ACE and every image's influence on it, (n,), with the bins held where they are."""
+    n, gaps, total = len(label), [], np.zeros(len(label))
     for p, right in _by_class(probabilities, label):
         order = np.argsort(p)
         ordered = p[order]
-        edges = -(-np.arange(bins + 1) * len(p) // bins)
+        edges = -(-np.arange(bins + 1) * n // bins)
         inner = edges[1:-1]
-        split = ordered[inner - 1] == ordered[np.minimum(inner, len(p) - 1)]  # equal confidences share a bin
-        edges[1:-1] = np.where(split, np.searchsorted(ordered, ordered[np.minimum(inner, len(p) - 1)], "right"), inner)
-        total = np.append(0.0, np.cumsum(ordered.astype(float) - right[order]))[edges]
-        n = np.diff(edges)
-        gaps.append(np.mean(np.abs(np.diff(total))[n > 0] / n[n > 0]))
-    return float(np.mean(gaps))
+        split = ordered[inner - 1] == ordered[np.minimum(inner, n - 1)]  # equal confidences share a bin
+        edges[1:-1] = np.where(split, np.searchsorted(ordered, ordered[np.minimum(inner, n - 1)], "right"), inner)
+        gap = ordered.astype(float) - right[order]
+        sums, size = np.diff(np.append(0.0, np.cumsum(gap))[edges]), np.diff(edges)
+        filled = size > 0
+        gaps.append(np.mean(np.abs(sums[filled]) / size[filled]))
+        weight = n * np.sign(sums[filled]) / size[filled] / filled.sum()
+        total[order] += np.repeat(weight, size[filled]) * (gap - np.repeat(sums[filled] / size[filled], size[filled]))
+    return float(np.mean(gaps)), total / probabilities.shape[1]
 
 
 def confidence_gap(confidence: Floats, correct: Bools, /) -> float:
@@ -169,43 +193,6 @@ def brier_decomposition(confidence: Floats, correct: Bools, /, *, bins: int = 15
         "uncertainty": all_y * (1 - all_y),
         "within": float(np.mean(inside**2) - 2 * np.mean(inside * (y - mean_y[index]))),
     }
-
-
-def best_temperature(
-    values: Floats, label: NDArray[np.integer], /, *, of: Literal["logits", "probabilities"] = "logits"
-) -> float:
-    """Return the T > 0 that minimises the NLL of softmax(logits / T) (Guo et al. 2017), within [1e-3, 1e3].
-
-    Above 1: the model is over-confident. On the evaluation images themselves: a bound, not a recalibration.
-    By Newton's method on 1 / T, in which the NLL is convex, with bisection where it would leave the bracket.
-    """
-    labels_within(label, values.shape[1])
-    low, high, beta = 1e-3, 1e3, 1.0
-    for _ in range(60):
-        slope, curvature = _nll_slope(values, label, beta, of)
-        low, high = (beta, high) if slope < 0 else (low, beta)
-        step = beta - slope / curvature if curvature > 0 else np.nan
-        following = step if low < step < high else float(np.sqrt(low * high))
-        if abs(following / beta - 1) < 1e-7:
-            break
-        beta = following
-    return 1 / beta
-
-
-def _nll_slope(values: Floats, label: NDArray[np.integer], beta: float, of: str) -> tuple[float, float]:
-    """Return first and second derivative of the mean NLL by the inverse temperature."""
-    slope = curvature = 0.0
-    for i in range(0, len(label), 1024):
-        z = values[i : i + 1024]
-        z = np.log(np.maximum(z, np.finfo(z.dtype).tiny)) if of == "probabilities" else z
-        z = z.astype(float)
-        z -= z.max(axis=1, keepdims=True)
-        p = np.exp(beta * z)
-        p /= p.sum(axis=1, keepdims=True)
-        mean = np.einsum("ij,ij->i", p, z)
-        slope += float((mean - np.take_along_axis(z, label[i : i + 1024, None], axis=1)[:, 0]).sum())
-        curvature += float((np.einsum("ij,ij,ij->i", p, z, z) - mean**2).sum())
-    return slope / len(label), curvature / len(label)
 
 
 def _by_class(probabilities: Floats, label: NDArray[np.integer]) -> Iterator[tuple[Floats, Bools]]:

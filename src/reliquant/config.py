@@ -73,6 +73,8 @@ class Config(_Part):
     snapshot_suites: list[Suite] = ["clean"]
     shards: dict[Name, list[Suite]] = {}
     scores: dict[Name, Entry] = {}
+    fits: dict[Name, Name] = {}
+    negatives: Entry | None = None
 
 
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
@@ -88,6 +90,7 @@ DATASET_KEYS = {"folder": str, "native": bool}
 
 KINDS = {"models": "tower", "schemes": "quantizer", "datasets": "dataset", "scores": "score"}
 RESERVED = {"models": MODEL_KEYS, "schemes": SCHEME_KEYS, "datasets": DATASET_KEYS, "scores": {}}
+RESERVED["negatives"] = {"folder": str}
 
 
 def check_config(given: Mapping[str, Any], /) -> tuple[Config | None, list[str]]:
@@ -103,6 +106,8 @@ def check_config(given: Mapping[str, Any], /) -> tuple[Config | None, list[str]]
         for name, entry in entries.items() if isinstance(entries, Mapping) else []:
             if isinstance(entry, Mapping) and (section, name) != ("schemes", "fp32"):
                 found += (f"{section.rstrip('s')} {name}: {p}" for p in _entry(section, family, entry, given))
+    if isinstance(negatives := given.get("negatives"), Mapping):
+        found += (f"negatives: {p}" for p in plugins.check("lexicon", own_words("negatives", negatives)))
     return config, found
 
 

@@ -1,7 +1,7 @@
 """Classification measures of many cells that share their images, with joint bootstrap replicates; torch-free.
 
-Every measure here is a sum over images of columns, or a sum of absolute values of such sums (ECE: one a bin). So a
-resample costs one row of one matrix product for all measures, cells, the variant and FP32 together.
+Every measure here is a function of sums over images of columns (accuracy of one, ECE of one a bin). So a resample costs
+one row of one matrix product for all measures, cells, the variant and FP32 together.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from reliquant import shift
 from reliquant.calibration import bins_of, equal_mass_bins
+from reliquant.divergence import TOP, divergences
 from reliquant.stats import bootstrap_p, percentile_interval, replicates, wilson
 
-Columns = dict[str, NDArray[np.float64]]  # measure -> (n, k)
-ABSOLUTE = ("ece", "ece_equal_mass")
-PAIR = ("agreement", "flips_right_to_wrong", "flips_wrong_to_right")
+Columns = dict[str, NDArray[np.float64]]  # part -> (n, k): its sums over images make one or more measures
+PAIR = ("agreement", "flips_right_to_wrong", "flips_wrong_to_right", "kl_to_fp32")
 BINS = 15
 
 
@@ -51,50 +51,74 @@ class Replicated:
 def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool) -> Columns:
     """Return the summands of every measure of one cell; `baseline` is FP32 on the same images, or the records again.
 
-    `detail` adds balanced accuracy, equal-mass ECE and what changed against FP32. The edges of the equal-mass bins are
-    those of these images: resamples do not move them.
+    `detail` adds balanced accuracy, MCE, the measures of equal-mass bins and what changed against FP32. The edges of
+    the equal-mass bins are those of these images: resamples do not move them.
     """
     confidence, label = records["confidence"].to_numpy().astype(float), records["label"].to_numpy()
     right = (records["prediction"].to_numpy() == label).astype(float)
+    bins = bins_of(confidence, bins=BINS)
     found = {
         "accuracy": right,
         "top5_accuracy": (records["rank"].to_numpy() < 5).astype(float),
-        "ece": _spread(confidence - right, bins_of(confidence, bins=BINS)),
+        "gap": _spread(confidence - right, bins),
         "nll": records["nll"].to_numpy().astype(float),
         "brier": records["brier"].to_numpy().astype(float),
         "confidence_gap": confidence - right,
     }
     if detail:
         _, index, counts = np.unique(label, return_inverse=True, return_counts=True)
-        was = baseline["prediction"].to_numpy() == label
+        was, mass = baseline["prediction"].to_numpy() == label, equal_mass_bins(confidence, bins=BINS)
+        found["count"] = _spread(np.ones(len(label)), bins)
         found["balanced_accuracy"] = right * (len(label) / len(counts) / counts[index])
-        found["ece_equal_mass"] = _spread(confidence - right, equal_mass_bins(confidence, bins=BINS))
+        found["mass_gap"] = _spread(confidence - right, mass)
+        found["mass_count"] = _spread(np.ones(len(label)), mass)
+        found["mass_right"] = _spread(right, mass)
         found["agreement"] = (records["prediction"] == baseline["prediction"]).to_numpy().astype(float)
         found["flips_right_to_wrong"] = (was & (right == 0)).astype(float)
         found["flips_wrong_to_right"] = (~was & (right == 1)).astype(float)
+        if TOP in records.columns and TOP in baseline.columns:
+            found["kl_to_fp32"] = divergences(baseline, records)
     return {name: x.reshape(len(label), -1) for name, x in found.items()}
+
+
+def measured(sums: dict[str, NDArray[np.floating]], n: int, /) -> dict[str, NDArray[np.floating]]:
+    """Return the measures of sums of parts (cells, who, k, b) over n images, each (cells, who, b)."""
+    found = {name: part[:, :, 0] / n for name, part in sums.items() if part.shape[2] == 1}
+    found["ece"] = np.abs(sums["gap"]).sum(axis=2) / n
+    if "count" in sums:
+        found["mce"] = (np.abs(sums["gap"]) / np.maximum(sums["count"], 1)).max(axis=2)
+        found["ece_equal_mass"] = np.abs(sums["mass_gap"]).sum(axis=2) / n
+        gap, count, right = (sums[f"mass_{part}"] for part in ("gap", "count", "right"))
+        m = np.maximum(count, 2)  # bins of one image are left out below
+        noise = right / m * (1 - right / m) / (m - 1)
+        squares = np.where(count > 1, m * ((gap / m) ** 2 - noise), 0).sum(axis=2)
+        used = np.where(count > 1, count, 0).sum(axis=2)
+        mean = np.divide(squares, used, out=np.full(used.shape, np.nan, used.dtype), where=used > 0)
+        found["debiased_ce"] = np.sqrt(np.maximum(mean, 0))
+    return found
 
 
 def bootstrapped(
     cells: Sequence[Sequence[Columns]], stratum: NDArray[np.int64], rng: np.random.Generator, /, *, resamples: int
 ) -> Replicated:
     """Return values and replicates of cells[cell][who], all on the same images in the same order."""
-    names = tuple(cells[0][0])
-    ends = np.cumsum([0] + [cells[0][0][name].shape[1] for name in names])
+    parts = tuple(cells[0][0])
+    ends = np.cumsum([0] + [cells[0][0][part].shape[1] for part in parts])
     slices = [slice(a, b) for a, b in itertools.pairwise(ends)]
-    table = np.concatenate([cell[who][m] for cell in cells for who in range(len(cell)) for m in names], axis=1)
+    table = np.concatenate([cell[who][m] for cell in cells for who in range(len(cell)) for m in parts], axis=1)
     n, shape = len(table), (len(cells), len(cells[0]), ends[-1])
 
-    def finish(sums: NDArray[np.floating]) -> NDArray[np.floating]:
+    def named(sums: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
         each = sums.reshape(*shape, -1)
-        parts = [
-            np.abs(each[:, :, s]).sum(axis=2) if name in ABSOLUTE else each[:, :, s.start]
-            for name, s in zip(names, slices, strict=True)
-        ]
-        return np.stack(parts, axis=2) / n
+        return measured({part: each[:, :, s] for part, s in zip(parts, slices, strict=True)}, n)
 
-    value = finish(table.sum(axis=0)[:, None])[..., 0]
-    return Replicated(names, value, replicates(table, finish, stratum, rng, resamples=resamples), n)
+    value = named(table.sum(axis=0)[:, None])
+
+    def finish(sums: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.stack(list(named(sums).values()), axis=2)
+
+    boot = replicates(table, finish, stratum, rng, resamples=resamples)
+    return Replicated(tuple(value), np.stack(list(value.values()), axis=2)[..., 0], boot, n)
 
 
 def rows_of(found: Replicated, /) -> list[list[dict[str, float | int | str | None]]]:

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 from reliquant.grid import Grid
 
 PACKAGE = Path(__file__).parent
-FAMILIES = ("tower", "quantizer", "dataset", "corruption", "score", "loss", "figure", "table")
+FAMILIES = ("tower", "quantizer", "dataset", "lexicon", "corruption", "score", "loss", "figure", "table")
 Entry = Mapping[str, Any]
 
 
@@ -135,11 +135,21 @@ def load(family: str, entry: Entry, /) -> Callable[..., Any]:
 
 def defines(family: str, name: str, constant: str, /) -> bool:
     """Whether a plugin's file assigns a module-level name, such as the SOURCES of a dataset."""
+    return _assigned(family, name, constant) is not None
+
+
+def needs(family: str, name: str, /) -> str:
+    """Read the literal NEEDS of a plugin's file, such as a score's `train`; "" if it has none."""
+    value = _assigned(family, name, "NEEDS")
+    return "" if value is None else ast.literal_eval(value)
+
+
+def _assigned(family: str, name: str, constant: str) -> ast.expr | None:
     for node in ast.parse(source(family, name).read_text()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(t, ast.Name) and t.id == constant for t in targets):
-            return True
-    return False
+            return node.value
+    return None
 
 
 def code(module: str, /, *, data: tuple[str, ...] = (), **plugins: str | Iterable[str]) -> str:

@@ -115,12 +115,29 @@ class Study:
 
     def root(self, dataset: str, /) -> str:
         """Return the folder that holds a dataset as published: the user's (`data_root`) or `data/raw`."""
-        entry = self.config.datasets[dataset]
-        return str(Path(self.config.data_root or "data/raw") / entry.get("folder", entry["dataset"]))
+        return self._folder(self.config.datasets[dataset], "dataset")
 
     def is_fetched(self, dataset: str, /) -> bool:
         """Whether the workflow downloads this dataset."""
         return not self.config.data_root and self._is_published(dataset)
+
+    def negatives(self) -> tuple[Entry, str]:
+        """Return the lexicon entry of the negative words, empty without one, and the folder of its files."""
+        entry = self.config.negatives or {}
+        return own_words("negatives", entry), self._folder(entry, "lexicon") if entry else ""
+
+    def fetched_lexicon(self) -> list[str]:
+        """List what the workflow downloads for the negative words: the record of the download, or nothing."""
+        entry, folder = self.negatives()
+        needed = entry and not self.config.data_root and plugins.defines("lexicon", entry["lexicon"], "SOURCES")
+        return [f"{folder}/fetched.json"] if needed else []
+
+    def published_in(self, folder: str, /) -> tuple[str, str]:
+        """Return the family and the plugin whose published files a folder of `data/raw` holds."""
+        if f"data/raw/{folder}/fetched.json" in self.fetched_lexicon():
+            return "lexicon", self.negatives()[0]["lexicon"]
+        found = (self.dataset_entry(d)["dataset"] for d in self.config.datasets if self.root(d) == f"data/raw/{folder}")
+        return "dataset", next(found)
 
     def prepared(self, dataset: str, model: str, /) -> str:
         """Return the folder of decoded images that fits a model."""
@@ -131,7 +148,12 @@ class Study:
     def cells(self, model: str, shard: str, /) -> list[Entry]:
         """List what one evaluation job forwards: one entry a (suite, dataset, reference, corruption)."""
         return [
-            {**cell, "folder": self.prepared(cell["dataset"], model), "head": self.prepared(cell["reference"], model)}
+            {
+                **cell,
+                "folder": self.prepared(cell["dataset"], model),
+                "head": self.prepared(cell["reference"], model),
+                "fit": self._fit(cell, model),
+            }
             for suite in self.suites_in(shard)
             if suite in self.suites
             for cell in self._cells(suite)
@@ -143,6 +165,9 @@ class Study:
         for cell in self.cells(model, shard):
             images = f"corrupt/{cell['corruption']}.npy" if cell["corruption"] else "images.npy"
             found += [f"{cell['folder']}/{images}", f"{cell['folder']}/meta.json", f"{cell['head']}/meta.json"]
+            found += [f"{cell['fit']}/{name}" for name in ("images.npy", "meta.json") if cell["fit"]]
+        words = self.config.negatives or {}
+        found += [*self.fetched_lexicon(), *([words["file"]] if words.get("file") else [])]
         return list(dict.fromkeys(found))
 
     def suites_in(self, shard: str, /) -> list[str]:
@@ -152,6 +177,20 @@ class Study:
     def shard_of(self, suite: str, /) -> str:
         """Name the shard that holds a suite."""
         return next(shard for shard, suites in self.shards.items() if suite in suites)
+
+    def _fit(self, cell: Entry, model: str) -> str | None:
+        """Return the folder that the scores of a cell fit on: of its reference, where a score asks for one."""
+        asks = cell["suite"] in ("clean", "ood") and self._scores_that_need("train")
+        return (
+            self.prepared(self.config.fits[cell["reference"]], model)
+            if asks and cell["reference"] in self.config.fits
+            else None
+        )
+
+    def _scores_that_need(self, what: str) -> list[str]:
+        known = plugins.names("score")
+        scores = {n: e.get("score") for n, e in self.config.scores.items()}
+        return [n for n, s in scores.items() if (s in known or "." in str(s)) and plugins.needs("score", s) == what]
 
     def _cells(self, suite: str, /) -> Iterator[Entry]:
         def cell(dataset: str, reference: str, **rest: Any) -> Entry:
@@ -197,6 +236,7 @@ class Study:
         yield from (
             f"snapshot_suites: {s!r} is not among the suites" for s in c.snapshot_suites if s not in self.suites
         )
+        yield from self._score_problems()
         placed = [suite for suites in self.shards.values() for suite in suites]
         for suite in self.suites:
             if placed.count(suite) != 1:
@@ -218,10 +258,29 @@ class Study:
                     there = ", ".join(clean)
                     yield f"suite {suite}: {cell['reference']!r} must be in the clean suite too; there are {there}"
 
+    def _score_problems(self) -> Iterator[str]:
+        c = self.config
+        for reference, fit in c.fits.items():
+            yield from self._known("fits", reference, fit)
+            if reference not in c.suites.clean:
+                yield f"fits: {reference!r} is not in the clean suite; there are {', '.join(c.suites.clean)}"
+            if reference == fit:
+                yield f"fits: {reference}: scores must not be fitted on the images that they are tested on"
+        missing = [reference for reference in c.suites.ood if reference not in c.fits]
+        for score in self._scores_that_need("train") if missing else []:
+            there = "name a dataset of the same classes"
+            yield f"fits: {', '.join(missing)}: missing; score {score} fits on training images: {there}"
+        for score in self._scores_that_need("negatives") if c.negatives is None else []:
+            there = ", ".join(plugins.names("lexicon"))
+            yield f"negatives: missing; score {score} needs words, such as {{lexicon: wordnet}}; there are {there}"
+
     def _known(self, where: str, *names: str) -> Iterator[str]:
         for name in names:
             if name not in self.config.datasets:
                 yield f"{where}: {plugins.unknown('dataset', name, self.config.datasets)}"
+
+    def _folder(self, entry: Entry, family: str) -> str:
+        return str(Path(self.config.data_root or "data/raw") / entry.get("folder", entry[family]))
 
     def _is_published(self, dataset: str) -> bool:
         return plugins.defines("dataset", self.dataset_entry(dataset)["dataset"], "SOURCES")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from reliquant import detection, paired, selective, shift
 from reliquant.smooth import smooth_ece
@@ -17,19 +18,27 @@ from reliquant.stats import normal_test, strata, variance_of_mean, wilson
 Row = dict[str, Any]
 
 
-def classification(pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, /) -> list[Row]:
-    """Measure every (corruption, severity) cell of a dataset, and the means over noise cells."""
+def classification(
+    pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, clean: list[pl.DataFrame] | None = None, /
+) -> list[Row]:
+    """Measure every (corruption, severity) cell of a dataset, and the means over noise cells.
+
+    `clean` holds the records of the same images without corruption, empty where they are not at hand.
+    """
+    noisy = len(pair[0].select("corruption", "severity").unique()) > 1 or pair[0]["corruption"][0] != ""
+    if noisy and clean and len(clean[0]):
+        pair = [pl.concat([who, plain.select(who.columns)]) for who, plain in zip(pair, clean, strict=True)]
     pair = [who.sort("corruption", "severity", "index") for who in pair]
     cells = pair[0].select("corruption", "severity").unique(maintain_order=True).rows()
     found, parts = _replicated(pair, cells, rng, resamples)
     rows = []
     for cell, (corruption, severity) in enumerate(cells):
+        if noisy and not corruption:
+            continue
         where = {"group": "", "corruption": corruption, "severity": severity}
         extra = _by_influence(parts[cell]) if len(cells) == 1 else []
         rows += [{**where, **row} for row in paired.rows_of(_cell(found, cell))[0] + extra]
-    if cells != [("", 0)]:
-        rows += _noise_means(found, cells)
-    return rows
+    return rows + (_noise_means(found, cells) if noisy else [])
 
 
 def _replicated(
@@ -57,23 +66,36 @@ def _cell(found: paired.Replicated, cell: int) -> paired.Replicated:
 
 
 def _noise_means(found: paired.Replicated, cells: list[tuple[str, int]]) -> list[Row]:
-    """Return the means over corruptions, overall (severity 0) and at each severity, and the mean corruption error."""
-    severities = np.array([s for _, s in cells])
+    """Return the means over corruptions, overall (severity 0) and at each severity, and the mean corruption errors."""
+    noisy, severities = np.array([c != "" for c, _ in cells]), np.array([s for _, s in cells])
     rows = []
-    for severity in (0, *np.unique(severities).tolist()):
-        chosen = (severities == severity) | (severity == 0)
+    for severity in (0, *np.unique(severities[noisy]).tolist()):
+        chosen = noisy & ((severities == severity) | (severity == 0))
         where = {"group": "", "corruption": "mean", "severity": severity}
         rows += [{**where, **row} for row in paired.rows_of(found.averaged(chosen))[0]]
     names = np.array([c for c, _ in cells])
-    if found.value.shape[1] == 2 and len({tuple(severities[names == c]) for c in names}) == 1:
-        v, b = (
-            [np.stack([1 - x.of("accuracy", who)[i][names == c] for c in dict.fromkeys(names)]) for who in (0, 1)]
-            for i, x in ((0, found), (1, found))
-        )
-        value, boot = (shift.mean_corruption_error(*x) for x in (v, b))
-        row = paired.described("mce_to_fp32", np.atleast_1d(value), boot[None], found.n * len(cells), tested=False)[0]
-        rows.append({"group": "", "corruption": "mean", "severity": 0, **row})
+    if len({tuple(severities[names == c]) for c in names[noisy]}) == 1:
+        where = {"group": "", "corruption": "mean", "severity": 0}
+        rows += [{**where, **row} for row in _corruption_errors(found, names)]
     return rows
+
+
+def _corruption_errors(found: paired.Replicated, names: NDArray[np.str_]) -> list[Row]:
+    """Return the mean corruption error, and relative to FP32's, of all errors and of those that corruption adds."""
+    who = range(found.value.shape[1])
+    noisy = list(dict.fromkeys(names[names != ""].tolist()))
+    error = {w: [np.stack([1 - x[names == c] for c in noisy]) for x in found.of("accuracy", w)] for w in who}
+    clean = {w: [1 - x[names == ""][0] for x in found.of("accuracy", w)] for w in who if "" in names}
+    made = [("mean_corruption_error", [e.mean(axis=(0, 1)) for e in error[0]])]
+    if len(who) == 2:
+        made.append(
+            ("mce_to_fp32", [shift.mean_corruption_error(q, f) for q, f in zip(error[0], error[1], strict=True)])
+        )
+        if clean:
+            parts = zip(error[0], clean[0], error[1], clean[1], strict=True)
+            made.append(("relative_mce_to_fp32", [shift.relative_mean_corruption_error(*x) for x in parts]))
+    n = found.n * int((names != "").sum())
+    return [paired.described(name, np.atleast_1d(v), b[None], n, tested=False)[0] for name, (v, b) in made]
 
 
 def spurious(pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, /) -> list[Row]:

@@ -12,11 +12,9 @@ rule fetch:
         mem_mb=2000,
         runtime=720,
     params:
-        dataset=lambda w: next(
-            study.dataset_entry(d)["dataset"] for d in study.config.datasets if study.root(d) == f"data/raw/{w.folder}"
-        ),
+        published=lambda w: study.published_in(w.folder),
     shell:
-        "python -m reliquant.steps.fetch --dataset {params.dataset:q} --output {output:q} 2> {log:q}"
+        "python -m reliquant.steps.fetch --family {params.published[0]} --plugin {params.published[1]:q} --output {output:q} 2> {log:q}"
 
 
 rule prepare:

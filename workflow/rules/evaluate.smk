@@ -20,6 +20,8 @@ rule evaluate:
     params:
         cells=entry(lambda w: study.cells(variant(w).model, w.shard)),
         scores=entry(lambda w: study.config.scores),
+        negatives=entry(lambda w: study.negatives()[0]),
+        lexicon=study.negatives()[1],
         batch=study.config.batch,
         dtype=study.config.dtype,
         backend=study.config.backend,
@@ -29,6 +31,7 @@ rule evaluate:
             ("data/**", "checkpoints/table.json"),
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
             score=lambda w: [e["score"] for e in study.config.scores.values()],
+            lexicon=lambda w: study.negatives()[0].get("lexicon", []),
         ),
     shell:
         "python -m reliquant.steps.evaluate"
@@ -36,6 +39,8 @@ rule evaluate:
         " --variant {input.variant:q}"
         " --cells {params.cells:q}"
         " --scores {params.scores:q}"
+        " --negatives {params.negatives:q}"
+        " --lexicon-root {params.lexicon:q}"
         " --batch {params.batch}"
         " --dtype {params.dtype}"
         " --backend {params.backend}"

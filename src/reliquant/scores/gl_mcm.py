@@ -9,6 +9,8 @@ from scipy.special import logsumexp
 from reliquant.features import Features
 from reliquant.similarity import by_cosine, positive
 
+NEEDS = "patches"  # local features of the tower
+
 
 def score(
     features: Features, train: Features | None, /, *, temperature: float = 1.0, weight: float = 0.5

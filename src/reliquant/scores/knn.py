@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from reliquant.features import Features
 from reliquant.similarity import fitted_on
 
+NEEDS = "train"  # features of in-distribution training images (`fits:` in a config)
+
 
 def score(features: Features, train: Features | None, /, *, k: int = 50) -> NDArray[np.float64]:
     """Return minus the distance of each image to its k-th nearest training image, (n,); higher = more in-distribution.

@@ -9,6 +9,7 @@ from reliquant.features import Features
 from reliquant.similarity import fitted_on
 
 Array = NDArray[np.float64]
+NEEDS = "train"  # features of in-distribution training images (`fits:` in a config)
 
 
 def score(features: Features, train: Features | None, /, *, relative: bool = False) -> NDArray[np.float64]:

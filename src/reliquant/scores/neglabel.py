@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from reliquant.features import Features
 from reliquant.similarity import positive
 
+NEEDS = "negatives"  # text features of other words (`negatives:` in a config)
+
 
 def score(
     features: Features,

@@ -11,6 +11,8 @@ from scipy.special import logsumexp
 from reliquant.features import Features
 from reliquant.similarity import by_logits, fitted_on
 
+NEEDS = "train"  # features of in-distribution training images (`fits:` in a config)
+
 
 def score(features: Features, train: Features | None, /, *, percentile: float = 90.0) -> NDArray[np.float64]:
     """Return log sum_c exp(logit_c) of image features cut at a threshold, (n,); higher = more in-distribution.

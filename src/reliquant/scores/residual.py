@@ -9,6 +9,8 @@ from reliquant.features import Features
 from reliquant.similarity import fitted_on
 from reliquant.subspace import length, residual
 
+NEEDS = "train"  # features of in-distribution training images (`fits:` in a config)
+
 
 def score(features: Features, train: Features | None, /, *, dimension: int | None = None) -> NDArray[np.float64]:
     """Return minus the length of each feature's residual, (n,); higher = more in-distribution.

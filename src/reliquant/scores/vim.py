@@ -10,6 +10,8 @@ from reliquant.features import Features
 from reliquant.similarity import by_logits, fitted_on
 from reliquant.subspace import length, residual
 
+NEEDS = "train"  # features of in-distribution training images (`fits:` in a config)
+
 
 def score(features: Features, train: Features | None, /, *, dimension: int | None = None) -> NDArray[np.float64]:
     """Return the energy minus the virtual logit of each image, (n,); higher = more in-distribution.

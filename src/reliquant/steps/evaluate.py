@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--variant", type=Path, required=True, help="a file, or a folder of snapshots")
     parser.add_argument("--cells", type=json.loads, required=True, help="what to forward: Study.cells, JSON")
     parser.add_argument("--scores", type=json.loads, default={}, help="score entries by name, JSON")
+    parser.add_argument("--negatives", type=json.loads, default=None, help="lexicon entry of negative words, JSON")
+    parser.add_argument("--lexicon-root", type=Path, default=Path(), help="folder of the lexicon as published")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto")
@@ -35,13 +37,16 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     device = choose(args.device)
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
+    needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}
+    negatives = plugins.load("lexicon", args.negatives)(args.lexicon_root) if args.negatives else None
+    words = {"batch": args.batch, "device": device, "dtype": args.dtype, "needs": needs, "negatives": negatives}
     parts, made = [], {}
     for path in sorted(args.variant.glob("*.safetensors")) if args.variant.is_dir() else [args.variant]:
         clip, header = load_variant(args.model, path)
         clip.model.to(device, getattr(torch, args.dtype))
         backend = use_backend(clip.model, args.backend, str(path))
-        tuned = header.get("logit_scale_tuned")
-        frame = evaluate(clip, args.cells, scores, batch=args.batch, device=device, dtype=args.dtype, tuned=tuned)
+        words["tuned"] = header.get("logit_scale_tuned")
+        frame = evaluate(clip, args.cells, scores, **words)
         if args.variant.is_dir():
             frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
         parts.append(frame)

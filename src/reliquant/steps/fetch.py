@@ -1,4 +1,4 @@
-"""Download a dataset as published, check and unpack it."""
+"""Download a dataset or lexicon as published, check and unpack it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from reliquant.steps import run
 
 
 def main() -> None:
-    """Parse, fetch the sources that the dataset's plugin names, save what was fetched."""
+    """Parse, fetch the sources that the plugin names, save what was fetched."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True, help="a dataset plugin with SOURCES")
-    parser.add_argument("--output", type=Path, required=True, help="fetched.json in the dataset's folder")
+    parser.add_argument("--family", choices=["dataset", "lexicon"], default="dataset")
+    parser.add_argument("--plugin", required=True, help="a plugin of the family, with SOURCES")
+    parser.add_argument("--output", type=Path, required=True, help="fetched.json in the folder of its files")
     args = parser.parse_args()
-    if not plugins.defines("dataset", args.dataset, "SOURCES"):
-        raise ValueError(f"dataset {args.dataset!r} names no SOURCES: put its files into {args.output.parent} yourself")
-    module = args.dataset if "." in args.dataset else f"reliquant.datasets.{args.dataset}"
-    files = fetch(importlib.import_module(module).SOURCES, args.output.parent)
-    save_json(args.output, {"dataset": args.dataset, "files": files})
+    if not plugins.defines(args.family, args.plugin, "SOURCES"):
+        where = args.output.parent
+        raise ValueError(f"{args.family} {args.plugin!r} names no SOURCES: put its files into {where} yourself")
+    name = args.plugin if "." in args.plugin else f"reliquant.{plugins.folder(args.family).name}.{args.plugin}"
+    files = fetch(importlib.import_module(name).SOURCES, args.output.parent)
+    save_json(args.output, {args.family: args.plugin, "files": files})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""One file = one plugin; see docs/how_to_add.md."""
