@@ -191,9 +191,21 @@ def test_the_step_writes_what_was_fetched(server, tmp_path, monkeypatch):
     plugin.rename(package / "loopback_set.py")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     output = tmp_path / "raw" / "fetched.json"
-    step = [sys.executable, "-m", "reliquant.steps.fetch", "--output", str(output), "--plugin"]
-    subprocess.run([*step, "mine.loopback_set"], check=True, timeout=60)
+    step = [sys.executable, "-m", "reliquant.steps.fetch", "--output", str(output), "--entry"]
+    subprocess.run([*step, '{"dataset": "mine.loopback_set"}'], check=True, timeout=60)
     assert json.loads(output.read_text())["files"][0]["licence"] == "free"
-    failed = subprocess.run([*step, "parquet"], capture_output=True, text=True, timeout=60)
+    failed = subprocess.run([*step, '{"dataset": "parquet"}'], capture_output=True, text=True, timeout=60)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: dataset 'parquet' names no SOURCES")
+
+
+def test_a_file_of_unknown_sha_and_size_comes_whole_and_is_recorded(server, tmp_path):
+    server.plan = [503, "good", "truncated", "good"]
+    unknown = source(server, sha256=None, bytes=None)
+    (facts,) = fetch([unknown], tmp_path, **QUICK)
+    assert (tmp_path / "file.bin").read_bytes() == BODY
+    assert (facts["sha256"], facts["bytes"]) == (hashlib.sha256(BODY).hexdigest(), len(BODY))
+    assert server.ranges[-1] == "bytes=100000-"
+    asked = len(server.ranges)
+    fetch([unknown], tmp_path, **QUICK)
+    assert len(server.ranges) == asked

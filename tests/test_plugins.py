@@ -90,7 +90,7 @@ def test_the_code_hash_follows_what_a_module_imports():
 
 
 def test_module_constants_are_seen_without_import(tmp_path):
-    assert not plugins.defines("score", "mcm", "SOURCES")
+    assert not plugins.published("score", "mcm")
 
 
 def test_the_code_hash_follows_the_files_that_a_module_reads():

@@ -200,6 +200,6 @@ def test_a_published_lexicon_is_fetched_unless_it_lies_in_the_data_root(config):
     study = Study(config)
     assert study.negatives() == ({"lexicon": "wordnet", "parts": ["noun"]}, "data/raw/words")
     assert study.fetched_lexicon() == ["data/raw/words/fetched.json"]
-    assert study.published_in("words") == ("lexicon", "wordnet")
+    assert study.published_in("words") == ("lexicon", {"lexicon": "wordnet", "parts": ["noun"]})
     config["data_root"] = "."
     assert not Study(config).fetched_lexicon()

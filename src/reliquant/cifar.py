@@ -14,7 +14,7 @@ from reliquant.parquet_images import read_parquet
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 TEMPLATES = ["a photo of a {}", "a picture of a {}"]
 BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
-RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes
+PLANES = 3 * 32 * 32  # bytes: red, green, blue
 IMAGES = 10_000  # in each batch
 SOURCES = (
     Source(
@@ -35,7 +35,8 @@ def read_cifar10(root: Path, /, *, split: Literal["train", "test"], templates: l
     """
     binary, parquet = root / "cifar-10-batches-bin", root / f"{split}.parquet"
     if binary.is_dir():
-        return _binary([binary / file for file in BATCHES[split]], templates)
+        files = [binary / file for file in BATCHES[split]]
+        return read_records(files, IMAGES, classes=CLASSES, templates=templates)
     if parquet.is_file():
         return read_parquet([parquet], classes=CLASSES, templates=templates)
     if (root / split).is_dir():
@@ -43,17 +44,42 @@ def read_cifar10(root: Path, /, *, split: Literal["train", "test"], templates: l
     raise FileNotFoundError(f"{root}: holds neither {binary.name}/ nor {parquet.name} nor {split}/<class>/")
 
 
-def _binary(paths: list[Path], templates: list[str]) -> Dataset:
+def read_records(
+    paths: list[Path], images: int, /, *, classes: list[str], templates: list[str], labels: int = 1
+) -> Dataset:
+    """Read binary files of so many records: `labels` label bytes, of which the last counts, then the three planes.
+
+    Raises FileNotFoundError naming a missing file, ValueError naming one of another size.
+    """
+    size = labels + PLANES
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-        if path.stat().st_size != IMAGES * RECORD:
-            raise ValueError(f"{path}: has {path.stat().st_size} bytes; {IMAGES} records take {IMAGES * RECORD}")
-    records = np.concatenate([np.fromfile(path, np.uint8).reshape(IMAGES, RECORD) for path in paths])
+        if path.stat().st_size != images * size:
+            raise ValueError(f"{path}: has {path.stat().st_size} bytes; {images} records take {images * size}")
+    records = np.concatenate([np.fromfile(path, np.uint8).reshape(images, size) for path in paths])
     return Dataset(
-        classes=CLASSES,
+        classes=classes,
         templates=templates,
-        labels=records[:, 0].astype(np.int64),
-        read=lambda i: records[i, 1:].reshape(3, 32, 32).transpose(1, 2, 0),
-        names=[f"{path.name} record {i}" for path in paths for i in range(IMAGES)],
+        labels=records[:, labels - 1].astype(np.int64),
+        read=lambda i: records[i, labels:].reshape(3, 32, 32).transpose(1, 2, 0),
+        names=[f"{path.name} record {i}" for path in paths for i in range(images)],
     )
+
+
+def read_arrays(data: Path, labels: Path, /, *, rows: slice, total: int, templates: list[str]) -> Dataset:
+    """Read CIFAR-10's classes from npy files: images (total, 32, 32, 3) and labels, of which `rows` are taken.
+
+    Raises FileNotFoundError naming a missing file, ValueError naming one of another shape.
+    """
+    for path in (data, labels):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+    pixels, numbers = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (data, labels))
+    if pixels.shape != (total, 32, 32, 3) or pixels.dtype != np.uint8:
+        raise ValueError(f"{data}: ({total}, 32, 32, 3) uint8 is expected, not {pixels.shape} {pixels.dtype}")
+    if numbers.shape != (total,):
+        raise ValueError(f"{labels}: {total} labels are expected, not {numbers.shape}")
+    chosen, label = pixels[rows], np.asarray(numbers[rows], np.int64)
+    names = [f"{data.name} {i}" for i in range(len(label))]
+    return Dataset(CLASSES, templates, label, lambda i: np.array(chosen[i]), names)

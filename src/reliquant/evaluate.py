@@ -61,6 +61,8 @@ def evaluate(
                 image = tower.embed(images, cell["dataset"])
             else:
                 image = tower.features(cell["folder"], cell["dataset"])[chosen]
+            if cell["suite"] == "shift" and prepared.meta["classes"] != load(Path(cell["head"])).meta["classes"]:
+                raise ValueError(f"shift suite, {cell['dataset']}: its classes are not those of {cell['reference']}")
             features = tower.beside(cell["head"], image, labels)
             where = {k: pl.lit(cell[k]) for k in ("suite", "dataset", "reference", "corruption")}
             where |= {"severity": pl.lit(severity, pl.Int8), "index": pl.Series(chosen.astype(np.int32))}

@@ -124,11 +124,24 @@ def stars(value: float | None, low: float | None, high: float | None, /) -> str:
     >>> stars(1.0, 0.1, 1.9), stars(1.0, -0.1, 2.1), stars(1.0, None, None)
     ('*', '', '')
     """
+    return marked(p_value(value, low, high))
+
+
+def p_value(value: float | None, low: float | None, high: float | None, /) -> float:
+    """Return the p-value of no change from a 95 % interval by the normal approximation; NaN without an interval.
+
+    >>> round(p_value(1.0, 0.0, 2.0), 3)
+    0.05
+    """
     if value is None or low is None or high is None or not low < high:
-        return ""
+        return float("nan")
     from scipy.stats import norm
 
-    p = 2 * norm.sf(abs(value) / ((high - low) / (2 * norm.ppf(0.975))))
+    return float(2 * norm.sf(abs(value) / ((high - low) / (2 * norm.ppf(0.975)))))
+
+
+def marked(p: float, /) -> str:
+    """Return the stars of a p-value; none for NaN."""
     return next((mark for level, mark in STARS if p < level), "")
 
 

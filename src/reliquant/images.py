@@ -16,11 +16,14 @@ class UnreadableImage(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """One published file: where, its sha256 and size in bytes, its licence, and whether to unpack it."""
+    """One published file: where, its sha256 and size in bytes, its licence, and whether to unpack it.
+
+    sha256 and bytes are None where nobody whom we trust publishes them: the fetch then records what came.
+    """
 
     url: str
-    sha256: str
-    bytes: int
+    sha256: str | None
+    bytes: int | None
     licence: str
     unpack: bool = False
 

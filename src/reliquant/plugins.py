@@ -133,9 +133,11 @@ def load(family: str, entry: Entry, /) -> Callable[..., Any]:
     return partial(getattr(importlib.import_module(module), family), **bound)
 
 
-def defines(family: str, name: str, constant: str, /) -> bool:
-    """Whether a plugin's file assigns a module-level name, such as the SOURCES of a dataset."""
-    return _assigned(family, name, constant) is not None
+def published(family: str, name: str, /) -> bool:
+    """Whether a plugin says where its files are published: it has SOURCES, or a function `sources` of its words."""
+    body = ast.parse(source(family, name).read_text()).body
+    functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    return "sources" in functions or _assigned(family, name, "SOURCES") is not None
 
 
 def needs(family: str, name: str, /) -> str:

@@ -129,14 +129,14 @@ class Study:
     def fetched_lexicon(self) -> list[str]:
         """List what the workflow downloads for the negative words: the record of the download, or nothing."""
         entry, folder = self.negatives()
-        needed = entry and not self.config.data_root and plugins.defines("lexicon", entry["lexicon"], "SOURCES")
+        needed = entry and not self.config.data_root and plugins.published("lexicon", entry["lexicon"])
         return [f"{folder}/fetched.json"] if needed else []
 
-    def published_in(self, folder: str, /) -> tuple[str, str]:
-        """Return the family and the plugin whose published files a folder of `data/raw` holds."""
+    def published_in(self, folder: str, /) -> tuple[str, Entry]:
+        """Return the family and the entry of the plugin whose published files a folder of `data/raw` holds."""
         if f"data/raw/{folder}/fetched.json" in self.fetched_lexicon():
-            return "lexicon", self.negatives()[0]["lexicon"]
-        found = (self.dataset_entry(d)["dataset"] for d in self.config.datasets if self.root(d) == f"data/raw/{folder}")
+            return "lexicon", self.negatives()[0]
+        found = (self.dataset_entry(d) for d in self.config.datasets if self.root(d) == f"data/raw/{folder}")
         return "dataset", next(found)
 
     def prepared(self, dataset: str, model: str, /) -> str:
@@ -283,7 +283,7 @@ class Study:
         return str(Path(self.config.data_root or "data/raw") / entry.get("folder", entry[family]))
 
     def _is_published(self, dataset: str) -> bool:
-        return plugins.defines("dataset", self.dataset_entry(dataset)["dataset"], "SOURCES")
+        return plugins.published("dataset", self.dataset_entry(dataset)["dataset"])
 
     def _axis(self, entry: Entry, axis: str) -> list[Any]:
         return entry.get(axis, list(getattr(self.config, axis)))

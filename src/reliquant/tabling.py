@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from reliquant.frames import stars
+from reliquant import frames
+from reliquant.stats import holm
 
 Cell = str | int | float | None
-LEGEND = "Bold: best of the column. In brackets: 95 % interval. *, **, ***: p < .05, .01, .001."
+LEGEND = (
+    "Bold: best of the column. In brackets: 95 % interval. *, **, ***: p < .05, .01, .001, after Holm's correction for "
+    "the number of tests in the table."
+)
 TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
 TEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "→": r"$\to$", "²": "$^2$"}
 
@@ -31,20 +35,32 @@ def number(value: float | None, /, *, factor: float = 100.0, digits: int = 1, si
     return text.replace("-0.0", "0.0") if float(text) == 0 and digits == 1 else text
 
 
-def change(
-    value: float | None, low: float | None, high: float | None, /, *, factor: float = 100.0, digits: int = 1
-) -> str:
-    """Write a change with its interval and stars.
+def changes(frame: pl.DataFrame, columns: Iterable[str], /) -> pl.DataFrame:
+    """Write the changes of a table, structs of value, low and high, with intervals and stars.
 
-    >>> change(-0.02, -0.03, -0.01)
-    '-2.0 [-3.0, -1.0]***'
+    The p-values are those of the normal approximation to each interval, corrected for the number of changes in these
+    columns (Holm 1979).
+
+    >>> cells = [{"value": -0.02, "low": -0.03, "high": -0.01}, {"value": 0.01, "low": -0.01, "high": 0.03}]
+    >>> changes(pl.DataFrame({"a": cells}), ["a"])["a"].to_list()
+    ['-2.0 [-3.0, -1.0]***', '+1.0 [-1.0, +3.0]']
     """
+    cells = {name: [(c or {}) for c in frame[name].to_list()] for name in columns}
+    ends = [(c.get("value"), c.get("low"), c.get("high")) for part in cells.values() for c in part]
+    corrected = iter(holm([frames.p_value(*triple) for triple in ends]))
+    written = {
+        name: [_change(c.get("value"), c.get("low"), c.get("high"), next(corrected)) for c in part]
+        for name, part in cells.items()
+    }
+    return frame.with_columns(pl.Series(name, texts, dtype=pl.String) for name, texts in written.items())
+
+
+def _change(value: float | None, low: float | None, high: float | None, p: float) -> str:
     if value is None or value != value:
         return ""
-    words = {"factor": factor, "digits": digits, "sign": True}
     if low is None or high is None:
-        return number(value, **words)
-    return f"{number(value, **words)} [{number(low, **words)}, {number(high, **words)}]{stars(value, low, high)}"
+        return number(value, sign=True)
+    return f"{number(value, sign=True)} [{number(low, sign=True)}, {number(high, sign=True)}]{frames.marked(p)}"
 
 
 def best(frame: pl.DataFrame, column: str, /, *, highest: bool, by: tuple[str, ...] = ()) -> pl.DataFrame:

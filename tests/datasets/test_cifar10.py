@@ -12,7 +12,7 @@ from reliquant.tokenizer import read_words
 def archive(tmp_path):
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
-    records = np.random.default_rng(0).integers(0, 256, (cifar.IMAGES, cifar.RECORD), dtype=np.uint8)
+    records = np.random.default_rng(0).integers(0, 256, (cifar.IMAGES, 1 + cifar.PLANES), dtype=np.uint8)
     records[:, 0] %= 10
     records.tofile(folder / "test_batch.bin")
     return tmp_path, records

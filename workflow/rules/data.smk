@@ -12,9 +12,13 @@ rule fetch:
         mem_mb=2000,
         runtime=720,
     params:
-        published=lambda w: study.published_in(w.folder),
+        family=lambda w: study.published_in(w.folder)[0],
+        entry=entry(lambda w: study.published_in(w.folder)[1]),
     shell:
-        "python -m reliquant.steps.fetch --family {params.published[0]} --plugin {params.published[1]:q} --output {output:q} 2> {log:q}"
+        "python -m reliquant.steps.fetch"
+        " --family {params.family}"
+        " --entry {params.entry:q}"
+        " --output {output:q} 2> {log:q}"
 
 
 rule prepare:

@@ -32,7 +32,12 @@ def _model(study: Study, name: str) -> dict[str, object]:
     header = read_header(Path(f"data/models/{name}.safetensors"))
     entry = study.tower_entry(name)
     source = study.config.models[name].get("source", "")
-    return {"source": source, "architecture": entry.get("architecture", ""), "sha256": header["sha256"]} | {
+    return {
+        "source": source,
+        "architecture": entry.get("architecture", ""),
+        "pretrained": entry.get("pretrained"),
+        "sha256": header["sha256"],
+    } | {
         "n_parameters": header["parameters"],
         "recipe": header.get("recipe"),
     }

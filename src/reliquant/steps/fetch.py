@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 from pathlib import Path
 
 from reliquant import plugins
@@ -16,15 +17,17 @@ def main() -> None:
     """Parse, fetch the sources that the plugin names, save what was fetched."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", choices=["dataset", "lexicon"], default="dataset")
-    parser.add_argument("--plugin", required=True, help="a plugin of the family, with SOURCES")
+    parser.add_argument("--entry", type=json.loads, required=True, help="a plugin's entry, JSON")
     parser.add_argument("--output", type=Path, required=True, help="fetched.json in the folder of its files")
     args = parser.parse_args()
-    if not plugins.defines(args.family, args.plugin, "SOURCES"):
+    name = args.entry[args.family]
+    if not plugins.published(args.family, name):
         where = args.output.parent
-        raise ValueError(f"{args.family} {args.plugin!r} names no SOURCES: put its files into {where} yourself")
-    name = args.plugin if "." in args.plugin else f"reliquant.{plugins.folder(args.family).name}.{args.plugin}"
-    files = fetch(importlib.import_module(name).SOURCES, args.output.parent)
-    save_json(args.output, {args.family: args.plugin, "files": files})
+        raise ValueError(f"{args.family} {name!r} names no SOURCES: put its files into {where} yourself")
+    module = importlib.import_module(name if "." in name else f"reliquant.{plugins.folder(args.family).name}.{name}")
+    words = {k: v for k, v in args.entry.items() if k != args.family}
+    sources = module.SOURCES if hasattr(module, "SOURCES") else module.sources(**words)
+    save_json(args.output, {args.family: name, "files": fetch(sources, args.output.parent)})
 
 
 if __name__ == "__main__":

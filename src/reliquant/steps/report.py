@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant import claims, report
+from reliquant import claims, published, report
 from reliquant.records import save_json, whole
 from reliquant.steps import run
 
@@ -30,6 +30,9 @@ def main() -> None:
     for piece in made:
         for end, content in piece.files.items():
             _save(args.output / f"{piece.kind}s" / f"{piece.name}{end}", content)
+    facts["published"] = published.compared(rows, facts)
+    if facts["published"].height:
+        _save(args.output / "tables" / "published.csv", facts["published"].write_csv().encode())
     for name, frame in report.plots(rows).items():
         _save(args.output / "plots" / f"{name}.csv", frame.write_csv().encode())
     save_json(args.output / "summary.json", summary)

@@ -34,13 +34,13 @@ def table(rows: Rows, /) -> pl.DataFrame:
         found = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
         if found.height:
             means = frames.mean_of_runs(frames.mean_of_sets(found), KEYS)
-            cells = [tabling.change(*row) for row in means.select("value", "low", "high").iter_rows()]
-            column = means.select(KEYS).with_columns(pl.Series(name, cells, dtype=pl.String))
+            column = means.select(*KEYS, pl.struct("value", "low", "high").alias(name))
             shown = column if shown is None else shown.join(column, on=KEYS, how="full", coalesce=True)
     if shown is None:
         raise NothingToDraw("no quantized variant has a change to FP32")
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
     shown = shown.sort("source", pl.col("precision").replace_strict(order), "scope", "family", "scheme")
+    shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])
     for name, (*_, highest) in COLUMNS.items():
         if name in shown.columns:
             shown = tabling.best(shown, name, highest=highest, by=("source", "precision", "scope"))

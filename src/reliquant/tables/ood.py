@@ -31,14 +31,14 @@ def table(rows: Rows, /) -> pl.DataFrame:
             *KEYS, pl.col("value").map_elements(tabling.number, pl.String).alias(f"{name}, FP32")
         )
         shown = shown.join(column, on=KEYS, how="left")
+    titles: list[str] = []
     for precision in frames.ordered_precisions(frames.quantized(found)):
         for measure, (name, _) in NAMES.items():
             part = changes.filter(precision=precision, measure=f"{measure}_change")
-            cells = [tabling.change(*row) for row in part.select("value", "low", "high").iter_rows()]
-            title = f"{name}, {precision.upper()}"
-            shown = shown.join(
-                part.select(KEYS).with_columns(pl.Series(title, cells, dtype=pl.String)), on=KEYS, how="left"
-            )
+            titles.append(f"{name}, {precision.upper()}")
+            column = part.select(*KEYS, pl.struct("value", "low", "high").alias(titles[-1]))
+            shown = shown.join(column, on=KEYS, how="left")
+    shown = tabling.changes(shown, titles)
     shown = shown.sort("source", "reference", pl.col("group") != "near", "dataset", "score").fill_null("")
     for column in shown.columns[len(KEYS) :]:
         shown = tabling.best(shown, column, highest=column.startswith("AUROC"), by=tuple(KEYS[:-1]))

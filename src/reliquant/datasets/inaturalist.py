@@ -1,0 +1,29 @@
+"""Read the iNaturalist subset of Huang and Li (2021): plants, far from ImageNet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reliquant.folders import unlabelled
+from reliquant.images import Dataset, Source
+from reliquant.reading import TEMPLATES, thinned
+
+SOURCES = (
+    Source(
+        url="http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/iNaturalist.tar.gz",
+        sha256=None,  # published nowhere that we could check: the first fetch records it
+        bytes=None,
+        licence="non-commercial research; photographs under their own licences",
+        unpack=True,
+    ),
+)
+IMAGES = 10_000
+
+
+def dataset(root: Path, /, *, images: int | None = None) -> Dataset:
+    """Read `iNaturalist/images/` as the archive unpacks.
+
+    Without labels. `images` keeps that many, evenly spread. Raises ValueError when their number is not the published one.
+    """
+    found = unlabelled(root / "iNaturalist" / "images", templates=TEMPLATES, total=IMAGES)
+    return thinned(found, images)
