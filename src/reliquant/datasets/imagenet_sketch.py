@@ -13,7 +13,7 @@ from reliquant.reading import thinned
 SOURCES = (
     Source(
         url="https://huggingface.co/datasets/songweig/imagenet_sketch/resolve/main/data/ImageNet-Sketch.zip",
-        sha256=None,  # published nowhere that we could check: the first fetch records it
+        sha256=None,  # not known to us: the first fetch records it
         bytes=None,
         licence="MIT (repository); images belong to their authors: research",
         unpack=True,

@@ -11,7 +11,7 @@ from reliquant.reading import TEMPLATES, thinned
 SOURCES = (
     Source(
         url="http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/iNaturalist.tar.gz",
-        sha256=None,  # published nowhere that we could check: the first fetch records it
+        sha256=None,  # not known to us: the first fetch records it
         bytes=None,
         licence="non-commercial research; photographs under their own licences",
         unpack=True,
@@ -23,7 +23,7 @@ IMAGES = 10_000
 def dataset(root: Path, /, *, images: int | None = None) -> Dataset:
     """Read `iNaturalist/images/` as the archive unpacks.
 
-    Without labels. `images` keeps that many, evenly spread. Raises ValueError when their number is not the published one.
+    Without labels. `images` keeps that many, evenly spread. Raises ValueError when there are more or fewer.
     """
     found = unlabelled(root / "iNaturalist" / "images", templates=TEMPLATES, total=IMAGES)
     return thinned(found, images)

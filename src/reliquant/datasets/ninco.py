@@ -11,7 +11,7 @@ from reliquant.reading import TEMPLATES, thinned
 SOURCES = (
     Source(
         url="https://zenodo.org/record/8013288/files/NINCO_all.tar.gz",
-        sha256=None,  # published nowhere that we could check: the first fetch records it
+        sha256=None,  # not known to us: the first fetch records it
         bytes=None,
         licence="CC BY 4.0 (collection); photographs under their own licences",
         unpack=True,
@@ -23,7 +23,7 @@ IMAGES = 5_879
 def dataset(root: Path, /, *, images: int | None = None) -> Dataset:
     """Read `NINCO/NINCO_OOD_classes/` as the archive unpacks.
 
-    Without labels. `images` keeps that many, evenly spread. Raises ValueError when their number is not the published one.
+    Without labels. `images` keeps that many, evenly spread. Raises ValueError when there are more or fewer.
     """
     found = unlabelled(root / "NINCO" / "NINCO_OOD_classes", templates=TEMPLATES, total=IMAGES)
     return thinned(found, images)

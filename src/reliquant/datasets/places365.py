@@ -23,7 +23,7 @@ IMAGES = 36_500
 def dataset(root: Path, /, *, images: int | None = None) -> Dataset:
     """Read `val_256/` as the archive unpacks, all 36,500; OpenOOD leaves out scenes that show CIFAR's classes.
 
-    Without labels. `images` keeps that many, evenly spread. Raises ValueError when their number is not the published one.
+    Without labels. `images` keeps that many, evenly spread. Raises ValueError when there are more or fewer.
     """
     found = unlabelled(root / "val_256", templates=TEMPLATES, total=IMAGES)
     return thinned(found, images)

@@ -14,7 +14,7 @@ from reliquant.reading import TEMPLATES, decode, thinned
 SOURCES = (
     Source(
         url="https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz",
-        sha256=None,  # published nowhere that we could check: the first fetch records it
+        sha256=None,  # not known to us: the first fetch records it
         bytes=None,
         licence="research use; birds of CUB-200-2011, backgrounds of Places",
         unpack=True,
