@@ -7,6 +7,7 @@
 #   results/<study>/quantize/<variant>.safetensors  quantize    codes and scales; fp32 is a variant too
 #   results/<study>/evaluate/<variant>/<shard>/     evaluate    samples.parquet, a record an image
 #                                                   measure     rows.parquet, a measured value a row
+#   results/<study>/explain/<variant>/rows.parquet  explain     why, where the config asks for it
 #   results/<study>/rows.parquet                    collect
 #   reports/<study>/                                report      figures, tables, report.html, claims.json
 #
@@ -22,6 +23,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/explain.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -28,6 +28,7 @@ from reliquant.frames import VARIANT, Rows
 
 SHARE = (0.3, 0.5)  # "about 40 %"
 COLLAPSE = 0.2  # share of the FP32 accuracy lost
+BANDS = ((r"^accuracy_rank_0_\d+_change$", 1), (r"^accuracy_rank_\d+_end_change$", -1))
 POINTS, SHARES = "fraction", "relative change"
 
 
@@ -154,16 +155,25 @@ def spectrum(rows: Rows) -> Finding:
     ranks = found["measure"].str.extract(r"(\d+)$").cast(pl.Float64).to_numpy()
     line = linregress(np.log10(1 + ranks), found["value"].to_numpy())
     half = 1.96 * line.stderr
-    signs = {"accuracy_rank_0_8_change": 1, "accuracy_rank_64_end_change": -1}
-    bands = [by_sign(runs_of(rows, m, kinds=("qat", "qat+mse")), s, unit=POINTS).verdict for m, s in signs.items()]
+    lowest, last = (_band(rows, pattern, sign) for pattern, sign in BANDS)
+    bands = [lowest[1].verdict, last[1].verdict]
     slope = "supported" if line.slope + half < 0 else "contradicted" if line.slope - half > 0 else "mixed"
     words = {slope, *bands}
-    why = f"SQNR changes by {line.slope:+.1f} dB a tenfold rank; QAT at ranks 0-8: {bands[0]}, from 64 on: {bands[1]}"
+    why = f"SQNR changes by {line.slope:+.1f} dB a tenfold rank; QAT at ranks {lowest[0]}: {bands[0]}, {last[0]}: {bands[1]}"
     counts = {"runs": found.select(VARIANT).n_unique(), "images": int(found["n"].max())}
     ends = {"value": line.slope, "low": line.slope - half, "high": line.slope + half, "unit": "dB a decade of rank"}
     return Finding(
-        words.pop() if len(words) == 1 else "mixed", why, **ends, **counts, rows={"measure": ["sqnr_rank_*", *signs]}
+        words.pop() if len(words) == 1 else "mixed", why, **ends, **counts, rows={"suite": "explain", "measure": ["sqnr_rank_*", "accuracy_rank_*_change"]}
     )
+
+
+def _band(rows: Rows, pattern: str, sign: int) -> tuple[str, Finding]:
+    """Judge QAT's change of accuracy from a band of ranks, whose edges narrow embeddings have set lower."""
+    found = _matching(rows, pattern)
+    edges = sorted(found["measure"].str.extract(r"rank_(\d+_(?:\d+|end))_").unique())
+    said = " and ".join(e.replace("_end", " on").replace("_", "-") for e in edges)
+    runs = runs_of(found.with_columns(measure=pl.lit("change")), "change", suite="explain", kinds=("qat", "qat+mse"))
+    return said, by_sign(runs, sign, unit=POINTS)
 
 
 def collapse(rows: Rows) -> Finding:

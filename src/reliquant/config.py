@@ -47,6 +47,19 @@ class Suites(_Part):
     spurious: list[Name] = []
 
 
+class Explain(_Part):
+    """What is asked of why: the clean sets and how many of their images, and the part of the grid to explain."""
+
+    datasets: list[Name] = Field(min_length=1)
+    images: int = Field(500, ge=20)
+    waves: int = Field(5, ge=0)
+    wave_images: int = Field(50, ge=1)
+    schemes: list[Name] | None = None
+    precisions: list[str] | None = None
+    scopes: list[Literal["image", "both"]] | None = None
+    seeds: list[int] | None = None
+
+
 class Config(_Part):
     """The shape of a study config; names in it are checked by `Study`."""
 
@@ -75,6 +88,7 @@ class Config(_Part):
     scores: dict[Name, Entry] = {}
     fits: dict[Name, Name] = {}
     negatives: Entry | None = None
+    explain: Explain | None = None
 
 
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}

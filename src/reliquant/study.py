@@ -174,6 +174,33 @@ class Study:
         """List the suites of a shard."""
         return list(self.config.snapshot_suites) if shard == self.SNAPSHOTS else self.shards[shard]
 
+    @cached_property
+    def explained(self) -> list[str]:
+        """The paths of the variants to explain: FP32 and the part of the grid that `explain` names; none without it."""
+        asked = self.config.explain
+        if asked is None:
+            return []
+        axes = {"scheme": asked.schemes, "precision": asked.precisions, "scope": asked.scopes, "seed": asked.seeds}
+        axes = {a: words for a, words in axes.items() if words is not None}
+        return [
+            path
+            for path, v in self.variants.items()
+            if v.scheme == "fp32" or all(getattr(v, axis) in words for axis, words in axes.items())
+        ]
+
+    def explain_cells(self, model: str, /) -> list[Entry]:
+        """List the datasets that explaining a variant of a model forwards, with their folders."""
+        return [
+            {"suite": "clean", "dataset": d, "folder": self.prepared(d, model)} for d in self.config.explain.datasets
+        ]
+
+    def explain_record_cells(self, model: str, /) -> list[Entry]:
+        """List the datasets whose records of all images explaining reads: those, and the spurious ones."""
+        spurious = [
+            {"suite": "spurious", "dataset": d, "folder": self.prepared(d, model)} for d in self.config.suites.spurious
+        ]
+        return self.explain_cells(model) + spurious
+
     def shard_of(self, suite: str, /) -> str:
         """Name the shard that holds a suite."""
         return next(shard for shard, suites in self.shards.items() if suite in suites)
@@ -227,6 +254,7 @@ class Study:
         for precision in c.precisions:
             yield from (f"precisions: {p}" for p in precision_problems(precision))
         yield from self._suite_problems()
+        yield from self._explain_problems()
         if c.suites.ood and not c.scores:
             yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
         if self.SNAPSHOTS in self.shards:
@@ -273,6 +301,21 @@ class Study:
         for score in self._scores_that_need("negatives") if c.negatives is None else []:
             there = ", ".join(plugins.names("lexicon"))
             yield f"negatives: missing; score {score} needs words, such as {{lexicon: wordnet}}; there are {there}"
+
+    def _explain_problems(self) -> Iterator[str]:
+        asked, c = self.config.explain, self.config
+        if asked is None:
+            return
+        clean = ", ".join(c.suites.clean)
+        for d in asked.datasets:
+            yield from self._known("explain: datasets", d)
+            if d in c.datasets and d not in c.suites.clean:
+                yield f"explain: datasets: {d!r} must be in the clean suite too; there are {clean}"
+        for axis in ("schemes", "precisions", "scopes", "seeds"):
+            there = {s: None for e in c.schemes.values() for s in self._axis(e, axis)} if axis != "schemes" else c.schemes
+            for word in getattr(asked, axis) or []:
+                if word not in there:
+                    yield f"explain: {axis}: {word!r} is not in the grid; there are {', '.join(map(str, there))}"
 
     def _known(self, where: str, *names: str) -> Iterator[str]:
         for name in names:

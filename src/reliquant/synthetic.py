@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from reliquant.records import ROW_SCHEMA
+from reliquant.synthetic_why import explained, long
 
 CLEAN_MEASURES = ("accuracy", "top5_accuracy", "ece", "nll", "brier", "confidence_gap")
 OOD_MEASURES = ("auroc", "aupr_in", "aupr_out", "fpr95_id_positive", "fpr95_ood_positive")
@@ -80,7 +81,7 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     variants = _variants(shape, truth)
     parts = [_measured(variants, cells, truth) for cells in _cells(shape) if cells.height]
-    parts += [_of_variant(variants), _spurious(variants, shape, truth), *_explained(variants, shape, truth)]
+    parts += [_of_variant(variants), _spurious(variants, shape, truth), *explained(variants, shape, truth)]
     frame = pl.concat([p for p in parts if p.height], how="diagonal_relaxed")
     absent = {name: pl.lit(None, kind) for name, kind in ROW_SCHEMA.items() if name not in frame.columns}
     frame = frame.with_columns(**absent)
@@ -157,7 +158,7 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
         values = {m: (0.9 - 0.4 * m.startswith("fpr"), truth.auroc * (-1) ** m.startswith("fpr")) for m in OOD_MEASURES}
         columns = {m: pl.lit(v) + pl.when("fp32").then(0.0).otherwise(c) for m, (v, c) in values.items()}
         columns |= {f"{m}_change": pl.when(~pl.col("fp32")).then(c) for m, (_, c) in values.items()}
-        return _long(frame, columns)
+        return long(frame, columns)
     tuned = (pl.col("scale") == "tuned") if "scale" in frame.columns else pl.lit(False)
     harder = {"clean": 0.0, "shift": 0.15, "noise": 0.05}[suite]
     severity = (
@@ -181,14 +182,14 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
         "flips_right_to_wrong": quantized.then(0.02 - relative.clip(None, 0.0)),
         "flips_wrong_to_right": quantized.then(0.02 + relative.clip(0.0, None)),
     }  # fmt: skip
-    return _long(frame.filter(~tuned | ~pl.col("fp32")), columns)
+    return long(frame.filter(~tuned | ~pl.col("fp32")), columns)
 
 
 def _of_variant(variants: pl.DataFrame) -> pl.DataFrame:
     share = pl.when("fp32").then(0.0).otherwise(0.98)
     size = pl.when("fp32").then(1.0).otherwise(pl.col("bits") / 32 + 0.02)
     columns = {"bytes": 3.5e8 * size, "bytes_fp32": pl.lit(3.5e8), "quantized_weight_share": share}
-    return _long(variants, columns | {"quantized_mac_share": share, "seconds": 10.0 + 0.0 * pl.col("bits")})
+    return long(variants, columns | {"quantized_mac_share": share, "seconds": 10.0 + 0.0 * pl.col("bits")})
 
 
 def _spurious(variants: pl.DataFrame, shape: Shape, truth: Truth) -> pl.DataFrame:
@@ -198,39 +199,10 @@ def _spurious(variants: pl.DataFrame, shape: Shape, truth: Truth) -> pl.DataFram
     change = quantized.then(0.75 * pl.col("vuln") / (1 + pl.col("loss")))
     whole = {"rsg": 0.25 + change.fill_null(0.0), "rsg_change": change, "vuln_add": quantized.then("vuln")}
     groups = [
-        _long(
+        long(
             frame.with_columns(group=pl.lit(g)),
             {"accuracy": pl.lit(a) * (1 - lost), "accuracy_delta": quantized.then(lost)},
         )
         for g, a, lost in (("common", 0.8, -pl.col("loss")), ("counter", 0.6, -pl.col("loss") + pl.col("vuln")))
     ]
-    return pl.concat([_long(frame, whole), *groups], how="diagonal_relaxed")
-
-
-def _explained(variants: pl.DataFrame, shape: Shape, truth: Truth) -> list[pl.DataFrame]:
-    """Rows of the analyses: SQNR by rank, accuracy by rank band, accuracy on the way of QAT."""
-    sets = pl.DataFrame({"dataset": list(shape.clean[:1])}, schema={"dataset": pl.String})
-    frame = variants.filter(~pl.col("fp32")).join(
-        sets.with_columns(suite=pl.lit("clean"), reference="dataset"), how="cross"
-    )
-    top, slope = truth.sqnr
-    sqnr = {f"sqnr_rank_{r}": pl.lit(top + slope * np.log10(1 + r)) + pl.col("bits") for r in shape.ranks}
-    qat = pl.col("family").str.contains("QAT")
-    bands = {"0_8": (0.4, truth.bands[0]), "8_64": (0.6, 0.0), "64_end": (0.5, truth.bands[1])} if shape.ranks else {}
-    columns = {f"accuracy_rank_{b}_change": pl.when(qat).then(c).otherwise(-0.01) for b, (_, c) in bands.items()}
-    way = frame.filter(qat).join(
-        pl.DataFrame({"iteration": list(shape.iterations)}, schema={"iteration": pl.Int64}), how="cross"
-    )
-    gained = pl.col("loss") - 0.2 / (1 + pl.col("iteration") / 40)
-    units = _long(frame, sqnr).with_columns(unit=pl.lit(50.0))
-    return [units, _long(frame, columns), _long(way, {"accuracy": pl.col("base") + gained, "accuracy_change": gained})]
-
-
-def _long(frame: pl.DataFrame, columns: dict[str, pl.Expr]) -> pl.DataFrame:
-    keys = [c for c in frame.columns if c in ROW_SCHEMA and c not in columns]
-    wide = frame.select(*keys, **columns)
-    return (
-        wide.unpivot(list(columns), index=keys, variable_name="measure")
-        .drop_nulls("value")
-        .with_columns(unit=pl.lit(1.0), value=pl.col("value").cast(pl.Float64))
-    )
+    return pl.concat([long(frame, whole), *groups], how="diagonal_relaxed")

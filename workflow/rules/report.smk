@@ -4,6 +4,7 @@
 rule collect:
     input:
         [f"{RESULTS}/evaluate/{variant}/{shard}/rows.parquet" for variant, shard in study.evaluations],
+        expand(EXPLAINED, variant=study.explained),
     output:
         f"{RESULTS}/rows.parquet",
     log:

@@ -30,8 +30,9 @@ def main() -> None:
 
 def _of_study(config: dict[str, object]) -> list[str]:
     study = Study(config)
-    folder = f"results/{study.name}/evaluate"
-    return [f"{folder}/{variant}/{shard}/rows.parquet" for variant, shard in study.evaluations]
+    folder = f"results/{study.name}"
+    shards = [f"{folder}/evaluate/{variant}/{shard}/rows.parquet" for variant, shard in study.evaluations]
+    return shards + [f"{folder}/explain/{v}/rows.parquet" for v in study.explained]
 
 
 if __name__ == "__main__":

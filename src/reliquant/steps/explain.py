@@ -1,0 +1,58 @@
+"""Explain one variant: spectra, rank bands, controls, layers, spatial frequencies and trajectories, as rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from reliquant.device import choose
+from reliquant.explain import explain, of_samples
+from reliquant.models import load_model, load_variant
+from reliquant.records import ROW_SCHEMA, provenance, save_frame
+from reliquant.steps import run
+
+
+def main() -> None:
+    """Parse, load FP32 and the variant, explain, save the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--variant", type=Path, required=True)
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="records of the variant")
+    parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="records of FP32; none for FP32 itself")
+    parser.add_argument("--cells", type=json.loads, required=True, help="what to forward: Study.explain_cells, JSON")
+    parser.add_argument("--records", type=json.loads, required=True, help="whose records to read, JSON")
+    parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
+    parser.add_argument("--images", type=int, required=True, help="of each dataset")
+    parser.add_argument("--waves", type=int, required=True, help="steps of the grid of Fourier waves; 0 for none")
+    parser.add_argument("--wave-images", type=int, required=True, help="images of the first dataset for each wave")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = choose(args.device)
+    exact, _ = load_model(args.model)
+    exact.model.to(device)
+    variant = None
+    if args.labels["scheme"] != "fp32":
+        variant, _ = load_variant(args.model, args.variant)
+        variant.model.to(device)
+    words = {"images": args.images, "waves": args.waves, "wave_images": args.wave_images}
+    found = explain(exact, variant, args.cells, **words, batch=args.batch, device=device)
+    samples, baseline = (
+        pl.concat([pl.read_parquet(p) for p in paths], how="diagonal") if paths else None
+        for paths in (args.samples, args.baseline)
+    )
+    frame = pl.concat([found, of_samples(samples, baseline, args.records)])
+    constants = {k: pl.lit(v) for k, v in args.labels.items()}
+    frame = frame.with_columns(**constants, iteration=pl.lit(None, pl.Int64))
+    save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
+
+
+if __name__ == "__main__":
+    run(main)

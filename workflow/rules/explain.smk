@@ -1,0 +1,64 @@
+# Why: what quantization did to features, layers and frequencies, for the part of the grid that `explain` names.
+EXPLAINED = f"{RESULTS}/explain/{{variant}}/rows.parquet"
+
+
+def explain_records(variant):
+    """The record files that an explanation reads."""
+    suites = dict.fromkeys(["clean", *(["spurious"] if study.config.suites.spurious else [])])
+    return [SAMPLES.format(variant=variant, shard=s) for s in dict.fromkeys(study.shard_of(s) for s in suites)]
+
+
+def explain_images(w):
+    """The prepared images that an explanation forwards, and the class names of those whose records it reads."""
+    model = variant(w).model
+    images = [f"{cell['folder']}/images.npy" for cell in study.explain_cells(model)]
+    return images + [f"{cell['folder']}/meta.json" for cell in study.explain_record_cells(model)]
+
+
+rule explain:
+    input:
+        model=lambda w: f"data/models/{variant(w).model}.safetensors",
+        variant=QUANTIZED,
+        samples=lambda w: explain_records(w.variant),
+        baseline=lambda w: [] if variant(w).scheme == "fp32" else explain_records(variant(w).baseline),
+        data=explain_images,
+    output:
+        EXPLAINED,
+    log:
+        f"{LOGS}/explain/{{variant}}.log",
+    benchmark:
+        f"{LOGS}/explain/{{variant}}.tsv"
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        cells=entry(lambda w: study.explain_cells(variant(w).model)),
+        records=entry(lambda w: study.explain_record_cells(variant(w).model)),
+        labels=entry(lambda w: study.row_labels(variant(w))),
+        words=lambda w: " ".join(
+            f"--{word.replace('_', '-')} {getattr(study.config.explain, word)}"
+            for word in ("images", "waves", "wave_images")
+        ),
+        batch=study.config.batch,
+        device=study.config.device,
+        code=code(
+            "explain",
+            ("data/**", "checkpoints/table.json"),
+            tower=lambda w: study.tower_entry(variant(w).model)["tower"],
+        ),
+    shell:
+        "python -m reliquant.steps.explain"
+        " --model {input.model:q}"
+        " --variant {input.variant:q}"
+        " --samples {input.samples:q}"
+        " --baseline {input.baseline:q}"
+        " --cells {params.cells:q}"
+        " --records {params.records:q}"
+        " --labels {params.labels:q}"
+        " {params.words}"
+        " --batch {params.batch}"
+        " --device {params.device}"
+        " --threads {threads}"
+        " --output {output:q} 2> {log:q}"
