@@ -159,11 +159,16 @@ def spectrum(rows: Rows) -> Finding:
     bands = [lowest[1].verdict, last[1].verdict]
     slope = "supported" if line.slope + half < 0 else "contradicted" if line.slope - half > 0 else "mixed"
     words = {slope, *bands}
-    why = f"SQNR changes by {line.slope:+.1f} dB a tenfold rank; QAT at ranks {lowest[0]}: {bands[0]}, {last[0]}: {bands[1]}"
+    why = f"SQNR changes by {line.slope:+.1f} dB a tenfold rank; "
+    why += f"QAT at ranks {lowest[0]}: {bands[0]}, {last[0]}: {bands[1]}"
     counts = {"runs": found.select(VARIANT).n_unique(), "images": int(found["n"].max())}
     ends = {"value": line.slope, "low": line.slope - half, "high": line.slope + half, "unit": "dB a decade of rank"}
     return Finding(
-        words.pop() if len(words) == 1 else "mixed", why, **ends, **counts, rows={"suite": "explain", "measure": ["sqnr_rank_*", "accuracy_rank_*_change"]}
+        words.pop() if len(words) == 1 else "mixed",
+        why,
+        **ends,
+        **counts,
+        rows={"suite": "explain", "measure": ["sqnr_rank_*", "accuracy_rank_*_change"]},
     )
 
 

@@ -1,8 +1,8 @@
 """What stands in place of quantization to tell its effects from those of any noise or of any low-pass; torch-free.
 
 Each takes FP32 and quantized features (n, d) and a generator and returns features that a classifier may be asked about.
-If white noise of the same SQNR moves accuracy and calibration as quantization does, there is nothing special to quantizing;
-if truncation of FP32 features to its leading ranks does, "spectral filtering" explains it.
+If white noise of the same SQNR moves accuracy and calibration as quantization does, there is nothing special to
+quantizing; if truncation of FP32 features to its leading ranks does, "spectral filtering" explains it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def uniform(exact: Array, noisy: Array, fp32: Spectrum, rng: np.random.Generator
 
 
 def shaped(exact: Array, noisy: Array, fp32: Spectrum, rng: np.random.Generator, /) -> Array:
-    """Add Gaussian noise with the quantization noise's mean power at every rank of the FP32 basis: same SQNR by rank."""
+    """Add Gaussian noise with the quantization noise's mean power at every rank: the same SQNR by rank."""
     power = (((noisy - exact) @ fp32.basis) ** 2).mean(axis=0)
     return exact + (rng.normal(size=(len(exact), len(power))) * np.sqrt(power)) @ fp32.basis.T
 

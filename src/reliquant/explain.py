@@ -74,7 +74,9 @@ def explain(
             raise ValueError(f"{cell['dataset']}: the image features hold NaN or infinite values")
         found = _of_dataset(fp32, own, rng)
         if noised is not None:
-            found += explained.of_control(WEIGHTS, _see(noised, picked, label, prepared.meta, words).features, fp32.features)
+            found += explained.of_control(
+                WEIGHTS, _see(noised, picked, label, prepared.meta, words).features, fp32.features
+            )
         if i == 0:
             found += _of_layers(watch, weights, len(label)) if watch is not None else []
             asked, truth = exact if variant is None else variant, (fp32 if own is None else own).features
@@ -83,7 +85,9 @@ def explain(
     return framed(rows)
 
 
-def of_samples(samples: pl.DataFrame, baseline: pl.DataFrame | None, cells: Sequence[Mapping[str, Any]], /) -> pl.DataFrame:
+def of_samples(
+    samples: pl.DataFrame, baseline: pl.DataFrame | None, cells: Sequence[Mapping[str, Any]], /
+) -> pl.DataFrame:
     """Return the rows that records of all images of the cells' datasets give; baseline is None for FP32."""
     rows: list[Row] = []
     for cell in cells:
@@ -135,10 +139,13 @@ def _both(
         return tuple(_see(clip, images, label, meta, words) for clip in (exact, variant))  # type: ignore[return-value]
     size = words["batch"]
     parts = []
-    for i in range(0, len(images), size):  # a batch through one, then through the other: the outputs of one batch are held
+    for i in range(0, len(images), size):  # through one, then the other: the outputs of a batch are held
         with watch.watching():
             parts.append([_forward(clip, images[i : i + size], words) for clip in (exact, variant)])
-    joined = [[None if xs[0] is None else np.concatenate(xs) for xs in zip(*who, strict=True)] for who in zip(*parts, strict=True)]
+    joined = [
+        [None if xs[0] is None else np.concatenate(xs) for xs in zip(*who, strict=True)]
+        for who in zip(*parts, strict=True)
+    ]
     return tuple(_seen(c, *x, label, meta, words) for c, x in zip((exact, variant), joined, strict=True))  # type: ignore[return-value]
 
 
@@ -149,7 +156,10 @@ def _see(clip: Clip, images: Any, label: Any, meta: Any, words: Any) -> Seen:
 @torch.no_grad()
 def _forward(clip: Clip, images: Any, words: Any) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     with maps_of(clip.model) as kept:
-        parts = [clip.model.encode_image(x, normalize=False).float().cpu() for x in batches(images, **pixel_words(clip), **words)]
+        parts = [
+            clip.model.encode_image(x, normalize=False).float().cpu()
+            for x in batches(images, **pixel_words(clip), **words)
+        ]
     last = list(kept.values())[-1] if kept else None
     return torch.cat(parts).numpy(), None if last is None else torch.cat(last).numpy()
 
@@ -160,7 +170,9 @@ def _seen(clip: Clip, raw: Any, maps: Any, label: Any, meta: Any, words: Any) ->
     return Seen(raw, maps, Features(np.nan_to_num(unit), text, label, *logit_scale_and_bias(clip)))
 
 
-def _sensitivity(clip: Clip, images: Any, seen: Features, cells: int, words: Any, rng: np.random.Generator) -> list[Row]:
+def _sensitivity(
+    clip: Clip, images: Any, seen: Features, cells: int, words: Any, rng: np.random.Generator
+) -> list[Row]:
     """Return the error on images with a Fourier wave added, by frequency "u,v" in cycles a side (Yin et al. 2019)."""
     label = seen.label[: len(images)]
     rows = []

@@ -16,7 +16,7 @@ from reliquant import measure, spectrum
 from reliquant.controls import CONTROLS
 from reliquant.features import Features
 from reliquant.fourier import low_share, radial_energy
-from reliquant.spectrum import Spectrum, banded, bands
+from reliquant.spectrum import banded, bands
 from reliquant.stats import normal_test, variance_of_mean, wilson
 
 Row = dict[str, Any]
@@ -26,9 +26,7 @@ FEWEST = 5  # images of a class or bin that are worth a row
 SHARED = ("accuracy", "ece", "nll", "confidence_gap")
 
 
-def row(
-    name: str, value: float, variance: float = np.nan, n: int = 0, /, *, kind: str = "value", **where: Any
-) -> Row:
+def row(name: str, value: float, variance: float = np.nan, n: int = 0, /, *, kind: str = "value", **where: Any) -> Row:
     """Return a row with its 95 % interval: of a plain `value`, of a `share` (Wilson), or of a `change` (with p)."""
     if kind == "share":
         ends = (*wilson(value, variance, n), np.nan)
@@ -48,7 +46,7 @@ def share(name: str, right: NDArray[np.bool_], /, **where: Any) -> Row:
 
 def of_spectra(exact: Array, noisy: Array | None, /, *, rng: np.random.Generator) -> list[Row]:
     """Describe un-normalised embeddings (n, d) of FP32 and, if given, of a variant on the same images."""
-    n, width = exact.shape
+    n = len(exact)
     fp32 = spectrum.spectrum(exact, rng=rng)
     own = fp32 if noisy is None else spectrum.spectrum(noisy, rng=rng)
     shares = own.values**2 / max((own.values**2).sum(), np.finfo(float).tiny)
@@ -116,14 +114,14 @@ def of_margins(features: Features, exact: Features | None, /) -> list[Row]:
 def of_maps(maps: NDArray[np.floating], exact: NDArray[np.floating] | None, /) -> list[Row]:
     """Describe the spatial frequencies of feature maps (n, c, h, w): share of energy by radius, and below half."""
     radii, shares = radial_energy(maps)
-    n, low = len(maps), lowshare(radii, shares)
+    n, low = len(maps), low_share(radii, shares)
     rows = [
         row("radial_energy", float(s.mean()), variance_of_mean(s), n, group=f"{r:.4g}")
         for r, s in zip(radii, shares.T, strict=True)
     ]
     rows.append(row("low_frequency_share", float(low.mean()), variance_of_mean(low), n))
     if exact is not None:
-        moved = low - lowshare(*radial_energy(exact))
+        moved = low - low_share(*radial_energy(exact))
         rows.append(row("low_frequency_share_change", float(moved.mean()), variance_of_mean(moved), n, kind="change"))
     return rows
 

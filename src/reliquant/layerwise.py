@@ -114,7 +114,7 @@ def with_weight_noise(exact: Clip, weights: dict[str, dict[str, float]], generat
 
 @contextmanager
 def maps_of(model: nn.Module, /) -> Iterator[dict[str, list[torch.Tensor]]]:
-    """Collect feature maps (n, c, h, w) by place while the block runs: of token towers, and of each convolutional stage.
+    """Collect feature maps (n, c, h, w) by place while the block runs: of token towers and of convolutional stages.
 
     Tokens are laid out on their square grid, class and register tokens in front of them left out; maps of fewer than
     4 x 4 are not kept.

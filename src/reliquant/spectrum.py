@@ -41,8 +41,8 @@ def spectrum(
     """Decompose centred features (n, d); signs are fixed so that equal features give equal bases.
 
     With `ranks` below n and d and both large, a randomised range finder replaces the full decomposition (Halko et al.
-    2011, algorithm 4.4: a Gaussian sketch, four power iterations, re-orthonormalised). Raises ValueError on fewer than two
-    images and on NaN or infinite features.
+    2011, algorithm 4.4: a Gaussian sketch, four power iterations, re-orthonormalised). Raises ValueError on fewer
+    than two images and on NaN or infinite features.
     """
     x = np.asarray(features, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
@@ -86,8 +86,8 @@ def effective_rank(values: NDArray[np.floating], /) -> float:
 def sqnr_by_rank(fp32: Spectrum, exact: NDArray[np.floating], noisy: NDArray[np.floating], /) -> tuple[Array, Array]:
     """Return SQNR_r = 10 log10(mean (X_c V)_r^2 / mean ((Xq - X) V)_r^2) in dB, (r,), and its influence (n, r).
 
-    V is the FP32 basis; the influence of an image is what it adds to n (SQNR - its value), to first order. A rank without
-    noise has infinite SQNR.
+    V is the FP32 basis; the influence of an image is what it adds to n (SQNR - its value), to first order. A rank
+    without noise has infinite SQNR.
     """
     signal = fp32.coordinates(exact) ** 2
     noise = ((noisy.astype(np.float64) - exact) @ fp32.basis) ** 2
@@ -95,7 +95,7 @@ def sqnr_by_rank(fp32: Spectrum, exact: NDArray[np.floating], noisy: NDArray[np.
 
 
 def sqnr(exact: NDArray[np.floating], noisy: NDArray[np.floating], /) -> float:
-    """Return 10 log10(|x|^2 / |x_q - x|^2) in dB of two arrays of one shape, not centred; infinite if they are equal."""
+    """Return 10 log10(|x|^2 / |x_q - x|^2) in dB of two arrays of a shape, not centred; infinite if they are equal."""
     exact = np.asarray(exact, np.float64)
     noise = float(((np.asarray(noisy, np.float64) - exact) ** 2).sum())
     signal = float((exact**2).sum())

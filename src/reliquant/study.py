@@ -312,7 +312,9 @@ class Study:
             if d in c.datasets and d not in c.suites.clean:
                 yield f"explain: datasets: {d!r} must be in the clean suite too; there are {clean}"
         for axis in ("schemes", "precisions", "scopes", "seeds"):
-            there = {s: None for e in c.schemes.values() for s in self._axis(e, axis)} if axis != "schemes" else c.schemes
+            there = (
+                {s: None for e in c.schemes.values() for s in self._axis(e, axis)} if axis != "schemes" else c.schemes
+            )
             for word in getattr(asked, axis) or []:
                 if word not in there:
                     yield f"explain: {axis}: {word!r} is not in the grid; there are {', '.join(map(str, there))}"

@@ -9,7 +9,9 @@ import polars as pl
 
 from reliquant.records import ROW_SCHEMA
 
-LAYERS = [f"visual.transformer.resblocks.{i}.{part}" for i in range(4) for part in ("attn.qkv", "attn.proj", "mlp.c_fc")]
+LAYERS = [
+    f"visual.transformer.resblocks.{i}.{part}" for i in range(4) for part in ("attn.qkv", "attn.proj", "mlp.c_fc")
+]
 CONTROLS = ("gaussian noise", "uniform noise", "noise, same SQNR by rank", "FP32 truncated", "noise in FP32 weights")
 CLASSES = ("circle", "square", "triangle", "star", "heart")
 RADII = (0.25, 0.5, 0.75, 1.0, 1.25)
@@ -17,8 +19,14 @@ RADII = (0.25, 0.5, 0.75, 1.0, 1.25)
 
 def explained(variants: pl.DataFrame, shape: Any, truth: Any, /) -> list[pl.DataFrame]:
     """Return rows of spectra, bands, controls, layers, maps, margins, bins, classes, and accuracy on the way of QAT."""
-    sets = pl.DataFrame({"dataset": list(shape.clean[:1])}, schema={"dataset": pl.String}).with_columns(reference="dataset")
-    way = variants.filter(pl.col("family").str.contains("QAT")).join(sets, how="cross").with_columns(suite=pl.lit("clean"))
+    sets = pl.DataFrame({"dataset": list(shape.clean[:1])}, schema={"dataset": pl.String}).with_columns(
+        reference="dataset"
+    )
+    way = (
+        variants.filter(pl.col("family").str.contains("QAT"))
+        .join(sets, how="cross")
+        .with_columns(suite=pl.lit("clean"))
+    )
     way = way.join(pl.DataFrame({"iteration": list(shape.iterations)}, schema={"iteration": pl.Int64}), how="cross")
     gained = pl.col("loss") - 0.2 / (1 + pl.col("iteration") / 40)
     found = [long(way, {"accuracy": pl.col("base") + gained, "accuracy_change": gained})]
@@ -26,7 +34,7 @@ def explained(variants: pl.DataFrame, shape: Any, truth: Any, /) -> list[pl.Data
         return found
     every = variants.join(sets, how="cross").with_columns(suite=pl.lit("explain"))
     frame = every.filter(~pl.col("fp32"))
-    return found + [*_spectra(frame, shape, truth), *_controls(frame), *_maps(every), *_bins(every), *_classes(frame)]
+    return [*found, *_spectra(frame, shape, truth), *_controls(frame), *_maps(every), *_bins(every), *_classes(frame)]
 
 
 def long(frame: pl.DataFrame, columns: dict[str, pl.Expr], /) -> pl.DataFrame:
@@ -47,8 +55,15 @@ def _spectra(frame: pl.DataFrame, shape: Any, truth: Any) -> list[pl.DataFrame]:
     bands = {"0_8": truth.bands[0], "8_64": 0.0, "64_end": truth.bands[1]}
     columns = {f"accuracy_rank_{b}_change": pl.when(qat).then(c).otherwise(-0.01) for b, c in bands.items()}
     columns |= {f"accuracy_rank_{b}_fp32_basis_change": pl.lit(-0.02) for b in bands}
-    layers = _by(frame, LAYERS).with_columns(depth=pl.col("group").replace_strict(dict(zip(LAYERS, range(len(LAYERS)), strict=True)), return_dtype=pl.Float64))
-    levels = {"output_sqnr": 6 * pl.col("bits") - 10 - pl.col("depth"), "weight_sqnr": 6 * pl.col("bits") - 6 + 0 * pl.col("depth")}
+    layers = _by(frame, LAYERS).with_columns(
+        depth=pl.col("group").replace_strict(
+            dict(zip(LAYERS, range(len(LAYERS)), strict=True)), return_dtype=pl.Float64
+        )
+    )
+    levels = {
+        "output_sqnr": 6 * pl.col("bits") - 10 - pl.col("depth"),
+        "weight_sqnr": 6 * pl.col("bits") - 6 + 0 * pl.col("depth"),
+    }
     decibels = [long(frame, sqnr), long(layers, levels)]
     return [*(d.with_columns(unit=pl.lit(50.0)) for d in decibels), long(frame, columns)]
 
@@ -82,7 +97,9 @@ def _bins(every: pl.DataFrame) -> list[pl.DataFrame]:
     moved = 0.02 * sign * (9 - pl.col("bits").clip(0, 9))
     right = (middle - 0.05 * sign + 0.5 * pl.col("loss")).clip(0.02, 0.98)
     kinds = ("reliability", "trajectory")
-    native = {f"{k}_confidence": (middle + moved).clip(0.02, 0.99) for k in kinds} | {f"{k}_accuracy": right for k in kinds}
+    native = {f"{k}_confidence": (middle + moved).clip(0.02, 0.99) for k in kinds} | {
+        f"{k}_accuracy": right for k in kinds
+    }
     tuned = {f"{k}_confidence": right + 0.01 for k in kinds} | {f"{k}_accuracy": right for k in kinds}
     others = bins.filter(~pl.col("fp32")).with_columns(scale=pl.lit("tuned"))
     return [long(bins, native), long(others, tuned)]

@@ -13,9 +13,10 @@ from reliquant.plotting import NothingToDraw
 
 TITLE = "Which classes pay"
 QUESTION, PLACE = "robustness", 3
-READ = """Change of accuracy of each class to FP32 on all its images, in points, mean over models, methods and seeds, a
-column a precision; the classes that lose most come first (at most 12 a set). Sets with a spurious cue are shown by group:
-common has the cue, counter has not. Stars: * p < .05, ** p < .01, *** p < .001, not corrected for the number of classes."""
+READ = """Change of accuracy of each class to FP32 on all its images, in points, mean over models, methods and seeds,
+a column a precision; the classes that lose most come first (at most 12 a set). Sets with a spurious cue are shown by
+group: common has the cue, counter has not. Stars: * p < .05, ** p < .01, *** p < .001, not corrected for the number
+of classes."""
 MOST = 12
 PATTERN = r"^(?:(.+)_)?class_accuracy_change$"
 
@@ -44,9 +45,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
                 x, y, points = precisions.index(precision), worst.index(word), 100 * value
                 ax.barh(y, 0.96, 0.92, x - 0.48, color=_shade(points / reach))
                 dark = abs(points) > 0.6 * reach
-                text = f"{points:+.0f}{frames.stars(value, low, high)}"
+                text = f"{points:+.0f}" if round(points) else "0"
                 style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": "white" if dark else plotting.INK}
-                ax.text(x, y, text, **style)
+                ax.text(x, y, text + frames.stars(value, low, high), **style)
         ax.set_xticks(range(len(precisions)), [p.upper() for p in precisions], fontsize=6.5)
         ax.set_yticks(range(len(worst)), [w if len(w) < 14 else f"{w[:12]}..." for w in worst], fontsize=6.5)
         ax.set_ylim(most - 0.4, -0.6)

@@ -14,9 +14,9 @@ from reliquant.plotting import NothingToDraw
 
 TITLE = "Sensitivity to Fourier waves"
 QUESTION, PLACE = "why", 4
-READ = """Each cell is the error on images to which one wave was added (norm 4 at 32 x 32 pixels, a random sign a channel):
-in the middle slow waves, at the rims fast ones; the middle itself, a constant, is left out. Light is a high error. Left
-FP32, then quantized models by precision, mean over models, methods and seeds of a source."""
+READ = """Each cell is the error on images to which one wave was added (norm 4 at 32 x 32 pixels, a random sign a
+channel): in the middle slow waves, at the rims fast ones; the middle itself, a constant, is left out. Light is a high
+error. Left FP32, then quantized models by precision, mean over models, methods and seeds of a source."""
 
 
 @plotting.styled
@@ -31,7 +31,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     sources, precisions = sorted(cells["source"].unique()), frames.ordered_precisions(cells)
     low, high = float(cells["value"].min()), float(cells["value"].max())
     size = (plotting.WIDTHS[columns] - 1.1) / len(precisions)
-    fig, axes = plotting.canvas(columns, 0.55 + (size + 0.12) * len(sources), len(sources), len(precisions), sharex=True, sharey=True)
+    fig, axes = plotting.canvas(
+        columns, 0.55 + (size + 0.12) * len(sources), len(sources), len(precisions), sharex=True, sharey=True
+    )
     picture = None
     for (i, j), ax in np.ndenumerate(axes):
         grid, steps = _grid(cells.filter(source=sources[i], precision=precisions[j]))

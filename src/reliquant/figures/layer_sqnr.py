@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-import polars as pl
 from matplotlib.figure import Figure
 
 from reliquant import frames, plotting
@@ -26,7 +25,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     found = frames.select(rows, ["output_sqnr", "weight_sqnr"], suite="explain")
     if found.is_empty():
         raise NothingToDraw("no variant's layers were compared with FP32's (config key explain)")
-    means = frames.mean_of_runs(frames.mean_of_sets(found, "group"), ["model", "source", "measure", "precision", "group"])
+    means = frames.mean_of_runs(
+        frames.mean_of_sets(found, "group"), ["model", "source", "measure", "precision", "group"]
+    )
     models = sorted(means.select("source", "model").unique().rows())
     looks, precisions = plotting.looks(rows), frames.ordered_precisions(means)
     shades = plotting.shades(precisions)
@@ -39,7 +40,10 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         place = {name: i for i, name in enumerate(names)}
         for k, precision in enumerate(precisions):
             fill = plotting.tint(colour, shades[precision])
-            for measure, style in (("output_sqnr", {"marker": plotting.MARKERS[k]}), ("weight_sqnr", {"marker": "x", "linestyle": ""})):
+            for measure, style in (
+                ("output_sqnr", {"marker": plotting.MARKERS[k]}),
+                ("weight_sqnr", {"marker": "x", "linestyle": ""}),
+            ):
                 own = part.filter(precision=precision, measure=measure)
                 x = sorted((place[g], v) for g, v in own.select("group", "value").iter_rows())
                 shown = {"color": colour, "markerfacecolor": fill, "markersize": 3, **style}
@@ -54,7 +58,15 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig.supylabel("SQNR (dB)", fontsize=8)
     grey = {"color": "#444444", "markersize": 4}
     entries = [
-        (f"outputs, {p.upper()}", {"marker": plotting.MARKERS[k], "linestyle": "-", "markerfacecolor": plotting.tint("#444444", shades[p]), **grey})
+        (
+            f"outputs, {p.upper()}",
+            {
+                "marker": plotting.MARKERS[k],
+                "linestyle": "-",
+                "markerfacecolor": plotting.tint("#444444", shades[p]),
+                **grey,
+            },
+        )
         for k, p in enumerate(precisions)
     ]
     plotting.key(fig, [*entries, ("weights", {"marker": "x", **grey})], loc="outside upper center", ncols=2 * columns)

@@ -14,9 +14,9 @@ from reliquant.plotting import NothingToDraw
 
 TITLE = "Shift of confidence and margin"
 QUESTION, PLACE = "why", 7
-READ = """Change to FP32 on the same images, mean over models, sets and seeds of a source: of confidence in points, and of
-the logit margin (the true class against the best other one) in logits. A smaller margin with unchanged accuracy is noise
-that has not yet reached the decision. Whiskers are 95 % intervals over images."""
+READ = """Change to FP32 on the same images, mean over models, sets and seeds of a source: of confidence in points,
+and of the logit margin (the true class against the best other one) in logits. A smaller margin with unchanged
+accuracy is noise that has not yet reached the decision. Whiskers are 95 % intervals over images."""
 MEASURES = {"confidence_change": ("confidence (points)", 100), "margin_change": ("logit margin (logits)", 1)}
 
 
@@ -49,6 +49,8 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_yticks(range(len(lines)), [f"{s}  {p.upper()}" for _, s, p in lines])
         ax.set_ylim(len(lines) - 0.4, -0.6)
         ax.grid(visible=False, axis="y")
-    swatches = [Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=s or "all") for s in sources]
+    swatches = [
+        Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=s or "all") for s in sources
+    ]
     fig.legend(handles=swatches, loc="outside upper center", ncols=len(sources))
     return fig

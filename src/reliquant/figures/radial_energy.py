@@ -14,10 +14,10 @@ from reliquant.plotting import NothingToDraw
 
 TITLE = "Spatial frequencies of feature maps"
 QUESTION, PLACE = "why", 3
-READ = """The patch tokens (or the last convolutional maps of at least 4 x 4) before pooling, Fourier transformed in space:
-change of the share of energy at each radius to FP32, in points of the energy without the mean, over methods and seeds.
-Above zero on the left and below on the right: quantization shifts energy to low frequencies. Whiskers are 95 % intervals of
-the quantized share over images; radius 1 is one cycle in two patches."""
+READ = """The patch tokens (or the last convolutional maps of at least 4 x 4) before pooling, Fourier transformed in
+space: change of the share of energy at each radius to FP32, in points of the energy without the mean, over methods
+and seeds. Above zero on the left and below on the right: quantization shifts energy to low frequencies. Whiskers are
+95 % intervals of the quantized share over images; radius 1 is one cycle in two patches."""
 
 
 @plotting.styled
@@ -55,7 +55,10 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig.supxlabel("spatial frequency (share of Nyquist)", fontsize=8)
     fig.supylabel("share of energy, change (points)", fontsize=8)
     entries = [
-        (p.upper(), {"marker": plotting.MARKERS[k], "color": "#444444", "markerfacecolor": plotting.tint("#444444", shades[p])})
+        (
+            p.upper(),
+            {"marker": plotting.MARKERS[k], "color": "#444444", "markerfacecolor": plotting.tint("#444444", shades[p])},
+        )
         for k, p in enumerate(precisions)
     ]
     plotting.key(fig, entries, loc="outside upper center", ncols=len(entries))

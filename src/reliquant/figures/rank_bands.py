@@ -15,9 +15,9 @@ from reliquant.plotting import NothingToDraw
 TITLE = "What bands of ranks classify"
 QUESTION, PLACE = "why", 2
 READ = """Features are cut down to a band of principal directions (the mean kept) and classified as before: change of
-accuracy to FP32 features cut in the same way, in points, mean over models, sets and seeds. Upper panels: each model's own
-directions; lower panels: FP32's. Embeddings narrower than 128 have an eighth and half of their width as edges in place of
-8 and 64. Marks are families of methods; whiskers are 95 % intervals over images."""
+accuracy to FP32 features cut in the same way, in points, mean over models, sets and seeds. Upper panels: each model's
+own directions; lower panels: FP32's. Embeddings narrower than 128 have an eighth and half of their width as edges in
+place of 8 and 64. Marks are families of methods; whiskers are 95 % intervals over images."""
 BASES = {"": "own directions", "_fp32_basis": "FP32's directions"}
 PATTERN = r"^accuracy_rank_(\d+_(?:\d+|end))(|_fp32_basis)_change$"
 
@@ -46,7 +46,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             fill = plotting.tint(plotting.INK, 0.15 + 0.85 * shades[family])
             style = {"fmt": marks[family], "color": plotting.INK, "markerfacecolor": fill, "markersize": 4.5}
             ax.errorbar(x, part["value"] * 100, yerr=plotting.errors(part, factor=100), elinewidth=0.8, **style)
-        ax.set_xticks(range(len(bands)), [_said(b) for b in bands], rotation=30 if columns == 1 or len(bands) > 4 else 0)
+        ax.set_xticks(
+            range(len(bands)), [_said(b) for b in bands], rotation=30 if columns == 1 or len(bands) > 4 else 0
+        )
         ax.set_xlim(-0.5, len(bands) - 0.5)
         ax.grid(visible=False, axis="x")
         if i == 0:

@@ -14,8 +14,8 @@ from reliquant.plotting import NothingToDraw
 TITLE = "Reliability diagrams"
 QUESTION, PLACE = "calibration", 2
 READ = """Images are put into ten bins by confidence; each mark is a bin's accuracy against its mean confidence, over
-models, methods, sets and seeds of a source. Below the diagonal a model is over-confident, above it under-confident. Large
-marks hold at least a tenth of the images."""
+models, methods, sets and seeds of a source. Below the diagonal a model is over-confident, above it under-confident.
+Large marks hold at least a tenth of the images."""
 
 
 @plotting.styled
@@ -39,7 +39,13 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             fill = [plotting.tint(colour, shades[precision])]
             ax.plot(part["confidence"] * 100, part["accuracy"] * 100, color=colour, linewidth=0.9, zorder=2)
             size = [26 if b else 9 for b in big]
-            mark = {"marker": plotting.MARKERS[k], "facecolor": fill, "edgecolor": colour, "linewidth": 0.8, "zorder": 3}
+            mark = {
+                "marker": plotting.MARKERS[k],
+                "facecolor": fill,
+                "edgecolor": colour,
+                "linewidth": 0.8,
+                "zorder": 3,
+            }
             ax.scatter(part["confidence"] * 100, part["accuracy"] * 100, s=size, **mark)
         ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", title=source or "all models")
     for ax in list(axes.flat)[len(sources) :]:

@@ -23,7 +23,9 @@ Marks are families of methods, panels precisions."""
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw SQNR against rank; raise NothingToDraw without rows of `explain`."""
     kept = pl.col("measure").cast(pl.String).str.contains(r"^sqnr_rank_\d+$")
-    found = rows.lazy().filter(kept & pl.col("value").is_finite()).collect().with_columns(pl.col("measure").cast(pl.String))
+    found = (
+        rows.lazy().filter(kept & pl.col("value").is_finite()).collect().with_columns(pl.col("measure").cast(pl.String))
+    )
     if found.is_empty():
         raise NothingToDraw("no variant's features were decomposed (config key explain)")
     found = frames.mean_of_sets(found.with_columns(pl.col(pl.Categorical).cast(pl.String)))
@@ -51,7 +53,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_visible(False)
     fig.supxlabel("rank in the FP32 spectrum (1 is the strongest, log scale)", fontsize=8)
     fig.supylabel("SQNR (dB)", fontsize=8)
-    entries = [(s or "all", {"linestyle": looks[s].dash, "color": looks[s].colour}) for s in sorted(lines["source"].unique())]
+    entries = [
+        (s or "all", {"linestyle": looks[s].dash, "color": looks[s].colour}) for s in sorted(lines["source"].unique())
+    ]
     entries += [(f, {"marker": marks[f], "color": "#444444"}) for f in sorted(lines["family"].unique())]
     plotting.key(fig, entries, loc="outside upper center", ncols=min(len(entries), 3 * columns))
     return fig

@@ -14,10 +14,10 @@ from reliquant.plotting import NothingToDraw
 
 TITLE = "Where confidence went"
 QUESTION, PLACE = "calibration", 3
-READ = """Images are put into bins by the confidence of the FP32 model, and the same images are followed: the ring is where
-the bin stands in FP32, the full mark where quantization takes it, the square where re-fitting the logit scale brings it.
-Horizontal moves are changes of confidence, vertical ones of accuracy; the dashed diagonal is perfect calibration. Over
-models, methods, sets and seeds of a source."""
+READ = """Images are put into bins by the confidence of the FP32 model, and the same images are followed: the ring is
+where the bin stands in FP32, the full mark where quantization takes it, the square where re-fitting the logit scale
+brings it. Horizontal moves are changes of confidence, vertical ones of accuracy; the dashed diagonal is perfect
+calibration. Over models, methods, sets and seeds of a source."""
 
 
 @plotting.styled
@@ -32,7 +32,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     sources, precisions = sorted(paths["source"].unique()), frames.ordered_precisions(paths)
     looks = plotting.looks(rows)
     side = (plotting.WIDTHS[columns] - 0.5) / len(precisions)
-    fig, axes = plotting.canvas(columns, 0.75 + side * len(sources), len(sources), len(precisions), sharex=True, sharey=True)
+    fig, axes = plotting.canvas(
+        columns, 0.75 + side * len(sources), len(sources), len(precisions), sharex=True, sharey=True
+    )
     for (i, j), ax in np.ndenumerate(axes):
         ax.plot([0, 100], [0, 100], color="#999999", linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         part, colour = paths.filter(source=sources[i], precision=precisions[j]), looks[sources[i]].colour
@@ -45,7 +47,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.scatter(native["confidence"] * 100, native["accuracy"] * 100, s=14, color=colour, marker="o", zorder=4)
         both = native.join(tuned.select("bin", c="confidence", d="accuracy"), on="bin", how="inner")
         for x, y, a, b in both.select("confidence", "accuracy", "c", "d").iter_rows():
-            ax.plot([100 * x, 100 * a], [100 * y, 100 * b], color=colour, linewidth=0.6, linestyle=(0, (1, 1)), zorder=2)
+            ax.plot(
+                [100 * x, 100 * a], [100 * y, 100 * b], color=colour, linewidth=0.6, linestyle=(0, (1, 1)), zorder=2
+            )
         style = {"facecolor": plotting.tint(colour, 0.35), "edgecolor": colour, "linewidth": 0.7, "zorder": 4}
         ax.scatter(both["c"] * 100, both["d"] * 100, s=13, marker="s", **style)
         ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
