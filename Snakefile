@@ -19,6 +19,9 @@ if not workflow.overwrite_configfiles:  # --configfile replaces the lab; Snakema
     configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"

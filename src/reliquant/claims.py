@@ -149,7 +149,7 @@ def gains_together(rows: Rows) -> Finding:
 
 def spectrum(rows: Rows) -> Finding:
     """Claim 14: SQNR falls with rank; QAT classifies better from ranks 0-8 and worse from 64 on."""
-    found = frames.quantized(_matching(rows, r"^sqnr_rank_\d+$"))
+    found = frames.quantized(frames.matching(rows, r"^sqnr_rank_\d+$"))
     if found["measure"].n_unique() < 3:
         raise NotTestable("no SQNR by rank (measures sqnr_rank_<r>) in the rows")
     ranks = found["measure"].str.extract(r"(\d+)$").cast(pl.Float64).to_numpy()
@@ -174,7 +174,7 @@ def spectrum(rows: Rows) -> Finding:
 
 def _band(rows: Rows, pattern: str, sign: int) -> tuple[str, Finding]:
     """Judge QAT's change of accuracy from a band of ranks, whose edges narrow embeddings have set lower."""
-    found = _matching(rows, pattern)
+    found = frames.matching(rows, pattern)
     edges = sorted(found["measure"].str.extract(r"rank_(\d+_(?:\d+|end))_").unique())
     said = " and ".join(e.replace("_end", " on").replace("_", "-") for e in edges)
     runs = runs_of(found.with_columns(measure=pl.lit("change")), "change", suite="explain", kinds=("qat", "qat+mse"))
@@ -207,11 +207,6 @@ def _existence(runs: pl.DataFrame, signs: dict[str, int], who: str, **used: Any)
 
 def _spurious_runs(rows: Rows, measure: str, kind: str, bits: float) -> pl.DataFrame:
     return runs_of(rows, measure, suite="spurious", kinds=(kind,), bits=bits)
-
-
-def _matching(rows: Rows, pattern: str) -> pl.DataFrame:
-    found = rows.lazy().filter(pl.col("measure").cast(pl.String).str.contains(pattern) & pl.col("value").is_finite())
-    return found.collect().with_columns(pl.col(pl.Categorical).cast(pl.String))
 
 
 Claim = tuple[str, str, str, Callable[[Rows], Finding]]

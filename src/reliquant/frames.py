@@ -7,7 +7,9 @@ the report counts them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import polars as pl
 
@@ -15,6 +17,7 @@ from reliquant.grid import parse_precision
 
 Rows = pl.DataFrame | pl.LazyFrame
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
+_READ: ContextVar[dict[tuple[object, ...], pl.DataFrame] | None] = ContextVar("read", default=None)
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
@@ -34,7 +37,25 @@ def cells(rows: Rows, measures: str | Iterable[str], /, *, suite: str, scale: st
     measures = [measures] if isinstance(measures, str) else list(measures)
     kept = (pl.col("suite") == suite) & pl.col("measure").is_in(measures) & (pl.col("scale") == scale)
     frame = rows.lazy().filter(kept & pl.col("iteration").is_null() & pl.col("value").is_finite()).collect()
-    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    return noted((suite, scale, *measures), frame)
+
+
+def matching(rows: Rows, pattern: str, /, *, suite: str = "explain", scale: str = "native") -> pl.DataFrame:
+    """Return the rows of a suite whose measure matches a pattern, with a finite value."""
+    kept = (pl.col("suite") == suite) & (pl.col("scale") == scale)
+    kept &= pl.col("measure").cast(pl.String).str.contains(pattern)
+    return noted((suite, scale, pattern), rows.lazy().filter(kept & pl.col("value").is_finite()).collect())
+
+
+@contextmanager
+def reading() -> Iterator[dict[tuple[object, ...], pl.DataFrame]]:
+    """Collect what `select`, `cells` and `matching` read inside the block: the rows behind a piece of a report."""
+    found: dict[tuple[object, ...], pl.DataFrame] = {}
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
 
 
 def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
@@ -143,6 +164,14 @@ def p_value(value: float | None, low: float | None, high: float | None, /) -> fl
 def marked(p: float, /) -> str:
     """Return the stars of a p-value; none for NaN."""
     return next((mark for level, mark in STARS if p < level), "")
+
+
+def noted(key: tuple[object, ...], frame: pl.DataFrame, /) -> pl.DataFrame:
+    """Return rows that were read, texts as strings; `reading` remembers them."""
+    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    if (read := _READ.get()) is not None:
+        read[key] = frame
+    return frame
 
 
 def _if_known(end: pl.Expr, /) -> pl.Expr:

@@ -13,7 +13,7 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from reliquant import frames, plotting, plugins, tabling
+from reliquant import behind, frames, plotting, plugins, tabling
 from reliquant.frames import Rows
 from reliquant.plotting import NothingToDraw
 
@@ -46,6 +46,7 @@ class Piece:
     absent: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     body: str = ""
+    rows: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False)
 
     @property
     def anchor(self) -> str:
@@ -75,7 +76,8 @@ def table(rows: Rows, name: str, /) -> Piece:
             ".md": tabling.to_markdown(frame, module.TITLE, module.READ),
             ".tex": tabling.to_latex(frame, module.TITLE, module.READ, name),
         }
-        return {end: text.encode() for end, text in made.items()}, Markup(tabling.to_html(frame))
+        body = tabling.to_html(frame, getattr(module, "where", None), f"tables/{name}{behind.ROWS}")
+        return {end: text.encode() for end, text in made.items()}, Markup(body)
 
     return _piece("table", name, make)
 
@@ -110,14 +112,21 @@ def page(
     claims: Iterable[Mapping[str, Any]],
     summary: Mapping[str, Any],
     facts: Mapping[str, Any],
+    used: pl.DataFrame | None = None,
     /,
 ) -> str:
-    """Return the report as one HTML page that needs no other file, no network and no JavaScript to be read."""
+    """Return the report as one HTML page that needs no other file, no network and no JavaScript to be read.
+
+    `used` are the rows behind the claims, saved as `claims-rows`; those and the tables' are also held in the page, so
+    that a click on a number shows them, unless they are too many.
+    """
+    pieces = list(pieces)
     folder = files("reliquant").joinpath("report_template")
     loader = jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text())
     strict = jinja2.StrictUndefined
     engine = jinja2.Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
     bundle = files("itables").joinpath("html")
+    tables = [p for p in pieces if p.kind == "table" and p.rows.width]
     sections = {q: [p for p in pieces if p.question == q] for q in QUESTIONS}
     return engine.get_template("report.html").render(
         questions=QUESTIONS,
@@ -131,6 +140,8 @@ def page(
         tables_js=Markup(bundle.joinpath("dt_bundle.js").read_text()),
         js=Markup(folder.joinpath("report.js").read_text()),
         legend=tabling.LEGEND,
+        rows=Markup(behind.as_json(behind.gathered([p.rows for p in tables] + ([] if used is None else [used])))),
+        claims_rows="" if used is None else f"claims{behind.as_file(used)[0]}",
     )
 
 
@@ -177,11 +188,15 @@ def data_uri(content: bytes, kind: str, /) -> Markup:
 def _piece(kind: Literal["figure", "table"], name: str, make: Callable[..., tuple[dict[str, bytes], Markup]]) -> Piece:
     module = _module(kind, name)
     words = {"title": module.TITLE, "question": module.QUESTION, "place": module.PLACE}
-    try:
-        made, body = make(getattr(module, kind))
-    except NothingToDraw as reason:
-        return Piece(kind, name, **words, read=module.READ, absent=str(reason))
-    return Piece(kind, name, **words, read=" ".join(module.READ.split()), files=made, body=body)
+    with frames.reading() as read:
+        try:
+            made, body = make(getattr(module, kind))
+        except NothingToDraw as reason:
+            return Piece(kind, name, **words, read=module.READ, absent=str(reason))
+    found = behind.gathered(read.values())
+    end, content = behind.as_file(found)
+    body = Markup(body.replace(f"{name}{behind.ROWS}\"", f"{name}{end}\""))
+    return Piece(kind, name, **words, read=" ".join(module.READ.split()), files=made | {end: content}, body=body, rows=found)
 
 
 def _module(kind: str, name: str) -> Any:

@@ -6,8 +6,10 @@ A table plugin returns a frame of display cells. `**x**` marks the best of a col
 from __future__ import annotations
 
 import html
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -15,6 +17,7 @@ from reliquant import frames
 from reliquant.stats import holm
 
 Cell = str | int | float | None
+Where = Callable[[str, Mapping[str, Any]], Mapping[str, str] | None]
 LEGEND = (
     "Bold: best of the column. In brackets: 95 % interval. *, **, ***: p < .05, .01, .001, after Holm's correction for "
     "the number of tests in the table."
@@ -98,12 +101,17 @@ def to_latex(frame: pl.DataFrame, title: str, note: str, name: str, /) -> str:
     )
 
 
-def to_html(frame: pl.DataFrame, /) -> str:
-    """Write a table's rows as HTML; cells sort by their leading number."""
+def to_html(frame: pl.DataFrame, /, where: Where | None = None, href: str = "") -> str:
+    """Write a table's rows as HTML; cells sort by their leading number.
+
+    `where` names the rows behind a cell, given its column and line; such a cell links to `href`, the file that holds
+    them, and carries what they have in common.
+    """
     head = "".join(f"<th>{html.escape(c)}</th>" for c in frame.columns)
-    body = "".join(
-        "<tr>" + "".join(_html_cell(t) for t in line) + "</tr>\n" for line in frame.with_columns(pl.all()).iter_rows()
-    )
+    body = ""
+    for line in frame.iter_rows(named=True):
+        cells = (_html_cell(v, where(c, line) if where else None, href) for c, v in line.items())
+        body += f"<tr>{''.join(cells)}</tr>\n"
     return f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>"
 
 
@@ -121,12 +129,15 @@ def _marked(text: str) -> str | None:
     return match[1] if match else None
 
 
-def _html_cell(value: Cell) -> str:
+def _html_cell(value: Cell, where: Mapping[str, str] | None = None, href: str = "") -> str:
     text = "" if value is None else str(value)
     shown = _marked(text)
     found = re.match(r"[-+]?[\d.]+(?![\w-])", shown if shown is not None else text)
     order = f' data-order="{float(found[0])}" class="number"' if found and _is_number(found[0]) else ""
     inner = f"<b>{html.escape(shown)}</b>" if shown is not None else html.escape(text)
+    if where and text:
+        words = html.escape(json.dumps(dict(where), sort_keys=True))
+        inner = f'<a class="behind" href="{html.escape(href)}" data-where="{words}">{inner}</a>'
     return f"<td{order}>{inner}</td>"
 
 

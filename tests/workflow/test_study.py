@@ -94,6 +94,27 @@ def test_the_report_is_whole(study):
         assert ends <= {p.suffix for p in (folder / kind).iterdir()}
 
 
+def test_snakemakes_own_report_has_captions_and_categories(study, tmp_path):
+    snakemake(study, "--report", tmp_path / "workflow.html")
+    page = (tmp_path / "workflow.html").read_text()
+    for word in ("Figures", "Tables", "Claims", "dichotomy", "A tiny study", "the rows behind each number"):
+        assert word in page, word
+
+
+def test_explained_variants_have_rows_of_why(study):
+    rows = pl.read_parquet(study / "results" / "tiny" / "rows.parquet").filter(suite="explain")
+    assert set(rows["scheme"]) == {"fp32", "rtn"}
+    wanted = {"sqnr_rank_8", "accuracy_rank_32_end_change", "output_sqnr", "fourier_error", "trajectory_accuracy"}
+    assert wanted | {"radial_energy", "class_accuracy_change", "counter_class_accuracy_change"} <= set(rows["measure"])
+    made = {p.stem for p in (study / "reports" / "tiny" / "figures").glob("*.png")}
+    assert {"sqnr_by_rank", "rank_bands", "controls", "layer_sqnr", "fourier_maps", "trajectory"} <= made
+
+
+def test_a_study_without_explain_has_no_such_job(study, tmp_path):
+    config = changed(tmp_path, lambda c: c.pop("explain"))
+    assert "explain" not in jobs(snakemake(study, "-n", config=config)[1])
+
+
 def test_a_variant_says_how_it_was_made(study):
     header = read_header(study / "results" / "tiny" / "quantize" / "vit" / "lsq" / "w4a8-both-captions-0.safetensors")
     assert header["entry"]["quantizer"] == "lsq"

@@ -54,11 +54,23 @@ rule report:
         rows=f"{RESULTS}/rows.parquet",
         facts=f"{RESULTS}/facts.json",
     output:
-        html=f"reports/{study.name}/report.html",
+        html=report(f"reports/{study.name}/report.html", caption="../report/page.rst", category="Report"),
         summary=f"reports/{study.name}/summary.json",
-        claims=f"reports/{study.name}/claims.json",
-        figures=directory(f"reports/{study.name}/figures"),
-        tables=directory(f"reports/{study.name}/tables"),
+        claims=report(f"reports/{study.name}/claims.json", caption="../report/claims.rst", category="Claims"),
+        figures=report(
+            directory(f"reports/{study.name}/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        tables=report(
+            directory(f"reports/{study.name}/tables"),
+            patterns=["{table,[a-z0-9_]+}.csv"],
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
         plots=directory(f"reports/{study.name}/plots"),
     log:
         f"{LOGS}/report.log",

@@ -24,11 +24,9 @@ PATTERN = r"^(?:(.+)_)?class_accuracy_change$"
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw a heat map a set and group; raise NothingToDraw without rows by class."""
-    kept = pl.col("measure").cast(pl.String).str.contains(PATTERN) & (pl.col("suite") == "explain")
-    found = rows.lazy().filter(kept & pl.col("value").is_finite()).collect()
+    found = frames.matching(rows, PATTERN)
     if found.is_empty():
         raise NothingToDraw("no change of accuracy by class is known (config key explain)")
-    found = found.with_columns(pl.col(pl.Categorical).cast(pl.String))
     found = found.with_columns(part=pl.col("measure").str.extract(PATTERN).fill_null(""))
     means = frames.mean_of_runs(found, ["dataset", "part", "group", "precision"])
     panels, precisions = sorted(means.select("dataset", "part").unique().rows()), frames.ordered_precisions(means)

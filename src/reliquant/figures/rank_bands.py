@@ -25,11 +25,10 @@ PATTERN = r"^accuracy_rank_(\d+_(?:\d+|end))(|_fp32_basis)_change$"
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw change of accuracy by band; raise NothingToDraw without rows of `explain`."""
-    kept = pl.col("measure").cast(pl.String).str.contains(PATTERN)
-    found = rows.lazy().filter(kept & pl.col("value").is_finite()).collect()
+    found = frames.matching(rows, PATTERN)
     if found.is_empty():
         raise NothingToDraw("no variant was asked about bands of ranks (config key explain)")
-    found = frames.mean_of_sets(found.with_columns(pl.col(pl.Categorical).cast(pl.String)))
+    found = frames.mean_of_sets(found)
     parts = pl.col("measure").str.extract_groups(PATTERN)
     found = found.with_columns(band=parts.struct["1"], basis=parts.struct["2"].fill_null(""))
     points = frames.mean_of_runs(found, ["basis", "precision", "family", "band"])

@@ -22,13 +22,10 @@ Marks are families of methods, panels precisions."""
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw SQNR against rank; raise NothingToDraw without rows of `explain`."""
-    kept = pl.col("measure").cast(pl.String).str.contains(r"^sqnr_rank_\d+$")
-    found = (
-        rows.lazy().filter(kept & pl.col("value").is_finite()).collect().with_columns(pl.col("measure").cast(pl.String))
-    )
+    found = frames.matching(rows, r"^sqnr_rank_\d+$")
     if found.is_empty():
         raise NothingToDraw("no variant's features were decomposed (config key explain)")
-    found = frames.mean_of_sets(found.with_columns(pl.col(pl.Categorical).cast(pl.String)))
+    found = frames.mean_of_sets(found)
     found = found.with_columns(rank=pl.col("measure").str.extract(r"(\d+)$").cast(pl.Float64))
     lines = frames.mean_of_runs(found, ["precision", "family", "source", "rank"])
     looks, marks = plotting.looks(rows), plotting.markers(rows)

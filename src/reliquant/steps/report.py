@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant import claims, published, report
+from reliquant import behind, claims, frames, published, report
 from reliquant.records import save_json, whole
 from reliquant.steps import run
 
@@ -24,7 +24,11 @@ def main() -> None:
         raise FileNotFoundError(f"{args.rows}: no such rows")
     every, facts = pl.scan_parquet(args.rows), json.loads(args.facts.read_text())
     rows = report.lean(every)
-    made, summary, judged = report.pieces(rows), report.summary(rows) | report.counts(every), claims.judge(rows)
+    made, summary = report.pieces(rows), report.summary(rows) | report.counts(every)
+    with frames.reading() as read:
+        judged = claims.judge(rows)
+    used = behind.gathered(read.values())
+    end, content = behind.as_file(used)
     for folder in ("figures", "tables", "plots"):
         (args.output / folder).mkdir(parents=True, exist_ok=True)
     for piece in made:
@@ -37,7 +41,8 @@ def main() -> None:
         _save(args.output / "plots" / f"{name}.csv", frame.write_csv().encode())
     save_json(args.output / "summary.json", summary)
     save_json(args.output / "claims.json", judged)
-    _save(args.output / "report.html", report.page(made, judged, summary, facts).encode())
+    _save(args.output / "tables" / f"claims{end}", content)
+    _save(args.output / "report.html", report.page(made, judged, summary, facts, used).encode())
 
 
 def _save(path: Path, content: bytes) -> None:

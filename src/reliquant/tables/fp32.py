@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from reliquant import frames, tabling
@@ -19,6 +22,13 @@ COLUMNS = {
     "brier": ("Brier", False),
     "confidence_gap": ("confidence - accuracy", None),
 }
+
+
+def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
+    """Name the rows behind a cell."""
+    measure = next((m for m, (name, _) in COLUMNS.items() if name == column), None)
+    of = {} if line["dataset"] == "mean" else {"dataset": line["dataset"]}
+    return measure and {"suite": "clean", "scheme": "fp32", "measure": measure, "model": line["model"], **of}
 
 
 def table(rows: Rows, /) -> pl.DataFrame:

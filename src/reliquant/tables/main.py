@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from reliquant import frames, tabling
@@ -25,6 +28,15 @@ COLUMNS = {
     "RSG": ("spurious", "rsg_change", "native", False),
 }
 KEYS = ["source", "family", "scheme", "precision", "scope"]
+
+
+def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
+    """Name the rows behind a cell."""
+    if column not in COLUMNS:
+        return None
+    suite, measure, scale, _ = COLUMNS[column]
+    of = {k: line[k] for k in ("source", "scheme", "scope")} | {"precision": line["precision"].lower()}
+    return {"suite": suite, "measure": measure, "scale": scale, **of}
 
 
 def table(rows: Rows, /) -> pl.DataFrame:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from reliquant import frames, tabling
@@ -16,6 +19,17 @@ READ = (
 )
 KEYS = ["source", "reference", "group", "dataset", "score"]
 NAMES = {"auroc": ("AUROC", True), "fpr95_id_positive": ("FPR95", False)}
+
+
+def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
+    """Name the rows behind a cell."""
+    name, _, precision = column.partition(", ")
+    measure = next((m for m, (n, _) in NAMES.items() if n == name), None)
+    if measure is None:
+        return None
+    of = {"reference": line["in-distribution"], "dataset": line["OOD set"], "score": line["score"]}
+    of |= {"suite": "ood", "source": line["source"], "group": line["distance"], "precision": precision.lower()}
+    return of | {"measure": measure if precision == "FP32" else f"{measure}_change"}
 
 
 def table(rows: Rows, /) -> pl.DataFrame:

@@ -1,0 +1,49 @@
+"""The rows behind a number of a report: as a file beside the page, and, where they are few, inside it; torch-free."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable
+
+import polars as pl
+
+from reliquant.records import ROW_SCHEMA
+
+READABLE = 50_000  # rows of a csv; more become parquet
+EMBEDDED = 30_000  # rows that the page itself holds
+DIGITS = 6
+ROWS = "-rows"  # how the name of such a file goes on, before its ending
+
+
+def gathered(read: Iterable[pl.DataFrame], /) -> pl.DataFrame:
+    """Put together what was read, each row once, with the columns of rows."""
+    parts = [frame.select(c for c in ROW_SCHEMA if c in frame.columns) for frame in read]
+    if not parts:
+        return pl.DataFrame(schema=ROW_SCHEMA)
+    whole = pl.concat(parts, how="diagonal")
+    return whole.unique(maintain_order=True) if len(parts) > 1 and whole.height <= 20 * EMBEDDED else whole
+
+
+def as_file(frame: pl.DataFrame, /) -> tuple[str, bytes]:
+    """Return the ending and bytes of a file of rows: csv that a person can open, parquet where there are many."""
+    stream = io.BytesIO()
+    if frame.height <= READABLE:
+        frame.write_csv(stream)
+        return "-rows.csv", stream.getvalue()
+    frame.write_parquet(stream)
+    return "-rows.parquet", stream.getvalue()
+
+
+def as_json(frame: pl.DataFrame, /) -> str:
+    """Return rows as JSON {columns, rows} that is safe inside a script element; "" where they are too many.
+
+    Columns that hold one value only or nothing are left out; numbers have six significant digits.
+    """
+    if not 0 < frame.height <= EMBEDDED:
+        return ""
+    kept = [c for c in frame.columns if c in ("value", "measure") or frame[c].n_unique() > 1]
+    short = frame.select(kept).with_columns(pl.col(pl.Float64).fill_nan(None).round_sig_figs(DIGITS))
+    text = json.dumps({"columns": kept, "rows": [list(r) for r in short.iter_rows()]}, allow_nan=False)
+    return re.sub("[<>&]", lambda m: f"\\u{ord(m[0]):04x}", text)
