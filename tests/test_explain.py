@@ -25,14 +25,21 @@ def cell(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "inside" / "native"
     images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
     names, labels = [str(i) for i in range(30)], np.arange(30) % 3
-    prepare(Dataset(["cat", "dog", "cow"], ["a {}"], labels, images.__getitem__, names), folder, form="native", entry={})
+    prepare(
+        Dataset(["cat", "dog", "cow"], ["a {}"], labels, images.__getitem__, names), folder, form="native", entry={}
+    )
     return {"suite": "clean", "dataset": "inside", "folder": str(folder)}
 
 
 def quantized(clip, proxy, method="rtn", bits=4, **words):
     made = copy.deepcopy(clip)
     unpack_attention(made.model)
-    entry = {"quantizer": method, "weight": {"bits": bits, "granularity": "channel"}, "activation": {"bits": 8}, **words}
+    entry = {
+        "quantizer": method,
+        "weight": {"bits": bits, "granularity": "channel"},
+        "activation": {"bits": 8},
+        **words,
+    }
     plugins.load("quantizer", entry)(made, targets(made.model, "image"), proxy, Checkpoints())
     return made
 

@@ -57,7 +57,9 @@ def test_sqnr_by_rank_is_the_ratio_that_was_put_in():
     value, influence = sqnr_by_rank(spectrum.spectrum(x @ turn), x @ turn, noisy)
     assert value == pytest.approx(20 * np.log10(signal / noise), abs=0.4)
     assert influence.mean(axis=0) == pytest.approx(0, abs=1e-9)
-    halves = [sqnr_by_rank(spectrum.spectrum(x @ turn), x[h] @ turn, noisy[h])[0] for h in (slice(0, 2000), slice(2000, None))]
+    halves = [
+        sqnr_by_rank(spectrum.spectrum(x @ turn), x[h] @ turn, noisy[h])[0] for h in (slice(0, 2000), slice(2000, None))
+    ]
     error = influence.std(axis=0) / np.sqrt(n)
     assert (np.abs(halves[0] - halves[1]) < 5 * 2 * error).all()
 
@@ -82,12 +84,14 @@ def test_all_bands_together_give_the_features_back():
     assert np.linalg.matrix_rank(parts[0], tol=1e-8) == 3
 
 
-@pytest.mark.parametrize(("width", "edges"), [(512, (8, 64)), (128, (8, 64)), (64, (8, 32)), (24, (3, 12)), (4, (1, 2))])
+@pytest.mark.parametrize(
+    ("width", "edges"), [(512, (8, 64)), (128, (8, 64)), (64, (8, 32)), (24, (3, 12)), (4, (1, 2))]
+)
 def test_bands_are_the_papers_where_the_embedding_is_wide_enough(width, edges):
     assert list(bands(width).values()) == [(0, edges[0]), edges, (edges[1], width)]
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 4)), np.zeros(4), np.full((5, 4), np.nan)])
 def test_features_that_have_no_spectrum_are_refused(wrong):
-    with pytest.raises(ValueError, match="at least two images|NaN or infinite"):
+    with pytest.raises(ValueError, match=r"at least two images|NaN or infinite"):
         spectrum.spectrum(wrong)

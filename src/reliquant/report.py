@@ -195,8 +195,10 @@ def _piece(kind: Literal["figure", "table"], name: str, make: Callable[..., tupl
             return Piece(kind, name, **words, read=module.READ, absent=str(reason))
     found = behind.gathered(read.values())
     end, content = behind.as_file(found)
-    body = Markup(body.replace(f"{name}{behind.ROWS}\"", f"{name}{end}\""))
-    return Piece(kind, name, **words, read=" ".join(module.READ.split()), files=made | {end: content}, body=body, rows=found)
+    body = Markup(body.replace(f'{name}{behind.ROWS}"', f'{name}{end}"'))
+    return Piece(
+        kind, name, **words, read=" ".join(module.READ.split()), files=made | {end: content}, body=body, rows=found
+    )
 
 
 def _module(kind: str, name: str) -> Any:

@@ -20,7 +20,11 @@ READ = (
 )
 KEYS = ["family", "scheme", "precision"]
 BAND = r"^accuracy_rank_(\d+)_(\d+|end)_change$"
-PLAIN = {"SQNR (dB)": "sqnr", "effective rank": "effective_rank_change", "low frequencies": "low_frequency_share_change"}
+PLAIN = {
+    "SQNR (dB)": "sqnr",
+    "effective rank": "effective_rank_change",
+    "low frequencies": "low_frequency_share_change",
+}
 BANDS = {"first band": "accuracy_rank_0_*_change", "middle band": "", "last band": "accuracy_rank_*_end_change"}
 
 
