@@ -9,7 +9,8 @@ import pytest
 from reliquant import plugins
 
 FAMILIES = [plugins.folder(f).name for f in plugins.FAMILIES]
-TORCH_FREE = ["accuracy", "calibration", "detection", "shift", "stats", "measure", "features", "records", "study"]
+TORCH_FREE = ["spectrum", "fourier", "controls", "explained", "behind", "binning"]
+TORCH_FREE += ["accuracy", "calibration", "detection", "shift", "stats", "measure", "features", "records", "study"]
 
 
 def modules():

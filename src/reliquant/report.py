@@ -195,7 +195,7 @@ def _piece(kind: Literal["figure", "table"], name: str, make: Callable[..., tupl
             return Piece(kind, name, **words, read=module.READ, absent=str(reason))
     found = behind.gathered(read.values())
     end, content = behind.as_file(found)
-    body = Markup(body.replace(f'{name}{behind.ROWS}"', f'{name}{end}"'))
+    body = Markup(str(body).replace(f'{name}{behind.ROWS}"', f'{name}{end}"'))  # Markup would escape the quotes
     return Piece(
         kind, name, **words, read=" ".join(module.READ.split()), files=made | {end: content}, body=body, rows=found
     )
