@@ -12,8 +12,9 @@ ROOT = PACKAGE.parents[1]
 
 @pytest.fixture
 def config():
-    """The lab's own config."""
-    return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    """The lab's own config, explaining nothing: tests change the grid that `explain` would name."""
+    lab = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    return {k: v for k, v in lab.items() if k != "explain"}
 
 
 def problems(config):
@@ -203,3 +204,17 @@ def test_a_published_lexicon_is_fetched_unless_it_lies_in_the_data_root(config):
     assert study.published_in("words") == ("lexicon", {"lexicon": "wordnet", "parts": ["noun"]})
     config["data_root"] = "."
     assert not Study(config).fetched_lexicon()
+def test_explain_names_a_part_of_the_grid_and_fp32_always(config):
+    config["explain"] = {"datasets": ["shapes"], "schemes": ["rtn"], "precisions": ["w4a8"], "scopes": ["image"]}
+    study = Study(config)
+    assert len(study.explained) == 2 * len(config["models"])
+    assert {study.variants[p].scheme for p in study.explained} == {"fp32", "rtn"}
+    assert Study({k: v for k, v in config.items() if k != "explain"}).explained == []
+
+
+def test_explain_names_only_what_is_there(config):
+    config["explain"] = {"datasets": ["digits"], "schemes": ["gptz"], "precisions": ["w3a3"]}
+    found = problems(config)
+    assert any("'digits' must be in the clean suite too" in p for p in found)
+    assert any("explain: schemes: 'gptz' is not in the grid" in p for p in found)
+    assert any("explain: precisions: 'w3a3' is not in the grid" in p for p in found)
