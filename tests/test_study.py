@@ -204,6 +204,8 @@ def test_a_published_lexicon_is_fetched_unless_it_lies_in_the_data_root(config):
     assert study.published_in("words") == ("lexicon", {"lexicon": "wordnet", "parts": ["noun"]})
     config["data_root"] = "."
     assert not Study(config).fetched_lexicon()
+
+
 def test_explain_names_a_part_of_the_grid_and_fp32_always(config):
     config["explain"] = {"datasets": ["shapes"], "schemes": ["rtn"], "precisions": ["w4a8"], "scopes": ["image"]}
     study = Study(config)
