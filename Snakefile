@@ -3,6 +3,7 @@
 #   data/raw/<folder>/                              fetch       a dataset as published
 #   data/prepared/<dataset>/<form>/                 prepare     images decoded once, shared by all variants
 #   data/prepared/<dataset>/<form>/corrupt/<c>.npy  corrupt     one common corruption at each severity
+#   data/prepared/inventory/<study>/                inventory   sha256 of all that a shard reads
 #   data/models/<model>.safetensors                 pretrain or fetch_model
 #   results/<study>/quantize/<variant>.safetensors  quantize    codes and scales; fp32 is a variant too
 #   results/<study>/evaluate/<variant>/<shard>/     evaluate    samples.parquet, a record an image
@@ -32,6 +33,8 @@ include: "workflow/rules/report.smk"
 
 localrules:
     all,
+    inputs,
+    measured,
 
 
 rule all:

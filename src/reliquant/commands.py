@@ -190,22 +190,14 @@ def _measured(name: str, test: Features, others: Mapping[str, Features], resampl
 
 
 def _plan_study(config: Path) -> Found:
+    from reliquant.estimate import as_text as estimate_text
+    from reliquant.estimate import estimate
     from reliquant.study import Study
 
     if not config.is_file():
         raise FileNotFoundError(f"{config}: no such file")
-    study = Study(yaml.safe_load(config.read_text()))
-    variants, shards = len(study.variants), len(study.shards)
-    evaluations = sum(
-        len(c["severities"]) for v in study.variants.values() for s in study.shards for c in study.cells(v.model, s)
-    )
-    found = {
-        "study": study.name,
-        "variants": variants,
-        "jobs": {"quantize": variants, "evaluate": variants * shards, "measure": variants * shards},
-        "evaluations": evaluations,
-    }
-    return found, yaml.safe_dump(found, sort_keys=False).strip()
+    found = estimate(Study(yaml.safe_load(config.read_text())), lock=config.with_name("weights.lock.json"))
+    return found, estimate_text(found)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -84,7 +84,7 @@ class Config(_Part):
     datasets: dict[Name, Entry] = Field(min_length=1)
     suites: Suites
     snapshot_suites: list[Suite] = ["clean"]
-    shards: dict[Name, list[Suite]] = {}
+    shards: dict[Name, list[str]] = {}
     scores: dict[Name, Entry] = {}
     fits: dict[Name, Name] = {}
     negatives: Entry | None = None
@@ -103,8 +103,25 @@ DATASET_KEYS = {"folder": str, "native": bool}
 
 
 KINDS = {"models": "tower", "schemes": "quantizer", "datasets": "dataset", "scores": "score"}
+KINDS_OF = {"models": "model", "schemes": "scheme", "proxies": "proxy"}
 RESERVED = {"models": MODEL_KEYS, "schemes": SCHEME_KEYS, "datasets": DATASET_KEYS, "scores": {}}
 RESERVED["negatives"] = {"folder": str}
+
+
+def sliced(given: Mapping[str, Any], whole: Mapping[str, Any], /) -> dict[str, Any]:
+    """Turn lists of names, as in `--config models=[a,b]`, into the entries that the whole config has under them.
+
+    Raises ConfigError naming what the whole config does not have.
+    """
+    found, problems = dict(given), []
+    for section in KINDS_OF:
+        names, entries = given.get(section), whole.get(section)
+        if isinstance(names, list) and isinstance(entries, Mapping):
+            problems += [plugins.unknown(KINDS_OF[section], n, entries) for n in names if n not in entries]
+            found[section] = {n: entries[n] for n in entries if n in names}
+    if problems:
+        raise plugins.ConfigError(problems)
+    return found
 
 
 def check_config(given: Mapping[str, Any], /) -> tuple[Config | None, list[str]]:

@@ -41,7 +41,7 @@ def folder(family: str, /) -> Path:
 
 def names(family: str, /) -> list[str]:
     """List the plugins of a family."""
-    return sorted(p.stem for p in folder(family).glob("*.py") if p.stem != "__init__")
+    return list(_names(folder(family)))
 
 
 def source(family: str, name: str, /) -> Path:
@@ -154,6 +154,12 @@ def _assigned(family: str, name: str, constant: str) -> ast.expr | None:
     return None
 
 
+def described(family: str, name: str, /) -> str:
+    """Read the docstring of a plugin's function."""
+    nodes = ast.parse(source(family, name).read_text()).body
+    return next(ast.get_docstring(n) or "" for n in nodes if isinstance(n, ast.FunctionDef) and n.name == family)
+
+
 def code(module: str, /, *, data: tuple[str, ...] = (), **plugins: str | Iterable[str]) -> str:
     """Hash the content of a module of this package, of all it imports of the package, and of the named plugins.
 
@@ -169,6 +175,7 @@ def code(module: str, /, *, data: tuple[str, ...] = (), **plugins: str | Iterabl
     return _digest(_closure(frozenset(files)) | read)
 
 
+@cache
 def imports(path: Path, /) -> set[str]:
     """Name the modules of this package that a source file imports, inside functions too."""
     found: set[str] = set()
@@ -178,6 +185,11 @@ def imports(path: Path, /) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {name for name in found if name.split(".")[0] == "reliquant"}
+
+
+@cache
+def _names(folder: Path, /) -> tuple[str, ...]:
+    return tuple(sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"))
 
 
 @cache

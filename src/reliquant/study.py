@@ -13,6 +13,8 @@ from reliquant import plugins
 from reliquant.config import FP32_SCHEME, Entry, check_config, own_words, precision_problems, snapshots_of, with_grids
 from reliquant.plugins import ConfigError
 
+SUITES = ("clean", "ood", "shift", "noise", "spurious")
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -73,7 +75,7 @@ class Study:
     @property
     def suites(self) -> list[str]:
         """The suites that this study asks, in a fixed order."""
-        return [s for s in ("clean", "ood", "shift", "noise", "spurious") if getattr(self.config.suites, s)]
+        return [s for s in SUITES if getattr(self.config.suites, s)]
 
     def scheme_entry(self, variant: Variant, /) -> Entry:
         """Return the quantizer entry of a variant: the scheme's words and the grids of its precision."""
@@ -154,9 +156,11 @@ class Study:
                 "head": self.prepared(cell["reference"], model),
                 "fit": self._fit(cell, model),
             }
-            for suite in self.suites_in(shard)
+            for word in self.suites_in(shard)
+            for suite, _, dataset in [word.partition("/")]
             if suite in self.suites
             for cell in self._cells(suite)
+            if cell["dataset"] == dataset or (not dataset and f"{suite}/{cell['dataset']}" not in self._apart)
         ]
 
     def inputs(self, model: str, shard: str, /) -> list[str]:
@@ -204,6 +208,18 @@ class Study:
     def shard_of(self, suite: str, /) -> str:
         """Name the shard that holds a suite."""
         return next(shard for shard, suites in self.shards.items() if suite in suites)
+
+    def records(self, shard: str, /) -> list[str]:
+        """Name the shards whose records a shard's measures need: itself, and where its OOD sets' references are."""
+        model = next(iter(self.config.models))
+        needed = {c["reference"] for c in self.cells(model, shard) if c["suite"] == "ood"}
+        held = {s: {c["dataset"] for c in self.cells(model, s) if c["suite"] == "clean"} for s in self.shards}
+        return list(dict.fromkeys([shard, *(s for s, sets in held.items() if sets & needed)]))
+
+    @cached_property
+    def _apart(self) -> set[str]:
+        """Name the `suite/dataset` that have a shard of their own."""
+        return {word for words in self.shards.values() for word in words if "/" in word}
 
     def _fit(self, cell: Entry, model: str) -> str | None:
         """Return the folder that the scores of a cell fit on: of its reference, where a score asks for one."""
@@ -265,14 +281,25 @@ class Study:
             f"snapshot_suites: {s!r} is not among the suites" for s in c.snapshot_suites if s not in self.suites
         )
         yield from self._score_problems()
-        placed = [suite for suites in self.shards.values() for suite in suites]
-        for suite in self.suites:
-            if placed.count(suite) != 1:
-                yield f"shards: suite {suite!r} must be in exactly one shard, not {placed.count(suite)}"
+        yield from self._shard_problems()
         if c.data_root:
             known = [d for d, e in c.datasets.items() if e.get("dataset") in plugins.names("dataset")]
             roots = {self.root(d) for d in known if self._is_published(d)}
             yield from (f"data_root: {r}: no such folder" for r in sorted(roots) if not Path(r).is_dir())
+
+    def _shard_problems(self) -> Iterator[str]:
+        placed = [word for words in self.shards.values() for word in words]
+        for suite in self.suites:
+            if placed.count(suite) != 1:
+                yield f"shards: suite {suite!r} must be in exactly one shard, not {placed.count(suite)}"
+        for word in dict.fromkeys(placed):
+            suite, _, dataset = word.partition("/")
+            if suite not in SUITES:
+                yield f"shards: {plugins.unknown('suite', suite, SUITES)}"
+            elif dataset and dataset not in (there := [c["dataset"] for c in self._cells(suite)]):
+                yield f"shards: {word}: {plugins.unknown('dataset', dataset, there)}"
+            elif placed.count(word) > 1 and dataset:
+                yield f"shards: {word!r} must be in exactly one shard, not {placed.count(word)}"
 
     def _suite_problems(self) -> Iterator[str]:
         clean = self.config.suites.clean

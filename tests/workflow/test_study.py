@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 import yaml
 
+from reliquant.estimate import estimate
 from reliquant.records import ROW_SCHEMA, read_header
+from reliquant.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -82,6 +84,42 @@ def test_snapshots_of_a_training_become_rows_with_iterations_and_a_figure(study)
     assert sorted(found) == [(m, "lsq", "clean", i) for m in ("convnext", "vit") for i in (0, 2)]
     assert "accuracy_change" in rows["measure"].to_list()
     assert (study / "reports" / "tiny" / "figures" / "accuracy_by_iteration.pdf").is_file()
+
+
+def test_the_plan_foretells_jobs_and_rows(study, tmp_path):
+    found = estimate(Study(yaml.safe_load(TINY.read_text())))
+    assert found["rows"] == len(pl.read_parquet(study / "results" / "tiny" / "rows.parquet"))
+    planned = jobs(snakemake(tmp_path, "-n")[1])
+    assert planned.pop("all") == 1
+    assert {k: v for k, v in found["jobs"].items() if v and k != "total"} == planned
+
+
+def test_a_slice_is_named_on_the_command_line(study, tmp_path):
+    slice = ["--config", "models=[vit]", "schemes=[rtn]"]
+    assert jobs(snakemake(tmp_path, "-n", *slice)[1])["quantize"] == 2
+    left = jobs(snakemake(study, "-n", "measured", *slice)[1])
+    assert not left  # all that the slice measures is there
+    code, output = snakemake(tmp_path, "-n", "--config", "models=[vit,resnet]", check=False)
+    assert code != 0
+    assert "model 'resnet' is unknown; there are convnext, vit" in output
+
+
+def test_a_new_model_runs_only_what_is_new(study, tmp_path):
+    config = changed(tmp_path, lambda c: c["models"].update(second={**c["models"]["vit"], "source": "other"}))
+    found = jobs(snakemake(study, "-n", config=config)[1])
+    assert (found["pretrain"], found["inventory"], found["quantize"], found["evaluate"]) == (1, 2, 3, 6)
+    assert "prepare" not in found
+
+
+def test_a_new_dataset_in_a_shard_of_its_own_runs_only_what_is_new(study, tmp_path):
+    def grow(c):
+        c["datasets"]["gratings"] = {"dataset": "lab_patterns", "pattern": "gratings", "images": 40, "native": True}
+        c["suites"]["ood"]["shapes"]["far"].append("gratings")
+        c["shards"]["late"] = ["ood/gratings"]
+
+    found = jobs(snakemake(study, "-n", config=changed(tmp_path, grow))[1])
+    assert (found["prepare"], found["inventory"], found["evaluate"], found["measure"]) == (1, 2, 6, 6)
+    assert "quantize" not in found
 
 
 def test_the_report_is_whole(study):

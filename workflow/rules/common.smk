@@ -1,14 +1,23 @@
 # What all rules share: the checked study, and short words for paths and parameters.
+import inspect
 import json
 import sys
+from functools import cache
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 from reliquant import plugins
+from reliquant.config import sliced
 from reliquant.study import Study
 
 try:
+    whole = {}
+    for path in workflow.configfiles:
+        update_config(whole, load_configfile(path))
+    config = sliced(config, whole)  # --config models=[a,b] names a slice
     study = Study(config)
 except plugins.ConfigError as error:
     raise WorkflowError(
@@ -17,9 +26,11 @@ except plugins.ConfigError as error:
 
 shell.prefix(f"export PYTHONPATH={workflow.basedir}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
+SIGNATURE = inspect.signature(lambda w: None)
 RESULTS = f"results/{study.name}"
 LOGS = f"logs/{study.name}"
 SAMPLES = f"{RESULTS}/evaluate/{{variant}}/{{shard}}/samples.parquet"
+INVENTORY = f"data/prepared/inventory/{study.name}/{{model}}/{{shard}}.json"  # one input in place of a hundred
 QUANTIZED = f"{RESULTS}/quantize/{{variant}}.safetensors"
 KEPT = f"{RESULTS}/quantize/{{variant}}.snapshots"
 
@@ -38,18 +49,49 @@ def variant(w):
     return study.variants[w.variant]
 
 
+def quick(function):
+    """Fix the signature that Snakemake would inspect anew for each of ten thousands of jobs."""
+    function.__signature__ = SIGNATURE
+    return function
+
+
 def entry(function):
     """A parameter: what a function of the wildcards returns, as JSON; a change of it reruns the job."""
-    return lambda w: json.dumps(function(w), sort_keys=True)
+    return quick(lambda w: json.dumps(function(w), sort_keys=True))
+
+
+@cache
+def cells(model, shard):
+    """What an evaluation job forwards, as JSON: many variants ask the same."""
+    return json.dumps(study.cells(model, shard), sort_keys=True)
+
+
+@cache
+def hashed(step, data, families):
+    """Hash the code of a step and of the plugins chosen: (family, names) pairs."""
+    return plugins.code(f"reliquant.steps.{step}", data=data, **dict(families))
 
 
 def code(step, data=(), **families):
     """A parameter: a hash of the code that a step really runs, with the plugins that the wildcards choose."""
-    return lambda w: plugins.code(
-        f"reliquant.steps.{step}", data=data, **{f: choose(w) for f, choose in families.items()}
-    )
+
+    if not families:
+        return hashed(step, data, ())
+
+    def chosen(w):
+        found = ((f, choose(w)) for f, choose in families.items())
+        return hashed(step, data, tuple((f, name if isinstance(name, str) else tuple(name)) for f, name in found))
+
+    return quick(chosen)
 
 
+@quick
+def model_of(w):
+    """The FP32 model of a variant."""
+    return f"data/models/{variant(w).model}.safetensors"
+
+
+@quick
 def proxy_inputs(w):
     """The captioned images of a variant's proxy; FP32 needs none."""
     v = variant(w)
@@ -68,13 +110,18 @@ def proxy_words(w, input):
     return f"--proxy {folder} --pairs {study.config.proxies[v.proxy].pairs}"
 
 
+records = cache(study.records)
+
+
 def shards_of(variant, shard):
-    """The record files that a shard's measures need: its own, and the clean suite's for comparison.
+    """The record files that a shard's measures need: its own first, then those of its OOD sets' references.
 
     Snapshots have theirs in one shard; their baseline is not on its way anywhere and has the usual ones.
     """
-    if shard == study.SNAPSHOTS:
-        needed = [shard] if study.snapshots(variant) else {study.shard_of(s): 0 for s in study.suites_in(shard)}
+    if shard != study.SNAPSHOTS:
+        needed = records(shard)
+    elif study.snapshots(variant):
+        needed = [shard]
     else:
-        needed = dict.fromkeys([shard, study.shard_of("clean")])
+        needed = dict.fromkeys(study.shard_of(suite) for suite in study.suites_in(shard))
     return [SAMPLES.format(variant=variant, shard=s) for s in needed]

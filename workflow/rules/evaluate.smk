@@ -1,11 +1,29 @@
 # Evaluation shards: records of every image, then rows.
 
 
+rule inventory:
+    input:
+        lambda w: study.inputs(w.model, w.shard),
+    output:
+        INVENTORY,
+    log:
+        f"{LOGS}/inventory/{{model}}-{{shard}}.log",
+    conda:
+        "../envs/reliquant.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=code("inventory"),
+    shell:
+        "python -m reliquant.steps.inventory --files {input:q} --output {output:q} 2> {log:q}"
+
+
 rule evaluate:
     input:
-        model=lambda w: f"data/models/{variant(w).model}.safetensors",
-        variant=lambda w: KEPT if w.shard == study.SNAPSHOTS else QUANTIZED,
-        data=lambda w: study.inputs(variant(w).model, w.shard),
+        model=model_of,
+        variant=quick(lambda w: KEPT if w.shard == study.SNAPSHOTS else QUANTIZED),
+        data=quick(lambda w: INVENTORY.format(model=variant(w).model, shard=w.shard)),
     output:
         SAMPLES,
     log:
@@ -18,7 +36,7 @@ rule evaluate:
         mem_mb=8000,
         runtime=480,
     params:
-        cells=entry(lambda w: study.cells(variant(w).model, w.shard)),
+        cells=quick(lambda w: cells(variant(w).model, w.shard)),
         scores=entry(lambda w: study.config.scores),
         negatives=entry(lambda w: study.negatives()[0]),
         lexicon=study.negatives()[1],
@@ -51,8 +69,10 @@ rule evaluate:
 
 rule measure:
     input:
-        samples=lambda w: shards_of(variant(w), w.shard),
-        baseline=lambda w: [] if variant(w).scheme == "fp32" else shards_of(variant(w).baseline, w.shard),
+        samples=quick(lambda w: shards_of(variant(w), w.shard)),
+        baseline=quick(
+            lambda w: [] if variant(w).scheme == "fp32" else shards_of(study.variants[variant(w).baseline], w.shard)
+        ),
         variant=QUANTIZED,
     output:
         f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet",
@@ -65,7 +85,7 @@ rule measure:
         runtime=60,
     params:
         labels=entry(lambda w: study.row_labels(variant(w))),
-        suites=lambda w: study.suites_in(w.shard),
+        suites=quick(lambda w: study.suites_in(w.shard)),
         resamples=study.config.resamples,
         code=code("measure"),
     shell:

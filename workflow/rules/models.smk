@@ -24,7 +24,10 @@ rule fetch_model:
             "fetch_model", ("data/**", "checkpoints/table.json"), tower=lambda w: study.tower_entry(w.model)["tower"]
         ),
     shell:
-        "python -m reliquant.steps.fetch_model --entry {params.entry:q} --output {output:q} 2> {log:q}"
+        "python -m reliquant.steps.fetch_model"
+        " --entry {params.entry:q}"
+        " --lock config/weights.lock.json"
+        " --output {output:q} 2> {log:q}"
 
 
 rule pretrain:
@@ -61,7 +64,7 @@ rule pretrain:
 
 rule quantize:
     input:
-        model=lambda w: f"data/models/{variant(w).model}.safetensors",
+        model=model_of,
         proxy=proxy_inputs,
     output:
         QUANTIZED,

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from reliquant import plugins
 from reliquant.models import save_model
 from reliquant.steps import run
+from reliquant.weights import check_or_record, facts_of, name_of, read_lock
 
 
 def main() -> None:
     """Parse, build the tower with its own weights, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entry", type=json.loads, required=True, help="tower entry, JSON")
+    parser.add_argument("--lock", type=Path, required=True, help="JSON of the revisions and sha256 that are known")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    save_model(args.output, plugins.load("tower", args.entry)(None), args.entry)
+    entry = {**args.entry, **_pinned(args.entry, args.lock)}
+    save_model(args.output, plugins.load("tower", entry)(None), entry)
+
+
+def _pinned(entry: Mapping[str, Any], lock: Path) -> dict[str, str]:
+    """Fetch published weights, check or record them in the lock; return the words that fix their revision."""
+    name = name_of(entry)
+    tower = importlib.import_module(entry["tower"] if "." in entry["tower"] else f"reliquant.towers.{entry['tower']}")
+    if name is None or not hasattr(tower, "weights"):
+        return {}
+    words = {k: v for k, v in entry.items() if k != "tower"}
+    known = read_lock(lock).get(name, {}).get("revision")
+    path = tower.weights(**{**({"revision": known} if known else {}), **words})
+    if path is None:
+        return {}
+    facts = facts_of(path)
+    check_or_record(lock, name, facts)
+    return {"revision": facts["revision"]} if facts["revision"] else {}
 
 
 if __name__ == "__main__":

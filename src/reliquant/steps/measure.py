@@ -13,29 +13,33 @@ from reliquant.records import ROW_SCHEMA, provenance, read_facts, read_header, s
 from reliquant.steps import run
 from reliquant.tuning import SCALED, at_tuned_scale
 
+PLACE = ["suite", "dataset", "reference"]
+
 
 def main() -> None:
     """Parse, load the records, measure, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=Path, nargs="+", required=True)
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="this shard's records, then others")
     parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="records of FP32; none for FP32 itself")
     parser.add_argument("--variant", type=Path, required=True)
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
-    parser.add_argument("--suites", nargs="+", required=True, help="suites to keep")
+    parser.add_argument("--suites", nargs="+", required=True, help="suites to keep, or suite/dataset")
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    samples = pl.concat([pl.read_parquet(p) for p in args.samples], how="diagonal")
-    baseline = pl.concat([pl.read_parquet(p) for p in args.baseline], how="diagonal") if args.baseline else None
-    if "iteration" in samples.columns:  # snapshots: each has its rows, against the same baseline
+    snapshots = args.samples[0].parent.name == "snapshots"
+    samples = _records(args.samples)
+    baseline = _records(args.baseline, whole=snapshots) if args.baseline else None
+    own = pl.read_parquet(args.samples[0], columns=PLACE).unique()
+    if snapshots:  # each has its rows, against the same baseline
         baseline = baseline.filter(pl.col("suite").is_in(args.suites))
         groups = samples.partition_by("iteration", as_dict=True, include_key=False)
         parts = [
-            _rows(part, baseline, args).with_columns(iteration=pl.lit(iteration, pl.Int64))
+            _rows(part, baseline, own, args).with_columns(iteration=pl.lit(iteration, pl.Int64))
             for (iteration,), part in sorted(groups.items())
         ]
     else:
-        parts = [_rows(samples, baseline, args), _of_variant(args.variant, "clean" in args.suites)]
+        parts = [_rows(samples, baseline, own, args), _of_variant(args.variant, "clean" in args.suites)]
         parts = [part.with_columns(iteration=pl.lit(None, pl.Int64)) for part in parts]
     frame = pl.concat(parts, how="diagonal").with_columns(**{k: pl.lit(v) for k, v in args.labels.items()})
     frame = frame.with_columns(pl.col(pl.String).fill_null(""))
@@ -44,16 +48,24 @@ def main() -> None:
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), facts)
 
 
-def _rows(samples: pl.DataFrame, baseline: pl.DataFrame | None, args: argparse.Namespace) -> pl.DataFrame:
-    """Measure records at the native logit scale and, where it is known, at the tuned one."""
+def _rows(
+    samples: pl.DataFrame, baseline: pl.DataFrame | None, own: pl.DataFrame, args: argparse.Namespace
+) -> pl.DataFrame:
+    """Measure records at the native logit scale and, where it is known, at the tuned one; keep the shard's own cells."""
+    asked = {word.partition("/")[0] for word in args.suites}
     words = {"resamples": args.resamples}
-    native = rows(samples, baseline, **words, suites=args.suites).with_columns(scale=pl.lit("native"))
+    parts = [rows(samples, baseline, **words, suites=asked).with_columns(scale=pl.lit("native"))]
     tuned = at_tuned_scale(samples)
-    if tuned is None:
-        return native
-    suites = [suite for suite in args.suites if suite != "ood"]
-    found = rows(tuned, baseline, **words, suites=suites).filter(pl.col("measure").str.contains(SCALED))
-    return pl.concat([native, found.with_columns(scale=pl.lit("tuned"))])
+    if tuned is not None:
+        found = rows(tuned, baseline, **words, suites=asked - {"ood"}).filter(pl.col("measure").str.contains(SCALED))
+        parts.append(found.with_columns(scale=pl.lit("tuned")))
+    return pl.concat(parts).join(own, on=PLACE, how="semi", maintain_order="left")
+
+
+def _records(paths: list[Path], *, whole: bool = False) -> pl.DataFrame:
+    """Read a shard's records, and of the other shards those of the clean suite: the references of its OOD sets."""
+    first, *others = (pl.read_parquet(p) for p in paths)
+    return pl.concat([first, *(o if whole else o.filter(suite="clean") for o in others)], how="diagonal")
 
 
 def _of_variant(variant: Path, wanted: bool) -> pl.DataFrame:
