@@ -27,7 +27,14 @@ def first(mapping):
     return next(iter(mapping.values()))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+WAITING = pytest.mark.xfail(strict=True, reason="its datasets and ALIGN's tower are not merged yet")
+CONFIGS = [
+    pytest.param(path, id=path.name, marks=[WAITING] if path.stem in ("paper", "clip-v1") else [])
+    for path in sorted((ROOT / "config").glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("path", CONFIGS)
 def test_every_shipped_config_is_right(path):
     Study(yaml.safe_load(path.read_text()))
 

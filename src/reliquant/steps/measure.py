@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    snapshots = args.samples[0].parent.name == "snapshots"
+    snapshots = "iteration" in pl.read_parquet_schema(args.samples[0])
     samples = _records(args.samples)
     baseline = _records(args.baseline, whole=snapshots) if args.baseline else None
     own = pl.read_parquet(args.samples[0], columns=PLACE).unique()
