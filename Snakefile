@@ -41,3 +41,14 @@ rule all:
     default_target: True
     input:
         f"reports/{study.name}/report.html",
+
+
+rule inputs:  # all that the network gives: for a node that has it, before jobs on nodes that have not
+    input:
+        expand("data/models/{model}.safetensors", model=study.config.models),
+        [f"{study.root(d)}/fetched.json" for d in study.config.datasets if study.is_fetched(d)],
+
+
+rule measured:  # every row, without a table of them: so that a group shares the work by slices
+    input:
+        expand(f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet", variant=study.variants, shard=study.shards),

@@ -18,9 +18,8 @@ def canonical(name):
 def test_conda_environments_pin_what_constraints_pin(path):
     lines = (line.partition("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     pinned = {canonical(name): version.strip() for name, _, version in lines}
-    [dependency.split() for dependency in yaml.safe_load(path.read_text())["dependencies"]]
-    found = {
-        canonical(NAMES.get(name, name)): rest[0].lstrip("=") for name, *rest in words if rest and name != "python"
-    }
+    words = [dependency.split() for dependency in yaml.safe_load(path.read_text())["dependencies"]]
+    given = {name: rest[0].lstrip("=") for name, *rest in words if rest and name != "python"}
+    found = {canonical(NAMES.get(name, name)): version for name, version in given.items()}
     assert len(found) > 10
     assert found == {name: pinned[name] for name in found}

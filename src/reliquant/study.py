@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from reliquant import plugins
-from reliquant.config import FP32_SCHEME, Entry, check_config, own_words, precision_problems, snapshots_of, with_grids
+from reliquant.config import (
+    FP32_SCHEME,
+    Entry,
+    check_config,
+    own_words,
+    precision_problems,
+    sliced,
+    snapshots_of,
+    with_grids,
+)
 from reliquant.plugins import ConfigError
 
 SUITES = ("clean", "ood", "shift", "noise", "spurious")
@@ -51,6 +60,8 @@ class Study:
         self.shards: dict[str, list[str]] = self.config.shards or {s: [s] for s in self.suites}
         if problems := list(dict.fromkeys([*problems, *self._problems()])):
             raise ConfigError(problems)
+
+    sliced = staticmethod(sliced)
 
     # -- the grid
 

@@ -10,14 +10,13 @@ from snakemake.utils import update_config
 
 sys.path.insert(0, f"{workflow.basedir}/src")
 from reliquant import plugins
-from reliquant.config import sliced
 from reliquant.study import Study
 
 try:
     whole = {}
     for path in workflow.configfiles:
         update_config(whole, load_configfile(path))
-    config = sliced(config, whole)  # --config models=[a,b] names a slice
+    config = Study.sliced(config, whole)  # --config models=[a,b] names a slice
     study = Study(config)
 except plugins.ConfigError as error:
     raise WorkflowError(

@@ -1,4 +1,4 @@
-# All rows of the study, what stands behind them, and the report; targets that share the work.
+# All rows of the study, what stands behind them, and the report.
 
 
 rule collect:
@@ -91,14 +91,3 @@ rule report:
         " --rows {input.rows:q}"
         " --facts {input.facts:q}"
         " --output $(dirname {output.html:q}) 2> {log:q}"
-
-
-rule inputs:  # all that the network gives: for a node that has it, before jobs on nodes that have not
-    input:
-        expand("data/models/{model}.safetensors", model=study.config.models),
-        [f"{study.root(d)}/fetched.json" for d in study.config.datasets if study.is_fetched(d)],
-
-
-rule measured:  # every row, without a table of them: so that a group shares the work by slices
-    input:
-        expand(f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet", variant=study.variants, shard=study.shards),

@@ -51,7 +51,7 @@ def main() -> None:
 def _rows(
     samples: pl.DataFrame, baseline: pl.DataFrame | None, own: pl.DataFrame, args: argparse.Namespace
 ) -> pl.DataFrame:
-    """Measure records at the native logit scale and, where it is known, at the tuned one; keep the shard's own cells."""
+    """Measure records at the native logit scale and, where it is known, at the tuned one, of the shard's own cells."""
     asked = {word.partition("/")[0] for word in args.suites}
     words = {"resamples": args.resamples}
     parts = [rows(samples, baseline, **words, suites=asked).with_columns(scale=pl.lit("native"))]
