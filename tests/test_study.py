@@ -27,11 +27,7 @@ def first(mapping):
     return next(iter(mapping.values()))
 
 
-WAITING = pytest.mark.xfail(strict=True, reason="its datasets and ALIGN's tower are not merged yet")
-CONFIGS = [
-    pytest.param(path, id=path.name, marks=[WAITING] if path.stem in ("paper", "clip-v1") else [])
-    for path in sorted((ROOT / "config").glob("*.yaml"))
-]
+CONFIGS = [pytest.param(path, id=path.name) for path in sorted((ROOT / "config").glob("*.yaml"))]
 
 
 @pytest.mark.parametrize("path", CONFIGS)

@@ -8,17 +8,21 @@ from numpy.typing import NDArray
 from scipy.special import rel_entr
 
 TOP, TOP_P = "top", "top_log_p"
-KEPT = 16  # classes an image: 96 bytes a record
+KEPT = 16  # classes an image: 128 bytes a record
+NONE = 2**32 - 1  # in place of a class where there are fewer; of probability 0
 
 
 def top_of(log_p: NDArray[np.float64], /) -> list[pl.Series]:
     """Return the most probable classes of each row (n, c) and their log-probabilities, as columns of records."""
-    kept = min(KEPT, log_p.shape[1])
-    classes = np.argpartition(-log_p, kept - 1, axis=1)[:, :kept]
-    chosen = np.take_along_axis(log_p, classes, axis=1)
+    n, c = log_p.shape
+    classes = np.full((n, KEPT), NONE, np.uint32)  # equally wide for any number of classes: records are put together
+    chosen = np.full((n, KEPT), -np.inf, np.float32)
+    kept = min(KEPT, c)
+    classes[:, :kept] = np.argpartition(-log_p, kept - 1, axis=1)[:, :kept]
+    chosen[:, :kept] = np.take_along_axis(log_p, classes[:, :kept].astype(np.intp), axis=1)
     return [
-        pl.Series(TOP, classes.astype(np.uint32), dtype=pl.Array(pl.UInt32, kept)),
-        pl.Series(TOP_P, chosen.astype(np.float32), dtype=pl.Array(pl.Float32, kept)),
+        pl.Series(TOP, classes, dtype=pl.Array(pl.UInt32, KEPT)),
+        pl.Series(TOP_P, chosen, dtype=pl.Array(pl.Float32, KEPT)),
     ]
 
 

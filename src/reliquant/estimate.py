@@ -27,7 +27,9 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
     Counts of jobs, evaluations and rows are exact for a fresh tree. Bytes and hours follow from `costs.yaml`: `unknown`
     names what is not in it.
     """
-    evaluations = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for s in study.shards}
+    cells = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for _, s in study.evaluations}
+    runs = {v: len(study.snapshots(variant)) for v, variant in study.variants.items()}
+    evaluations = sum(cells[s] * (runs[v] if s == study.SNAPSHOTS else 1) for v, s in study.evaluations)
     jobs = _jobs(study)
     return {
         "study": study.name,
@@ -35,7 +37,7 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
         "schemes": len(study.config.schemes),
         "variants": len(study.variants),
         "jobs": {**jobs, "total": sum(jobs.values())},
-        "evaluations": len(study.variants) * sum(evaluations.values()),
+        "evaluations": evaluations,
         "rows": expected_rows(study),
         "bytes": _bytes(study),
         "hours": _hours(study),
@@ -81,7 +83,7 @@ def _prepared(study: Study) -> set[tuple[str, str]]:
 
 def _jobs(study: Study) -> dict[str, int]:
     trained = sum(study.trains(m) for m in study.config.models)
-    variants, shards = len(study.variants), len(study.shards)
+    variants, kept = len(study.variants), sum(bool(study.snapshots(v)) for v in study.variants.values())
     prepared = _prepared(study)
     fetched = {study.root(d) for d, _ in prepared if study.is_fetched(d)}
     return {
@@ -90,10 +92,12 @@ def _jobs(study: Study) -> dict[str, int]:
         "corrupt": sum("/corrupt/" in f for f in _files(study)),
         "fetch_model": len(study.config.models) - trained,
         "pretrain": trained,
-        "inventory": len(study.config.models) * shards,
-        "quantize": variants,
-        "evaluate": variants * shards,
-        "measure": variants * shards,
+        "inventory": len({(study.variants[v].model, s) for v, s in study.evaluations}),
+        "quantize": variants - kept,
+        "quantize_snapshots": kept,
+        "evaluate": len(study.evaluations),
+        "measure": len(study.evaluations),
+        "explain": len(study.explained),
         "collect": 1,
         "facts": 1,
         "report": 1,
@@ -118,7 +122,7 @@ def _bytes(study: Study) -> dict[str, int]:
         noise = study.config.suites.noise[dataset]
         corrupted += len(noise.severities) * (noise.images or _images(study, dataset)) * 3 * _side(form) ** 2
     weights = sum(FLOAT * 10**6 * sum(_parameters(study, m)) for m in study.config.models if not study.trains(m))
-    archives = sum(s.bytes for s in _sources(study))
+    archives = sum(s.bytes or 0 for s in _sources(study))
     held = {v: _held(study, v) for v in study.variants.values()}
     records = sum(
         len(study.variants) * (c["images"] or _images(study, c["dataset"])) * len(c["severities"])
@@ -225,8 +229,9 @@ def _missing_data(study: Study) -> dict[str, str]:
             if not (root / "fetched.json").is_file():
                 sources = importlib.import_module(plugin if "." in plugin else f"reliquant.datasets.{plugin}").SOURCES
                 terms = "; ".join(dict.fromkeys(s.licence for s in sources))
-                size = sum(s.bytes for s in sources) / 2**30
-                found[f"dataset {dataset}"] = f"{size:.2f} GiB, fetched by the workflow; licence: {terms}"
+                size = sum(s.bytes or 0 for s in sources) / 2**30
+                size = f"{size:.2f} GiB" + " and files of unknown size" * any(s.bytes is None for s in sources)
+                found[f"dataset {dataset}"] = f"{size}, fetched by the workflow; licence: {terms}"
         elif not root.is_dir() and "Nothing is read" not in (told := plugins.described("dataset", plugin)):
             found[f"dataset {dataset}"] = f"not published for download; put it into {root}: {told.splitlines()[0]}"
     return found
