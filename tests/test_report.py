@@ -16,7 +16,7 @@ FACTS = {
     "title": "A study of <shapes> & more",
     "note": "The lab is synthetic.",
     "models": {"vit-wit": {"source": "wit", "architecture": "ViT-B-32", "n_parameters": 1234567}},
-    "datasets": {"shapes": {"n": 1000, "classes": 8}},
+    "datasets": {"shapes": {"n": 1000, "classes": 8, "entry": {"dataset": "lab"}}},
     "config": "study: small\n",
     "versions": {"polars": pl.__version__},
     "commit": "",

@@ -15,7 +15,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 SHAPE = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog", "snow"), severities=(1, 5))
 FACTS = {"study": "small", "title": "A small study", "note": "Synthetic.", "config": "study: small\n", "commit": ""}
 FACTS |= {"models": {"vit-wit": {"source": "wit", "architecture": "ViT-B-32", "n_parameters": 10}}, "versions": {}}
-FACTS |= {"datasets": {"shapes": {"n": 1000, "classes": 8}}}
+FACTS |= {"datasets": {"shapes": {"n": 1000, "classes": 8, "entry": {"dataset": "lab"}}}}
 
 
 @pytest.fixture(scope="module")

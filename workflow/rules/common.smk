@@ -1,6 +1,7 @@
 # What all rules share: the checked study, and short words for paths and parameters.
 import inspect
 import json
+import shlex
 import sys
 from functools import cache
 
@@ -107,6 +108,13 @@ def proxy_words(w, input):
         return ""
     folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
     return f"--proxy {folder} --pairs {study.config.proxies[v.proxy].pairs}"
+
+
+@quick
+def negative_words(w):
+    """The command line words for the negative words of the score neglabel; none without them."""
+    words, folder = study.negatives()
+    return shlex.join(["--negatives", json.dumps(words, sort_keys=True), "--lexicon-root", folder]) if words else ""
 
 
 records = cache(study.records)

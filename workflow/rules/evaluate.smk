@@ -38,8 +38,7 @@ rule evaluate:
     params:
         cells=quick(lambda w: cells(variant(w).model, w.shard)),
         scores=entry(lambda w: study.config.scores),
-        negatives=entry(lambda w: study.negatives()[0]),
-        lexicon=study.negatives()[1],
+        negatives=negative_words,
         batch=study.config.batch,
         dtype=study.config.dtype,
         backend=study.config.backend,
@@ -57,8 +56,7 @@ rule evaluate:
         " --variant {input.variant:q}"
         " --cells {params.cells:q}"
         " --scores {params.scores:q}"
-        " --negatives {params.negatives:q}"
-        " --lexicon-root {params.lexicon:q}"
+        " {params.negatives}"
         " --batch {params.batch}"
         " --dtype {params.dtype}"
         " --backend {params.backend}"

@@ -44,13 +44,13 @@ def table(rows: Rows, /) -> pl.DataFrame:
         for name, (measure, of) in COLUMNS.items():
             part = means.filter(measure=measure)
             if of == scale and part.height:
-                cells = [tabling.change(*row) for row in part.select("value", "low", "high").iter_rows()]
-                column = part.select(KEYS).with_columns(pl.Series(name, cells, dtype=pl.String))
+                column = part.select(*KEYS, pl.struct("value", "low", "high").alias(name))
                 shown = column if shown is None else shown.join(column, on=KEYS, how="full", coalesce=True)
     if shown is None:
         raise NothingToDraw("no quantized variant has a change of calibration to FP32")
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
     shown = shown.sort("source", pl.col("precision").replace_strict(order), "family", "scheme")
+    shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])
     for name in COLUMNS:
         if name in shown.columns and not name.startswith("gap"):
             shown = tabling.best(shown, name, highest=False, by=("source", "precision"))

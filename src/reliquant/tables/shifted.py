@@ -46,10 +46,10 @@ def table(rows: Rows, /) -> pl.DataFrame:
     for precision in frames.ordered_precisions(means):
         fp32 = precision == "fp32"
         part = means.filter(precision=precision, measure="accuracy" if fp32 else "accuracy_change")
-        ends = part.select("value", "low", "high").iter_rows()
-        cells = [tabling.number(row[0]) if fp32 else tabling.change(*row) for row in ends]
-        column = part.select(KEYS).with_columns(pl.Series(precision.upper(), cells, dtype=pl.String))
+        cell = pl.col("value").map_elements(tabling.number, pl.String) if fp32 else pl.struct("value", "low", "high")
+        column = part.select(*KEYS, cell.alias(precision.upper()))
         shown = shown.join(column, on=KEYS, how="left")
+    shown = tabling.changes(shown, [c for c in shown.columns[len(KEYS) :] if c != "FP32"])
     shown = shown.sort("source", pl.col("set").str.starts_with("noise"), "set").fill_null("")
     for name in shown.columns[len(KEYS) + 1 :]:
         shown = tabling.best(shown, name, highest=True, by=("source",))

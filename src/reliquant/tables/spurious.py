@@ -38,10 +38,10 @@ def table(rows: Rows, /) -> pl.DataFrame:
     shown = means.select("precision", "family").unique()
     for name, measure in COLUMNS.items():
         part = means.filter(measure=measure)
-        cells = [tabling.change(*row) for row in part.select("value", "low", "high").iter_rows()]
-        column = part.select("precision", "family").with_columns(pl.Series(name, cells, dtype=pl.String))
+        column = part.select("precision", "family", pl.struct("value", "low", "high").alias(name))
         if part.height:
             shown = shown.join(column, on=["precision", "family"], how="left")
+    shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])
     shown = shown.sort(pl.col("precision").replace_strict(order), "family").fill_null("")
     for name in COLUMNS:
         if name in shown.columns:

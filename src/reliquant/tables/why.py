@@ -25,6 +25,7 @@ PLAIN = {
     "effective rank": "effective_rank_change",
     "low frequencies": "low_frequency_share_change",
 }
+UNITS = ("SQNR (dB)", "effective rank")  # columns that are no changes in points
 BANDS = {"first band": "accuracy_rank_0_*_change", "middle band": "", "last band": "accuracy_rank_*_end_change"}
 
 
@@ -51,11 +52,11 @@ def table(rows: Rows, /) -> pl.DataFrame:
     for name in ("SQNR (dB)", "effective rank", *BANDS, "low frequencies"):
         part = means.filter(measure=name)
         if part.height:
-            factor = 1.0 if name in ("SQNR (dB)", "effective rank") else 100.0
-            write = _plain if name in ("SQNR (dB)", "effective rank") else tabling.change
-            cells = [write(*row, factor=factor) for row in part.select("value", "low", "high").iter_rows()]
-            column = part.select(KEYS).with_columns(pl.Series(name, cells, dtype=pl.String))
-            shown = shown.join(column, on=KEYS, how="left")
+            cell = pl.struct("value", "low", "high")
+            if name in UNITS:
+                cell = cell.map_elements(_plain, pl.String)
+            shown = shown.join(part.select(*KEYS, cell.alias(name)), on=KEYS, how="left")
+    shown = tabling.changes(shown, [c for c in shown.columns[len(KEYS) :] if c not in UNITS])
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
     shown = shown.sort(pl.col("precision").replace_strict(order), "family", "scheme").fill_null("")
     for name in ("SQNR (dB)", *BANDS):
@@ -64,8 +65,6 @@ def table(rows: Rows, /) -> pl.DataFrame:
     return shown.with_columns(pl.col("precision").str.to_uppercase())
 
 
-def _plain(value: float, low: float | None, high: float | None, *, factor: float) -> str:
-    text = tabling.number(value, factor=factor)
-    if low is None or high is None:
-        return text
-    return f"{text} [{tabling.number(low, factor=factor)}, {tabling.number(high, factor=factor)}]"
+def _plain(cell: Mapping[str, float | None], /) -> str:
+    value, low, high = (tabling.number(cell[end], factor=1.0) for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]" if low and high else value
