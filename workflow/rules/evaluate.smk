@@ -68,9 +68,7 @@ rule evaluate:
 rule measure:
     input:
         samples=quick(lambda w: shards_of(variant(w), w.shard)),
-        baseline=quick(
-            lambda w: [] if variant(w).scheme == "fp32" else shards_of(study.variants[variant(w).baseline], w.shard)
-        ),
+        baseline=quick(lambda w: [] if variant(w).scheme == "fp32" else shards_of(variant(w).baseline, w.shard)),
         variant=QUANTIZED,
     output:
         f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet",
