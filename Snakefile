@@ -51,4 +51,5 @@ rule inputs:  # all that the network gives: for a node that has it, before jobs 
 
 rule measured:  # every row, without a table of them: so that a group shares the work by slices
     input:
-        expand(f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet", variant=study.variants, shard=study.shards),
+        [f"{RESULTS}/evaluate/{v}/{shard}/rows.parquet" for v, shard in study.evaluations],
+        expand(EXPLAINED, variant=study.explained),

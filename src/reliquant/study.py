@@ -15,14 +15,12 @@ from reliquant.config import (
     Entry,
     check_config,
     own_words,
-    precision_problems,
     sliced,
     snapshots_of,
     with_grids,
 )
+from reliquant.crosscheck import SUITES, problems
 from reliquant.plugins import ConfigError
-
-SUITES = ("clean", "ood", "shift", "noise", "spurious")
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,15 @@ class Study:
     SNAPSHOTS = "snapshots"  # the shard of what is evaluated on its way
 
     def __init__(self, config: Mapping[str, Any], /) -> None:
-        checked, problems = check_config(config)
+        checked, found = check_config(config)
         if checked is None:
-            raise ConfigError(problems)
+            raise ConfigError(found)
         self.config = checked
         self.name = self.config.study
         self.schemes = {"fp32": FP32_SCHEME, **self.config.schemes}
         self.shards: dict[str, list[str]] = self.config.shards or {s: [s] for s in self.suites}
-        if problems := list(dict.fromkeys([*problems, *self._problems()])):
-            raise ConfigError(problems)
+        if found := list(dict.fromkeys([*found, *problems(self)])):
+            raise ConfigError(found)
 
     sliced = staticmethod(sliced)
 
@@ -70,7 +68,7 @@ class Study:
         """Every variant of the study by its path, FP32 ones first."""
         found = [Variant(m, "fp32", "fp32", "none", "none", 0) for m in self.config.models]
         for scheme, entry in self.config.schemes.items():
-            axes = (self._axis(entry, a) for a in ("precisions", "scopes", "proxies", "seeds"))
+            axes = (self.axis(entry, a) for a in ("precisions", "scopes", "proxies", "seeds"))
             found += [Variant(m, scheme, *rest) for m, *rest in product(self.config.models, *axes)]
         return {str(v): v for v in found}
 
@@ -132,7 +130,7 @@ class Study:
 
     def is_fetched(self, dataset: str, /) -> bool:
         """Whether the workflow downloads this dataset."""
-        return not self.config.data_root and self._is_published(dataset)
+        return not self.config.data_root and self.is_published(dataset)
 
     def negatives(self) -> tuple[Entry, str]:
         """Return the lexicon entry of the negative words, empty without one, and the folder of its files."""
@@ -170,7 +168,7 @@ class Study:
             for word in self.suites_in(shard)
             for suite, _, dataset in [word.partition("/")]
             if suite in self.suites
-            for cell in self._cells(suite)
+            for cell in self.suite_cells(suite)
             if cell["dataset"] == dataset or (not dataset and f"{suite}/{cell['dataset']}" not in self._apart)
         ]
 
@@ -234,19 +232,22 @@ class Study:
 
     def _fit(self, cell: Entry, model: str) -> str | None:
         """Return the folder that the scores of a cell fit on: of its reference, where a score asks for one."""
-        asks = cell["suite"] in ("clean", "ood") and self._scores_that_need("train")
+        asks = cell["suite"] in ("clean", "ood") and self.scores_that_need("train")
         return (
             self.prepared(self.config.fits[cell["reference"]], model)
             if asks and cell["reference"] in self.config.fits
             else None
         )
 
-    def _scores_that_need(self, what: str) -> list[str]:
+    def scores_that_need(self, what: str, /) -> list[str]:
+        """List the scores of the study whose plugin says that it needs `train`, `patches` or `negatives`."""
         known = plugins.names("score")
         scores = {n: e.get("score") for n, e in self.config.scores.items()}
         return [n for n, s in scores.items() if (s in known or "." in str(s)) and plugins.needs("score", s) == what]
 
-    def _cells(self, suite: str, /) -> Iterator[Entry]:
+    def suite_cells(self, suite: str, /) -> Iterator[Entry]:
+        """List a suite's (dataset, reference, corruption) without the folders of a model."""
+
         def cell(dataset: str, reference: str, **rest: Any) -> Entry:
             empty = {"group": "", "corruption": "", "severities": [0], "images": None}
             return {"suite": suite, "dataset": dataset, "reference": reference, **empty, **rest}
@@ -265,110 +266,15 @@ class Study:
                 rest = {"severities": noise.severities, "images": noise.images}
                 yield from (cell(d, d, corruption=c, **rest) for c in noise.corruptions)
 
-    # -- what is wrong across sections
-
-    def _problems(self) -> Iterator[str]:
-        c = self.config
-        for name, entry in c.models.items():
-            if (pairs := dict(entry.get("pretrain") or {}).get("pairs")) is not None:
-                yield from self._known(f"model {name}: pretrain", pairs)
-        if "fp32" in c.schemes:
-            yield "scheme fp32: is built in as the baseline; leave it out"
-        for name, proxy in c.proxies.items():
-            yield from self._known(f"proxy {name}", proxy.of)
-        if c.schemes and not c.proxies:
-            yield "proxies: missing; schemes need image-caption pairs, such as {captions: {of: <dataset>, pairs: 1000}}"
-        for precision in c.precisions:
-            yield from (f"precisions: {p}" for p in precision_problems(precision))
-        yield from self._suite_problems()
-        yield from self._explain_problems()
-        if c.suites.ood and not c.scores:
-            yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
-        if self.SNAPSHOTS in self.shards:
-            yield f"shards: {self.SNAPSHOTS!r} is the name of a shard that the workflow makes; choose another"
-        if "clean" not in c.snapshot_suites:
-            yield "snapshot_suites: 'clean' must be among them"
-        yield from (
-            f"snapshot_suites: {s!r} is not among the suites" for s in c.snapshot_suites if s not in self.suites
-        )
-        yield from self._score_problems()
-        yield from self._shard_problems()
-        if c.data_root:
-            known = [d for d, e in c.datasets.items() if e.get("dataset") in plugins.names("dataset")]
-            roots = {self.root(d) for d in known if self._is_published(d)}
-            yield from (f"data_root: {r}: no such folder" for r in sorted(roots) if not Path(r).is_dir())
-
-    def _shard_problems(self) -> Iterator[str]:
-        placed = [word for words in self.shards.values() for word in words]
-        for suite in self.suites:
-            if placed.count(suite) != 1:
-                yield f"shards: suite {suite!r} must be in exactly one shard, not {placed.count(suite)}"
-        for word in dict.fromkeys(placed):
-            suite, _, dataset = word.partition("/")
-            if suite not in SUITES:
-                yield f"shards: {plugins.unknown('suite', suite, SUITES)}"
-            elif dataset and dataset not in (there := [c["dataset"] for c in self._cells(suite)]):
-                yield f"shards: {word}: {plugins.unknown('dataset', dataset, there)}"
-            elif placed.count(word) > 1 and dataset:
-                yield f"shards: {word!r} must be in exactly one shard, not {placed.count(word)}"
-
-    def _suite_problems(self) -> Iterator[str]:
-        clean = self.config.suites.clean
-        for suite in self.suites:
-            for cell in self._cells(suite):
-                yield from self._known(f"suite {suite}", cell["dataset"], cell["reference"])
-                if cell["corruption"]:
-                    entry = {"corruption": cell["corruption"], "severity": 1}
-                    yield from (f"suite {suite}: {p}" for p in plugins.check("corruption", entry))
-                if suite in ("ood", "shift", "noise") and cell["reference"] not in clean:
-                    there = ", ".join(clean)
-                    yield f"suite {suite}: {cell['reference']!r} must be in the clean suite too; there are {there}"
-
-    def _score_problems(self) -> Iterator[str]:
-        c = self.config
-        for reference, fit in c.fits.items():
-            yield from self._known("fits", reference, fit)
-            if reference not in c.suites.clean:
-                yield f"fits: {reference!r} is not in the clean suite; there are {', '.join(c.suites.clean)}"
-            if reference == fit:
-                yield f"fits: {reference}: scores must not be fitted on the images that they are tested on"
-        missing = [reference for reference in c.suites.ood if reference not in c.fits]
-        for score in self._scores_that_need("train") if missing else []:
-            there = "name a dataset of the same classes"
-            yield f"fits: {', '.join(missing)}: missing; score {score} fits on training images: {there}"
-        for score in self._scores_that_need("negatives") if c.negatives is None else []:
-            there = ", ".join(plugins.names("lexicon"))
-            yield f"negatives: missing; score {score} needs words, such as {{lexicon: wordnet}}; there are {there}"
-
-    def _explain_problems(self) -> Iterator[str]:
-        asked, c = self.config.explain, self.config
-        if asked is None:
-            return
-        clean = ", ".join(c.suites.clean)
-        for d in asked.datasets:
-            yield from self._known("explain: datasets", d)
-            if d in c.datasets and d not in c.suites.clean:
-                yield f"explain: datasets: {d!r} must be in the clean suite too; there are {clean}"
-        for axis in ("schemes", "precisions", "scopes", "seeds"):
-            there = (
-                {s: None for e in c.schemes.values() for s in self._axis(e, axis)} if axis != "schemes" else c.schemes
-            )
-            for word in getattr(asked, axis) or []:
-                if word not in there:
-                    yield f"explain: {axis}: {word!r} is not in the grid; there are {', '.join(map(str, there))}"
-
-    def _known(self, where: str, *names: str) -> Iterator[str]:
-        for name in names:
-            if name not in self.config.datasets:
-                yield f"{where}: {plugins.unknown('dataset', name, self.config.datasets)}"
-
     def _folder(self, entry: Entry, family: str) -> str:
         return str(Path(self.config.data_root or "data/raw") / entry.get("folder", entry[family]))
 
-    def _is_published(self, dataset: str) -> bool:
+    def is_published(self, dataset: str, /) -> bool:
+        """Whether a dataset's plugin knows where to download it."""
         return plugins.published("dataset", self.dataset_entry(dataset)["dataset"])
 
-    def _axis(self, entry: Entry, axis: str) -> list[Any]:
+    def axis(self, entry: Entry, axis: str, /) -> list[Any]:
+        """Return the words of a grid axis for a scheme: its own, else the study's."""
         return entry.get(axis, list(getattr(self.config, axis)))
 
     def _rooted(self, entry: Entry) -> Entry:

@@ -1,0 +1,113 @@
+"""What is wrong with a study across the sections of its config: names that lead nowhere, suites without a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reliquant import plugins
+from reliquant.config import precision_problems
+
+if TYPE_CHECKING:
+    from reliquant.study import Study
+
+SUITES = ("clean", "ood", "shift", "noise", "spurious")
+
+
+def problems(study: Study, /) -> Iterator[str]:
+    """Say what is wrong with a study across the sections of its config, one line each."""
+    c = study.config
+    for name, entry in c.models.items():
+        if (pairs := dict(entry.get("pretrain") or {}).get("pairs")) is not None:
+            yield from _known(study, f"model {name}: pretrain", pairs)
+    if "fp32" in c.schemes:
+        yield "scheme fp32: is built in as the baseline; leave it out"
+    for name, proxy in c.proxies.items():
+        yield from _known(study, f"proxy {name}", proxy.of)
+    if c.schemes and not c.proxies:
+        yield "proxies: missing; schemes need image-caption pairs, such as {captions: {of: <dataset>, pairs: 1000}}"
+    for precision in c.precisions:
+        yield from (f"precisions: {p}" for p in precision_problems(precision))
+    yield from _suite_problems(study)
+    yield from _explain_problems(study)
+    if c.suites.ood and not c.scores:
+        yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
+    if study.SNAPSHOTS in study.shards:
+        yield f"shards: {study.SNAPSHOTS!r} is the name of a shard that the workflow makes; choose another"
+    if "clean" not in c.snapshot_suites:
+        yield "snapshot_suites: 'clean' must be among them"
+    yield from (f"snapshot_suites: {s!r} is not among the suites" for s in c.snapshot_suites if s not in study.suites)
+    yield from _score_problems(study)
+    yield from _shard_problems(study)
+    if c.data_root:
+        known = [d for d, e in c.datasets.items() if e.get("dataset") in plugins.names("dataset")]
+        roots = {study.root(d) for d in known if study.is_published(d)}
+        yield from (f"data_root: {r}: no such folder" for r in sorted(roots) if not Path(r).is_dir())
+
+
+def _shard_problems(study: Study) -> Iterator[str]:
+    placed = [word for words in study.shards.values() for word in words]
+    for suite in study.suites:
+        if placed.count(suite) != 1:
+            yield f"shards: suite {suite!r} must be in exactly one shard, not {placed.count(suite)}"
+    for word in dict.fromkeys(placed):
+        suite, _, dataset = word.partition("/")
+        if suite not in SUITES:
+            yield f"shards: {plugins.unknown('suite', suite, SUITES)}"
+        elif dataset and dataset not in (there := [c["dataset"] for c in study.suite_cells(suite)]):
+            yield f"shards: {word}: {plugins.unknown('dataset', dataset, there)}"
+        elif placed.count(word) > 1 and dataset:
+            yield f"shards: {word!r} must be in exactly one shard, not {placed.count(word)}"
+
+
+def _suite_problems(study: Study) -> Iterator[str]:
+    clean = study.config.suites.clean
+    for suite in study.suites:
+        for cell in study.suite_cells(suite):
+            yield from _known(study, f"suite {suite}", cell["dataset"], cell["reference"])
+            if cell["corruption"]:
+                entry = {"corruption": cell["corruption"], "severity": 1}
+                yield from (f"suite {suite}: {p}" for p in plugins.check("corruption", entry))
+            if suite in ("ood", "shift", "noise") and cell["reference"] not in clean:
+                there = ", ".join(clean)
+                yield f"suite {suite}: {cell['reference']!r} must be in the clean suite too; there are {there}"
+
+
+def _score_problems(study: Study) -> Iterator[str]:
+    c = study.config
+    for reference, fit in c.fits.items():
+        yield from _known(study, "fits", reference, fit)
+        if reference not in c.suites.clean:
+            yield f"fits: {reference!r} is not in the clean suite; there are {', '.join(c.suites.clean)}"
+        if reference == fit:
+            yield f"fits: {reference}: scores must not be fitted on the images that they are tested on"
+    missing = [reference for reference in c.suites.ood if reference not in c.fits]
+    for score in study.scores_that_need("train") if missing else []:
+        there = "name a dataset of the same classes"
+        yield f"fits: {', '.join(missing)}: missing; score {score} fits on training images: {there}"
+    for score in study.scores_that_need("negatives") if c.negatives is None else []:
+        there = ", ".join(plugins.names("lexicon"))
+        yield f"negatives: missing; score {score} needs words, such as {{lexicon: wordnet}}; there are {there}"
+
+
+def _explain_problems(study: Study) -> Iterator[str]:
+    asked, c = study.config.explain, study.config
+    if asked is None:
+        return
+    clean = ", ".join(c.suites.clean)
+    for d in asked.datasets:
+        yield from _known(study, "explain: datasets", d)
+        if d in c.datasets and d not in c.suites.clean:
+            yield f"explain: datasets: {d!r} must be in the clean suite too; there are {clean}"
+    for axis in ("schemes", "precisions", "scopes", "seeds"):
+        there = {s: None for e in c.schemes.values() for s in study.axis(e, axis)} if axis != "schemes" else c.schemes
+        for word in getattr(asked, axis) or []:
+            if word not in there:
+                yield f"explain: {axis}: {word!r} is not in the grid; there are {', '.join(map(str, there))}"
+
+
+def _known(study: Study, where: str, *names: str) -> Iterator[str]:
+    for name in names:
+        if name not in study.config.datasets:
+            yield f"{where}: {plugins.unknown('dataset', name, study.config.datasets)}"
