@@ -223,3 +223,11 @@ def test_explain_names_only_what_is_there(config):
     assert any("'digits' must be in the clean suite too" in p for p in found)
     assert any("explain: schemes: 'gptz' is not in the grid" in p for p in found)
     assert any("explain: precisions: 'w3a3' is not in the grid" in p for p in found)
+
+
+def test_a_slice_of_schemes_explains_only_its_own(config):
+    config["explain"] = {"datasets": ["shapes"], "schemes": ["rtn", "lsq"]}
+    sliced = Study.sliced({**config, "schemes": ["rtn"]}, config)
+    assert list(sliced["schemes"]) == ["rtn"]
+    assert sliced["explain"]["schemes"] == ["rtn"]
+    assert {path.split("/")[1] for path in Study(sliced).explained} == {"fp32", "rtn"}

@@ -119,6 +119,9 @@ def sliced(given: Mapping[str, Any], whole: Mapping[str, Any], /) -> dict[str, A
         if isinstance(names, list) and isinstance(entries, Mapping):
             problems += [plugins.unknown(KINDS_OF[section], n, entries) for n in names if n not in entries]
             found[section] = {n: entries[n] for n in entries if n in names}
+            explain = found.get("explain")
+            if section == "schemes" and isinstance(explain, Mapping) and isinstance(explain.get("schemes"), list):
+                found["explain"] = {**explain, "schemes": [s for s in explain["schemes"] if s in names]}
     if problems:
         raise plugins.ConfigError(problems)
     return found

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tarfile
 
 import numpy as np
 import polars as pl
@@ -48,8 +49,10 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
     words = {"model": model, "entry": {**ENTRY, "snapshots": [0, 2]}, "labels": labels, "proxy": data, "device": "cpu"}
     run(quantize, monkeypatch, **words, output=variant)
     tuned = read_header(variant)["logit_scale_tuned"]
-    assert sorted(p.name for p in (world / "v.snapshots").iterdir()) == ["0.safetensors", "2.safetensors"]
-    assert read_header(world / "v.snapshots" / "2.safetensors")["iteration"] == 2
+    with tarfile.open(world / "v.snapshots.tar") as tar:
+        assert tar.getnames() == ["0.safetensors", "2.safetensors"]
+        tar.extractall(world / "kept", filter="data")
+    assert read_header(world / "kept" / "2.safetensors")["iteration"] == 2
     assert not (world / "v.checkpoints").exists()
 
     cell = {"suite": "clean", "dataset": "x", "reference": "x", "group": "", "corruption": "", "severities": [0]}
@@ -86,11 +89,11 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
         np.testing.assert_allclose(pl.read_parquet(samples)["confidence"], frame["confidence"], rtol=0.01)
 
     kept, exact = world / "kept.parquet", world / "exact.safetensors"
-    run(evaluate, monkeypatch, model=model, variant=world / "v.snapshots", cells=cells, device="cpu", output=kept)
+    run(evaluate, monkeypatch, model=model, variant=world / "v.snapshots.tar", cells=cells, device="cpu", output=kept)
     none = {"entry": {"quantizer": "none"}, "labels": labels | {"scope": "none"}}
     run(quantize, monkeypatch, model=model, **none, device="cpu", output=exact)
     run(evaluate, monkeypatch, model=model, variant=exact, cells=cells, device="cpu", output=world / "f.parquet")
-    words |= {"samples": kept, "variant": world / "v.snapshots", "baseline": world / "f.parquet"}
+    words |= {"samples": kept, "variant": world / "v.snapshots.tar", "baseline": world / "f.parquet"}
     run(measure, monkeypatch, **words, output=rows)
     part = pl.read_parquet(kept).filter(iteration=2)
     found = pl.read_parquet(rows).filter(measure="nll", scale="native").sort("iteration")

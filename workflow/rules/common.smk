@@ -32,7 +32,7 @@ LOGS = f"logs/{study.name}"
 SAMPLES = f"{RESULTS}/evaluate/{{variant}}/{{shard}}/samples.parquet"
 INVENTORY = f"data/prepared/inventory/{study.name}/{{model}}/{{shard}}.json"  # one input in place of a hundred
 QUANTIZED = f"{RESULTS}/quantize/{{variant}}.safetensors"
-KEPT = f"{RESULTS}/quantize/{{variant}}.snapshots"
+KEPT = f"{RESULTS}/quantize/{{variant}}.snapshots.tar"
 
 
 wildcard_constraints:

@@ -105,7 +105,7 @@ rule quantize:
 use rule quantize as quantize_snapshots with:
     output:
         QUANTIZED,
-        snapshots=directory(KEPT),
+        snapshots=KEPT,
     wildcard_constraints:
         variant=ON_THEIR_WAY or "none is kept",
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import torch
@@ -16,13 +19,14 @@ from reliquant.evaluate import evaluate
 from reliquant.models import load_variant
 from reliquant.records import provenance, save_frame
 from reliquant.steps import run
+from reliquant.unpack import unpack
 
 
 def main() -> None:
     """Parse, load the variant, evaluate, save the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--variant", type=Path, required=True, help="a file, or a folder of snapshots")
+    parser.add_argument("--variant", type=Path, required=True, help="a file, or a tar of snapshots")
     parser.add_argument("--cells", type=json.loads, required=True, help="what to forward: Study.cells, JSON")
     parser.add_argument("--scores", type=json.loads, default={}, help="score entries by name, JSON")
     parser.add_argument("--negatives", type=json.loads, default=None, help="lexicon entry of negative words, JSON")
@@ -41,17 +45,29 @@ def main() -> None:
     negatives = plugins.load("lexicon", args.negatives)(args.lexicon_root) if args.negatives else None
     words = {"batch": args.batch, "device": device, "dtype": args.dtype, "needs": needs, "negatives": negatives}
     parts, made = [], {}
-    for path in sorted(args.variant.glob("*.safetensors")) if args.variant.is_dir() else [args.variant]:
-        clip, header = load_variant(args.model, path)
-        clip.model.to(device, getattr(torch, args.dtype))
-        backend = use_backend(clip.model, args.backend, str(path))
-        words["tuned"] = header.get("logit_scale_tuned")
-        frame = evaluate(clip, args.cells, scores, **words)
-        if args.variant.is_dir():
-            frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
-        parts.append(frame)
-        made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype, "backend": backend}
+    with _files(args.variant) as files:
+        for path in files:
+            clip, header = load_variant(args.model, path)
+            clip.model.to(device, getattr(torch, args.dtype))
+            backend = use_backend(clip.model, args.backend, str(path))
+            words["tuned"] = header.get("logit_scale_tuned")
+            frame = evaluate(clip, args.cells, scores, **words)
+            if path != args.variant:
+                frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
+            parts.append(frame)
+            made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype, "backend": backend}
     save_frame(args.output, pl.concat(parts), provenance(**made, device=torch.device(device).type))
+
+
+@contextmanager
+def _files(variant: Path) -> Iterator[list[Path]]:
+    """Yield a variant's file, or its snapshots unpacked for a while."""
+    if variant.suffix != ".tar":
+        yield [variant]
+        return
+    with TemporaryDirectory(prefix="snapshots-") as folder:
+        unpack(variant, Path(folder))
+        yield sorted(Path(folder).glob("*.safetensors"), key=lambda path: int(path.stem))
 
 
 if __name__ == "__main__":

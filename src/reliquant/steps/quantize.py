@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from reliquant.device import choose
 from reliquant.models import load_model
 from reliquant.prepare import load
 from reliquant.quantize import make_proxy, quantize
-from reliquant.records import provenance, save_tensors
+from reliquant.records import provenance, save_tensors, whole
 from reliquant.resume import Checkpoints
 from reliquant.steps import run
 from reliquant.variant import Arrays
 
 
 def main() -> None:
-    """Parse, load the model and the proxy pairs, quantize, save; snapshots go to `<output>.snapshots/`."""
+    """Parse, load the model and the proxy pairs, quantize, save; snapshots go to `<output>.snapshots.tar`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--entry", type=json.loads, required=True, help="quantizer entry with its grids, JSON")
@@ -52,12 +53,20 @@ def main() -> None:
         write(saved.folder / f"{iteration}.safetensors", arrays, found, iteration)  # there: safe from a kill
 
     arrays, found = quantize(clip, args.entry, args.labels["scope"], proxy, saved, tuning=args.tuning, keep=keep)
-    for iteration in args.entry.get("snapshots", []):
-        snapshot = args.output.with_suffix(".snapshots") / f"{iteration}.safetensors"
-        snapshot.parent.mkdir(parents=True, exist_ok=True)
-        (saved.folder / snapshot.name).replace(snapshot)
+    if snapshots := args.entry.get("snapshots"):
+        _pack([saved.folder / f"{i}.safetensors" for i in snapshots], args.output.with_suffix(".snapshots.tar"))
     write(args.output, arrays, found, None)
     saved.clear()
+
+
+def _pack(files: list[Path], path: Path) -> None:
+    """Put files into one: of a folder Snakemake knows times only, and after `dvc pull` these mean nothing."""
+    with whole(path) as temporary, tarfile.open(temporary, "w") as tar:
+        for file in files:
+            member = tarfile.TarInfo(file.name)  # no time, no owner: equal files give equal bytes
+            member.size = file.stat().st_size
+            with open(file, "rb") as data:
+                tar.addfile(member, data)
 
 
 if __name__ == "__main__":
