@@ -122,7 +122,7 @@ def test_structural_and_entry_problems_appear_together(config):
         (lambda c: first(c["models"])["pretrain"].update(step=1), "pretrain: step: unknown word"),
         (lambda c: first(c["suites"]["noise"])["corruptions"].append("rust"), "corruption 'rust' is unknown"),
         (lambda c: c["schemes"]["rtn"].update(snapshots=[1]), "scheme rtn: snapshots: unknown word; rtn takes"),
-        (lambda c: c["schemes"]["lsq"].update(snapshots=[61]), "lsq: snapshots: 61 is not within the 40 iterations"),
+        (lambda c: c["schemes"]["lsq"].update(snapshots=[61]), "lsq: snapshots: 61 is not within the 30 iterations"),
         (lambda c: c["schemes"]["lsq"].update(snapshots=["x"]), "scheme lsq: snapshots: Input should be"),
         (lambda c: c["schemes"]["lsq"].update(snapshots={"w1a8": [1]}), "snapshots: precision 'w1a8': bits must be"),
         (lambda c: c["schemes"]["lsq"].update(snapshots={"w4a8-x": [1]}), "snapshots: scope 'x' is unknown; there are"),
