@@ -132,3 +132,16 @@ def shards_of(variant, shard):
     else:
         needed = dict.fromkeys(study.shard_of(suite) for suite in study.suites_in(shard))
     return [SAMPLES.format(variant=variant, shard=s) for s in needed]
+
+
+def explain_records(variant):
+    """The record files that an explanation reads."""
+    suites = dict.fromkeys(["clean", *(["spurious"] if study.config.suites.spurious else [])])
+    return [SAMPLES.format(variant=variant, shard=s) for s in dict.fromkeys(study.shard_of(s) for s in suites)]
+
+
+def explain_images(w):
+    """The prepared images that an explanation forwards, and the class names of those whose records it reads."""
+    model = variant(w).model
+    images = [f"{cell['folder']}/images.npy" for cell in study.explain_cells(model)]
+    return images + [f"{cell['folder']}/meta.json" for cell in study.explain_record_cells(model)]

@@ -2,19 +2,6 @@
 EXPLAINED = f"{RESULTS}/explain/{{variant}}/rows.parquet"
 
 
-def explain_records(variant):
-    """The record files that an explanation reads."""
-    suites = dict.fromkeys(["clean", *(["spurious"] if study.config.suites.spurious else [])])
-    return [SAMPLES.format(variant=variant, shard=s) for s in dict.fromkeys(study.shard_of(s) for s in suites)]
-
-
-def explain_images(w):
-    """The prepared images that an explanation forwards, and the class names of those whose records it reads."""
-    model = variant(w).model
-    images = [f"{cell['folder']}/images.npy" for cell in study.explain_cells(model)]
-    return images + [f"{cell['folder']}/meta.json" for cell in study.explain_record_cells(model)]
-
-
 rule explain:
     input:
         model=lambda w: f"data/models/{variant(w).model}.safetensors",

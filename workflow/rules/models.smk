@@ -67,7 +67,7 @@ rule quantize:
         model=model_of,
         proxy=proxy_inputs,
     output:
-        QUANTIZED,
+        variant=QUANTIZED,
     log:
         f"{LOGS}/quantize/{{variant}}.log",
     benchmark:
@@ -99,12 +99,12 @@ rule quantize:
         " --tuning {params.tuning}"
         " --device {params.device}"
         " --threads {threads}"
-        " --output {output[0]:q} 2> {log:q}"
+        " --output {output.variant:q} 2> {log:q}"
 
 
 use rule quantize as quantize_snapshots with:
     output:
-        QUANTIZED,
+        variant=QUANTIZED,
         snapshots=KEPT,
     wildcard_constraints:
         variant=ON_THEIR_WAY or "none is kept",
