@@ -1,12 +1,16 @@
+import importlib
 import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from reliquant import plugins
+from reliquant.plotting import NothingToDraw
 from reliquant.report import QUESTIONS, counts, lean
 from reliquant.synthetic import Shape, rows
 
@@ -23,11 +27,11 @@ FACTS = {
 }
 
 
-def write(folder, frame):
+def write(folder, frame, *more):
     folder.mkdir()
     frame.write_parquet(folder / "rows.parquet")
     (folder / "facts.json").write_text(json.dumps(FACTS))
-    words = ["--rows", folder / "rows.parquet", "--facts", folder / "facts.json", "--output", folder / "out"]
+    words = ["--rows", folder / "rows.parquet", "--facts", folder / "facts.json", "--output", folder / "out", *more]
     subprocess.run([sys.executable, "-m", "reliquant.steps.report", *map(str, words)], check=True)
     return folder / "out"
 
@@ -75,7 +79,7 @@ def test_claims_summary_and_plots_are_beside_the_page(report):
 
 
 def test_the_same_rows_give_the_same_bytes(report, tmp_path):
-    assert files(write(tmp_path / "again", rows(SMALL))) == files(report)
+    assert files(write(tmp_path / "again", rows(SMALL), "--processes", 2)) == files(report)
 
 
 def test_missing_groups_are_said_and_never_crash(tmp_path):
@@ -84,6 +88,49 @@ def test_missing_groups_are_said_and_never_crash(tmp_path):
     assert "Not shown: the study asks no OOD sets." in page
     assert "Not shown: the study asks no corruptions." in page
     assert "figure-dichotomy" in page
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"models": (("vit", "wit"),)},
+        {"ood": ()},
+        {"shift": ()},
+        {"spurious": ()},
+        {"corruptions": ()},
+        {"iterations": (), "ranks": ()},
+        {"schemes": (("rtn", "Simple PTQ"),), "precisions": ("w8a8",), "scopes": ("image",)},
+        {"schemes": ()},
+        {"scales": ("native",)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["figure", "table"])
+def test_a_study_of_few_parts_draws_or_says_why_not(left, kind):
+    few = lean(rows(replace(SMALL, **left)))
+    for name in plugins.names(kind):
+        module = importlib.import_module(f"reliquant.{kind}s.{name}")
+        made = None
+        with suppress(NothingToDraw):
+            made = getattr(module, kind)(few)
+        if made is not None:
+            assert made.axes if kind == "figure" else made.height, name
+
+
+def test_values_that_are_not_finite_are_shown_as_such_and_counted(tmp_path):
+    frame, said = rows(SMALL), {float("nan"): "NaN", float("inf"): "inf", float("-inf"): "-inf", None: "null"}
+    measures = dict(zip(["ece", "accuracy_change", "auroc", "nll"], said, strict=True))
+    broken = frame
+    for measure, value in measures.items():
+        chosen = pl.when(measure=measure, scheme="rtn", precision="w8a8")
+        broken = broken.with_columns(value=chosen.then(pl.lit(value, pl.Float64)).otherwise("value"))
+    out = write(tmp_path / "broken", broken)
+    shown = pl.read_csv(out / "tables" / "undefined.csv")
+    for measure, value in measures.items():
+        count = frame.filter(measure=measure, scheme="rtn", precision="w8a8").height
+        found = shown.filter(measure=measure)
+        assert (found["rows"].sum(), set(found["value"])) == (count, {said[value]}), measure
+    assert f"{shown['rows'].sum():,} values are undefined," in (out / "report.html").read_text()
 
 
 def test_values_that_are_not_finite_are_counted():

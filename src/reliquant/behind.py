@@ -39,11 +39,13 @@ def as_file(frame: pl.DataFrame, /) -> tuple[str, bytes]:
 def as_json(frame: pl.DataFrame, /) -> str:
     """Return rows as JSON {columns, rows} that is safe inside a script element; "" where they are too many.
 
-    Columns that hold one value only or nothing are left out; numbers have six significant digits.
+    Columns that hold one value only or nothing are left out; numbers have six significant digits, and JSON has no word
+    for those that are not finite: null.
     """
     if not 0 < frame.height <= EMBEDDED:
         return ""
     kept = [c for c in frame.columns if c in ("value", "measure") or frame[c].n_unique() > 1]
-    short = frame.select(kept).with_columns(pl.col(pl.Float64).fill_nan(None).round_sig_figs(DIGITS))
+    floats = pl.col(pl.Float64)
+    short = frame.select(kept).with_columns(pl.when(floats.is_finite()).then(floats.round_sig_figs(DIGITS)))
     text = json.dumps({"columns": kept, "rows": [list(r) for r in short.iter_rows()]}, allow_nan=False)
     return re.sub("[<>&]", lambda m: f"\\u{ord(m[0]):04x}", text)

@@ -37,7 +37,7 @@ def judge(rows: Rows, /) -> list[dict[str, Any]]:
 
     The verdict is `supported`, `contradicted`, `mixed` or `not testable here`; `why` says what decided it. Sources
     count as noisy or curated by the beginning of their names (`evidence.NOISY`, `evidence.CURATED`), families by
-    `evidence.kind`.
+    `evidence.kind`. Figures are rounded to nine decimals: sums in parallel differ in the last one from run to run.
     """
     judged = []
     for number, (claim, figure, mark, test) in enumerate(CLAIMS, 1):
@@ -45,7 +45,8 @@ def judge(rows: Rows, /) -> list[dict[str, Any]]:
             found = test(rows)
         except NotTestable as reason:
             found = Finding("not testable here", str(reason))
-        judged.append({"number": number, "claim": claim, "paper": figure, "mark": mark, **asdict(found)})
+        shown = {"number": number, "claim": claim, "paper": figure, "mark": mark}
+        judged.append(shown | {k: round(v, 9) if isinstance(v, float) else v for k, v in asdict(found).items()})
     return judged
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import importlib
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files
+from multiprocessing import get_context
 from typing import Any, Literal
 
 import jinja2
@@ -32,6 +34,8 @@ QUESTIONS = {
 SHORT = {"headline": "Overview", "models": "Models and data", "ood": "The unknown", "robustness": "Robustness"}
 SHORT = {question: SHORT.get(question, question.capitalize()) for question in QUESTIONS}
 
+_HELD: list[Rows] = []  # the rows that a worker process makes pieces of
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -46,7 +50,7 @@ class Piece:
     absent: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     body: str = ""
-    rows: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False)
+    rows: pl.DataFrame | None = field(default=None, compare=False)  # behind a table, where the page can hold them
 
     @property
     def anchor(self) -> str:
@@ -86,23 +90,29 @@ def lean(rows: Rows, /) -> pl.DataFrame:
     """Shrink rows of any number to what pieces, claims and summary read; stream, so that memory stays small.
 
     Single cells of the noise suite, most of a large study, stay only as the mean changes of accuracy that the heat map
-    shows; texts become categories; measures that no piece reads go.
+    shows, or where they have no finite value; texts become categories.
     """
-    lazy = rows.lazy().with_columns(pl.col(pl.String).cast(pl.Categorical))
+    lazy, short = rows.lazy(), pl.col(pl.String).cast(pl.Categorical)
     cell = (pl.col("suite") == "noise") & (pl.col("corruption") != "mean")
     part = (pl.col("suite") == "noise") & (pl.col("corruption") == "mean") & (pl.col("severity") != 0)
     keys = ["study", "suite", "precision", "corruption", "severity", "scale", "measure"]
     mapped = cell & (pl.col("measure") == "accuracy_change") & pl.col("value").is_finite()
     cells = lazy.filter(mapped).group_by(keys).agg(pl.col("value").mean(), n=pl.col("n").max()).sort(keys)
-    kept, few = pl.collect_all([lazy.filter(~cell & ~part), cells], engine="streaming")
+    bad = pl.col("value").is_null() | ~pl.col("value").is_finite()
+    kept = lazy.filter((~cell & ~part) | bad).with_columns(short).collect(engine="streaming")
+    few = cells.with_columns(short).collect(engine="streaming")
     return pl.concat([kept, few.with_columns(scheme=pl.lit("all", pl.Categorical))], how="diagonal")
 
 
-def pieces(rows: Rows, /) -> list[Piece]:
+def pieces(rows: Rows, /, processes: int = 1) -> list[Piece]:
     """Make every figure and table that the package has, in the order of the reader's questions."""
-    made = [figure(rows, name) for name in plugins.names("figure")] + [
-        table(rows, name) for name in plugins.names("table")
-    ]
+    named = [(make, name) for make in (figure, table) for name in plugins.names(make.__name__)]
+    if processes == 1:
+        made = [make(rows, name) for make, name in named]
+    else:
+        spawn = get_context("spawn")  # polars' threads do not survive a fork
+        with ProcessPoolExecutor(processes, spawn, initializer=_hold, initargs=(rows,)) as pool:
+            made = list(pool.map(_make, named))
     order = list(QUESTIONS)
     return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
 
@@ -126,7 +136,8 @@ def page(
     strict = jinja2.StrictUndefined
     engine = jinja2.Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
     bundle = files("itables").joinpath("html")
-    tables = [p for p in pieces if p.kind == "table" and p.rows.width]
+    behind_tables = [p.rows for p in pieces if p.kind == "table" and not p.absent]
+    held = [] if any(r is None for r in behind_tables) else [*behind_tables, *([] if used is None else [used])]
     sections = {q: [p for p in pieces if p.question == q] for q in QUESTIONS}
     return engine.get_template("report.html").render(
         questions=QUESTIONS,
@@ -140,7 +151,7 @@ def page(
         tables_js=Markup(bundle.joinpath("dt_bundle.js").read_text()),
         js=Markup(folder.joinpath("report.js").read_text()),
         legend=tabling.LEGEND,
-        rows=Markup(behind.as_json(behind.gathered([p.rows for p in tables] + ([] if used is None else [used])))),
+        rows=Markup(behind.as_json(behind.gathered(held))),
         claims_rows="" if used is None else f"claims{behind.as_file(used)[0]}",
     )
 
@@ -196,9 +207,17 @@ def _piece(kind: Literal["figure", "table"], name: str, make: Callable[..., tupl
     found = behind.gathered(read.values())
     end, content = behind.as_file(found)
     body = Markup(str(body).replace(f'{name}{behind.ROWS}"', f'{name}{end}"'))  # Markup would escape the quotes
-    return Piece(
-        kind, name, **words, read=" ".join(module.READ.split()), files=made | {end: content}, body=body, rows=found
-    )
+    made |= {end: content}
+    held = found if kind == "table" and found.height <= behind.EMBEDDED else None
+    return Piece(kind, name, **words, read=" ".join(module.READ.split()), files=made, body=body, rows=held)
+
+
+def _hold(rows: Rows) -> None:
+    _HELD.append(rows)
+
+
+def _make(named: tuple[Callable[[Rows, str], Piece], str]) -> Piece:
+    return named[0](_HELD[0], named[1])
 
 
 def _module(kind: str, name: str) -> Any:

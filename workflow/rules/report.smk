@@ -76,6 +76,7 @@ rule report:
         f"{LOGS}/report.log",
     conda:
         "../envs/reliquant.yaml"
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=60,
@@ -90,4 +91,5 @@ rule report:
         "python -m reliquant.steps.report"
         " --rows {input.rows:q}"
         " --facts {input.facts:q}"
+        " --processes {threads}"
         " --output $(dirname {output.html:q}) 2> {log:q}"

@@ -19,12 +19,13 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--facts", type=Path, required=True, help="models, datasets, config and versions, JSON")
     parser.add_argument("--output", type=Path, required=True, help="the report's folder")
+    parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
     if not args.rows.is_file():
         raise FileNotFoundError(f"{args.rows}: no such rows")
     every, facts = pl.scan_parquet(args.rows), json.loads(args.facts.read_text())
     rows = report.lean(every)
-    made, summary = report.pieces(rows), report.summary(rows) | report.counts(every)
+    made, summary = report.pieces(rows, args.processes), report.summary(rows) | report.counts(every)
     with frames.reading() as read:
         judged = claims.judge(rows)
     used = behind.gathered(read.values())
