@@ -68,11 +68,11 @@ def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool
     if detail:
         _, index, counts = np.unique(label, return_inverse=True, return_counts=True)
         was, mass = baseline["prediction"].to_numpy() == label, equal_mass_bins(confidence, bins=BINS)
-        found["count"] = _spread(np.ones(len(label)), bins)
+        found["count"] = _spread(np.ones(len(label), np.float32), bins)
         found["balanced_accuracy"] = right * (len(label) / len(counts) / counts[index])
         found["mass_gap"] = _spread(confidence - right, mass)
-        found["mass_count"] = _spread(np.ones(len(label)), mass)
-        found["mass_right"] = _spread(right, mass)
+        found["mass_count"] = _spread(np.ones(len(label), np.float32), mass)
+        found["mass_right"] = _spread(right.astype(np.float32), mass)
         found["agreement"] = (records["prediction"] == baseline["prediction"]).to_numpy().astype(float)
         found["flips_right_to_wrong"] = (was & (right == 0)).astype(float)
         found["flips_wrong_to_right"] = (~was & (right == 1)).astype(float)
@@ -105,14 +105,16 @@ def bootstrapped(
     parts = tuple(cells[0][0])
     ends = np.cumsum([0] + [cells[0][0][part].shape[1] for part in parts])
     slices = [slice(a, b) for a, b in itertools.pairwise(ends)]
-    table = np.concatenate([cell[who][m] for cell in cells for who in range(len(cell)) for m in parts], axis=1)
+    each = [cell[who][m] for cell in cells for who in range(len(cell)) for m in parts]
+    total = np.concatenate([part.sum(axis=0, dtype=float) for part in each])  # before parts become float32
+    table = np.concatenate(each, axis=1, dtype=np.float32)
     n, shape = len(table), (len(cells), len(cells[0]), ends[-1])
 
     def named(sums: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
-        each = sums.reshape(*shape, -1)
-        return measured({part: each[:, :, s] for part, s in zip(parts, slices, strict=True)}, n)
+        parted = sums.reshape(*shape, -1)
+        return measured({part: parted[:, :, s] for part, s in zip(parts, slices, strict=True)}, n)
 
-    value = named(table.sum(axis=0)[:, None])
+    value = named(total[:, None])
 
     def finish(sums: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.stack(list(named(sums).values()), axis=2)
@@ -160,8 +162,8 @@ def described(
     return rows
 
 
-def _spread(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Put each value into the column of its bin, (n, bins)."""
-    table = np.zeros((len(values), BINS))
+def _spread(values: NDArray[np.floating], index: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Put each value into the column of its bin, (n, bins), of the values' type."""
+    table = np.zeros((len(values), BINS), values.dtype)
     table[np.arange(len(values)), index] = values
     return table
