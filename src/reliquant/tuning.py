@@ -12,7 +12,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
-SCALED = r"^(ece|nll|brier|confidence|aurc|excess_aurc|misclassification)"  # measures that depend on the logit scale
+SCALED = (  # measures that depend on the logit scale
+    r"^(ece|mce(_change)?$|debiased_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc|excess_aurc"
+    r"|misclassification)"
+)
 Objective = Literal["contrastive", "match_fp32"]
 WIDEST = 10.0  # times smaller or larger than before; pairs that are told apart without error would have no end
 

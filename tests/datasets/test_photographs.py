@@ -82,6 +82,19 @@ def test_image_net_a_and_r_are_counted(tmp_path, set_to, name, folder):
     assert len(read(tmp_path, name, own=True).classes) == 200
 
 
+def test_image_net_sketch_is_counted(tmp_path, set_to):
+    imagenet_tree(tmp_path / "sketch", wnids(), 1)
+    put(tmp_path / "sketch" / wnids()[3], 2)
+    with pytest.raises(
+        ValueError, match=r"sketch: 1000 classes, 50,?889 images are expected; there are 1000 with 1001"
+    ):
+        read(tmp_path, "imagenet_sketch")
+    set_to("imagenet_sketch", IMAGES=1001)
+    found = read(tmp_path, "imagenet_sketch")
+    assert (np.bincount(found.labels) == 1 + (np.arange(1000) == 3)).all()
+    assert len(read(tmp_path, "imagenet_sketch", images=100).labels) == 100
+
+
 def test_image_net_asks_for_its_images_and_counts_them(tmp_path, set_to):
     with pytest.raises(FileNotFoundError, match=r"val: no such folder\. ImageNet is given to registered researchers"):
         read(tmp_path, "imagenet")

@@ -1,0 +1,144 @@
+"""Every quantizer at every precision on the lab's ViT and ConvNeXt: accuracy, ECE, size and time, as Markdown.
+
+`python benchmarks/quantizers.py FOUND.jsonl > docs/results/quantizers.md`: figures go to the file as found, and a run
+that was stopped goes on from it. About half an hour on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+
+from reliquant import calibration, plugins
+from reliquant.backend import use_backend
+from reliquant.clip import Clip
+from reliquant.measure import samples_of
+from reliquant.opening import open_model, scheme_entry
+from reliquant.proxy import Proxy
+from reliquant.quantize import quantize
+from reliquant.resume import Checkpoints
+from reliquant.surgery import in_scope
+from reliquant.variant import restore, size_in_bytes
+from reliquant.zero_shot import image_features, logit_scale_and_bias, text_head
+
+# isort: split
+from reliquant.features import Features
+
+MODELS = ["lab-vit-curated", "lab-convnext-curated"]
+PRECISIONS = ["w8a8", "w6a8", "w4a8", "w3a8", "w2a8"]
+WEIGHT_ONLY = ["w4a16", "w3a16", "w2a16"]  # for methods of weights alone, and what they are compared with
+POST = ["rtn", "percentile", "mse", "smoothquant", "repq", "quarot", "llm_int8", "hqq", "gptq", "awq", "raana"]
+TRAINED = ["ste", "dorefa", "pact", "lsq", "lsq_plus", "statsq", "lsq_mse", "distill", "paretoq", "rot_lsq"]
+OF_WEIGHTS = ["rtn", "hqq", "gptq", "awq", "raana"]
+TRAINING = "iterations: 100, batch: 64, lr: 1.0e-4, scale_lr: 1.0e-3"
+TASKS = ["shape", "colour", "texture", "background", "count"]
+IMAGES, PAIRS = 800, 500
+
+
+def cases() -> Iterator[tuple[str, str, str]]:
+    """Yield model, quantizer and precision."""
+    for model in MODELS:
+        for precision in PRECISIONS:
+            yield from ((model, name, precision) for name in POST + TRAINED)
+        for precision in WEIGHT_ONLY:
+            yield from ((model, name, precision) for name in OF_WEIGHTS)
+
+
+def images_of(entry: dict[str, Any]) -> tuple[Any, np.ndarray]:
+    data = plugins.load("dataset", entry)(Path())
+    return data, np.stack([data.read(i) for i in range(len(data.labels))])
+
+
+def measured(clip: Clip, sets: list[tuple[Any, np.ndarray]]) -> tuple[np.ndarray, float]:
+    """Return which images are right, over all sets, and the mean ECE of the sets."""
+    right, ece = [], []
+    words = {"batch": 256, "device": "cpu", "dtype": "float32"}
+    for data, images in sets:
+        text = text_head(clip, data.classes, data.templates, device="cpu")
+        found = Features(image_features(clip, images, **words), text, data.labels, *logit_scale_and_bias(clip))
+        records = samples_of(found, {})
+        correct = (records["prediction"] == records["label"]).to_numpy()
+        right.append(correct)
+        ece.append(calibration.ece(records["confidence"].to_numpy(), correct))
+    return np.concatenate(right), float(np.mean(ece))
+
+
+def found_of(model: str, name: str, precision: str, proxy: Proxy, sets: Any, fp32: np.ndarray) -> dict[str, Any]:
+    """Quantize, load what was stored as an evaluation does, and measure."""
+    entry = scheme_entry(f"{{quantizer: {name}, {TRAINING}}}" if name in TRAINED else name, precision)
+    torch.manual_seed(0)
+    clip = open_model(model)
+    whole = sum(v.nbytes for k, v in clip.model.state_dict().items() if in_scope(k, "image"))
+    start = time.process_time()
+    arrays, facts = quantize(clip, entry, "image", proxy, Checkpoints(), tuning="none")
+    seconds = time.process_time() - start
+    variant = open_model(model)
+    restore(variant.model.requires_grad_(False), arrays, facts["modules"])
+    use_backend(variant.model, "auto", name)
+    right, ece = measured(variant, sets)
+    change = right.astype(float) - fp32
+    half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
+    size = size_in_bytes(arrays) / whole
+    facts = {"change": change.mean(), "half": half, "ece": ece, "size": size, "seconds": seconds}
+    return {"accuracy": right.mean(), **facts}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("found", type=Path)
+    path = parser.parse_args().found
+    torch.set_num_threads(1)
+    lines = path.read_text().splitlines() if path.exists() else []
+    known = {tuple(r["case"]): r for r in map(json.loads, lines)}
+    sets = [images_of({"dataset": "lab", "task": task, "images": IMAGES}) for task in TASKS]
+    pairs, pictures = images_of({"dataset": "lab_captions", "world": "curated", "images": PAIRS, "seed": 3})
+    fp32 = {}
+    for model in MODELS:
+        right, ece = measured(open_model(model), sets)
+        fp32[model] = {"right": right.astype(float), "accuracy": right.mean(), "ece": ece}
+    for case in cases():
+        if case in known:
+            continue
+        try:
+            found = found_of(*case, Proxy(pictures, list(pairs.captions)), sets, fp32[case[0]]["right"])
+        except ValueError as error:
+            found = {"refused": str(error)}
+        known[case] = {"case": case, **found}
+        with path.open("a") as file:
+            file.write(json.dumps(known[case]) + "\n")
+        print(known[case], file=sys.stderr, flush=True)
+    print_tables(known, fp32)
+
+
+def print_tables(known: dict[tuple[str, ...], dict[str, Any]], fp32: dict[str, dict[str, Any]]) -> None:
+    """Print a table a model: methods down, precisions across."""
+    for model in MODELS:
+        base = fp32[model]
+        print(f"\n## {model}: FP32 top-1 {100 * base['accuracy']:.1f} %, ECE {100 * base['ece']:.1f} %")
+        for precisions, names in ((PRECISIONS, POST + TRAINED), (WEIGHT_ONLY, OF_WEIGHTS)):
+            print(f"\n| quantizer | {' | '.join(p.upper() for p in precisions)} |")
+            print("|---" * (len(precisions) + 1) + "|")
+            for name in names:
+                print(f"| {name} | {' | '.join(cell(known[model, name, p]) for p in precisions)} |")
+
+
+def cell(found: dict[str, Any]) -> str:
+    if "refused" in found:
+        return "refused: " + found["refused"]
+    points = [100 * found[k] for k in ("accuracy", "change", "half", "ece", "size")]
+    return "{:.1f} ({:+.1f} ± {:.1f}); {:.1f}; {:.0f} %; {:.1f} s".format(*points, found["seconds"])
+
+
+if __name__ == "__main__":
+    main()
