@@ -114,7 +114,8 @@ def ours(models: list[Clip], root: Path) -> list[float]:
         cell: dict[str, Any] = {"suite": "clean", "dataset": "jpegs", "reference": "jpegs", "group": ""}
         cell |= {"corruption": "", "severities": [0], "images": None, "folder": str(path), "head": str(path)}
         words = {"batch": BATCH, "device": "cpu", "dtype": "float32"}
-        return [float(evaluate(m, [cell], scores, **words)["correct"].mean()) for m in models]
+        records = [evaluate(m, [cell], scores, **words) for m in models]
+    return [float((r["prediction"] == r["label"]).mean()) for r in records]
 
 
 def main() -> None:

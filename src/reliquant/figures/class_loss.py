@@ -50,7 +50,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_yticks(range(len(worst)), [w if len(w) < 14 else f"{w[:12]}..." for w in worst], fontsize=6.5)
         ax.set_ylim(most - 0.4, -0.6)
         ax.set_xlim(-0.5, len(precisions) - 0.5)
-        ax.set_title(f"{dataset}, {group}" if group else dataset, fontsize=7)
+        ax.set_title(f"{dataset},\n{group}" if group else dataset, fontsize=7)
         ax.grid(visible=False)
         ax.tick_params(length=0)
     for ax in list(axes.flat)[len(panels) :]:

@@ -31,11 +31,12 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     paths = quantized.join(start, on=["source", "bin"], how="inner")
     sources, precisions = sorted(paths["source"].unique()), frames.ordered_precisions(paths)
     looks = plotting.looks(rows)
-    side = (plotting.WIDTHS[columns] - 0.5) / len(precisions)
-    fig, axes = plotting.canvas(
-        columns, 0.75 + side * len(sources), len(sources), len(precisions), sharex=True, sharey=True
-    )
-    for (i, j), ax in np.ndenumerate(axes):
+    flat = len(precisions) < len(sources)  # sources across, so that panels stay small
+    across, down = (len(sources), len(precisions)) if flat else (len(precisions), len(sources))
+    side = (plotting.WIDTHS[columns] - 0.5) / across
+    fig, axes = plotting.canvas(columns, 0.75 + side * down, down, across, sharex=True, sharey=True)
+    for (row, column), ax in np.ndenumerate(axes):
+        i, j = (column, row) if flat else (row, column)
         ax.plot([0, 100], [0, 100], color="#999999", linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         part, colour = paths.filter(source=sources[i], precision=precisions[j]), looks[sources[i]].colour
         native, tuned = (part.filter(scale=s).sort("bin") for s in ("native", "tuned"))
@@ -53,10 +54,11 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         style = {"facecolor": plotting.tint(colour, 0.35), "edgecolor": colour, "linewidth": 0.7, "zorder": 4}
         ax.scatter(both["c"] * 100, both["d"] * 100, s=13, marker="s", **style)
         ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-        if i == 0:
-            ax.set_title(precisions[j].upper())
-        if j == 0:
-            ax.set_ylabel(sources[i] or "all models")
+        named = [sources[i] or "all models", precisions[j].upper()]
+        if row == 0:
+            ax.set_title(named[0 if flat else 1])
+        if column == 0:
+            ax.set_ylabel(named[1 if flat else 0])
     fig.supxlabel("mean confidence (%)", fontsize=8)
     fig.supylabel("accuracy (%)", fontsize=8)
     entries = [("FP32", {"marker": "o", "color": plotting.INK, "markerfacecolor": "white"})]
