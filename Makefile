@@ -3,7 +3,7 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lab lab-from-scratch test env lint clean
+.PHONY: lab lab-from-scratch test check-clone env lint clean
 
 lab: env ## the embedded study, to reports/lab/report.html
 	$(SNAKEMAKE)
@@ -14,6 +14,9 @@ lab-from-scratch: env ## the same, with the four models pre-trained here instead
 
 test: env
 	$(BIN)/python -m pytest
+
+check-clone: env ## what a study must survive in fresh clones, a line a check
+	$(BIN)/python -m pytest -v tests/workflow/test_clones.py
 
 env: .venv/.made
 .venv/.made: pyproject.toml constraints.txt workflow/make_env.sh

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
 from statistics import median
@@ -57,18 +57,18 @@ def write_images(folder: Path, count: int) -> None:
         Image.fromarray(picture).save(folder / CLASSES[i % 10] / f"{i:05d}.jpg", quality=90)
 
 
-def variants(clip: Clip) -> list[Clip]:
-    """Return FP32 and nine quantized variants of a model, none of them frozen to a backend yet."""
+def variants(clip: Clip) -> Iterator[Clip]:
+    """Yield FP32 and nine quantized variants of a model, one at a time, not yet fixed to a backend."""
     rng = np.random.default_rng(1)
     captions = [f"a photo of {name}" for name in CLASSES[:8]]
     proxy = Proxy(rng.integers(0, 256, (8, 224, 224, 3), dtype=np.uint8), captions)
-    made = [clip]
+    yield clip
     for precision in PRECISIONS:
         entry = scheme_entry("{quantizer: rtn, batch: 8}", precision)
         arrays, facts = quantize(copy.deepcopy(clip), entry, "image", proxy, Checkpoints(), tuning="none")
-        made.append(copy.deepcopy(clip))
-        restore(made[-1].model.requires_grad_(False).eval(), arrays, facts["modules"])
-    return made
+        made = copy.deepcopy(clip)
+        restore(made.model.requires_grad_(False).eval(), arrays, facts["modules"])
+        yield made
 
 
 class Jpegs(torch.utils.data.Dataset):
@@ -86,80 +86,77 @@ class Jpegs(torch.utils.data.Dataset):
         return self.transform(Image.open(self.files[i][0]).convert("RGB")), self.files[i][1]
 
 
-def theirs(models: list[Clip], root: Path) -> list[float]:
-    """Return top-1 accuracy of each variant by CLIP_benchmark's loop."""
-    from clip_benchmark.metrics import zeroshot_classification
+def theirs(clip: Clip, root: Path) -> float:
+    """Return top-1 accuracy of a variant by CLIP_benchmark's loop: JPEGs in, logits out."""
+    from clip_benchmark.metrics.zeroshot_classification import run_classification, zero_shot_classifier
 
-    size = models[0].model.visual.image_size
-    transform = open_clip.image_transform(size, is_train=False)
+    transform = open_clip.image_transform(clip.model.visual.image_size, is_train=False)
     loader = torch.utils.data.DataLoader(Jpegs(root, transform), batch_size=BATCH, num_workers=0)
     templates = [t.replace("{}", "{c}") for t in TEMPLATES]
-    found = []
-    with redirect_stderr(io.StringIO()):
-        for m in models:  # its `evaluate` does this and then fails in its accuracy beside NumPy 2.4
-            words = (m.tokenizer, CLASSES, templates, "cpu")
-            classifier = zeroshot_classification.zero_shot_classifier(m.model, *words, amp=False)
-            logits, labels = zeroshot_classification.run_classification(m.model, classifier, loader, "cpu", amp=False)
-            found.append((logits.argmax(1) == labels).float().mean().item())
-    return found
+    with redirect_stderr(io.StringIO()):  # its `evaluate` does this, then fails in its accuracy beside NumPy 2.4
+        classifier = zero_shot_classifier(clip.model, clip.tokenizer, CLASSES, templates, "cpu", amp=False)
+        logits, labels = run_classification(clip.model, classifier, loader, "cpu", amp=False)
+    return (logits.argmax(1) == labels).float().mean().item()
 
 
-def ours(models: list[Clip], root: Path) -> list[float]:
-    """Return top-1 accuracy of each variant, with the records and scores that a study keeps."""
+def decoded(form: str, root: Path, folder: Path) -> Path:
+    """Decode the JPEGs once, for all variants."""
+    path = folder / "jpegs" / form
+    dataset = plugins.load("dataset", {"dataset": "image_folder", "templates": TEMPLATES})(root)
+    prepare(dataset, path, form=form, entry={})
+    return path
+
+
+def ours(clip: Clip, path: Path) -> float:
+    """Return top-1 accuracy of a variant, with the records and scores that a study keeps."""
     scores = {name: plugins.load("score", {"score": name}) for name in ("mcm", "msp", "max_logit", "energy")}
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "jpegs", models[0].form)
-        dataset = plugins.load("dataset", {"dataset": "image_folder", "templates": TEMPLATES})(root)
-        prepare(dataset, path, form=models[0].form, entry={})
-        cell: dict[str, Any] = {"suite": "clean", "dataset": "jpegs", "reference": "jpegs", "group": ""}
-        cell |= {"corruption": "", "severities": [0], "images": None, "folder": str(path), "head": str(path)}
-        words = {"batch": BATCH, "device": "cpu", "dtype": "float32"}
-        records = [evaluate(m, [cell], scores, **words) for m in models]
-    return [float((r["prediction"] == r["label"]).mean()) for r in records]
+    cell: dict[str, Any] = {"suite": "clean", "dataset": "jpegs", "reference": "jpegs", "group": ""}
+    cell |= {"corruption": "", "severities": [0], "images": None, "folder": str(path), "head": str(path)}
+    records = evaluate(clip, [cell], scores, batch=BATCH, device="cpu", dtype="float32")
+    return float((records["prediction"] == records["label"]).mean())
+
+
+def timed(run: Callable[..., Any], *words: Any) -> tuple[float, Any]:
+    start = time.process_time()
+    found = run(*words)
+    return time.process_time() - start, found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="of the one variant")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    simulated = variants(open_model("ViT-B-32"))
-    chosen = copy.deepcopy(simulated)
-    for model, backend in [(m, "simulate") for m in simulated[1:]] + [(m, "auto") for m in chosen[1:]]:
-        use_backend(model.model, backend, "ViT-B-32")
-    cases = {
-        "one": (lambda r: theirs(simulated[:1], r), lambda r: ours(chosen[:1], r), args.repeats),
-        "ten": (lambda r: theirs(simulated, r), lambda r: ours(chosen, r), max(1, args.repeats // 2)),
-        "ten, simulated": (None, lambda r: ours(simulated, r), 1),
-    }
-    found: dict[str, dict[str, list[float]]] = {}
-    with TemporaryDirectory() as folder:
-        root = Path(folder)
+    clip = open_model("ViT-B-32")
+    clip.model.requires_grad_(False).eval()
+    with TemporaryDirectory() as name:
+        root = Path(name, "jpegs")
         write_images(root, args.images)
-        theirs(simulated[:1], root), ours(chosen[:1], root)  # warm up
-        for name, (their_run, our_run, repeats) in cases.items():
-            sides = {"clip_benchmark": their_run, "reliquant": our_run}
-            found[name] = {side: [] for side in sides}
-            for _ in range(repeats):
-                accuracies = {}
-                for side, run in sides.items():
-                    if run is not None:
-                        start = time.process_time()
-                        accuracies[side] = run(root)
-                        found[name][side].append(time.process_time() - start)
-            print(name, {side: [round(a, 3) for a in values] for side, values in accuracies.items()}, file=sys.stderr)
-    found["ten, simulated"]["clip_benchmark"] = found["ten"]["clip_benchmark"][-1:]
-    ratios = {}
-    print(f"{'variants':16} {'CLIP_benchmark s':>17} {'reliquant s':>12} {'ratio':>6}")
-    for name, times in found.items():
-        theirs_s, ours_s = median(times["clip_benchmark"]), median(times["reliquant"])
-        ratios[name] = median(a / b for a, b in zip(times["clip_benchmark"], times["reliquant"], strict=True))
-        print(f"{name:16} {theirs_s:17.2f} {ours_s:12.2f} {ratios[name]:6.2f}")
-    medians = {"ratios": ratios, "images": args.images}
-    for name, target in (("one", 1.0), ("ten", 3.0)):
-        line = {"name": f"zero_shot_{name}", "ratio": ratios[name], "target": target, "better": "higher"}
-        print(json.dumps(line | {"medians": medians}))
+        theirs(clip, root), ours(clip, decoded(clip.form, root, Path(name, "warm")))
+        one = []
+        for i in range(args.repeats):
+            other, _ = timed(theirs, clip, root)
+            once, path = timed(decoded, clip.form, root, Path(name, str(i)))
+            one.append((other, once + timed(ours, clip, path)[0]))
+        sums = {"clip_benchmark": 0.0, "reliquant": once, "reliquant, simulated": once}
+        for made in variants(clip):
+            use_backend(made.model, "simulate", "ViT-B-32")
+            found = {"clip_benchmark": timed(theirs, made, root), "reliquant, simulated": timed(ours, made, path)}
+            use_backend(made.model, "auto", "ViT-B-32")
+            found["reliquant"] = timed(ours, made, path)
+            for side, (seconds, _) in found.items():
+                sums[side] += seconds
+            print({side: round(top1, 3) for side, (_, top1) in found.items()}, file=sys.stderr, flush=True)
+    single = median(a / b for a, b in one)
+    ten, simulated = (sums["clip_benchmark"] / sums[side] for side in ("reliquant", "reliquant, simulated"))
+    a, b = (median(side) for side in zip(*one, strict=True))
+    print(f"{'variants':16} {'CLIP_benchmark s':>17} {'reliquant s':>12} {'ratio':>6}  target")
+    print(f"{'one':16} {a:17.2f} {b:12.2f} {single:6.2f}  1.0")
+    print(f"{'ten':16} {sums['clip_benchmark']:17.2f} {sums['reliquant']:12.2f} {ten:6.2f}  3.0")
+    print(f"{'ten, simulated':16} {sums['clip_benchmark']:17.2f} {sums['reliquant, simulated']:12.2f} {simulated:6.2f}")
+    medians = {"one": single, "ten_simulated": simulated, "decoding_s": once, "images": args.images, **sums}
+    print(json.dumps({"name": "zero_shot", "ratio": ten, "target": 3.0, "better": "higher", "medians": medians}))
 
 
 if __name__ == "__main__":

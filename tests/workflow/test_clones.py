@@ -1,0 +1,224 @@
+"""A study under real DVC and Git, in throw-away clones, with real remotes: what `make check-clone` runs."""
+
+import hashlib
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from getpass import getuser
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = Path(__file__).with_name("tiny.yaml")
+BIN = Path(sys.executable).parent
+
+
+def run(*command, cwd, check=True, **more):
+    path = f"{BIN}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(cwd) / "src"), "DVC_NO_ANALYTICS": "1", **more}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env)
+    assert done.returncode == 0 or not check, (done.stdout + done.stderr)[-6000:]
+    return done.stdout + done.stderr
+
+
+def jobs(cwd):
+    """Return what Snakemake would run in a folder: rule -> count."""
+    lines = run("snakemake", "-n", cwd=cwd).splitlines()
+    start = next((i for i, line in enumerate(lines) if line.split() == ["job", "count"]), len(lines))
+    table = (line.split() for line in itertools.takewhile(str.strip, lines[start + 2 :]))
+    return {rule: int(count) for rule, count in table if rule not in ("total", "all")}
+
+
+def fresh(clone, folder, *words):
+    """Clone and pull."""
+    run("git", "clone", "-q", *words, str(clone), str(folder), cwd=clone)
+    run("dvc", "pull", "-q", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone of this tree whose lab is one small model, reproduced and pushed to a folder."""
+    folder = tmp_path_factory.mktemp("dvc")
+    repo = folder / "repo"
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
+    for name in files:
+        if (ROOT / name).is_file():
+            (repo / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, repo / name)
+    config = {**yaml.safe_load(TINY.read_text()), "study": "lab"}
+    del config["models"]["convnext"], config["schemes"]["lsq"], config["suites"]["noise"]
+    config["shards"]["most"].remove("noise")
+    (repo / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    run("git", "init", "-q", cwd=repo)
+    run("git", "config", "user.email", "tests@example.org", cwd=repo)
+    run("git", "config", "user.name", "tests", cwd=repo)
+    run("dvc", "remote", "add", "-d", "store", str(folder / "store"), cwd=repo)
+    run("dvc", "repro", "-q", cwd=repo)
+    run("git", "add", "-A", cwd=repo)
+    run("git", "commit", "-qm", "a study", cwd=repo)
+    run("dvc", "push", "-q", cwd=repo)
+    return repo
+
+
+def test_after_a_run_both_tools_have_nothing_to_do(clone):
+    assert "up to date" in run("dvc", "status", cwd=clone)
+    assert "didn't change, skipping" in run("dvc", "repro", cwd=clone)
+    assert "Nothing to be done" in run("snakemake", cwd=clone)
+
+
+def test_metrics_and_plots_show_something(clone):
+    assert "reports/lab/summary.json" in run("dvc", "metrics", "show", cwd=clone)
+    assert "file://" in run("dvc", "plots", "show", cwd=clone)
+
+
+def test_the_page_on_reproducing_tells_commands_that_work(clone, tmp_path):
+    run("git", "tag", "-f", "v1", cwd=clone)
+    page = (ROOT / "docs" / "reproduce.md").read_text().split("## Change something")[0]
+    commands = [line.removeprefix("    ") for line in page.splitlines() if line.startswith("    ")]
+    script = "set -ex\n" + "\n".join(commands).replace("cd study", "cd study; export PYTHONPATH=$PWD/src")
+    told = run("bash", "-c", script, cwd=tmp_path, REPO=str(clone))
+    for words in ("up to date", "didn't change, skipping", "reports/lab/report.html"):
+        assert words in told
+    assert jobs(tmp_path / "study") == {}
+
+
+def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_path):
+    folder = fresh(clone, tmp_path / "fresh")
+    config = folder / "config" / "config.yaml"
+    config.write_text(config.read_text().replace("resamples: 500", "resamples: 300"))
+    assert "resamples" in run("dvc", "status", "-v", cwd=folder) or "config.yaml" in run("dvc", "status", cwd=folder)
+    assert set(jobs(folder)) == {"measure", "collect", "facts", "report"}
+    run("dvc", "repro", "-q", cwd=folder)
+    assert "up to date" in run("dvc", "status", cwd=folder)
+    assert jobs(folder) == {}
+
+
+def test_a_changed_source_file_reruns_what_it_touches_in_both_tools(clone, tmp_path):
+    folder = fresh(clone, tmp_path / "fresh")
+    with (folder / "src" / "reliquant" / "shift.py").open("a") as file:
+        file.write("\n\nNOTHING = None\n")
+    assert "src" in run("dvc", "status", cwd=folder)
+    found = jobs(folder)
+    assert {"measure", "report"} <= set(found)
+    assert not {"prepare", "pretrain", "quantize", "evaluate", "corrupt"} & set(found)
+
+
+def test_an_experiment_shows_a_change_of_precision(clone, tmp_path):
+    folder = fresh(clone, tmp_path / "fresh")
+    run("git", "config", "user.email", "tests@example.org", cwd=folder)
+    run("git", "config", "user.name", "tests", cwd=folder)
+    run("dvc", "exp", "run", "--quiet", "-S", "config/config.yaml:precisions=[w2a8]", cwd=folder)
+    changed = run("dvc", "metrics", "diff", cwd=folder)
+    assert "change.w2a8.accuracy" in changed
+    assert "change.w4a8.accuracy" in changed
+    assert "file://" in run("dvc", "plots", "diff", "HEAD", cwd=folder)
+
+
+def test_a_killed_run_loses_no_finished_job(clone, tmp_path):
+    folder = tmp_path / "fresh"
+    run("git", "clone", "-q", str(clone), str(folder), cwd=tmp_path)  # nothing pulled: all is to be done
+    every = jobs(folder)
+    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    with (tmp_path / "log").open("w") as log:
+        child = subprocess.Popen(["snakemake"], cwd=folder, env=env, stderr=log, stdout=log, start_new_session=True)
+        while not list(folder.glob("results/lab/quantize/*/*/*.safetensors")) and child.poll() is None:
+            time.sleep(0.2)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    done = (tmp_path / "log").read_text().count("Finished jobid")
+    assert done
+    assert "Directory cannot be locked" in run("snakemake", cwd=folder, check=False)
+    run("snakemake", "--unlock", cwd=folder)
+    left = jobs(folder)
+    assert sum(every.values()) - sum(left.values()) in (done, done + 1)  # one may have ended without being told
+    run("dvc", "repro", "-q", cwd=folder)
+    assert jobs(folder) == {}
+    rows = [pl.read_parquet(f / "results" / "lab" / "rows.parquet") for f in (clone, folder)]
+    assert rows[0].equals(rows[1])
+
+
+@pytest.fixture
+def ssh(tmp_path):
+    """A real SSH server on loopback for this user, and the words that make a DVC remote of it."""
+    pytest.importorskip("dvc_ssh", reason="dvc-ssh is not installed")
+    if not (sshd := shutil.which("sshd", path="/usr/sbin:/usr/bin")):
+        pytest.skip("no sshd here")
+    for name in ("host", "user"):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name), cwd=tmp_path)
+    shutil.copy(tmp_path / "user.pub", tmp_path / "allowed")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"HostKey={tmp_path / 'host'}", f"AuthorizedKeysFile={tmp_path / 'allowed'}", "StrictModes=no"]
+    options += ["ListenAddress=127.0.0.1", f"Port={port}", "UsePAM=no", f"PidFile={tmp_path / 'pid'}"]
+    options += ["PermitRootLogin=yes"]
+    words = [w for o in options for w in ("-o", o)]
+    server = subprocess.Popen([sshd, "-D", "-f", "/dev/null", *words, "-o", "Subsystem=sftp internal-sftp"])
+    time.sleep(0.5)
+    yield f"ssh://127.0.0.1:{port}{tmp_path / 'store'}", {"keyfile": str(tmp_path / "user"), "user": getuser()}
+    server.terminate()
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """A real S3-compatible server on loopback, and the words that make a DVC remote of it."""
+    pytest.importorskip("dvc_s3", reason="dvc-s3 is not installed")
+    server = pytest.importorskip("moto.server", reason="moto is not installed").ThreadedMotoServer(port=0)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    import boto3
+
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="store")
+    yield "s3://store/dvc", {"endpointurl": address}
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
+def test_a_remote_elsewhere_serves_a_fresh_clone(clone, tmp_path, request, kind):
+    url, words = request.getfixturevalue(kind)
+    folder = fresh(clone, tmp_path / "first")
+    run("dvc", "remote", "add", "away", url, cwd=folder)
+    for name, value in words.items():
+        run("dvc", "remote", "modify", "away", name, value, cwd=folder)
+    run("dvc", "push", "-q", "-r", "away", cwd=folder)
+    run("git", "clone", "-q", str(folder), str(tmp_path / "second"), cwd=tmp_path)
+    shutil.copy(folder / ".dvc" / "config", tmp_path / "second" / ".dvc" / "config")
+    run("dvc", "pull", "-q", "-r", "away", cwd=tmp_path / "second")
+    assert "up to date" in run("dvc", "status", cwd=tmp_path / "second")
+    assert "Nothing to be done" in run("snakemake", cwd=tmp_path / "second")
+
+
+@pytest.mark.parametrize("link", ["copy", "reflink,copy", "hardlink"])
+def test_an_ordinary_user_can_rerun_with_every_kind_of_cache(clone, tmp_path, link):
+    """With hard links DVC makes outputs read-only: a job must replace them and leave the cache as it is."""
+    folder = fresh(clone, tmp_path / "fresh")
+    run("dvc", "config", "cache.type", link, cwd=folder)
+    run("dvc", "checkout", "--relink", "-q", cwd=folder)
+    config = folder / "config" / "config.yaml"
+    config.write_text(config.read_text().replace("resamples: 500", "resamples: 300"))
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+    if drop:
+        run("chown", "-R", "65534:65534", str(tmp_path), cwd=tmp_path)
+        tmp_path.chmod(0o755)
+        if subprocess.run([*drop, sys.executable, "-c", "import polars"], cwd=folder, check=False).returncode:
+            pytest.skip("nobody cannot run this Python")
+    home = {"HOME": str(tmp_path), "GIT_CONFIG_COUNT": "0"}
+    run(*drop, "dvc", "repro", "-q", cwd=folder, **home)
+    assert "up to date" in run(*drop, "dvc", "status", cwd=folder, **home)
+    run(*drop, "dvc", "cache", "dir", cwd=folder, **home)
+    for file in (folder / ".dvc" / "cache" / "files" / "md5").rglob("*"):
+        if file.is_file() and not file.name.endswith(".dir"):
+            assert hashlib.md5(file.read_bytes()).hexdigest() == file.parent.name + file.name
