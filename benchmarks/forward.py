@@ -1,8 +1,9 @@
 """Forward of a ViT-B/32 image tower: FP32, simulated W8A8 and integer W8A8, batch 64, one thread, random weights.
 
 The sides take turns in one process; what counts is processor time, which other jobs on the machine disturb least, and
-the median over turns of the ratio within a turn. Beside them, where they are installed: brevitas and OpenVINO int8 (by
-NNCF). The last line is the simulation's, as its own benchmark; `benchmarks/integer.py` prints the integer path's.
+the median over turns of the ratio within a turn. Beside them, where they are installed: fake quantization by brevitas
+and by NNCF, and OpenVINO int8. The last line is the simulation's, as its own benchmark; `benchmarks/integer.py` prints
+the integer path's.
 `python benchmarks/forward.py [repeats] [batch]`
 """
 
@@ -52,7 +53,7 @@ def sides(names: list[str], pixels: torch.Tensor, /) -> dict[str, Side]:
                 restore(model, arrays, modules)
                 use_backend(model.requires_grad_(False), backend, "ViT-B-32")
                 found[backend] = model.encode_image
-    for name, make in (("brevitas", with_brevitas), ("openvino", with_openvino)):
+    for name, make in (("brevitas", with_brevitas), ("nncf", with_nncf), ("openvino", with_openvino)):
         if name in names:
             try:
                 found[name] = make(copy.deepcopy(exact), pixels)
@@ -95,6 +96,15 @@ def with_brevitas(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
     return model.eval().encode_image
 
 
+def with_nncf(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
+    """Let NNCF put its fake quantization, 8 bits of weights and inputs, into the torch model."""
+    import nncf
+
+    unpack_attention(model)
+    data = nncf.Dataset([pixels[:8]])
+    return nncf.quantize(model.visual, data, model_type=nncf.ModelType.TRANSFORMER, fast_bias_correction=True)
+
+
 def with_openvino(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
     """Compile the tower that NNCF has quantized to 8 bits."""
     import nncf
@@ -135,7 +145,7 @@ def apart(outputs: dict[str, Any], name: str) -> str:
 
 def main() -> None:
     repeats, batch = (int(word) for word in [*sys.argv[1:], *("5", "64")[len(sys.argv) - 1 :]])
-    found, medians = ratios(["simulate", "integer", "brevitas", "openvino"], repeats, batch)
+    found, medians = ratios(["simulate", "integer", "brevitas", "nncf", "openvino"], repeats, batch)
     ratio = median(found["simulate"])
     report = {"name": "forward", "ratio": ratio, "target": 1.05, "better": "lower", "medians": medians}
     print(json.dumps(report))
