@@ -42,6 +42,7 @@ rule pretrain:
         f"{LOGS}/pretrain/{{model}}.tsv"
     wildcard_constraints:
         model=TRAINED,
+    priority: 1  # the longest jobs first
     conda:
         "../envs/reliquant.yaml"
     resources:
