@@ -95,7 +95,7 @@ def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_pat
     folder = fresh(clone, tmp_path / "fresh")
     config = folder / "config" / "config.yaml"
     config.write_text(config.read_text().replace("resamples: 500", "resamples: 300"))
-    assert "resamples" in run("dvc", "status", "-v", cwd=folder) or "config.yaml" in run("dvc", "status", cwd=folder)
+    assert "config/config.yaml" in run("dvc", "status", cwd=folder)
     assert set(jobs(folder)) == {"measure", "collect", "facts", "report"}
     run("dvc", "repro", "-q", cwd=folder)
     assert "up to date" in run("dvc", "status", cwd=folder)
@@ -215,10 +215,9 @@ def test_an_ordinary_user_can_rerun_with_every_kind_of_cache(clone, tmp_path, li
         tmp_path.chmod(0o755)
         if subprocess.run([*drop, sys.executable, "-c", "import polars"], cwd=folder, check=False).returncode:
             pytest.skip("nobody cannot run this Python")
-    home = {"HOME": str(tmp_path), "GIT_CONFIG_COUNT": "0"}
+    home = {"HOME": str(tmp_path), "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
     run(*drop, "dvc", "repro", "-q", cwd=folder, **home)
     assert "up to date" in run(*drop, "dvc", "status", cwd=folder, **home)
-    run(*drop, "dvc", "cache", "dir", cwd=folder, **home)
     for file in (folder / ".dvc" / "cache" / "files" / "md5").rglob("*"):
         if file.is_file() and not file.name.endswith(".dir"):
             assert hashlib.md5(file.read_bytes()).hexdigest() == file.parent.name + file.name
