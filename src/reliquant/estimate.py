@@ -27,7 +27,8 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
     Counts of jobs, evaluations and rows are exact for a fresh tree. Bytes and hours follow from `costs.yaml`: `unknown`
     names what is not in it.
     """
-    cells = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for _, s in study.evaluations}
+    shards = {s for _, s in study.evaluations}
+    cells = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for s in shards}
     runs = {v: len(study.snapshots(variant)) for v, variant in study.variants.items()}
     evaluations = sum(cells[s] * (runs[v] if s == study.SNAPSHOTS else 1) for v, s in study.evaluations)
     jobs = _jobs(study)
