@@ -151,6 +151,7 @@ def page(
         tables_js=Markup(bundle.joinpath("dt_bundle.js").read_text()),
         js=Markup(folder.joinpath("report.js").read_text()),
         legend=tabling.LEGEND,
+        points=tabling.number,
         rows=Markup(behind.as_json(behind.gathered(held))),
         claims_rows="" if used is None else f"claims{behind.as_file(used)[0]}",
     )
