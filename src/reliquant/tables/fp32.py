@@ -32,13 +32,14 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
 
 
 def table(rows: Rows, /) -> pl.DataFrame:
-    """List each FP32 model on each in-distribution set and on their mean; raise NothingToDraw without FP32 rows."""
+    """List each FP32 model on each in-distribution set and, where there are several, on their mean; raise NothingToDraw without FP32 rows."""
     found = frames.select(rows, COLUMNS).filter(scheme="fp32")
     if found.is_empty():
         raise NothingToDraw("there are no FP32 rows on a clean set")
     sets = frames.wide(found, "dataset")
     mean = frames.wide(frames.mean_of_sets(found)).with_columns(dataset=pl.lit("mean"))
-    frame = pl.concat([sets, mean], how="diagonal_relaxed").sort(
+    several = sets["dataset"].n_unique() > 1
+    frame = pl.concat([sets, mean] if several else [sets], how="diagonal_relaxed").sort(
         "source", "model", pl.col("dataset") == "mean", "dataset"
     )
     shown = frame.select(
