@@ -32,7 +32,7 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
 
 
 def table(rows: Rows, /) -> pl.DataFrame:
-    """List each FP32 model on each in-distribution set and, where there are several, on their mean; raise NothingToDraw without FP32 rows."""
+    """List each FP32 model on each in-distribution set, and their mean if several; raise NothingToDraw without rows."""
     found = frames.select(rows, COLUMNS).filter(scheme="fp32")
     if found.is_empty():
         raise NothingToDraw("there are no FP32 rows on a clean set")
