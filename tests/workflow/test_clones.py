@@ -1,6 +1,5 @@
 """A study under real DVC and Git, in throw-away clones, with real remotes: what `make check-clone` runs."""
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -104,12 +103,10 @@ def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_pat
 
 def test_a_changed_source_file_reruns_what_it_touches_in_both_tools(clone, tmp_path):
     folder = fresh(clone, tmp_path / "fresh")
-    with (folder / "src" / "reliquant" / "shift.py").open("a") as file:
+    with (folder / "src" / "reliquant" / "figures" / "flips.py").open("a") as file:
         file.write("\n\nNOTHING = None\n")
     assert "src" in run("dvc", "status", cwd=folder)
-    found = jobs(folder)
-    assert {"measure", "report"} <= set(found)
-    assert not {"prepare", "pretrain", "quantize", "evaluate", "corrupt"} & set(found)
+    assert jobs(folder) == {"report": 1}
 
 
 def test_an_experiment_shows_a_change_of_precision(clone, tmp_path):
@@ -199,25 +196,3 @@ def test_a_remote_elsewhere_serves_a_fresh_clone(clone, tmp_path, request, kind)
     run("dvc", "pull", "-q", "-r", "away", cwd=tmp_path / "second")
     assert "up to date" in run("dvc", "status", cwd=tmp_path / "second")
     assert "Nothing to be done" in run("snakemake", cwd=tmp_path / "second")
-
-
-@pytest.mark.parametrize("link", ["copy", "reflink,copy", "hardlink"])
-def test_an_ordinary_user_can_rerun_with_every_kind_of_cache(clone, tmp_path, link):
-    """With hard links DVC makes outputs read-only: a job must replace them and leave the cache as it is."""
-    folder = fresh(clone, tmp_path / "fresh")
-    run("dvc", "config", "cache.type", link, cwd=folder)
-    run("dvc", "checkout", "--relink", "-q", cwd=folder)
-    config = folder / "config" / "config.yaml"
-    config.write_text(config.read_text().replace("resamples: 500", "resamples: 300"))
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
-    if drop:
-        run("chown", "-R", "65534:65534", str(tmp_path), cwd=tmp_path)
-        tmp_path.chmod(0o755)
-        if subprocess.run([*drop, sys.executable, "-c", "import polars"], cwd=folder, check=False).returncode:
-            pytest.skip("nobody cannot run this Python")
-    home = {"HOME": str(tmp_path), "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
-    run(*drop, "dvc", "repro", "-q", cwd=folder, **home)
-    assert "up to date" in run(*drop, "dvc", "status", cwd=folder, **home)
-    for file in (folder / ".dvc" / "cache" / "files" / "md5").rglob("*"):
-        if file.is_file() and not file.name.endswith(".dir"):
-            assert hashlib.md5(file.read_bytes()).hexdigest() == file.parent.name + file.name
