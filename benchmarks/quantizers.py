@@ -23,6 +23,7 @@ import torch
 from reliquant import calibration, plugins
 from reliquant.backend import use_backend
 from reliquant.clip import Clip
+from reliquant.features import Features
 from reliquant.measure import samples_of
 from reliquant.opening import open_model, scheme_entry
 from reliquant.proxy import Proxy
@@ -31,9 +32,6 @@ from reliquant.resume import Checkpoints
 from reliquant.surgery import in_scope
 from reliquant.variant import restore, size_in_bytes
 from reliquant.zero_shot import image_features, logit_scale_and_bias, text_head
-
-# isort: split
-from reliquant.features import Features
 
 MODELS = ["lab-vit-curated", "lab-convnext-curated"]
 PRECISIONS = ["w8a8", "w6a8", "w4a8", "w3a8", "w2a8"]

@@ -71,6 +71,9 @@ def test_the_page_follows_the_readers_questions(report):
 
 def test_claims_summary_and_plots_are_beside_the_page(report):
     assert [c["number"] for c in json.loads((report / "claims.json").read_text())] == list(range(1, 17))
+    (beside,) = (report / "tables").glob("claims-rows.*")
+    read = pl.read_csv if beside.suffix == ".csv" else pl.read_parquet
+    assert {"ece_relative_change", "accuracy_delta", "auroc_change", "vuln_add"} <= set(read(beside)["measure"])
     summary = json.loads((report / "summary.json").read_text())
     assert summary["rows"] == rows(SMALL).height
     assert summary["variants"] == 4 * 3 * 3 * 2

@@ -26,14 +26,16 @@ def gathered(read: Iterable[pl.DataFrame], /) -> pl.DataFrame:
     return whole.unique(maintain_order=True) if len(parts) > 1 and whole.height <= 20 * EMBEDDED else whole
 
 
+def ending(frame: pl.DataFrame, /) -> str:
+    """Return how the name of a file of rows ends: csv that a person can open, parquet where there are many."""
+    return f"{ROWS}.csv" if frame.height <= READABLE else f"{ROWS}.parquet"
+
+
 def as_file(frame: pl.DataFrame, /) -> tuple[str, bytes]:
-    """Return the ending and bytes of a file of rows: csv that a person can open, parquet where there are many."""
-    stream = io.BytesIO()
-    if frame.height <= READABLE:
-        frame.write_csv(stream)
-        return "-rows.csv", stream.getvalue()
-    frame.write_parquet(stream)
-    return "-rows.parquet", stream.getvalue()
+    """Return the ending and bytes of a file of rows."""
+    stream, end = io.BytesIO(), ending(frame)
+    (frame.write_csv if end.endswith(".csv") else frame.write_parquet)(stream)
+    return end, stream.getvalue()
 
 
 def as_json(frame: pl.DataFrame, /) -> str:

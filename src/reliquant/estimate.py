@@ -24,8 +24,8 @@ Found = dict[str, Any]
 def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) -> Found:
     """Return what a study expands to, what it needs and what of it is not here; every figure is an estimate but counts.
 
-    Counts of jobs, evaluations and rows are exact for a fresh tree. Bytes and hours follow from `costs.yaml`: `unknown`
-    names what is not in it.
+    Counts of jobs, evaluations and rows (without those of `explain`) are exact for a fresh tree. Bytes and hours follow
+    from `costs.yaml`: `unknown` names what is not in it.
     """
     shards = {s for _, s in study.evaluations}
     cells = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for s in shards}

@@ -18,6 +18,7 @@ from reliquant.grid import parse_precision
 Rows = pl.DataFrame | pl.LazyFrame
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
 _READ: ContextVar[dict[tuple[object, ...], pl.DataFrame] | None] = ContextVar("read", default=None)
+UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 

@@ -98,8 +98,7 @@ def lean(rows: Rows, /) -> pl.DataFrame:
     keys = ["study", "suite", "precision", "corruption", "severity", "scale", "measure"]
     mapped = cell & (pl.col("measure") == "accuracy_change") & pl.col("value").is_finite()
     cells = lazy.filter(mapped).group_by(keys).agg(pl.col("value").mean(), n=pl.col("n").max()).sort(keys)
-    bad = pl.col("value").is_null() | ~pl.col("value").is_finite()
-    kept = lazy.filter((~cell & ~part) | bad).with_columns(short).collect(engine="streaming")
+    kept = lazy.filter((~cell & ~part) | frames.UNDEFINED).with_columns(short).collect(engine="streaming")
     few = cells.with_columns(short).collect(engine="streaming")
     return pl.concat([kept, few.with_columns(scheme=pl.lit("all", pl.Categorical))], how="diagonal")
 
@@ -153,7 +152,7 @@ def page(
         legend=tabling.LEGEND,
         points=tabling.number,
         rows=Markup(behind.as_json(behind.gathered(held))),
-        claims_rows="" if used is None else f"claims{behind.as_file(used)[0]}",
+        claims_rows="" if used is None else f"claims{behind.ending(used)}",
     )
 
 
@@ -175,8 +174,9 @@ def summary(rows: Rows, /) -> dict[str, Any]:
 
 def counts(rows: Rows, /) -> dict[str, int]:
     """Count all rows, and those whose value is null, not a number or infinite."""
-    bad = pl.col("value").is_null() | ~pl.col("value").is_finite()
-    found = rows.lazy().select(rows=pl.len(), rows_without_finite_value=bad.sum()).collect(engine="streaming")
+    found = (
+        rows.lazy().select(rows=pl.len(), rows_without_finite_value=frames.UNDEFINED.sum()).collect(engine="streaming")
+    )
     return found.row(0, named=True)
 
 

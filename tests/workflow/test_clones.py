@@ -1,6 +1,5 @@
 """A study under real DVC and Git, in throw-away clones, with real remotes: what `make check-clone` runs."""
 
-import itertools
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from dry_run import job_counts
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -30,10 +30,8 @@ def run(*command, cwd, check=True, **more):
 
 def jobs(cwd):
     """Return what Snakemake would run in a folder: rule -> count."""
-    lines = run("snakemake", "-n", cwd=cwd).splitlines()
-    start = next((i for i, line in enumerate(lines) if line.split() == ["job", "count"]), len(lines))
-    table = (line.split() for line in itertools.takewhile(str.strip, lines[start + 2 :]))
-    return {rule: int(count) for rule, count in table if rule not in ("total", "all")}
+    counts = job_counts(run("snakemake", "-n", cwd=cwd))
+    return {rule: count for rule, count in counts.items() if rule != "all"}
 
 
 def fresh(clone, folder, *words):

@@ -1,6 +1,5 @@
 """A whole small study through real Snakemake: from images to report, again, after a change, and with bad input."""
 
-import itertools
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from dry_run import job_counts
 
 from reliquant.estimate import estimate
 from reliquant.records import ROW_SCHEMA, read_header
@@ -28,14 +28,6 @@ def snakemake(folder, *words, config=TINY, check=True):
     output = done.stdout + done.stderr
     assert not check or done.returncode == 0, output[-6000:]
     return done.returncode, output
-
-
-def jobs(output):
-    """Read the table of jobs that a dry run prints: rule -> count."""
-    lines = output.splitlines()
-    start = next((i for i, line in enumerate(lines) if line.split() == ["job", "count"]), len(lines))
-    table = (line.split() for line in itertools.takewhile(str.strip, lines[start + 2 :]))
-    return {rule: int(count) for rule, count in table if rule != "total"}
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +83,15 @@ def test_the_plan_foretells_jobs_and_rows(study, tmp_path):
     found = estimate(Study(yaml.safe_load(TINY.read_text())))
     rows = pl.read_parquet(study / "results" / "tiny" / "rows.parquet")
     assert found["rows"] == len(rows.filter(pl.col("suite") != "explain"))
-    planned = jobs(snakemake(tmp_path, "-n")[1])
+    planned = job_counts(snakemake(tmp_path, "-n")[1])
     assert planned.pop("all") == 1
     assert {k: v for k, v in found["jobs"].items() if v and k != "total"} == planned
 
 
 def test_a_slice_is_named_on_the_command_line(study, tmp_path):
     slice = ["--config", "models=[vit]", "schemes=[rtn]"]
-    assert jobs(snakemake(tmp_path, "-n", *slice)[1])["quantize"] == 2
-    left = jobs(snakemake(study, "-n", "measured", *slice)[1])
+    assert job_counts(snakemake(tmp_path, "-n", *slice)[1])["quantize"] == 2
+    left = job_counts(snakemake(study, "-n", "measured", *slice)[1])
     assert not left  # all that the slice measures is there
     code, output = snakemake(tmp_path, "-n", "--config", "models=[vit,resnet]", check=False)
     assert code != 0
@@ -108,7 +100,7 @@ def test_a_slice_is_named_on_the_command_line(study, tmp_path):
 
 def test_a_new_model_runs_only_what_is_new(study, tmp_path):
     config = changed(tmp_path, lambda c: c["models"].update(second={**c["models"]["vit"], "source": "other"}))
-    found = jobs(snakemake(study, "-n", config=config)[1])
+    found = job_counts(snakemake(study, "-n", config=config)[1])
     assert (found["pretrain"], found["inventory"], found["evaluate"]) == (1, 3, 7)  # snapshots are a shard
     assert (found["quantize"], found["quantize_snapshots"]) == (2, 1)
     assert "prepare" not in found
@@ -120,7 +112,7 @@ def test_a_new_dataset_in_a_shard_of_its_own_runs_only_what_is_new(study, tmp_pa
         c["suites"]["ood"]["shapes"]["far"].append("gratings")
         c["shards"]["late"] = ["ood/gratings"]
 
-    found = jobs(snakemake(study, "-n", config=changed(tmp_path, grow))[1])
+    found = job_counts(snakemake(study, "-n", config=changed(tmp_path, grow))[1])
     assert (found["prepare"], found["inventory"], found["evaluate"], found["measure"]) == (1, 2, 6, 6)
     assert "quantize" not in found
 
@@ -153,7 +145,7 @@ def test_explained_variants_have_rows_of_why(study):
 
 def test_a_study_without_explain_has_no_such_job(study, tmp_path):
     config = changed(tmp_path, lambda c: c.pop("explain"))
-    assert "explain" not in jobs(snakemake(study, "-n", config=config)[1])
+    assert "explain" not in job_counts(snakemake(study, "-n", config=config)[1])
 
 
 def test_a_variant_says_how_it_was_made(study):
@@ -172,20 +164,20 @@ def test_a_second_run_has_nothing_to_do_whatever_the_times(study, tmp_path):
 
 def test_more_resamples_run_only_the_measures(study, tmp_path):
     config = changed(tmp_path, lambda c: c.update(resamples=600))
-    assert set(jobs(snakemake(study, "-n", config=config)[1])) == {"all", "measure", "collect", "facts", "report"}
+    assert set(job_counts(snakemake(study, "-n", config=config)[1])) == {"all", "measure", "collect", "facts", "report"}
 
 
 def test_a_new_scheme_runs_only_what_is_new(study, tmp_path):
     config = changed(
         tmp_path, lambda c: c["schemes"].update(tensor={"quantizer": "rtn", "weight": {"granularity": "tensor"}})
     )
-    found = jobs(snakemake(study, "-n", config=config)[1])
+    found = job_counts(snakemake(study, "-n", config=config)[1])
     assert found == {"all": 1, "quantize": 2, "evaluate": 4, "measure": 4, "collect": 1, "facts": 1, "report": 1}
 
 
 def test_a_changed_scheme_reruns_only_its_variants(study, tmp_path):
     config = changed(tmp_path, lambda c: c["schemes"]["lsq"].update(iterations=4))
-    found = jobs(snakemake(study, "-n", config=config)[1])
+    found = job_counts(snakemake(study, "-n", config=config)[1])
     assert (found["quantize_snapshots"], found["evaluate"], found["measure"]) == (2, 6, 6)
     assert "quantize" not in found
     assert "prepare" not in found
@@ -193,10 +185,10 @@ def test_a_changed_scheme_reruns_only_its_variants(study, tmp_path):
 
 def test_a_config_of_ones_own_replaces_the_lab(tmp_path):
     config = ROOT / "config" / "cifar.yaml"
-    found = jobs(snakemake(ROOT, "-n", "--config", f"data_root={tmp_path}", config=config, check=False)[1])
+    found = job_counts(snakemake(ROOT, "-n", "--config", f"data_root={tmp_path}", config=config, check=False)[1])
     assert not found  # the folders are missing, and named
     output = snakemake(ROOT, "-n", config=config)[1]
-    assert jobs(output)["pretrain"] == 4
+    assert job_counts(output)["pretrain"] == 4
     assert "results/lab" not in output
 
 

@@ -29,7 +29,6 @@ def main() -> None:
     with frames.reading() as read:
         judged = claims.judge(rows)
     used = behind.gathered(read.values())
-    end, content = behind.as_file(used)
     for folder in ("figures", "tables", "plots"):
         (args.output / folder).mkdir(parents=True, exist_ok=True)
     for piece in made:
@@ -42,6 +41,7 @@ def main() -> None:
         _save(args.output / "plots" / f"{name}.csv", frame.write_csv().encode())
     save_json(args.output / "summary.json", summary)
     save_json(args.output / "claims.json", judged)
+    end, content = behind.as_file(used)
     _save(args.output / "tables" / f"claims{end}", content)
     _save(args.output / "report.html", report.page(made, judged, summary, facts, used).encode())
 

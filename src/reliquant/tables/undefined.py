@@ -20,7 +20,7 @@ READ = (
 def table(rows: Rows, /) -> pl.DataFrame:
     """Count values that are not finite; raise NothingToDraw when all are."""
     value = pl.col("value")
-    bad = rows.lazy().filter(value.is_null() | ~value.is_finite()).collect(engine="streaming")
+    bad = rows.lazy().filter(frames.UNDEFINED).collect(engine="streaming")
     if bad.is_empty():
         raise NothingToDraw("every value is finite")
     frames.noted(("undefined",), bad)
