@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, linear
 from reliquant.fakequant import affine, dequantize, fake_quantize, quantize, weight_affine
 from reliquant.grid import Grid
 
-CHUNK = 2**16  # numbers rounded at a time, so that they stay in the cache from one pass to the next
+CHUNK = 2**17  # numbers rounded at a time, so that they stay in the cache from one pass to the next
 ROOM = 2**23  # numbers (32 MB) from which malloc would fetch new pages from the system in every call
 
 
