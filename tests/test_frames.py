@@ -2,6 +2,7 @@ import polars as pl
 import pytest
 
 from reliquant import frames
+from reliquant.stats import half_over_seeds
 from reliquant.synthetic import Shape, rows
 
 LABELS = {
@@ -52,3 +53,26 @@ def test_noise_is_read_from_its_means():
     found = frames.select(rows(Shape(seeds=(0,))), "accuracy_change", suite="noise")
     assert set(found["corruption"]) == {"mean"}
     assert found.height == 4 * 3 * 3 * 2
+
+
+def test_the_spread_of_seeds_widens_a_mean_over_runs_and_that_of_schemes_does_not():
+    values = {"value": [0.4, 0.5, 0.6], "low": [0.36, 0.46, 0.56], "high": [0.44, 0.54, 0.64], "n": [9, 9, 9]}
+    seeds = frames.mean_of_runs(lines(**values).with_columns(seed=pl.Series([0, 1, 2])), ["source"]).row(0, named=True)
+    half = half_over_seeds(0.04, 0.1, 3)
+    assert (seeds["low"], seeds["high"]) == (pytest.approx(0.5 - half, 1e-4), pytest.approx(0.5 + half, 1e-4))
+    assert (seeds["value"], seeds["runs"], seeds["n"]) == (pytest.approx(0.5), 3, 9)
+    schemes = lines(**values).with_columns(scheme=pl.Series(["a", "b", "c"]))
+    plain = frames.mean_of_runs(schemes, ["source"]).row(0, named=True)
+    assert (plain["low"], plain["high"], plain["runs"]) == (pytest.approx(0.46), pytest.approx(0.54), 3)
+
+
+def test_seeds_are_averaged_within_what_is_the_same_before_all_else():
+    frame = lines(value=[0.0, 0.2, 1.0], low=[0.0] * 3, high=[1.0] * 3, n=[1] * 3)
+    frame = frame.with_columns(seed=pl.Series([0, 1, 0]), scheme=pl.Series(["lsq", "lsq", "rtn"]))
+    row = frames.mean_of_runs(frame, ["source"]).row(0, named=True)
+    assert (row["value"], row["runs"]) == (pytest.approx(0.55), 3)  # (0.1 + 1.0) / 2
+
+
+def test_seeds_without_intervals_have_none():
+    frame = lines(value=[0.1, 0.3], low=[None, 0.2], high=[None, 0.4], n=[1, 1]).with_columns(seed=pl.Series([0, 1]))
+    assert frames.mean_of_runs(frame, ["source"]).row(0, named=True)["low"] is None

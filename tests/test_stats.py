@@ -118,15 +118,18 @@ def test_one_value_has_no_variance():
     assert np.isnan(stats.variance_of_mean(np.array([1.0])))
 
 
-def test_seeds_widen_the_interval_when_they_disagree_and_equal_seeds_leave_image_noise_alone():
-    alike = stats.over_seeds([0.5, 0.5, 0.5], [0.0004] * 3)
-    assert (alike["low"], alike["high"]) == pytest.approx((0.5 - 1.96 * 0.02, 0.5 + 1.96 * 0.02), abs=1e-4)
-    apart = stats.over_seeds([0.4, 0.5, 0.6], [0.0004] * 3)
-    assert apart["high"] - apart["low"] > 3 * (alike["high"] - alike["low"])
-    assert apart["between"] == pytest.approx(0.01)
-    assert stats.over_seeds([0.5], [0.0004])["low"] == pytest.approx(alike["low"])
+def test_seeds_that_disagree_widen_the_interval_by_students_t():
+    spread = 4.303 * 0.1 / 3**0.5  # three seeds, .4, .5 and .6; t of two degrees of freedom
+    assert stats.half_over_seeds(0.04, 0.1, 3) == pytest.approx((0.04**2 + spread**2) ** 0.5, rel=1e-3)
 
 
-def test_over_seeds_refuses_lists_of_different_length():
-    with pytest.raises(ValueError, match="one variance for each"):
-        stats.over_seeds([1.0, 2.0], [1.0])
+def test_seeds_that_agree_and_a_single_one_leave_the_noise_of_images():
+    assert stats.half_over_seeds([0.04, 0.04], [0.0, 0.0], [3, 1]) == pytest.approx([0.04] * 2)
+
+
+@pytest.mark.parametrize(("between", "images"), [(0.02, 0.02), (0.02, 0.002), (0.0, 0.02)])
+def test_intervals_over_seeds_hold_the_truth_in_95_of_100_studies(between, images):
+    rng = np.random.default_rng(5)
+    seeds = rng.normal(0, between, (20_000, 3)) + rng.normal(0, images, (20_000, 1))  # the seeds share their images
+    half = stats.half_over_seeds(np.full(20_000, stats.Z95 * images), seeds.std(1, ddof=1), np.full(20_000, 3))
+    assert (abs(seeds.mean(1)) <= half).mean() > 0.945

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import numpy as np
 import polars as pl
 
 from reliquant.grid import parse_precision
+from reliquant.stats import half_over_seeds
 
 Rows = pl.DataFrame | pl.LazyFrame
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
@@ -90,23 +92,48 @@ def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
 
 
 def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
-    """Average a measure over runs on the same images: value, low, high, runs, spread.
+    """Average a measure over runs on the same images: value, low, high, runs.
 
-    The runs share their images, so their errors go together: the ends of the interval are the means of their ends, an
-    upper bound of its width. `spread` is the standard deviation over runs.
+    Runs that differ in their seed alone are averaged first, see `mean_of_seeds`. The others share their images, so their
+    errors go together: the ends of the interval are the means of their ends, an upper bound of its width.
     """
     return (
-        frame.group_by(by)
+        mean_of_seeds(frame.with_columns(runs=pl.lit(1)), by)
+        .group_by(by)
         .agg(
             pl.col("value").mean(),
             low=_if_known(pl.col("low").mean()),
             high=_if_known(pl.col("high").mean()),
-            spread=pl.col("value").std(),
-            runs=pl.len(),
+            runs=pl.col("runs").sum(),
             n=pl.col("n").max(),
         )
         .sort(by)
     )
+
+
+def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str] = (), /) -> pl.DataFrame:
+    """Average runs that differ in nothing but their seed, a random effect: their spread widens the interval.
+
+    Texts, whole numbers and `by` say what differs; `runs` is the number of seeds.
+    """
+    if "seed" not in frame.columns or frame["seed"].n_unique() < 2:
+        return frame
+    counts = {"seed", "n", "sets", "runs"}
+    keys = [c for c, kind in frame.schema.items() if c in by or (not kind.is_float() and c not in counts)]
+    found = frame.group_by(keys, maintain_order=True).agg(
+        pl.col("value").mean(),
+        spread=pl.col("value").std().fill_null(0.0),
+        low=_if_known(pl.col("low").mean()),
+        high=_if_known(pl.col("high").mean()),
+        n=pl.col("n").max(),
+        runs=pl.len().cast(pl.Int32),
+    )
+    ends = {}
+    for end in ("low", "high"):
+        away = (found[end] - found["value"]).to_numpy()
+        half = half_over_seeds(abs(away), found["spread"], found["runs"])
+        ends[end] = pl.Series(found["value"].to_numpy() + np.copysign(half, -1 if end == "low" else 1)).fill_nan(None)
+    return found.with_columns(**ends)
 
 
 def wide(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
