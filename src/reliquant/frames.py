@@ -94,8 +94,8 @@ def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
 def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     """Average a measure over runs on the same images: value, low, high, runs.
 
-    Runs that differ in their seed alone are averaged first, see `mean_of_seeds`. The others share their images, so their
-    errors go together: the ends of the interval are the means of their ends, an upper bound of its width.
+    Runs that differ in their seed alone are averaged first, see `mean_of_seeds`. The others share their images, so
+    their errors go together: the ends of the interval are the means of their ends, an upper bound of its width.
     """
     return (
         mean_of_seeds(frame.with_columns(runs=pl.lit(1)), by)

@@ -193,10 +193,10 @@ def holm(p: ArrayLike, /) -> Float:
 def half_over_seeds(images: ArrayLike, spread: ArrayLike, seeds: ArrayLike, /) -> Float:
     """Return half the width of the 95 % interval of means over seeds, with the seed as a random effect.
 
-    `images` is half the width from the images alone, mean over the seeds, `spread` the standard deviation over the seeds
-    (n - 1), `seeds` their number; arrays of one shape. The seeds saw the same images, so image noise does not average
-    out; the seeds' part is Student's t with seeds - 1 degrees of freedom. The two halves add in squares (Zou and Donner
-    2008); conservative, as the spread holds some image noise too. Seeds that agree leave the images' half alone.
+    `images` is half the width from the images alone, mean over the seeds, `spread` the standard deviation over the
+    seeds (n - 1), `seeds` their number; arrays of one shape. The seeds saw the same images, so image noise does not
+    average out; the seeds' part is Student's t with seeds - 1 degrees of freedom. The two halves add in squares (Zou
+    and Donner 2008); conservative, as the spread holds some image noise too. Seeds that agree leave the images' half.
 
     >>> half_over_seeds([1.0, 3.0], [0.0, 2**0.5], [3, 2]).round(2)
     array([ 1.  , 13.06])
