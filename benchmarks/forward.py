@@ -120,7 +120,7 @@ def with_openvino(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
 def ratios(names: list[str], repeats: int, batch: int, /) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Time the sides in turns: each one's seconds over FP32's, turn by turn, and the median seconds."""
     torch.set_num_threads(1)
-    pixels = torch.randn(batch, 3, 224, 224)
+    pixels = torch.randn(batch, 224, 224, 3).permute(0, 3, 1, 2)  # channels last in memory, as evaluation has them
     found = sides(names, pixels)
     seconds: dict[str, list[float]] = {name: [] for name in found}
     outputs = {}

@@ -27,9 +27,9 @@ def test_the_order_of_the_shards_does_not_matter(shards):
 
 
 def test_shards_are_counted_by_what_computed_them(shards):
-    save_frame(shards[0], pl.read_parquet(shards[0]), {"backend": "integer"})
+    save_frame(shards[0], pl.read_parquet(shards[0]), {"backend": "integer", "dtype": "bfloat16", "device": "cuda"})
     save_frame(shards[1], pl.read_parquet(shards[1]), {"backend": "simulate"})
-    assert backends(shards) == {"integer": 1, "simulate": 1}  # the others say nothing
+    assert backends(shards) == {"integer bfloat16 cuda": 1, "simulate": 1}  # the others say nothing
 
 
 def test_an_older_shard_is_refused_by_name(shards):

@@ -73,6 +73,7 @@ class Config(_Part):
     tuning: Literal["none", "contrastive", "match_fp32"] = "contrastive"
     batch: int = Field(256, ge=1)
     device: str = "auto"
+    deterministic: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     backend: Literal["auto", "simulate", "integer"] = "auto"
     models: dict[Name, Entry] = Field(min_length=1)

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+
 import torch
+
+
+def add_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add the words of `chosen` to a step's."""
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--deterministic", action="store_true", help="kernels that give the same figures on every run")
+    parser.add_argument("--threads", type=int, default=1)
+
+
+def chosen(args: argparse.Namespace, /) -> str:
+    """Set threads and kernels for this process; return the device, see `choose`."""
+    torch.set_num_threads(args.threads)
+    if args.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first call
+        torch.use_deterministic_algorithms(True)
+    return choose(args.device)
 
 
 def choose(word: str, /) -> str:

@@ -38,7 +38,7 @@ class Proxy:
         """Return pixels (b, 3, s, s), tokens (b, l) and caption numbers (b,) of the chosen pairs."""
         pixels = next(iter(batches(self.images[chosen], **pixel_words(clip), batch=len(chosen), device=self.device)))
         tokens = clip.tokenizer([self.captions[i] for i in chosen]).to(self.device)
-        return pixels, tokens, self.caption_ids[chosen].to(self.device)
+        return pixels.contiguous(), tokens, self.caption_ids[chosen].to(self.device)
 
     def in_order(self, clip: Clip, size: int, /) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield all pairs in order, `size` at a time: for calibration."""

@@ -75,6 +75,7 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
     assert ("tuned", "accuracy") not in value
     assert {"ece", "brier", "confidence_gap"} <= {m for s, m in value if s == "tuned"}
 
+    assert (read_facts(rows)["dtype"], read_facts(rows)["device"]) == ("float32", "cpu")
     backends = {"auto": read_facts(samples)["backend"], "rows": read_facts(rows)["backend"]}
     assert (
         backends["rows"]

@@ -26,12 +26,14 @@ except plugins.ConfigError as error:
 
 shell.prefix(f"export PYTHONPATH={workflow.basedir}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
+DETERMINISTIC = " --deterministic" if study.config.deterministic else ""
 SIGNATURE = inspect.signature(lambda w: None)
 RESULTS = f"results/{study.name}"
 LOGS = f"logs/{study.name}"
 SAMPLES = f"{RESULTS}/evaluate/{{variant}}/{{shard}}/samples.parquet"
 INVENTORY = f"data/prepared/inventory/{study.name}/{{model}}/{{shard}}.json"  # one input in place of a hundred
 QUANTIZED = f"{RESULTS}/quantize/{{variant}}.safetensors"
+GPU = int(study.config.device.startswith("cuda"))  # one job a GPU, where the config asks for one
 KEPT = f"{RESULTS}/quantize/{{variant}}.snapshots.tar"
 
 
@@ -53,6 +55,11 @@ def quick(function):
     """Fix the signature that Snakemake would inspect anew for each of ten thousands of jobs."""
     function.__signature__ = SIGNATURE
     return function
+
+
+def more(amount):
+    """A resource: a job that ran out of it is retried with more, if the profile retries."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def entry(function):

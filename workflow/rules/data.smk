@@ -9,8 +9,8 @@ rule fetch:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=2000,
-        runtime=720,
+        mem_mb=more(2000),
+        runtime=more(720),
     params:
         family=lambda w: study.published_in(w.folder)[0],
         entry=entry(lambda w: study.published_in(w.folder)[1]),
@@ -33,8 +33,8 @@ rule prepare:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=more(2000),
+        runtime=more(120),
     params:
         entry=entry(lambda w: study.dataset_entry(w.dataset)),
         root=lambda w: study.root(w.dataset),
@@ -61,8 +61,8 @@ rule corrupt:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=more(2000),
+        runtime=more(120),
     params:
         severities=lambda w: study.config.suites.noise[w.dataset].severities,
         images=lambda w: f"--images {n}" if (n := study.config.suites.noise[w.dataset].images) else "",

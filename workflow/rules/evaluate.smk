@@ -11,8 +11,8 @@ rule inventory:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=more(1000),
+        runtime=more(60),
     params:
         code=code("inventory"),
     shell:
@@ -33,8 +33,9 @@ rule evaluate:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=8000,
-        runtime=480,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(480),
     params:
         cells=quick(lambda w: cells(variant(w).model, w.shard)),
         scores=entry(lambda w: study.config.scores),
@@ -42,7 +43,7 @@ rule evaluate:
         batch=study.config.batch,
         dtype=study.config.dtype,
         backend=study.config.backend,
-        device=study.config.device,
+        device=study.config.device + DETERMINISTIC,
         code=code(
             "evaluate",
             ("data/**", "checkpoints/table.json"),
@@ -77,8 +78,8 @@ rule measure:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         labels=entry(lambda w: study.row_labels(variant(w))),
         suites=quick(lambda w: study.suites_in(w.shard)),

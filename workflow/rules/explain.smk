@@ -18,8 +18,9 @@ rule explain:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=8000,
-        runtime=120,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         cells=entry(lambda w: study.explain_cells(variant(w).model)),
         records=entry(lambda w: study.explain_record_cells(variant(w).model)),
@@ -29,7 +30,7 @@ rule explain:
             for word in ("images", "waves", "wave_images")
         ),
         batch=study.config.batch,
-        device=study.config.device,
+        device=study.config.device + DETERMINISTIC,
         code=code(
             "explain",
             ("data/**", "checkpoints/table.json"),

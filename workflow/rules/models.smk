@@ -16,8 +16,8 @@ rule fetch_model:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=more(8000),
+        runtime=more(240),
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
         code=code(
@@ -46,8 +46,8 @@ rule pretrain:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=more(4000),
+        runtime=more(720),
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
         recipe=entry(lambda w: study.pretrain_words(w.model)[1]),
@@ -76,14 +76,15 @@ rule quantize:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(240),
     params:
         entry=entry(lambda w: study.scheme_entry(variant(w))),
         labels=entry(lambda w: study.row_labels(variant(w))),
         proxy=proxy_words,
         tuning=study.config.tuning,
-        device=study.config.device,
+        device=study.config.device + DETERMINISTIC,
         code=code(
             "quantize",
             ("data/**", "checkpoints/table.json"),

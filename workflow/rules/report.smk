@@ -12,8 +12,8 @@ rule collect:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=entry(lambda w: config),
         code=code("collect"),
@@ -40,8 +40,8 @@ rule facts:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
     params:
         study=entry(lambda w: config),
         code=code("facts"),
@@ -78,8 +78,8 @@ rule report:
         "../envs/reliquant.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         code=code(
             "report",

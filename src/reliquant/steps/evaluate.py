@@ -14,7 +14,7 @@ import torch
 
 from reliquant import plugins
 from reliquant.backend import use_backend
-from reliquant.device import choose
+from reliquant.device import add_words, chosen
 from reliquant.evaluate import evaluate
 from reliquant.models import load_variant
 from reliquant.records import provenance, save_frame
@@ -34,12 +34,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
+    add_words(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    device = choose(args.device)
+    device = chosen(args)
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}
     negatives = plugins.load("lexicon", args.negatives)(args.lexicon_root) if args.negatives else None

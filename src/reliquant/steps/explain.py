@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from reliquant.device import choose
+from reliquant.device import add_words, chosen
 from reliquant.explain import explain, of_samples
 from reliquant.models import load_model, load_variant
 from reliquant.records import ROW_SCHEMA, provenance, save_frame
@@ -30,12 +30,10 @@ def main() -> None:
     parser.add_argument("--waves", type=int, required=True, help="steps of the grid of Fourier waves; 0 for none")
     parser.add_argument("--wave-images", type=int, required=True, help="images of the first dataset for each wave")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
+    add_words(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    device = choose(args.device)
+    device = chosen(args)
     exact, _ = load_model(args.model)
     exact.model.to(device)
     variant = None

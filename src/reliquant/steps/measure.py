@@ -43,8 +43,9 @@ def main() -> None:
         parts = [part.with_columns(iteration=pl.lit(None, pl.Int64)) for part in parts]
     frame = pl.concat(parts, how="diagonal").with_columns(**{k: pl.lit(v) for k, v in args.labels.items()})
     frame = frame.with_columns(pl.col(pl.String).fill_null(""))
-    backend = read_facts(args.samples[0]).get("backend", {}).get("used", "")
-    facts = provenance(labels=args.labels, backend=backend)
+    made = read_facts(args.samples[0])
+    computed = {"backend": made.get("backend", {}).get("used", ""), "dtype": made.get("dtype", "")}
+    facts = provenance(labels=args.labels, **computed, device=made.get("device", ""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), facts)
 
 

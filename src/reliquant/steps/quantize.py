@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from reliquant.device import choose
+from reliquant.device import add_words, chosen
 from reliquant.models import load_model
 from reliquant.prepare import load
 from reliquant.quantize import make_proxy, quantize
@@ -28,15 +28,13 @@ def main() -> None:
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
     parser.add_argument("--proxy", type=Path, help="prepared dataset with captions")
     parser.add_argument("--pairs", type=int, help="how many pairs of the proxy; all if left out")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
+    add_words(parser)
     parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive")
     parser.add_argument("--every", type=int, default=100, help="iterations between checkpoints")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     torch.manual_seed(args.labels["seed"])
-    device = choose(args.device)
+    device = chosen(args)
     clip, facts = load_model(args.model)
     clip.model.to(device)
     proxy, pairs = None, None

@@ -1,0 +1,32 @@
+import argparse
+import os
+
+import pytest
+import torch
+
+from reliquant.device import add_words, chosen
+
+
+def words(*given):
+    parser = argparse.ArgumentParser()
+    add_words(parser)
+    return parser.parse_args(given)
+
+
+def test_deterministic_kernels_are_used_on_request_only(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    threads = torch.get_num_threads()
+    try:
+        assert chosen(words("--device", "cpu")) == "cpu"
+        assert not torch.are_deterministic_algorithms_enabled()
+        chosen(words("--deterministic", "--device", "cpu"))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+
+
+def test_an_absent_device_is_refused_by_name():
+    with pytest.raises(ValueError, match="'nonsense' is not to be had here"):
+        chosen(words("--device", "nonsense"))
