@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import polars as pl
-import torch
 
 from reliquant.device import add_words, chosen
 from reliquant.explain import explain, of_samples
