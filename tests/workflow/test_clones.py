@@ -1,14 +1,17 @@
 """A study under real DVC and Git, in throw-away clones, with real remotes: what `make check-clone` runs."""
 
+import hashlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from getpass import getuser
 from pathlib import Path
+from pwd import getpwnam
 
 import polars as pl
 import pytest
@@ -194,3 +197,55 @@ def test_a_remote_elsewhere_serves_a_fresh_clone(clone, tmp_path, request, kind)
     run("dvc", "pull", "-q", "-r", "away", cwd=tmp_path / "second")
     assert "up to date" in run("dvc", "status", cwd=tmp_path / "second")
     assert "Nothing to be done" in run("snakemake", cwd=tmp_path / "second")
+
+
+@pytest.fixture
+def ordinary(clone):
+    """A folder with the repository and its store that belong to an ordinary user, and the words to run as that user."""
+    words, owner = [], os.getuid()
+    if owner == 0:
+        owner = getpwnam("nobody").pw_uid
+        words = ["setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups"]
+        if (
+            not shutil.which("setpriv")
+            or subprocess.run([*words, sys.executable, "-c", ""], capture_output=True).returncode
+        ):
+            pytest.skip("an ordinary user may not start this Python")
+    with tempfile.TemporaryDirectory(prefix="ordinary-") as folder:
+        shutil.copytree(clone.parent, folder, dirs_exist_ok=True, symlinks=True)
+        run("dvc", "remote", "modify", "store", "url", f"{folder}/store", cwd=f"{folder}/repo")
+        run("git", "commit", "-qam", "where the store is", cwd=f"{folder}/repo")
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            os.chown(path, owner, owner, follow_symlinks=False)
+        yield Path(folder), words
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "copy", "reflink"])
+def test_an_ordinary_user_may_have_any_kind_of_cache(ordinary, kind):
+    base, words = ordinary
+    own = {"HOME": str(base), "DVC_SITE_CACHE_DIR": str(base / "site"), "XDG_CACHE_HOME": str(base / "xdg")}
+
+    def as_user(*command, cwd=base / "fresh", check=True):
+        return run(*words, *command, cwd=cwd, check=check, **own)
+
+    as_user("git", "clone", "-q", str(base / "repo"), str(base / "fresh"), cwd=base)
+    as_user("dvc", "config", "--local", "cache.type", kind)
+    pulled = as_user("dvc", "pull", "-q", check=False)
+    if kind == "reflink" and "reflink is not supported" in pulled.lower():
+        pytest.skip("this file system has no reflinks")
+    rows = base / "fresh/results/lab/rows.parquet"
+    assert os.access(rows, os.R_OK)
+    assert (rows.stat().st_nlink > 1) == (kind == "hardlink")
+    assert "up to date" in as_user("dvc", "status")
+    assert "Nothing to be done" in as_user("snakemake")
+    config = base / "fresh/config/config.yaml"
+    config.write_text(config.read_text().replace("resamples: 500", "resamples: 300"))
+    before = rows.read_bytes()
+    as_user("dvc", "repro", "-q")
+    assert rows.read_bytes() != before
+    assert "up to date" in as_user("dvc", "status")
+    cached = [p for p in (base / "fresh/.dvc/cache/files/md5").rglob("*") if p.is_file() and p.suffix != ".dir"]
+    assert cached
+    assert all(
+        hashlib.md5(p.read_bytes()).hexdigest() == p.parent.name + p.name for p in cached
+    )  # none written through

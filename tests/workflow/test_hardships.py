@@ -1,0 +1,119 @@
+"""What a study meets outside of itself: a full disk, a read-only folder, a wrong clock, a remote that is not there."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dry_run import job_counts
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = Path(__file__).with_name("tiny.yaml")
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+
+
+def snakemake(folder, *words):
+    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command += ["--cores", "2", "--directory", folder, "--configfile", TINY, "--nocolor", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT)
+    return done.returncode, done.stdout + done.stderr
+
+
+def dvc(*words, cwd):
+    done = subprocess.run(["dvc", *words], capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system of its own, and a function that mounts it anew with other words."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", folder]
+    if os.getuid() != 0 or subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield folder, lambda words: subprocess.run(["mount", "-o", f"remount,{words}", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(disk):
+    folder, mount = disk
+    code, output = snakemake(folder, "--until", "prepare")
+    assert code != 0
+    assert "No space left on device" in output, output[-4000:]
+    whole = {path: path.read_bytes() for path in (folder / "data").rglob("images.npy")}
+    assert not list(folder.rglob("*.part"))
+    mount("size=200m")
+    subprocess.run(
+        ["snakemake", "--unlock", "--directory", folder, "-s", ROOT / "Snakefile"], env=ENVIRONMENT, cwd=ROOT
+    )
+    code, output = snakemake(folder, "--until", "prepare")
+    assert code == 0, output[-4000:]
+    assert len(list((folder / "data").rglob("images.npy"))) == 7
+    assert all(path.read_bytes() == before for path, before in whole.items())
+
+
+def test_a_read_only_folder_is_named_at_once(disk):
+    folder, mount = disk
+    mount("size=200m,ro")
+    code, output = snakemake(folder, "--until", "prepare")
+    assert code != 0
+    assert "Read-only file system" in output
+    assert str(folder) in output
+
+
+def test_a_clock_set_back_changes_nothing(tmp_path):
+    code, output = snakemake(tmp_path, "--until", "pretrain")
+    assert code == 0, output[-4000:]
+    tomorrow = time.time() + 86_400
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (tomorrow, tomorrow))  # made while the clock was a day ahead
+    assert job_counts(snakemake(tmp_path, "-n", "--until", "pretrain")[1]) == {}
+    (tmp_path / "data/models/vit.safetensors").unlink()
+    code, output = snakemake(tmp_path, "--until", "pretrain")  # an output older than its inputs
+    assert code == 0, output[-4000:]
+    assert output.count("rule pretrain") == 1
+    assert job_counts(snakemake(tmp_path, "-n", "--until", "pretrain")[1]) == {}
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with files that DVC tracks, of some size, so that a push takes its time."""
+    folder = tmp_path / "repository"
+    (folder / "results").mkdir(parents=True)
+    for number in range(300):
+        (folder / "results" / f"{number}.bin").write_bytes(os.urandom(50_000))
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "*.local"))
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    assert dvc("add", "-q", "results", cwd=folder)[0] == 0
+    return folder
+
+
+def test_a_remote_that_is_not_there_is_named(repository):
+    dvc("remote", "add", "-d", "store", "/proc/no/such/store", cwd=repository)
+    code, output = dvc("push", cwd=repository)
+    assert code != 0
+    assert "/proc/no" in output or "failed to push" in output.lower()
+
+
+def test_an_interrupted_push_goes_on(repository, tmp_path):
+    store = tmp_path / "store"
+    dvc("remote", "add", "-d", "store", str(store), cwd=repository)
+    push = subprocess.Popen(["dvc", "push", "-q", "-j", "1"], env=ENVIRONMENT, cwd=repository, start_new_session=True)
+    while push.poll() is None and len(list(store.rglob("*"))) < 50:
+        time.sleep(0.01)
+    assert push.poll() is None, "the push was over before it could be killed"
+    os.killpg(push.pid, signal.SIGKILL)
+    push.wait()
+    assert dvc("push", "-q", cwd=repository)[0] == 0
+    shutil.rmtree(repository / ".dvc" / "cache")
+    shutil.rmtree(repository / "results")
+    code, output = dvc("pull", "-q", cwd=repository)
+    assert code == 0, output
+    assert len(list((repository / "results").iterdir())) == 300
+    assert "up to date" in dvc("status", cwd=repository)[1]

@@ -1,0 +1,123 @@
+"""The small study through a real Slurm of two nodes on this machine: the same bytes, lost nodes, too little memory.
+
+Needs the extra `cluster`, and a Slurm that answers or a script that starts one (SLURM_LOCAL names the folder of
+slurm_local.sh and slurm_stop.sh). Nodes that are killed here must be processes of this machine.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = Path(__file__).with_name("tiny.yaml")
+TOOLS = Path(os.environ.get("SLURM_LOCAL", ROOT.parent / "shared" / "tools"))
+ROWS = Path("results/tiny/rows.parquet")
+
+
+def answers():
+    return shutil.which("sinfo") and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("the executor plugin is not installed: pip install '.[cluster]'")
+    if answers():
+        yield
+        return
+    start = TOOLS / "slurm_local.sh"
+    if not start.exists() or not shutil.which("slurmctld") or os.getuid() != 0:
+        pytest.skip("no Slurm answers, and none can be started here")
+    subprocess.run(["bash", start], check=True, capture_output=True)
+    yield
+    subprocess.run(["bash", TOOLS / "slurm_stop.sh"], check=True)
+
+
+def started(folder, *words, profile="slurm"):
+    """Start Snakemake on the small study; its output goes to a file in the folder."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / profile]
+    command += ["--directory", folder, "--configfile", TINY, "--nocolor", *words]
+    with open(folder / "output.txt", "w") as output:
+        environment = {**os.environ, "PATH": path}
+        return subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=environment)
+
+
+def finished(folder, *words, profile="slurm"):
+    code = started(folder, *words, profile=profile).wait()
+    return code, (folder / "output.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def local(cluster, tmp_path_factory):
+    """The rows of a run without Slurm."""
+    folder = tmp_path_factory.mktemp("local")
+    code, output = finished(folder, profile="default")
+    assert code == 0, output[-4000:]
+    return (folder / ROWS).read_bytes()
+
+
+def slurmd(node):
+    """Return the process of a node's daemon."""
+    found = subprocess.run(["pgrep", "-f", f"slurmd -N {node}$"], capture_output=True, text=True).stdout.split()
+    return int(found[0]) if found else None
+
+
+def test_a_node_that_dies_costs_its_jobs_and_the_next_run_gives_the_rows_of_a_local_one(local, tmp_path):
+    node = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True).stdout.split()[-1]
+    if (daemon := slurmd(node)) is None:
+        pytest.skip(f"node {node} is another machine")
+    run = started(tmp_path, "--retries", "0", "--keep-going")
+    try:
+        while not (running := busy(node)):
+            assert run.poll() is None, (tmp_path / "output.txt").read_text()[-4000:]
+            time.sleep(0.5)
+        os.kill(daemon, signal.SIGKILL)
+        for process in running:  # the node is gone with all that ran on it
+            subprocess.run(["pkill", "-KILL", "-f", rf"slurmstepd: \[{process}"])
+            subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed"], check=True)
+        assert run.wait() != 0
+    finally:
+        subprocess.run(["slurmd", "-N", node], check=True)
+        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
+    output = (tmp_path / "output.txt").read_text()
+    assert "NODE_FAIL" in output, output[-4000:]
+    done = set((tmp_path / "results").rglob("*.safetensors")) | set((tmp_path / "data").rglob("*.safetensors"))
+    times = {path: path.stat().st_mtime_ns for path in done}
+    code, output = finished(tmp_path)
+    assert code == 0, output[-4000:]
+    assert all(path.stat().st_mtime_ns == before for path, before in times.items())  # nothing finished was lost
+    assert (tmp_path / ROWS).read_bytes() == local
+
+
+def busy(node):
+    return subprocess.run(
+        ["squeue", "-h", "-t", "R", "-w", node, "-o", "%i"], capture_output=True, text=True
+    ).stdout.split()
+
+
+def test_a_job_over_its_memory_is_tried_again_with_more(local, tmp_path):
+    little = ["--set-resources", "pretrain:mem_mb=250 * attempt ** 3", "--until", "pretrain"]
+    code, output = finished(tmp_path, *little)
+    assert code == 0, output[-4000:]
+    assert "Trying to restart job" in output
+    given = {line.split("mem_mb=")[1].split(",")[0] for line in output.splitlines() if "mem_mb=" in line}
+    assert {"250", "2000"} <= given
+
+
+def test_a_job_that_fails_shows_its_log(cluster, tmp_path):
+    code, output = finished(tmp_path, "--retries", "0", "--until", "prepare", "--set-resources", "prepare:runtime=60")
+    assert code == 0, output[-4000:]
+    images = next((tmp_path / "data/prepared/pairs").rglob("images.npy"))
+    images.write_bytes(images.read_bytes()[:1000])
+    code, output = finished(tmp_path, "--retries", "0", "--until", "pretrain")
+    assert code != 0
+    assert "logs/tiny/pretrain/vit.log" in output
+    assert "images.npy" in output[output.index("logs/tiny/pretrain/vit.log") :]
