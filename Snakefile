@@ -23,6 +23,10 @@ if not workflow.overwrite_configfiles:  # --configfile replaces the lab; Snakema
 report: "workflow/report/workflow.rst"
 
 
+resource_scopes:
+    gpu="local",  # a limit (profiles/default) is for one machine or one submission, not for a cluster
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"

@@ -42,7 +42,7 @@ POST = ["rtn", "percentile", "mse", "smoothquant", "repq", "quarot", "llm_int8",
 TRAINED = ["ste", "dorefa", "pact", "lsq", "lsq_plus", "statsq", "lsq_mse", "distill", "paretoq", "rot_lsq"]
 AGAINST_OUTLIERS = ["rtn", "smoothquant", "quarot", "llm_int8"]
 OF_WEIGHTS = ["rtn", "hqq", "gptq", "awq", "raana"]
-TRAINING = "iterations: 100, batch: 64, lr: 1.0e-4, scale_lr: 1.0e-3"
+TRAINING = "iterations: 100, batch: 64, lr: 1.0e-4"
 TASKS = ["shape", "colour", "texture", "background", "count"]
 IMAGES, PAIRS = 800, 500
 
