@@ -34,7 +34,7 @@ rule evaluate:
         "../envs/reliquant.yaml"
     resources:
         gpu=GPU,
-        mem_mb=more(8000),
+        mem_mb=more(4000),
         runtime=more(480),
     params:
         cells=quick(lambda w: cells(variant(w).model, w.shard)),

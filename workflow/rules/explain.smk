@@ -19,7 +19,7 @@ rule explain:
         "../envs/reliquant.yaml"
     resources:
         gpu=GPU,
-        mem_mb=more(8000),
+        mem_mb=more(4000),
         runtime=more(120),
     params:
         cells=entry(lambda w: study.explain_cells(variant(w).model)),

@@ -16,7 +16,7 @@ rule fetch_model:
     conda:
         "../envs/reliquant.yaml"
     resources:
-        mem_mb=more(8000),
+        mem_mb=more(4000),
         runtime=more(240),
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
@@ -77,7 +77,7 @@ rule quantize:
         "../envs/reliquant.yaml"
     resources:
         gpu=GPU,
-        mem_mb=more(8000),
+        mem_mb=more(4000),
         runtime=more(240),
     params:
         entry=entry(lambda w: study.scheme_entry(variant(w))),
