@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,43 +43,54 @@ class Range:
 
 @dataclass
 class ChannelRange:
-    """Keep each batch's lowest and highest input by channel (..., d), so that smoothed ranges need no new pass."""
+    """Keep each batch's lowest and highest input by channel (..., d), so that smoothed ranges need no new pass.
+
+    They go into one block: small tensors that stay, between large ones that come and go, would tear the heap apart.
+    """
 
     momentum: float
-    lows: list[torch.Tensor] = field(default_factory=list)
-    highs: list[torch.Tensor] = field(default_factory=list)
+    block: torch.Tensor | None = None  # (rows, 2, d): lowest and highest of a batch; `count` rows are filled
+    count: int = 0
 
     def update(self, x: torch.Tensor, /) -> None:
         """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
-        low, high = x.detach().float().flatten(0, -2).aminmax(dim=0)
-        if not torch.isfinite(high - low).all():
+        ends = torch.stack(x.detach().float().flatten(0, -2).aminmax(dim=0))
+        if not torch.isfinite(ends[1] - ends[0]).all():
             raise ValueError("NaN or infinite values")
-        self.lows.append(low)
-        self.highs.append(high)
+        if self.block is None:
+            self.block = ends.new_empty(32, *ends.shape)
+        if self.count == len(self.block):
+            self.block = torch.cat([self.block, torch.empty_like(self.block)])
+        self.block[self.count] = ends
+        self.count += 1
+
+    @property
+    def seen(self) -> torch.Tensor:
+        """Return the lowest and highest input of each batch and channel, (batches, 2, d)."""
+        return self.block[: self.count]
 
     @property
     def absmax(self) -> torch.Tensor:
         """Return the largest absolute value of each channel over all batches, (d,)."""
-        return torch.stack([*self.lows, *self.highs]).abs().amax(0)
+        return self.seen.abs().amax((0, 1))
 
     def channels(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return moving averages of the lowest and highest input of each channel, each (d,)."""
-        low, high = self.lows[0], self.highs[0]
-        for newer_low, newer_high in zip(self.lows[1:], self.highs[1:], strict=True):
-            low, high = torch.lerp(low, newer_low, self.momentum), torch.lerp(high, newer_high, self.momentum)
-        return low, high
+        mean = self.seen[0]
+        for newer in self.seen[1:]:
+            mean = torch.lerp(mean, newer, self.momentum)
+        return mean[0], mean[1]
 
     def rescale(self, factor: torch.Tensor, shift: torch.Tensor | float = 0.0, /) -> None:
         """Turn what was seen into what (x + shift) / factor would have shown; the factor is positive."""
-        self.lows = [(low + shift) / factor for low in self.lows]
-        self.highs = [(high + shift) / factor for high in self.highs]
+        self.block = (self.seen + shift) / factor
 
     def bounds(self, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return what `Range` would: moving averages over batches of the whole tensor's range."""
-        if not self.lows:
+        if not self.count:
             return None
         whole = Range(self.momentum)
-        for low, high in zip(self.lows, self.highs, strict=True):
+        for low, high in self.seen:
             whole.update(torch.stack([low.amin(), high.amax()]))
         return whole.bounds(grid)
 

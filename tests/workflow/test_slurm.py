@@ -57,50 +57,62 @@ def finished(folder, *words, profile="slurm"):
 
 @pytest.fixture(scope="module")
 def local(cluster, tmp_path_factory):
-    """The rows of a run without Slurm."""
+    """A run without Slurm."""
     folder = tmp_path_factory.mktemp("local")
     code, output = finished(folder, profile="default")
     assert code == 0, output[-4000:]
-    return (folder / ROWS).read_bytes()
-
-
-def slurmd(node):
-    """Return the process of a node's daemon."""
-    found = subprocess.run(["pgrep", "-f", f"slurmd -N {node}$"], capture_output=True, text=True).stdout.split()
-    return int(found[0]) if found else None
-
-
-def test_a_node_that_dies_costs_its_jobs_and_the_next_run_gives_the_rows_of_a_local_one(local, tmp_path):
-    node = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True).stdout.split()[-1]
-    if (daemon := slurmd(node)) is None:
-        pytest.skip(f"node {node} is another machine")
-    run = started(tmp_path, "--retries", "0", "--keep-going")
-    try:
-        while not (running := busy(node)):
-            assert run.poll() is None, (tmp_path / "output.txt").read_text()[-4000:]
-            time.sleep(0.5)
-        os.kill(daemon, signal.SIGKILL)
-        for process in running:  # the node is gone with all that ran on it
-            subprocess.run(["pkill", "-KILL", "-f", rf"slurmstepd: \[{process}"])
-            subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed"], check=True)
-        assert run.wait() != 0
-    finally:
-        subprocess.run(["slurmd", "-N", node], check=True)
-        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
-    output = (tmp_path / "output.txt").read_text()
-    assert "NODE_FAIL" in output, output[-4000:]
-    done = set((tmp_path / "results").rglob("*.safetensors")) | set((tmp_path / "data").rglob("*.safetensors"))
-    times = {path: path.stat().st_mtime_ns for path in done}
-    code, output = finished(tmp_path)
-    assert code == 0, output[-4000:]
-    assert all(path.stat().st_mtime_ns == before for path, before in times.items())  # nothing finished was lost
-    assert (tmp_path / ROWS).read_bytes() == local
+    return folder
 
 
 def busy(node):
-    return subprocess.run(
-        ["squeue", "-h", "-t", "R", "-w", node, "-o", "%i"], capture_output=True, text=True
-    ).stdout.split()
+    asked = ["squeue", "-h", "-t", "R", "-w", node, "-o", "%i"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.split()
+
+
+@pytest.fixture
+def lose():
+    """A function that lets a node die with all that runs on it once it is busy; the node is back after the test."""
+    node = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True).stdout.split()[-1]
+    daemon = subprocess.run(["pgrep", "-f", f"slurmd -N {node}$"], capture_output=True, text=True).stdout.split()
+    if not daemon:
+        pytest.skip(f"node {node} is another machine")
+
+    def dies(run, folder):
+        while not (jobs := busy(node)):
+            assert run.poll() is None, (folder / "output.txt").read_text()[-4000:]
+            time.sleep(0.5)
+        os.kill(int(daemon[0]), signal.SIGKILL)
+        for job in jobs:
+            subprocess.run(["pkill", "-KILL", "-f", rf"slurmstepd: \[{job}"])
+        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed"], check=True)
+        return jobs
+
+    yield dies
+    subprocess.run(["slurmd", "-N", node], check=True)
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
+
+
+def test_jobs_of_a_node_that_dies_run_elsewhere_and_the_rows_are_those_of_a_local_run(local, lose, tmp_path):
+    run = started(tmp_path)
+    lost = lose(run, tmp_path)
+    assert run.wait() == 0, (tmp_path / "output.txt").read_text()[-4000:]
+    told = [subprocess.run(["scontrol", "show", "job", j], capture_output=True, text=True).stdout for j in lost]
+    assert any("Restarts=1" in text for text in told)  # Slurm itself put it into the queue again
+    assert (tmp_path / ROWS).read_bytes() == (local / ROWS).read_bytes()
+
+
+def test_where_slurm_does_not_requeue_the_lost_job_is_named_and_the_next_run_goes_on(local, lose, tmp_path):
+    run = started(tmp_path, "--retries", "0", "--slurm-no-requeue")
+    lose(run, tmp_path)
+    assert run.wait() != 0
+    output = (tmp_path / "output.txt").read_text()
+    assert "NODE_FAIL" in output, output[-4000:]
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("images.npy")}
+    code, output = finished(tmp_path, "--until", "pretrain")
+    assert code == 0, output[-4000:]
+    assert all(path.stat().st_mtime_ns == before for path, before in times.items())  # nothing finished was lost
+    models = sorted((local / "data" / "models").glob("*.safetensors"))
+    assert [(tmp_path / m.relative_to(local)).read_bytes() for m in models] == [m.read_bytes() for m in models]
 
 
 def test_a_job_over_its_memory_is_tried_again_with_more(local, tmp_path):

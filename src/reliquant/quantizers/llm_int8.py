@@ -55,9 +55,8 @@ def quantizer(
 
 def _outliers(name: str, seen: ChannelRange, threshold: float) -> torch.Tensor:
     """Return the columns that exceed the threshold, (k,), and hide them from the range of the rest."""
-    if not seen.lows:
+    if not seen.count:
         raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
     outlier = seen.absmax > threshold
-    seen.lows = [low.masked_fill(outlier, 0) for low in seen.lows]
-    seen.highs = [high.masked_fill(outlier, 0) for high in seen.highs]
+    seen.block.masked_fill_(outlier, 0)
     return outlier.nonzero()[:, 0]
