@@ -36,9 +36,10 @@ def test_native_images_come_back_as_they_were(tmp_path, workers):
 
 @pytest.mark.parametrize("form", ["16-shortest-bicubic", "16-shortest-bilinear", "16-squash-bicubic"])
 def test_large_images_are_fitted_as_torchvision_does(tmp_path, form):
-    from torchvision import transforms as t
+    import reliquant.torchvision_shim  # noqa: F401  must come first
 
-    import reliquant.torchvision_shim  # noqa: F401
+    # isort: split
+    from torchvision import transforms as t
 
     images, dataset = made(sizes=((40, 31), (20, 57), (16, 16)))
     prepare(dataset, tmp_path / "x", form=form, entry={})

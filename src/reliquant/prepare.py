@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def prepare(
     digest = hashlib.sha256()
     with whole(folder / "images.npy") as part:
         out = open_memmap(part, "w+", np.uint8, (len(dataset.labels), *shape))
+        _take_space(part, folder / "images.npy")
         kept = 0
         decoded = _decoded(dataset, form, unreadable, workers)
         for i, image in progress(decoded, label=folder.parent.name, total=len(out)):
@@ -135,6 +137,15 @@ def _decoded(
     with ThreadPoolExecutor(workers) as pool:  # Pillow decodes without the interpreter's lock
         for start in range(0, len(dataset.labels), AHEAD * workers):
             yield from pool.map(one, range(start, min(start + AHEAD * workers, len(dataset.labels))))
+
+
+def _take_space(part: Path, path: Path) -> None:
+    """Take all the space of a mapped file now: a disk that is full later would kill the process without a word."""
+    with open(part, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def _first_readable(dataset: Dataset, unreadable: str) -> int:
