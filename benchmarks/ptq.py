@@ -85,12 +85,13 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12, help="blocks of the tower; 12 is all")
     parser.add_argument("--pairs", type=int, help="calibration pairs in place of each method's default")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", choices=list(ALLOWED), default=list(ALLOWED))
     args = parser.parse_args()
-    ratios: dict[str, list[float]] = {method: [] for method in ALLOWED}
-    seconds: dict[str, list[float]] = {method: [] for method in ["forward", *ALLOWED]}
-    memory = dict.fromkeys(ALLOWED, 0.0)
+    ratios: dict[str, list[float]] = {method: [] for method in args.methods}
+    seconds: dict[str, list[float]] = {method: [] for method in ["forward", *args.methods]}
+    memory = dict.fromkeys(args.methods, 0.0)
     print(f"{'method':12} {'cpu s':>8} {'forwards over 1,000':>20} {'allowed':>8} {'peak / model':>13} {'allowed':>8}")
-    for method in ALLOWED:
+    for method in args.methods:
         for _ in range(args.repeats):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
                 took, bare, peak = alone.submit(measured, method, args.layers, args.pairs).result()
