@@ -28,6 +28,9 @@ SCHEMES = {
     "rtn": ({"quantizer": "rtn"}, STATIC),
     "smoothquant": ({"quantizer": "smoothquant"}, STATIC),
     "lsq": ({"quantizer": "lsq", "iterations": 2, "batch": 16}, STATIC),
+    "lsq_plus": ({"quantizer": "lsq_plus", "iterations": 2, "batch": 16}, STATIC | {"symmetric": False}),
+    "quarot": ({"quantizer": "quarot"}, STATIC),
+    "six bits": ({"quantizer": "rtn"}, {"bits": 6}),
     "per token": ({"quantizer": "rtn"}, PER_TOKEN),
     "llm_int8": ({"quantizer": "llm_int8", "threshold": 1.5}, PER_TOKEN),
 }
@@ -86,7 +89,9 @@ def agree(simulated, integer, head, inputs, share=0.999):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize(("scheme", "bits"), [("rtn", 8), ("lsq", 4)])
+@pytest.mark.parametrize(
+    ("scheme", "bits"), [("rtn", 8), ("lsq", 4), ("quarot", 8), ("lsq_plus", 4), ("six bits", 8)]
+)
 def test_integers_and_simulation_agree_on_random_vits(vit, proxy, quick, scheme, bits):
     if quick:
         for block in vit.model.visual.transformer.resblocks:

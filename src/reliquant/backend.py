@@ -78,6 +78,8 @@ def _join(parent: nn.Module, first_name: str, last_name: str) -> None:
     if not (isinstance(first, IntegerLinear) and first.ends_in_product and kind):
         return
     takes = isinstance(last, IntegerLinear) and last.takes_codes
+    if kind == "quick gelu" and not takes:
+        return  # its factor of 1.702 is undone by the step of the codes alone
     first.product.then(kind, *((last.rounding.scale, int(last.rounding.zero + last.shift)) if takes else ()))
     setattr(parent, act, nn.Identity())
 
