@@ -49,7 +49,8 @@ rule all:
 
 rule inputs:  # all that the network gives: for a node that has it, before jobs on nodes that have not
     input:
-        expand("data/models/{model}.safetensors", model=study.config.models),
+        [f"data/models/{m}.safetensors" for m in study.config.models if not study.trains(m)],
+        study.fetched_lexicon(),
         [f"{study.root(d)}/fetched.json" for d in study.config.datasets if study.is_fetched(d)],
 
 

@@ -89,9 +89,7 @@ def agree(simulated, integer, head, inputs, share=0.999):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize(
-    ("scheme", "bits"), [("rtn", 8), ("lsq", 4), ("quarot", 8), ("lsq_plus", 4), ("six bits", 8)]
-)
+@pytest.mark.parametrize(("scheme", "bits"), [("rtn", 8), ("lsq", 4), ("quarot", 8), ("lsq_plus", 4), ("six bits", 8)])
 def test_integers_and_simulation_agree_on_random_vits(vit, proxy, quick, scheme, bits):
     if quick:
         for block in vit.model.visual.transformer.resblocks:

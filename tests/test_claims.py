@@ -121,3 +121,11 @@ def test_families_sort_into_the_papers_groups():
         "rotation",
         "smoothquant",
     ]
+
+
+def test_seeds_that_disagree_leave_claim_4_open():
+    frame = rows(replace(SMALL, seeds=(0, 1, 2)))
+    apart = pl.when(pl.col("scope") == "both").then(pl.col("value") + (pl.col("seed") - 1) * 0.4).otherwise("value")
+    moved = [apart.alias("value") if c == "value" else pl.col(c) for c in frame.columns]
+    assert verdicts(frame)[4] == "supported"
+    assert verdicts(frame.with_columns(moved))[4] == "mixed"

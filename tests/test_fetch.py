@@ -10,11 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from reliquant import fetch as fetching
 from reliquant.fetch import FetchError, download, fetch
 from reliquant.images import Source
 from reliquant.records import DamagedFile
 
 BODY = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
+OTHER = BODY[::-1][:250_000]  # what the server has after a change
 QUICK = {"stall": 0.5, "pause": 0.01}
 
 
@@ -25,6 +27,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, body=BODY):
         self.body, self.plan, self.ranges = body, ["good"], []
+        self.headers, self.asked = {}, []  # of the file's version; (path, headers) of each request
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -41,16 +44,29 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = server.plan.pop(0) if len(server.plan) > 1 else server.plan[0]
         asked = self.headers.get("Range")
         server.ranges.append(asked)
+        server.asked.append((self.path, dict(self.headers)))
+        if isinstance(behaviour, str) and "://" in behaviour:
+            self.send_response(302)
+            self.send_header("Location", behaviour)
+            self.end_headers()
+            return
         if isinstance(behaviour, int):
             self.send_response(behaviour)
             self.send_header("Retry-After", "0")
             self.end_headers()
             return
-        start = int(asked[6:-1]) if asked and behaviour != "no ranges" else 0
+        known = self.headers.get("If-Range") in (None, *server.headers.values()) or behaviour == "blind"
+        start = int(asked[6:-1]) if asked and known and behaviour != "no ranges" else 0
         body = {"wrong": b"x" * len(BODY), "page": b"<html>moved</html>", "long": server.body * 2}.get(
             behaviour, server.body
         )
+        if start >= len(body) > 0:
+            self.send_response(416)
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
+        for name, value in server.headers.items():
+            self.send_header(name, value)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         self.send_header("Content-Length", str(len(body) - start))
@@ -66,7 +82,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    proxies = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+    for name in (*proxies, "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     made = Server()
     yield made
@@ -200,12 +217,162 @@ def test_the_step_writes_what_was_fetched(server, tmp_path, monkeypatch):
 
 
 def test_a_file_of_unknown_sha_and_size_comes_whole_and_is_recorded(server, tmp_path):
-    server.plan = [503, "good", "truncated", "good"]
+    server.headers = {"ETag": '"1"'}
+    server.plan = [503, "truncated", "good"]
     unknown = source(server, sha256=None, bytes=None)
     (facts,) = fetch([unknown], tmp_path, **QUICK)
     assert (tmp_path / "file.bin").read_bytes() == BODY
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
     assert (facts["sha256"], facts["bytes"]) == (hashlib.sha256(BODY).hexdigest(), len(BODY))
-    assert server.ranges[-1] == "bytes=100000-"
-    asked = len(server.ranges)
+    assert server.ranges == [None, None, "bytes=100000-"]
     fetch([unknown], tmp_path, **QUICK)
-    assert len(server.ranges) == asked
+    assert len(server.ranges) == 3
+
+
+def change(server, monkeypatch, headers, body=OTHER):
+    """Put another version onto the server between the first and the second request."""
+    monkeypatch.setattr(fetching.time, "sleep", lambda _: server.__dict__.update(body=body, headers=headers))
+
+
+@pytest.mark.parametrize("after", ["good", "blind"])
+@pytest.mark.parametrize("name", ["ETag", "Last-Modified"])
+def test_a_file_that_changes_meanwhile_starts_over(server, tmp_path, monkeypatch, name, after):
+    server.headers, server.plan = {name: '"1"'}, ["truncated", after]
+    other = BODY[::-1]  # of the same size
+    change(server, monkeypatch, {name: '"2"'}, other)
+    path = download(source(server, sha256=None, bytes=None), tmp_path, **QUICK)
+    assert path.read_bytes() == other
+    assert server.asked[1][1]["If-Range"] == '"1"'
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"1"'}])
+def test_without_a_version_nor_a_sha256_every_try_starts_over(server, tmp_path, monkeypatch, headers):
+    server.headers, server.plan = headers, ["truncated", "good"]
+    change(server, monkeypatch, headers)
+    assert download(source(server, sha256=None, bytes=None), tmp_path, **QUICK).read_bytes() == OTHER
+    assert server.ranges == [None, None]
+
+
+def test_another_total_size_starts_over(server, tmp_path, monkeypatch):
+    server.headers, server.plan = {"ETag": '"1"'}, ["truncated", "blind"]
+    change(server, monkeypatch, {})
+    assert download(source(server, sha256=None, bytes=None), tmp_path, **QUICK).read_bytes() == OTHER
+
+
+def test_a_mix_is_found_by_its_sha256(server, tmp_path, monkeypatch):
+    server.plan, other = ["truncated", "good"], BODY[::-1]
+    change(server, monkeypatch, {}, other)
+    assert download(source(server, other), tmp_path, **QUICK).read_bytes() == other
+    assert server.ranges == [None, "bytes=100000-", None]
+
+
+def test_a_file_that_has_become_shorter_than_its_rest_starts_over(server, tmp_path):
+    server.body = OTHER[:50_000]
+    (tmp_path / ".file.bin.part").write_bytes(BODY[:60_000])
+    assert download(source(server, server.body, bytes=None), tmp_path, **QUICK).read_bytes() == server.body
+    assert server.ranges == ["bytes=60000-", None]
+
+
+def killed(server, folder, one):
+    """Leave what a download that ends after 100,000 bytes leaves."""
+    server.plan = ["truncated"]
+    with pytest.raises(FetchError, match="given up"):
+        download(one, folder, tries=1, **QUICK)
+    server.plan, server.ranges = ["good"], []
+
+
+def test_the_version_outlives_the_process(server, tmp_path):
+    one = source(server, sha256=None, bytes=None)
+    server.headers = {"ETag": '"1"'}
+    killed(server, tmp_path, one)
+    assert download(one, tmp_path, **QUICK).read_bytes() == BODY
+    assert server.ranges == ["bytes=100000-"]
+    (tmp_path / "file.bin").unlink()
+    killed(server, tmp_path, one)
+    server.body, server.headers = OTHER, {"ETag": '"2"'}
+    assert download(one, tmp_path, **QUICK).read_bytes() == OTHER
+
+
+@pytest.mark.parametrize("lost", ["sidecar", "address"])
+def test_a_rest_of_unknown_version_is_dropped(server, tmp_path, lost):
+    server.headers = {"ETag": '"1"'}
+    one = source(server, sha256=None, bytes=None)
+    killed(server, tmp_path, one)
+    if lost == "sidecar":
+        (tmp_path / ".file.bin.part.json").unlink()
+    else:
+        one = source(server, sha256=None, bytes=None, url=server.url("other/file.bin"))
+    assert download(one, tmp_path, **QUICK).read_bytes() == BODY
+    assert server.ranges == [None]
+
+
+def test_redirects_are_followed_and_ranges_go_along(server, tmp_path):
+    away = server.url("elsewhere/x")
+    server.headers, server.plan = {"ETag": '"1"'}, [away, "truncated", away, "good"]
+    assert download(source(server), tmp_path, **QUICK).read_bytes() == BODY
+    assert [path for path, _ in server.asked] == ["/file.bin", "/elsewhere/x"] * 2
+    assert server.ranges[2:] == ["bytes=100000-"] * 2
+    assert server.asked[3][1]["If-Range"] == '"1"'
+
+
+def test_space_is_checked_again_once_the_size_is_known(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: type("Usage", (), {"free": len(BODY) - 1}))
+    with pytest.raises(FetchError, match=r"file\.bin: needs 0\.0 GiB"):
+        download(source(server, sha256=None, bytes=None), tmp_path, **QUICK)
+    assert len(server.ranges) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_file_is_a_file(server, tmp_path):
+    server.body = b""
+    assert download(source(server, b""), tmp_path, **QUICK).read_bytes() == b""
+    assert download(source(server, b"", bytes=None, url=server.url("b")), tmp_path, **QUICK).read_bytes() == b""
+
+
+def test_the_hub_is_asked_at_its_mirror_with_the_token(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", server.url("mirror/"))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    on_hub = source(server, url="https://huggingface.co/datasets/a/b/resolve/main/file.bin")
+    (facts,) = fetch([on_hub], tmp_path, **QUICK)
+    path, headers = server.asked[0]
+    assert path == "/mirror/datasets/a/b/resolve/main/file.bin"
+    assert headers["Authorization"] == "Bearer secret"
+    assert facts["url"] == on_hub.url
+    download(source(server, url=server.url("other.bin")), tmp_path, **QUICK)
+    assert "Authorization" not in server.asked[1][1]
+
+
+def test_the_token_goes_to_no_other_host(server, tmp_path, monkeypatch):
+    other = Server()
+    monkeypatch.setenv("HF_ENDPOINT", server.url("mirror"))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    server.plan = [server.url("mirror/renamed"), other.url("storage")]
+    download(source(server, url="https://huggingface.co/file.bin"), tmp_path, **QUICK)
+    other.shutdown()
+    other.server_close()
+    assert [headers.get("Authorization") for _, headers in server.asked] == ["Bearer secret"] * 2
+    assert [path for path, _ in other.asked] == ["/storage"]
+    assert "Authorization" not in other.asked[0][1]
+
+
+def test_what_the_hub_refuses_says_why(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", server.url("mirror"))
+    server.plan = [401]
+    with pytest.raises(FetchError, match=r"answers 401 .*accept its terms on the hub and set HF_TOKEN"):
+        download(source(server, url="https://huggingface.co/file.bin"), tmp_path, **QUICK)
+
+
+def test_offline_only_what_is_there_counts(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", server.url("mirror"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    on_hub = source(server, url="https://huggingface.co/file.bin")
+    for there in (None, b"another"):
+        if there:
+            (tmp_path / "file.bin").write_bytes(there)
+        with pytest.raises(FetchError, match=r"mirror/file\.bin: offline \(HF_HUB_OFFLINE is set\)"):
+            download(on_hub, tmp_path, **QUICK)
+    (tmp_path / "file.bin").write_bytes(BODY)
+    assert fetch([on_hub], tmp_path, **QUICK)[0]["bytes"] == len(BODY)
+    assert not server.asked
+    download(source(server, url=server.url("elsewhere.bin")), tmp_path, **QUICK)  # not on the hub

@@ -1,5 +1,6 @@
 import polars as pl
 import pytest
+import scipy.stats
 
 from reliquant import frames
 from reliquant.stats import half_over_seeds
@@ -76,3 +77,24 @@ def test_seeds_are_averaged_within_what_is_the_same_before_all_else():
 def test_seeds_without_intervals_have_none():
     frame = lines(value=[0.1, 0.3], low=[None, 0.2], high=[None, 0.4], n=[1, 1]).with_columns(seed=pl.Series([0, 1]))
     assert frames.mean_of_runs(frame, ["source"]).row(0, named=True)["low"] is None
+
+
+def test_stars_over_seeds_are_those_of_students_t():
+    values = {"value": [-0.020, -0.022, -0.018], "low": [-0.021, -0.023, -0.019], "high": [-0.019, -0.021, -0.017]}
+    frame = lines(**values, n=[9, 9, 9]).with_columns(seed=pl.Series([0, 1, 2]))
+    row = frames.mean_of_runs(frame, ["source"]).row(0, named=True)
+    p = frames.p_value(row["value"], row["low"], row["high"], row["freedom"])
+    part, images = 0.002**2 / 3, (0.001 / 1.96) ** 2
+    assert row["freedom"] == pytest.approx(2 * ((part + images) / part) ** 2, rel=1e-3)
+    half = (row["high"] - row["low"]) / 2
+    assert p == pytest.approx(
+        2 * scipy.stats.t.sf(0.02 / half * scipy.stats.t.ppf(0.975, row["freedom"]), row["freedom"])
+    )
+    assert 0.001 < p < 0.01  # by the normal approximation it would have three stars
+
+
+def test_a_single_run_beside_several_seeds_keeps_its_ends():
+    frame = lines(value=[0.010, 0.1, 0.2], low=[0.015, 0.0, 0.1], high=[0.030, 0.2, 0.3], n=[1, 1, 1])
+    frame = frame.with_columns(scheme=pl.Series(["fp32", "lsq", "lsq"]), seed=pl.Series([0, 0, 1]))
+    row = frames.mean_of_runs(frame, ["scheme"]).filter(scheme="fp32").row(0, named=True)
+    assert (row["low"], row["high"]) == (0.015, 0.030)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from reliquant.fakequant import blocks
+from reliquant.fakequant import SMALLEST_SCALE, blocks
 from reliquant.grid import Grid
-from reliquant.learned import AbsMaxWeight, LearnedInput, LearnedStep, LearnedWeight, StraightThrough
+from reliquant.learned import AbsMaxWeight, LearnedInput, LearnedStep, LearnedWeight, StraightThrough, positive
 from reliquant.twins import StaticInput
 
 
@@ -134,3 +134,11 @@ def test_straight_through_stops_the_gradient_outside():
     x = torch.ones(3, requires_grad=True)
     StraightThrough.apply(x, torch.zeros(3), torch.tensor([True, False, True])).sum().backward()
     assert x.grad.tolist() == [1, 0, 1]
+
+
+def test_a_scale_that_fell_below_zero_gets_a_gradient_and_comes_back():
+    scale = torch.tensor([-1e-3, 0.5], requires_grad=True)
+    seen = positive(scale)
+    assert seen.tolist() == [pytest.approx(SMALLEST_SCALE), 0.5]
+    seen.sum().backward()
+    assert scale.grad.tolist() == [1.0, 1.0]

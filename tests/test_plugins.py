@@ -96,3 +96,20 @@ def test_module_constants_are_seen_without_import(tmp_path):
 def test_the_code_hash_follows_the_files_that_a_module_reads():
     plain, styled = (plugins.code("reliquant.steps.report", data=d) for d in ((), ("report_template/*",)))
     assert plain != styled
+
+
+@pytest.mark.parametrize(
+    ("role", "grid", "told"),
+    [
+        ("activation", {"bits": 8, "granularity": "group"}, "'group' is not for activations; they take tensor, token"),
+        ("activation", {"bits": 8, "granularity": "channel", "dynamic": True}, "'channel' is not for activations"),
+        (
+            "weight",
+            {"bits": 8, "granularity": "token", "dynamic": True},
+            "'token' is not for weights",
+        ),
+    ],
+)
+def test_a_granularity_of_the_other_side_is_refused(role, grid, told):
+    grids = {"weight": {"bits": 8}, "activation": {"bits": 8}} | {role: grid}
+    assert any(told in problem for problem in plugins.check("quantizer", {"quantizer": "rtn", **grids}))

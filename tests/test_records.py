@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.records import DamagedFile, load_tensors, read_header, save_frame, save_tensors, whole
+from reliquant.records import DamagedFile, load_tensors, read_header, save_array, save_frame, save_tensors, whole
 
 
 def test_tensors_and_header_come_back(tmp_path):
@@ -77,3 +77,18 @@ def test_a_failed_write_keeps_what_was_there(tmp_path):
 def test_a_frame_carries_its_provenance(tmp_path):
     save_frame(tmp_path / "f.parquet", pl.DataFrame({"a": [1]}), {"seed": 3})
     assert json.loads(pl.read_parquet_metadata(tmp_path / "f.parquet")["reliquant"]) == {"seed": 3}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda p: save_frame(p, pl.DataFrame({"x": np.arange(10**5)}), {}), lambda p: save_array(p, np.arange(10**5))],
+)
+def test_a_full_disk_names_the_file(write, tmp_path, monkeypatch):
+    path = tmp_path / "some" / "file"
+    monkeypatch.setattr("reliquant.records.os.getpid", lambda: "full")
+    path.parent.mkdir()
+    (path.parent / ".file.full.part").symlink_to("/dev/full")  # a device on which nothing fits
+    with pytest.raises(OSError, match="No space left on device") as told:
+        write(path)
+    assert told.value.filename == str(path)
+    assert not path.exists()

@@ -62,10 +62,20 @@ def test_a_killed_run_resumes_to_the_same_weights(vit, proxy, tmp_path, scope):
 
 
 def test_a_diverging_run_stops_at_once_says_where_and_keeps_the_last_good_checkpoint(vit, proxy, tmp_path):
-    saved = Checkpoints(tmp_path, 1, {})
-    with pytest.raises(Diverged, match=r"iteration [1-5]; the last good checkpoint is kept in"):
-        run(vit, proxy, saved, lr=1e30, clip_norm=1e30, warmup=0)
-    assert all(torch.isfinite(value).all() for value in saved.latest()[1].values())
+    def spoil(iteration, model):
+        torch.nn.init.constant_(vit.model.visual.proj, float("nan"))
+
+    saved = Checkpoints(tmp_path, 1, {}, snapshot=spoil)
+    with pytest.raises(Diverged, match=r"nan at iteration 3; the last good checkpoint is kept in"):
+        run(vit, proxy, saved, snapshots=[3])
+    iteration, state = saved.latest()
+    assert iteration == 2
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_a_run_that_diverges_before_its_first_checkpoint_claims_none(vit, proxy, tmp_path):
+    with pytest.raises(Diverged, match=r"iteration [1-5]$"):
+        run(vit, proxy, Checkpoints(tmp_path, 100, {}), lr=1e30, clip_norm=1e30, warmup=0)
 
 
 def test_a_model_that_is_already_broken_is_told_at_its_first_iteration(vit, proxy):

@@ -10,11 +10,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file
 
 from reliquant.fetch import FetchError
-from reliquant.records import DamagedFile
+from reliquant.records import DamagedFile, read_header
 from reliquant.weights import check_or_record, facts_of, name_of, read_lock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,6 +110,29 @@ def files(tmp_path_factory):
     return {"open_clip_config.json": json.dumps(config).encode(), "open_clip_model.safetensors": weights}
 
 
+@pytest.fixture(scope="module")
+def align(tmp_path_factory):
+    """The folder of a small ALIGN, as transformers writes it."""
+    transformers = pytest.importorskip("transformers", reason="the extra `huggingface` is not installed")
+    import torch
+
+    folder = tmp_path_factory.mktemp("align")
+    words = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    vision = {"image_size": 32, "hidden_dim": 32, "depthwise_padding": [], "in_channels": [32], "out_channels": [8]}
+    vision |= {"kernel_sizes": [3], "strides": [1], "num_block_repeats": [1], "expand_ratios": [1]}
+    vision |= {"width_coefficient": 1.0, "depth_coefficient": 1.0}
+    config = transformers.AlignConfig(
+        text_config={"vocab_size": 64, "max_position_embeddings": 16, **words}, vision_config=vision, projection_dim=8
+    )
+    torch.manual_seed(0)
+    transformers.AlignModel(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "star"]))
+    transformers.BertTokenizer(str(folder / "vocab.txt"), model_max_length=12).save_pretrained(folder)
+    facts = {"size": {"height": 32, "width": 32}, "do_normalize": False}
+    (folder / "preprocessor_config.json").write_text(json.dumps(facts))
+    return folder
+
+
 @pytest.fixture
 def hub(files):
     made = Hub(dict(files))
@@ -189,6 +214,8 @@ def test_weights_are_named_by_what_loads_them(tmp_path):
     assert name_of({**entry, "pretrained": str(tmp_path / "mine.pt")}) is None
     assert name_of({"tower": "openclip", "architecture": "hf-hub:tiny/clip"}) == "tiny/clip"
     assert name_of({"tower": "small", "architecture": "lab_vit", "pretrained": "lab-vit-web"}) is None
+    assert name_of({"tower": "huggingface", "architecture": "kakaobrain/align-base"}) == "kakaobrain/align-base"
+    assert name_of({"tower": "huggingface", "architecture": str(tmp_path)}) is None
     assert issubclass(FetchError, OSError)
 
 
@@ -214,3 +241,38 @@ def test_a_study_fetches_a_model_from_a_hub_and_evaluates_it(hub, tmp_path):
     assert lock["tiny/clip"]["revision"] == COMMIT
     served = [path for command, path, _ in hub.asked if command == "GET" and path.endswith(".safetensors")]
     assert len(served) == 1  # fetched once; quantizing and evaluating read the project's own file
+
+
+def test_an_align_is_fetched_once_pinned_and_another_file_refused(hub, align, tmp_path):
+    hub.files = {path.name: path.read_bytes() for path in align.iterdir()}
+    lock, name = tmp_path / "config" / "weights.lock.json", "model.safetensors"
+
+    def fetch(output, home, architecture="tiny/clip", **more):
+        entry = json.dumps({"tower": "huggingface", "architecture": str(architecture)})
+        command = [sys.executable, "-m", "reliquant.steps.fetch_model", "--entry", entry, "--lock", lock]
+        env = environment(hub, tmp_path / home, **more)
+        command += ["--output", tmp_path / output]
+        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+
+    done = fetch("model.safetensors", "home")
+    assert done.returncode == 0, done.stderr[-4000:]
+    digest = hashlib.sha256(hub.files[name]).hexdigest()
+    pin = {"revision": COMMIT, "file": name, "sha256": digest, "bytes": len(hub.files[name])}
+    assert read_lock(lock) == {"tiny/clip": pin}
+    assert read_header(tmp_path / "model.safetensors")["tower"]["revision"] == COMMIT
+    assert len([path for how, path, _ in hub.asked if how == "GET" and path.endswith(name)]) == 1
+
+    hub.asked.clear()
+    for again in (fetch("again.safetensors", "home"), fetch("local.safetensors", "none", align, HF_HUB_OFFLINE="1")):
+        assert again.returncode == 0, again.stderr[-4000:]
+    assert not hub.asked
+    assert read_lock(lock) == {"tiny/clip": pin}  # a local folder is not pinned
+    model, *others = (load_file(tmp_path / f"{stem}.safetensors") for stem in ("model", "again", "local"))
+    for other in others:
+        np.testing.assert_equal(other, model)
+
+    hub.files[name] = hub.files[name][:-1] + b"?"
+    done = fetch("other.safetensors", "other")
+    assert done.returncode != 0
+    assert "another file than the study was made with, or altered" in done.stderr
+    assert not (tmp_path / "other.safetensors").exists()

@@ -113,7 +113,7 @@ def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> 
         if grid.floating:
             continue
         if grid.dynamic:
-            layer.input = DynamicInput(grid)
+            layer.input = DynamicInput(grid, layer.inputs)
             continue
         bounds = observers[name].bounds(grid)
         if bounds is None:

@@ -81,7 +81,7 @@ def text_tower(rows: Rows) -> Finding:
         raise NotTestable("no variant has both scopes")
     half = (((pl.col("high") - pl.col("low")) ** 2 + (pl.col("high_image") - pl.col("low_image")) ** 2).sqrt()) / 2
     gap = pl.col("value") - pl.col("value_image")
-    runs = pairs.select(value=gap, low=gap - half, high=gap + half, n="n")
+    runs = pairs.select(*VARIANT, value=gap, low=gap - half, high=gap + half, n="n")
     return by_sign(runs, 1, unit=SHARES, suite="clean", measure="ece_relative_change", scope=["both", "image"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import yaml
 
 from reliquant import plugins
 from reliquant.expected import expected_rows
+from reliquant.fetch import sources_of
 from reliquant.grid import parse_precision
 from reliquant.images import Source
 from reliquant.study import Study, Variant
@@ -25,7 +26,7 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
     """Return what a study expands to, what it needs and what of it is not here; every figure is an estimate but counts.
 
     Counts of jobs, evaluations and rows (without those of `explain`) are exact for a fresh tree. Bytes and hours follow
-    from `costs.yaml`: `unknown` names what is not in it.
+    from `costs.yaml`: `unknown` names what is not in it, and downloads whose size nobody publishes.
     """
     shards = {s for _, s in study.evaluations}
     cells = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for s in shards}
@@ -55,7 +56,7 @@ def as_text(found: Found, /) -> str:
     for name, part in (("jobs", found["jobs"]), ("bytes", sizes), ("hours", hours)):
         lines += [f"{name}:", *(f"  {k}: {v:,}" if isinstance(v, int) else f"  {k}: {v}" for k, v in part.items())]
     lines += ["missing:", *(f"  {name}: {how}" for name, how in found["missing"].items())] if found["missing"] else []
-    lines += [f"not in costs.yaml, left out of bytes and hours: {', '.join(found['unknown'])}"] * bool(found["unknown"])
+    lines += [f"not known, left out of bytes and hours: {', '.join(found['unknown'])}"] * bool(found["unknown"])
     return "\n".join(lines)
 
 
@@ -200,13 +201,15 @@ def _pairs_seen(study: Study, variant: Variant) -> int:
     return value.get("pairs", 0) + tuning
 
 
+def _fetched(study: Study) -> dict[str, list[Source]]:
+    """Return what is published for each dataset that the workflow downloads."""
+    names = sorted({d for d, _ in _prepared(study) if study.is_fetched(d)})
+    return {d: list(sources_of("dataset", study.dataset_entry(d))) for d in names}
+
+
 def _sources(study: Study) -> list[Source]:
-    """List what is published for the datasets that the workflow downloads, each file once."""
-    found: dict[str, Source] = {}
-    for name in {study.dataset_entry(d)["dataset"] for d, _ in _prepared(study) if study.is_fetched(d)}:
-        module = name if "." in name else f"reliquant.datasets.{name}"
-        found |= {s.url: s for s in importlib.import_module(module).SOURCES}
-    return list(found.values())
+    """List what is downloaded for the datasets, each file once."""
+    return list({s.url: s for sources in _fetched(study).values() for s in sources}.values())
 
 
 def _missing_models(study: Study, lock: Mapping[str, Pin]) -> dict[str, str]:
@@ -223,21 +226,36 @@ def _missing_models(study: Study, lock: Mapping[str, Pin]) -> dict[str, str]:
 
 
 def _missing_data(study: Study) -> dict[str, str]:
-    found = {}
+    found, fetched = {}, _fetched(study)
     for dataset in sorted({d for d, _ in _prepared(study)}):
         plugin, root = study.dataset_entry(dataset)["dataset"], Path(study.root(dataset))
-        if study.is_fetched(dataset):
+        if dataset in fetched:
             if not (root / "fetched.json").is_file():
-                sources = importlib.import_module(plugin if "." in plugin else f"reliquant.datasets.{plugin}").SOURCES
-                terms = "; ".join(dict.fromkeys(s.licence for s in sources))
-                size = sum(s.bytes or 0 for s in sources) / 2**30
-                size = f"{size:.2f} GiB" + " and files of unknown size" * any(s.bytes is None for s in sources)
-                found[f"dataset {dataset}"] = f"{size}, fetched by the workflow; licence: {terms}"
+                terms = "; ".join(dict.fromkeys(s.licence for s in fetched[dataset]))
+                found[f"dataset {dataset}"] = f"{_size(fetched[dataset])}, fetched by the workflow; licence: {terms}"
         elif not root.is_dir() and "Nothing is read" not in (told := plugins.described("dataset", plugin)):
-            found[f"dataset {dataset}"] = f"not published for download; put it into {root}: {told.splitlines()[0]}"
+            how = _how(plugin) or told.splitlines()[0]
+            found[f"dataset {dataset}"] = f"not downloaded by the workflow, and {root} is missing: {how}"
     return found
+
+
+def _size(sources: list[Source]) -> str:
+    known = [s.bytes for s in sources if s.bytes is not None]
+    words = [f"{sum(known) / 2**30:.2f} GiB"] * bool(known) + ["files of unknown size"] * (len(known) < len(sources))
+    return " and ".join(words)
+
+
+def _how(plugin: str) -> str:
+    """Read where to get a dataset that people place by hand, the text HOW of its plugin, without importing that."""
+    for node in ast.parse(plugins.source("dataset", plugin).read_text()).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "HOW" for t in node.targets):
+            return " ".join(str(ast.literal_eval(node.value)).split())
+    return ""
 
 
 def _unknown(study: Study) -> set[str]:
     models = {f"model {m}" for m in study.config.models if not study.trains(m) and not _cost(study, m)}
-    return models | {f"dataset {d}" for d, _ in _prepared(study) if not _images(study, d)}
+    downloads = {
+        f"download of dataset {d}" for d, sources in _fetched(study).items() if any(s.bytes is None for s in sources)
+    }
+    return models | downloads | {f"dataset {d}" for d, _ in _prepared(study) if not _images(study, d)}

@@ -94,7 +94,7 @@ def most_bits(rows: Rows, /, *, suite: str = "clean") -> float:
 
 
 def effect(runs: pl.DataFrame, /) -> dict[str, Any]:
-    """Return the mean over runs, its interval over images, and the counts, as words of a Finding."""
+    """Return the mean over runs, its interval over images and seeds, and the counts, as words of a Finding."""
     whole = frames.mean_of_runs(runs.with_columns(all=pl.lit(0)), ["all"]).row(0, named=True)
     return {
         "value": whole["value"],

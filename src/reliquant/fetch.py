@@ -1,16 +1,23 @@
-"""Download published files: resumed, retried, checked against their sha256; proxies come from the environment."""
+"""Download published files: resumed, retried, checked against their sha256; proxies come from the environment.
+
+For files on https://huggingface.co, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean for weights.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import importlib
+import json
+import os
 import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from reliquant.images import Source
@@ -20,11 +27,21 @@ from reliquant.unpack import unpack
 
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # a server that may answer later
 BLOCK = 2**20  # bytes
+HUB = "https://huggingface.co"
 LONGEST_PAUSE = 60.0  # seconds between two tries, whatever a server's Retry-After asks
+Facts = Mapping[str, Any]
 
 
 class FetchError(OSError):
     """A file could not be downloaded; the message names its URL."""
+
+
+def sources_of(family: str, entry: Facts, /) -> Sequence[Source]:
+    """Return the sources of a dataset or lexicon entry: its plugin's SOURCES, or what `sources` makes of its words."""
+    name = entry[family]
+    module = importlib.import_module(name if "." in name else f"reliquant.{family}s.{name}")
+    words = {k: v for k, v in entry.items() if k != family}
+    return module.SOURCES if hasattr(module, "SOURCES") else module.sources(**words)
 
 
 def fetch(sources: Sequence[Source], folder: Path, /, **patience: float) -> list[dict[str, object]]:
@@ -49,9 +66,11 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
 
     A connection that breaks, is silent for `stall` seconds or meets a busy server is tried again from the byte where
     it broke, after `pause` seconds doubled each time (or what the server asks, at most a minute); `tries` failures
-    without a megabyte of progress between them end it. Raises FetchError (no such file, no answer, no space) or
-    DamagedFile (another size or sha256 than published; nothing is kept).
+    without a megabyte of progress between them end it. A file that has changed on the server starts over. Raises
+    FetchError (no such file, no answer, no space, offline) or DamagedFile (another size or sha256 than published;
+    nothing is kept).
     """
+    source = replace(source, url=_address(source.url))
     if urlsplit(source.url).scheme not in ("http", "https"):
         raise ValueError(f"{source.url}: only http and https are fetched")
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,21 +78,20 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
     path, part = folder / name, folder / f".{name}.part"
     if path.is_file() and source.sha256 in (None, sha256_of(path)):
         return path
-    _check_space(source, folder)
-    if source.bytes is None:
-        part.unlink(missing_ok=True)  # of a file that nobody describes, a rest may be of another one
-    resumed = part.is_file() and part.stat().st_size > 0
-    _download(source, part, tries, stall, pause)
-    if source.sha256 is None:
-        part.replace(path)
-        return path
-    if resumed and sha256_of(part) != source.sha256:  # what lay there was of another file: once more from its start
-        part.unlink()
+    if _on_hub(source.url) and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        raise FetchError(f"{source.url}: offline (HF_HUB_OFFLINE is set), and {path} is not there or another file")
+    _check_space(source, part)
+    resumed = _download(source, part, tries, stall, pause)
+    found = source.sha256 and sha256_of(part)
+    if resumed and found != source.sha256:  # what lay there was of another file: once more from its start
+        _drop(part)
         _download(source, part, tries, stall, pause)
-    if (found := sha256_of(part)) != source.sha256:
-        part.unlink()
+        found = sha256_of(part)
+    if found != source.sha256:
+        _drop(part)
         raise DamagedFile(f"{source.url}: its sha256 is {found}, not {source.sha256}: another file, or altered")
     part.replace(path)
+    _beside(part).unlink(missing_ok=True)
     return path
 
 
@@ -83,64 +101,167 @@ def sha256_of(path: Path, /) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_space(source: Source, folder: Path) -> None:
-    needed, free = (source.bytes or 0) * (2 if source.unpack else 1), shutil.disk_usage(folder).free
+def _endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+
+
+def _address(url: str) -> str:
+    """Replace the hub's address by that of the mirror that HF_ENDPOINT names."""
+    return _endpoint() + url.removeprefix(HUB) if url.startswith(f"{HUB}/") else url
+
+
+def _on_hub(url: str) -> bool:
+    return url.startswith(f"{_endpoint()}/")
+
+
+def _first(*sizes: int | None) -> int | None:
+    return next((size for size in sizes if size is not None), None)
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _check_space(source: Source, part: Path) -> None:
+    """Raise FetchError unless what is still to come, unpacked too where it will be, has a place."""
+    needed = (source.bytes or 0) * (2 if source.unpack else 1) - _size(part)
+    free = shutil.disk_usage(part.parent).free
     if needed > free:
-        raise FetchError(f"{source.url}: needs {needed / 2**30:.1f} GiB in {folder}; {free / 2**30:.1f} are free")
+        raise FetchError(f"{source.url}: needs {needed / 2**30:.1f} GiB in {part.parent}; {free / 2**30:.1f} are free")
 
 
-def _download(source: Source, part: Path, tries: int, stall: float, pause: float) -> None:
-    failures, wait = 0, pause
-    while (had := part.stat().st_size if part.is_file() else 0) < (source.bytes or 1):
+def _download(source: Source, part: Path, tries: int, stall: float, pause: float) -> bool:
+    """Fill the part file until it is whole; return whether it has been appended to."""
+    failures, wait, resumed = 0, pause, False
+    while True:
+        begun = _begun(source, part)
+        total, had = _first(source.bytes, begun.get("bytes")), _size(part)
+        resumed = resumed or had > 0
+        if total is not None and part.is_file() and had >= total:
+            break
         try:
-            if source.bytes is None:
-                source = replace(source, bytes=_announced(source, stall))
-            for _ in progress(_blocks(source, part, stall), label=part.name[1:-5], total=-(-source.bytes // BLOCK)):
-                pass
+            total = _receive(source, part, begun, stall)
+            if _size(part) >= total:
+                break
             problem: Exception = ConnectionError("the connection ended before the file did")
+        except FetchError:
+            raise
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code not in BUSY:
-                raise FetchError(f"{source.url}: the server answers {error.code} {error.reason}") from error
+            if error.code == 416 and had:  # it has become shorter than what is here
+                _drop(part)
+            elif error.code not in BUSY:
+                said = f"{error.code} {error.reason}{_hint(error)}"
+                raise FetchError(f"{source.url}: the server answers {said}") from error
             problem = error
             asked = error.headers.get("Retry-After", "")
             wait = max(wait, float(asked)) if asked.isdecimal() else wait
         except (OSError, http.client.HTTPException) as error:
             problem = error
-        size = part.stat().st_size if part.is_file() else 0
-        if source.bytes is not None and size >= source.bytes:
-            break
-        failures, wait = (1, pause) if size - had >= BLOCK else (failures + 1, wait)
+        failures, wait = (1, pause) if _size(part) - had >= BLOCK else (failures + 1, wait)
         if failures >= tries:
             raise FetchError(f"{source.url}: given up after {failures} tries: {problem}") from problem
         time.sleep(min(wait, LONGEST_PAUSE))
         wait *= 2
-    if (size := part.stat().st_size) != (source.bytes or size):
-        part.unlink()
-        raise DamagedFile(f"{source.url}: has more than the {source.bytes} bytes published: another file, or altered")
+    if _size(part) > total:
+        _drop(part)
+        raise DamagedFile(f"{source.url}: has more than the {total} bytes published: another file, or altered")
+    return resumed
 
 
-def _announced(source: Source, stall: float) -> int:
-    """Ask the server for the size of a file whose publisher does not say it."""
-    request = urllib.request.Request(source.url, headers={"User-Agent": "reliquant", "Accept-Encoding": "identity"})
-    with urllib.request.urlopen(request, timeout=stall) as answer:
-        size = answer.headers.get("Content-Length", "")
-    if not size.isdecimal():
-        raise FetchError(f"{source.url}: the server does not say how large the file is")
-    return int(size)
+def _hint(error: urllib.error.HTTPError) -> str:
+    return ": accept its terms on the hub and set HF_TOKEN" if error.code in (401, 403) and _on_hub(error.url) else ""
 
 
-def _blocks(source: Source, part: Path, stall: float) -> Iterator[None]:
-    """Append what the server sends to the part file, a block at a time; start over if it sends the whole file."""
-    had = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(source.url, headers={"User-Agent": "reliquant", "Accept-Encoding": "identity"})
-    if had:
-        request.add_header("Range", f"bytes={had}-")
-    with urllib.request.urlopen(request, timeout=stall) as answer:
-        resumes = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
-        with open(part, "ab" if had and resumes else "wb") as file:
-            while data := answer.read1(BLOCK):
-                file.write(data)
-                if file.tell() > source.bytes:
-                    return
-                yield
+def _beside(part: Path) -> Path:
+    """Return the file that says of which version on the server a part file is the start."""
+    return part.with_name(f"{part.name}.json")
+
+
+def _drop(part: Path) -> None:
+    part.unlink(missing_ok=True)  # first: what is beside it never speaks of another one
+    _beside(part).unlink(missing_ok=True)
+
+
+def _begun(source: Source, part: Path) -> Facts:
+    """Read of which version the part file is the start; drop it if neither this nor a sha256 keeps it from a mix."""
+    try:
+        begun = json.loads(_beside(part).read_text())
+    except (OSError, ValueError):
+        begun = {}
+    if begun.get("url") != source.url:
+        begun = {}
+    if not begun.get("version") and source.sha256 is None:
+        _drop(part)
+        return {}
+    return begun
+
+
+def _receive(source: Source, part: Path, begun: Facts, stall: float) -> int:
+    """Append what the server sends to the part file, or start over with the whole file; return the size of that."""
+    had = _size(part)
+    headers = {"User-Agent": "reliquant", "Accept-Encoding": "identity"}
+    headers |= {"Range": f"bytes={had}-"} if had else {}
+    headers |= {"If-Range": begun["version"]} if had and begun.get("version") else {}
+    with _open(urllib.request.Request(source.url, headers=headers), stall) as answer:
+        version, resumes = _version(answer), bool(had) and answer.status == 206
+        size = answer.headers.get("Content-Range" if resumes else "Content-Length", "").rpartition("/")[2]
+        announced = int(size) if size.isdecimal() else None
+        if resumes and not _goes_on(answer, had, announced, begun):
+            _drop(part)
+            raise ConnectionError("the file has changed on the server")
+        if not resumes:
+            _drop(part)
+        total = _first(source.bytes, announced, begun.get("bytes") if resumes else None)
+        if total is None:
+            raise FetchError(f"{source.url}: the server does not say how large the file is")
+        _check_space(replace(source, bytes=total), part)
+        if not resumes:
+            _beside(part).write_text(json.dumps({"url": source.url, "version": version, "bytes": announced}))
+        blocks = -(-(total - _size(part)) // BLOCK)
+        for _ in progress(_blocks(answer, part, total), label=part.name[1:-5], total=blocks):
+            pass
+    return total
+
+
+def _version(answer: http.client.HTTPResponse) -> str | None:
+    """Return what tells one version of a file from another: a strong ETag, else the time of its last change."""
+    tag = answer.headers.get("ETag", "")
+    return tag if tag.startswith('"') else answer.headers.get("Last-Modified")
+
+
+def _goes_on(answer: http.client.HTTPResponse, had: int, announced: int | None, begun: Facts) -> bool:
+    """Whether a partial answer starts where the part file ends and is of the same version, as far as both say."""
+    same = [(_version(answer), begun.get("version")), (announced, begun.get("bytes"))]
+    starts = answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
+    return starts and all(None in pair or pair[0] == pair[1] for pair in same)
+
+
+def _blocks(answer: http.client.HTTPResponse, part: Path, total: int) -> Iterator[None]:
+    """Append the answer to the part file, a block at a time, until it is too long."""
+    with open(part, "ab") as file:
+        while data := answer.read1(BLOCK):
+            file.write(data)
+            if file.tell() > total:
+                return
+            yield
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects; the token goes along to the same host only."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        new = super().redirect_request(req, fp, code, msg, headers, newurl)
+        token = req.unredirected_hdrs.get("Authorization")
+        if new and token and urlsplit(new.full_url)[:2] == urlsplit(req.full_url)[:2]:
+            new.add_unredirected_header("Authorization", token)
+        return new
+
+
+def _open(request: urllib.request.Request, stall: float) -> http.client.HTTPResponse:
+    """Send a request; to the hub with the token in HF_TOKEN."""
+    if (token := os.environ.get("HF_TOKEN", "").strip()) and _on_hub(request.full_url):
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    return urllib.request.build_opener(_Redirects).open(request, timeout=stall)

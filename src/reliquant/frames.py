@@ -15,12 +15,13 @@ import numpy as np
 import polars as pl
 
 from reliquant.grid import parse_precision
-from reliquant.stats import half_over_seeds
+from reliquant.stats import freedom_over_seeds, half_over_seeds, p_of_interval
 
 Rows = pl.DataFrame | pl.LazyFrame
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
 _READ: ContextVar[dict[tuple[object, ...], pl.DataFrame] | None] = ContextVar("read", default=None)
 UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
+CELL = pl.struct("value", "low", "high", "freedom")  # of `mean_of_runs`: what `tabling.changes` writes
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
@@ -92,18 +93,20 @@ def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
 
 
 def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
-    """Average a measure over runs on the same images: value, low, high, runs.
+    """Average a measure over runs on the same images: value, low, high, freedom, runs, n.
 
     Runs that differ in their seed alone are averaged first, see `mean_of_seeds`. The others share their images, so
-    their errors go together: the ends of the interval are the means of their ends, an upper bound of its width.
+    their errors go together: the ends of the interval are the means of their ends, an upper bound of its width;
+    `freedom` is the least of their degrees of freedom, infinite but for seeds.
     """
     return (
-        mean_of_seeds(frame.with_columns(runs=pl.lit(1)), by)
+        mean_of_seeds(frame.with_columns(runs=pl.lit(1), freedom=pl.lit(float("inf"))), by)
         .group_by(by)
         .agg(
             pl.col("value").mean(),
             low=_if_known(pl.col("low").mean()),
             high=_if_known(pl.col("high").mean()),
+            freedom=pl.col("freedom").min(),
             runs=pl.col("runs").sum(),
             n=pl.col("n").max(),
         )
@@ -128,12 +131,14 @@ def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str] = (), /) -> pl.DataFram
         n=pl.col("n").max(),
         runs=pl.len().cast(pl.Int32),
     )
-    ends = {}
-    for end in ("low", "high"):
-        away = (found[end] - found["value"]).to_numpy()
-        half = half_over_seeds(abs(away), found["spread"], found["runs"])
-        ends[end] = pl.Series(found["value"].to_numpy() + np.copysign(half, -1 if end == "low" else 1)).fill_nan(None)
-    return found.with_columns(**ends)
+    seen = [found[c].to_numpy() for c in ("spread", "runs")]
+    ends, freedom = {}, np.full(found.height, np.inf)
+    for end, sign in (("low", -1), ("high", 1)):
+        images = abs(found[end] - found["value"]).to_numpy()
+        moved = found["value"].to_numpy() + sign * half_over_seeds(images, *seen)
+        ends[end] = pl.Series(np.where(seen[0] > 0, moved, found[end].to_numpy())).fill_nan(None)
+        freedom = np.fmin(freedom, freedom_over_seeds(images, *seen))
+    return found.with_columns(**ends, freedom=pl.Series(freedom))
 
 
 def wide(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
@@ -167,26 +172,24 @@ def ordered_schemes(frame: pl.DataFrame, /) -> list[tuple[str, str]]:
     return sorted(frame.select("family", "scheme").unique().rows())
 
 
-def stars(value: float | None, low: float | None, high: float | None, /) -> str:
-    """Mark significance from a 95 % interval by the normal approximation: * .05, ** .01, *** .001.
+def stars(value: float | None, low: float | None, high: float | None, freedom: float = float("inf"), /) -> str:
+    """Mark significance from a 95 % interval: * .05, ** .01, *** .001.
 
     >>> stars(1.0, 0.1, 1.9), stars(1.0, -0.1, 2.1), stars(1.0, None, None)
     ('*', '', '')
     """
-    return marked(p_value(value, low, high))
+    return marked(p_value(value, low, high, freedom))
 
 
-def p_value(value: float | None, low: float | None, high: float | None, /) -> float:
-    """Return the p-value of no change from a 95 % interval by the normal approximation; NaN without an interval.
+def p_value(value: float | None, low: float | None, high: float | None, freedom: float = float("inf"), /) -> float:
+    """Return the p-value of no change from a 95 % interval, normal or Student's t; NaN without an interval.
 
     >>> round(p_value(1.0, 0.0, 2.0), 3)
     0.05
     """
     if value is None or low is None or high is None or not low < high:
         return float("nan")
-    from scipy.stats import norm
-
-    return float(2 * norm.sf(abs(value) / ((high - low) / (2 * norm.ppf(0.975)))))
+    return p_of_interval(value, (high - low) / 2, freedom)
 
 
 def marked(p: float, /) -> str:

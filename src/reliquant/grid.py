@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+SHARES = {"weight": ("tensor", "channel", "group"), "activation": ("tensor", "token")}  # what may share a scale
 FLOAT_BITS = 16  # `w4a16`: activations stay in floating point
 
 

@@ -174,6 +174,11 @@ class AbsMaxWeight(nn.Module):
         return quantize(weight, scale, zero, self.grid), scale, zero
 
 
+def positive(scale: torch.Tensor, least: float = SMALLEST_SCALE, /) -> torch.Tensor:
+    """Return a learned scale, at least `least`; the gradient passes, so that one that fell below comes back."""
+    return scale.clamp(min=least).detach() + (scale - scale.detach())
+
+
 class LearnedWeight(nn.Module):
     """Round a weight with learned scales (LSQ), one for each row of `blocks`, started at the given ones."""
 
@@ -185,7 +190,7 @@ class LearnedWeight(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight on its grid, of the same shape."""
-        rows, scale = blocks(weight, self.grid), self.scale.clamp(min=SMALLEST_SCALE)
+        rows, scale = blocks(weight, self.grid), positive(self.scale)
         out = LearnedStep.apply(rows, scale, None, self.grid.low, self.grid.high)
         return unblocks(out, weight.shape, self.grid)
 
@@ -205,7 +210,7 @@ class LearnedInput(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
-        scale = self.scale.clamp(min=SMALLEST_SCALE)
+        scale = positive(self.scale)
         return LearnedStep.apply(x.float(), scale, None, self.grid.low, self.grid.high)
 
     def freeze(self) -> StaticInput:

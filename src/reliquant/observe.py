@@ -66,7 +66,9 @@ class ChannelRange:
 
     @property
     def seen(self) -> torch.Tensor:
-        """Return the lowest and highest input of each batch and channel, (batches, 2, d)."""
+        """Return the lowest and highest input by batch and channel, (batches, 2, d); raise ValueError if unseen."""
+        if self.block is None:
+            raise ValueError("calibration: a layer saw no input; is it part of the model's forward?")
         return self.block[: self.count]
 
     @property

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 
-from reliquant.grid import Grid
+from reliquant.grid import SHARES, Grid
 
 PACKAGE = Path(__file__).parent
 FAMILIES = ("tower", "quantizer", "dataset", "lexicon", "corruption", "score", "loss", "figure", "table")
@@ -106,9 +107,20 @@ def check(family: str, entry: object, /) -> list[str]:
         path = source(family, entry[family])
         given = {k: v for k, v in entry.items() if k != family}
         nested = [f"{k}: {p}" for k, v in given.items() for f, e in entries(v) for p in check(f, e)]
-        return check_words(path, family, given) + nested
+        return check_words(path, family, given) + _shares(given) + nested
     except ConfigError as error:
         return error.problems
+
+
+def _shares(given: Entry) -> list[str]:
+    """Say which grids share a scale in a way that weights, or activations, do not know."""
+    said = [(role, given[role].get("granularity", "tensor")) for role in SHARES if isinstance(given.get(role), Mapping)]
+    known = {word for words in SHARES.values() for word in words}
+    return [
+        f"{role}.granularity: {word!r} is not for {role}s; they take {', '.join(SHARES[role])}"
+        for role, word in said
+        if word in known.difference(SHARES[role])
+    ]
 
 
 def entries(value: Any, /) -> list[tuple[str, Entry]]:
@@ -131,6 +143,16 @@ def load(family: str, entry: Entry, /) -> Callable[..., Any]:
     values = _schema(path, family).validate_python(given)
     bound = {w: getattr(values, w) for w in given}
     return partial(getattr(importlib.import_module(module), family), **bound)
+
+
+def bound(function: Callable[..., Any], /) -> Entry:
+    """Return the words of what `load` returned, given ones and defaults.
+
+    >>> bound(load("score", {"score": "gen", "gamma": 0.5}))["gamma"]
+    0.5
+    """
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def published(family: str, name: str, /) -> bool:

@@ -143,7 +143,8 @@ def _take_space(part: Path, path: Path) -> None:
     """Take all the space of a mapped file now: a disk that is full later would kill the process without a word."""
     with open(part, "r+b") as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         except OSError as error:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import nn
 from reliquant import plugins
 from reliquant.clip import Clip
 from reliquant.coverage import coverage
+from reliquant.grid import Grid
 from reliquant.images import subset
 from reliquant.prepare import Prepared
 from reliquant.proxy import Proxy, embed, embed_all
@@ -55,9 +56,10 @@ def quantize(
     """Quantize a model in place by an entry; return the variant's arrays and header facts.
 
     The facts are `modules` (what each twin is), `measures` (bytes, share of weights and of multiply-accumulates that
-    ran quantized), `coverage` (each product with its bits, or why it stayed FP32) and `logit_scale_tuned` (on the same
-    pairs; None without). Without a proxy (FP32) nothing is unpacked. `keep` is handed iterations, arrays and facts of
-    each snapshot of a training.
+    ran quantized), `coverage` (each product with its bits, or why it stayed FP32), `words` (the method's, with those
+    left to their defaults, such as how many of the pairs calibrate) and `logit_scale_tuned` (on all pairs; None
+    without). Without a proxy (FP32) nothing is unpacked. `keep` is handed iterations, arrays and facts of each snapshot
+    of a training.
     """
     sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
     exact = _embedded(clip, proxy) if proxy and tuning == "match_fp32" else None
@@ -66,12 +68,16 @@ def quantize(
         unpack_attention(clip.model)
         names = targets(clip.model, scope)
 
+    method = plugins.load("quantizer", entry)
+    words = {k: asdict(w) if isinstance(w, Grid) else w for k, w in plugins.bound(method).items()}
+
     def described(model: nn.Module) -> tuple[Arrays, dict[str, Any]]:
-        return _described(replace(clip, model=model), scope, proxy, sizes, tuning, exact)
+        arrays, facts = _described(replace(clip, model=model), scope, proxy, sizes, tuning, exact)
+        return arrays, facts | {"words": words}
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
-    plugins.load("quantizer", entry)(clip, names, proxy, saved)
+    method(clip, names, proxy, saved)
     return described(clip.model)
 
 

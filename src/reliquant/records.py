@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars.exceptions import PolarsError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -48,6 +50,10 @@ def whole(path: Path, /) -> Iterator[Path]:
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+    except (OSError, PolarsError) as error:
+        if "No space left on device" not in str(error) or getattr(error, "filename", None):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error  # numpy and polars name no file
     finally:
         part.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri, stdtrit  # scipy.stats takes a second to import
+from scipy.special import ndtr, ndtri, stdtr, stdtrit  # scipy.stats takes a second to import
 
 Float = NDArray[np.float64]
 Z95 = float(ndtri(0.975))
@@ -203,3 +203,26 @@ def half_over_seeds(images: ArrayLike, spread: ArrayLike, seeds: ArrayLike, /) -
     """
     x, s, k = (np.asarray(a, dtype=float) for a in (images, spread, seeds))
     return np.hypot(x, np.where(s > 0, stdtrit(np.maximum(k - 1, 1), 0.975) * s / np.sqrt(k), 0.0))
+
+
+def freedom_over_seeds(images: ArrayLike, spread: ArrayLike, seeds: ArrayLike, /) -> Float:
+    """Return the degrees of freedom of a mean over seeds (Satterthwaite 1946); infinite where the seeds agree.
+
+    The arguments are those of `half_over_seeds`.
+
+    >>> freedom_over_seeds([0.0, 1.96, 1.0], [1.0, 3**0.5, 0.0], [3, 3, 3]).round(1)
+    array([ 2.,  8., inf])
+    """
+    x, s, k = (np.asarray(a, dtype=float) for a in (images, spread, seeds))
+    part = np.where(s > 0, s, np.nan) ** 2 / k
+    return np.nan_to_num((k - 1) * (((x / Z95) ** 2 + part) / part) ** 2, nan=np.inf)
+
+
+def p_of_interval(value: float, half: float, freedom: float = np.inf, /) -> float:
+    """Return the two-sided p-value of no change, of Student's t, from half the width of a 95 % interval.
+
+    >>> round(p_of_interval(1.0, 1.0), 3), round(p_of_interval(2.0, 1.0, 2.0), 3)
+    (0.05, 0.013)
+    """
+    t = abs(value) / half * (Z95 if np.isinf(freedom) else float(stdtrit(freedom, 0.975)))
+    return 2 * float(ndtr(-t) if np.isinf(freedom) else stdtr(freedom, -t))

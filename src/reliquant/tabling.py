@@ -41,16 +41,17 @@ def number(value: float | None, /, *, factor: float = 100.0, digits: int = 1, si
 def changes(frame: pl.DataFrame, columns: Iterable[str], /) -> pl.DataFrame:
     """Write the changes of a table, structs of value, low and high, with intervals and stars.
 
-    The p-values are those of the normal approximation to each interval, corrected for the number of changes in these
-    columns (Holm 1979).
+    The p-values are those of the normal approximation to each interval, of Student's t where the structs say `freedom`,
+    corrected for the number of changes in these columns (Holm 1979).
 
     >>> cells = [{"value": -0.02, "low": -0.03, "high": -0.01}, {"value": 0.01, "low": -0.01, "high": 0.03}]
     >>> changes(pl.DataFrame({"a": cells}), ["a"])["a"].to_list()
     ['-2.0 [-3.0, -1.0]***', '+1.0 [-1.0, +3.0]']
     """
     cells = {name: [(c or {}) for c in frame[name].to_list()] for name in columns}
-    ends = [(c.get("value"), c.get("low"), c.get("high")) for part in cells.values() for c in part]
-    corrected = iter(holm([frames.p_value(*triple) for triple in ends]))
+    words = ("value", "low", "high")
+    found = [([c.get(w) for w in words], c.get("freedom", float("inf"))) for part in cells.values() for c in part]
+    corrected = iter(holm([frames.p_value(*ends, freedom) for ends, freedom in found]))
     written = {
         name: [_change(c.get("value"), c.get("low"), c.get("high"), next(corrected)) for c in part]
         for name, part in cells.items()

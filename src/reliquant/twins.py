@@ -67,17 +67,21 @@ class StaticInput(nn.Module):
 
 
 class DynamicInput(nn.Module):
-    """Round the input on a grid whose scale is taken from the input itself, a tensor or a token at a time."""
+    """Round the input on a grid whose scale is taken from the input itself, a tensor or a token at a time.
 
-    def __init__(self, grid: Grid, /) -> None:
+    A token is a row of (..., d), or a position of the images (n, d, h, w) that a convolution reads (`axis` -3).
+    """
+
+    def __init__(self, grid: Grid, /, axis: int = -1) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid, self.axis = grid, axis
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, of the same shape."""
-        low, high = x.aminmax() if self.grid.granularity == "tensor" else x.aminmax(dim=-1, keepdim=True)
+        rows = x.movedim(self.axis, -1)
+        low, high = rows.aminmax() if self.grid.granularity == "tensor" else rows.aminmax(dim=-1, keepdim=True)
         scale, zero = affine(low.reshape(-1, 1), high.reshape(-1, 1), self.grid)
-        return fake_quantize(x, scale, zero, self.grid)
+        return fake_quantize(rows, scale, zero, self.grid).movedim(-1, self.axis)
 
 
 class SparedInput(nn.Module):
@@ -145,12 +149,16 @@ class Twin(nn.Module):
 class QuantLinear(Twin):
     """Twin of nn.Linear."""
 
+    inputs = -1  # the axis of what the weight sums over
+
     def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return linear(x, weight, self.bias)
 
 
 class QuantConv2d(Twin):
     """Twin of nn.Conv2d with zero padding."""
+
+    inputs = -3
 
     def __init__(self, inner: nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
         super().__init__(inner, weight_grid, activation_grid)

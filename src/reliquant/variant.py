@@ -77,7 +77,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
             _put(model, name, facts)
             continue
         made = insert_twins(model, [name], Grid(**facts["weight"]), Grid(**facts["activation"]))[name]
-        made.input = _input(made.activation_grid, facts.get("input"), scratch)
+        made.input = _input(made, facts.get("input"), scratch)
         if "transform" in facts:
             made.transform = build(facts["transform"])
         if made.bias is None and f"{name}.bias" in arrays:  # what a folded LayerNorm left
@@ -117,10 +117,11 @@ def _put(model: nn.Module, name: str, facts: dict[str, Any]) -> None:
         setattr(model.get_submodule(parent), leaf, piece)
 
 
-def _input(grid: Grid, static: dict[str, Any] | None, scratch: Scratch) -> nn.Module:
+def _input(layer: Twin, static: dict[str, Any] | None, scratch: Scratch) -> nn.Module:
+    grid = layer.activation_grid
     if grid.floating:
         return nn.Identity()
-    return StaticInput(grid, static["scale"], static["zero"], scratch) if static else DynamicInput(grid)
+    return StaticInput(grid, static["scale"], static["zero"], scratch) if static else DynamicInput(grid, layer.inputs)
 
 
 def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:

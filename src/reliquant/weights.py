@@ -26,7 +26,8 @@ Pin = Mapping[str, Any]
 def name_of(entry: Mapping[str, Any], /) -> str | None:
     """Name the published weights that a tower entry loads: `architecture/tag` or a repository; None for local ones."""
     architecture, pretrained = str(entry.get("architecture", "")), entry.get("pretrained")
-    if entry.get("tower") == "small" or architecture.startswith("local-dir:") or Path(str(pretrained)).is_file():
+    local = Path(str(pretrained)).is_file() if pretrained else Path(architecture).is_dir()
+    if local or entry.get("tower") == "small" or architecture.startswith("local-dir:"):
         return None
     return f"{architecture}/{pretrained}" if pretrained else architecture.removeprefix("hf-hub:")
 

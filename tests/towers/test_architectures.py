@@ -184,6 +184,19 @@ def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip,
     assert kept == (scope == "image")
 
 
+@pytest.mark.parametrize("method", sorted(set(plugins.names("quantizer")) - {"none", *METHODS}))
+def test_every_other_quantizer_runs_on_it(clip, pairs, method):
+    exact = outputs(clip, pairs)
+    trained = "losses" in plugins.words(plugins.source("quantizer", method), "quantizer")
+    words = {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]} if trained else {}
+    grids = {"weight": {"bits": 8, "granularity": "channel"}, "activation": {"bits": 8}}
+    _, facts = quantize(clip, {"quantizer": method, **grids, **words}, "both", pairs, Checkpoints())
+    assert {p["reason"] for p in facts["coverage"]} <= ALLOWED["both"] | {"online rotation", "outlier columns"}
+    for after, before in zip(outputs(clip, pairs), exact, strict=True):
+        assert torch.nn.functional.cosine_similarity(after, before).min() > 0.8
+        assert not torch.equal(after, before)
+
+
 def test_contexts_logit_scale_and_bias_are_the_models_own(clip, entry):
     context = {"sigmoid": 64, "coca": 76, "align": 12}.get(kind(entry), 16)
     assert clip.tokenizer(["a red star", "a circle"]).shape == (2, context)

@@ -47,6 +47,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(disk):
     assert code != 0
     assert "No space left on device" in output, output[-4000:]
     whole = {path: path.read_bytes() for path in (folder / "data").rglob("images.npy")}
+    assert whole  # some were finished before
     assert not list(folder.rglob("*.part"))
     mount("size=200m")
     subprocess.run(
@@ -90,6 +91,21 @@ def test_a_clock_set_back_costs_nothing_but_is_named_where_something_is_made(tmp
     assert model.read_bytes() == content
 
 
+def test_of_two_runs_on_one_tree_the_second_stops_and_the_first_is_whole(tmp_path):
+    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command += ["--directory", tmp_path, "--configfile", TINY, "--nocolor", "--until", "pretrain"]
+    with open(tmp_path / "first.txt", "w") as told:
+        first = subprocess.Popen(command, stdout=told, stderr=told, env=ENVIRONMENT, cwd=ROOT)
+        while "Execute" not in (tmp_path / "first.txt").read_text() and first.poll() is None:
+            time.sleep(0.1)
+        code, output = snakemake(tmp_path, "--until", "pretrain")
+        assert first.poll() is None, "the first run was over before the second one began"
+        assert code != 0
+        assert "Directory cannot be locked" in output
+        assert first.wait() == 0
+    assert job_counts(snakemake(tmp_path, "-n", "--until", "pretrain")[1]) == {}
+
+
 @pytest.fixture
 def repository(tmp_path):
     """A repository with files that DVC tracks, of some size, so that a push takes its time."""
@@ -107,7 +123,7 @@ def test_a_remote_that_is_not_there_is_named(repository):
     dvc("remote", "add", "-d", "store", "/proc/no/such/store", cwd=repository)
     code, output = dvc("push", cwd=repository)
     assert code != 0
-    assert "/proc/no" in output or "failed to push" in output.lower()
+    assert "/proc/no" in output
 
 
 def test_an_interrupted_push_goes_on(repository, tmp_path):

@@ -24,7 +24,7 @@ except plugins.ConfigError as error:
         f"the config has {len(error.problems)} problems:\n" + "\n".join(f"  {p}" for p in error.problems)
     )
 
-shell.prefix(f"export PYTHONPATH={workflow.basedir}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 DETERMINISTIC = " --deterministic" if study.config.deterministic else ""
 SIGNATURE = inspect.signature(lambda w: None)

@@ -12,8 +12,8 @@ from reliquant.reading import TEMPLATES, existing, thinned
 def sources(*, repo: str, revision: str, files: list[str], hub: str = "https://huggingface.co", **_: object) -> tuple:
     """Return where the files of a repository's revision are published; the first fetch records their sha256.
 
-    Raises ValueError for a revision that is no commit (40 hexadecimal digits), as a branch moves, and for two files of
-    one name.
+    The default `hub` is replaced by the mirror in `HF_ENDPOINT` when they are fetched. Raises ValueError for a revision
+    that is no commit (40 hexadecimal digits), as a branch moves, and for two files of one name.
     """
     if len(revision) != 40 or set(revision) - set("0123456789abcdef"):
         raise ValueError(f"huggingface: revision {revision!r}: give the 40 digits of a commit; a branch moves")

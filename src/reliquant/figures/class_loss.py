@@ -38,14 +38,15 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     for ax, (dataset, group) in zip(axes.flat, panels, strict=False):
         part = means.filter(dataset=dataset, part=group)
         worst = part.group_by("group").agg(pl.col("value").mean()).sort("value", "group")["group"].to_list()[:MOST]
-        for word, precision, value, low, high in part.select("group", "precision", "value", "low", "high").iter_rows():
+        columns_read = ("group", "precision", "value", "low", "high", "freedom")
+        for word, precision, *cell in part.select(columns_read).iter_rows():
             if word in worst:
-                x, y, points = precisions.index(precision), worst.index(word), 100 * value
+                x, y, points = precisions.index(precision), worst.index(word), 100 * cell[0]
                 ax.barh(y, 0.96, 0.92, x - 0.48, color=_shade(points / reach))
                 dark = abs(points) > 0.6 * reach
                 text = f"{points:+.0f}" if round(points) else "0"
                 style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": "white" if dark else plotting.INK}
-                ax.text(x, y, text + frames.stars(value, low, high), **style)
+                ax.text(x, y, text + frames.stars(*cell), **style)
         ax.set_xticks(range(len(precisions)), [p.upper() for p in precisions], fontsize=6.5)
         ax.set_yticks(range(len(worst)), [w if len(w) < 14 else f"{w[:12]}..." for w in worst], fontsize=6.5)
         ax.set_ylim(most - 0.4, -0.6)

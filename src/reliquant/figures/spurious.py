@@ -42,11 +42,12 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             ax.bar(x, part["value"] * 100, width * 0.9, color=fill, edgecolor="#3d3d3d", linewidth=0.5)
             ends = plotting.errors(part, factor=100)
             ax.errorbar(x, part["value"] * 100, yerr=ends, fmt="none", ecolor=plotting.INK, elinewidth=0.8)
-            for at, (value, low, high) in zip(x, part.select("value", "low", "high").iter_rows(), strict=True):
+            for at, cell in zip(x, part.select("value", "low", "high", "freedom").iter_rows(), strict=True):
+                value, low, high, _ = cell
                 top = (value if low is None else high if value >= 0 else low) * 100
                 place = {"xytext": (0, 2 if value >= 0 else -2), "textcoords": "offset points", "ha": "center"}
                 vertical = {"va": "bottom" if value >= 0 else "top", "fontsize": 7}
-                ax.annotate(frames.stars(value, low, high), (at, top), **place, **vertical)
+                ax.annotate(frames.stars(*cell), (at, top), **place, **vertical)
         ax.set_title(MEASURES[measure])
         ax.set_xticks(range(len(families)), families, rotation=20 if len(families) > 4 else 0)
         ax.grid(visible=False, axis="x")

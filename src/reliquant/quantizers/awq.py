@@ -2,7 +2,7 @@
 
 s = mean|X|^alpha a channel, alpha the best of 20 for the error of the layers that read one input; then each row's (or
 group's) range is the best of 10 shares, except in layers that make queries and keys. Both errors are exact, from X X^T.
-Factors go into the LayerNorm that feeds the layers alone, else an online division of the input. Linears only; depthwise
+Factors go into the LayerNorm that feeds the layers alone, else an online division of the input. Linears only;
 convolutions are rounded to nearest.
 """
 

@@ -16,7 +16,7 @@ from torch import nn
 from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, blocks
 from reliquant.grid import Grid
-from reliquant.learned import LearnedStep, LearnedWeight, learn, require_static
+from reliquant.learned import LearnedStep, LearnedWeight, learn, positive, require_static
 from reliquant.proxy import Proxy
 from reliquant.ranges import Sample
 from reliquant.resume import Checkpoints
@@ -73,7 +73,7 @@ class LearnedOffset(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
-        scale = self.scale.clamp(min=SMALLEST_SCALE)
+        scale = positive(self.scale)
         return LearnedStep.apply(x.float(), scale, self.offset, self.grid.low, self.grid.high)
 
     def freeze(self) -> StaticInput:

@@ -16,7 +16,7 @@ from torch import nn
 from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE
 from reliquant.grid import Grid
-from reliquant.learned import AbsMaxWeight, StraightThrough, learn, require_symmetric, rounded
+from reliquant.learned import AbsMaxWeight, StraightThrough, learn, positive, require_symmetric, rounded
 from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
@@ -72,7 +72,7 @@ class LearnedClip(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
-        alpha = self.alpha.clamp(min=SMALLEST_SCALE * self.grid.high)
+        alpha = positive(self.alpha, SMALLEST_SCALE * self.grid.high)
         clipped = torch.clamp(x.float(), alpha * (self.grid.low / self.grid.high), alpha)
         return StraightThrough.apply(clipped, rounded(clipped, alpha.detach() / self.grid.high, 0, self.grid))
 

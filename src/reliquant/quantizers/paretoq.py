@@ -17,7 +17,7 @@ from torch import nn
 from reliquant.clip import Clip
 from reliquant.fakequant import SMALLEST_SCALE, blocks, quantize, unblocks, weight_affine
 from reliquant.grid import Grid
-from reliquant.learned import Frozen, LearnedInput, LearnedWeight, learn, require_symmetric
+from reliquant.learned import Frozen, LearnedInput, LearnedWeight, learn, positive, require_symmetric
 from reliquant.observe import Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
@@ -74,7 +74,7 @@ class StretchedWeight(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight on its grid, of the same shape."""
-        out = Stretched.apply(blocks(weight, self.grid), self.alpha.clamp(min=SMALLEST_SCALE), self.grid.bits)
+        out = Stretched.apply(blocks(weight, self.grid), positive(self.alpha), self.grid.bits)
         return unblocks(out, weight.shape, self.grid)
 
     def freeze(self, weight: torch.Tensor, /) -> Frozen:

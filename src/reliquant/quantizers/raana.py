@@ -3,7 +3,7 @@
 Inputs are rotated online (a power-of-two head, then a tail), weights to match; each weight row then lies on half steps
 scaled to be unbiased. The precision's weight bits are an average: AllocateBits gives each Linear its own, minimising
 sum_k a_k 2^-b_k with a_k = |dL/dH_k| |X_k| |W_k| / sqrt(d_k), L the contrastive loss of a few pairs (Frobenius norms).
-Linears only; depthwise convolutions are rounded to nearest at the average bits.
+Linears only; convolutions are rounded to nearest at the average bits.
 """
 
 from __future__ import annotations

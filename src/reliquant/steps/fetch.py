@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from pathlib import Path
 
 from reliquant import plugins
-from reliquant.fetch import fetch
+from reliquant.fetch import fetch, sources_of
 from reliquant.records import save_json
 from reliquant.steps import run
 
@@ -24,10 +23,7 @@ def main() -> None:
     if not plugins.published(args.family, name):
         where = args.output.parent
         raise ValueError(f"{args.family} {name!r} names no SOURCES: put its files into {where} yourself")
-    module = importlib.import_module(name if "." in name else f"reliquant.{plugins.folder(args.family).name}.{name}")
-    words = {k: v for k, v in args.entry.items() if k != args.family}
-    sources = module.SOURCES if hasattr(module, "SOURCES") else module.sources(**words)
-    save_json(args.output, {args.family: name, "files": fetch(sources, args.output.parent)})
+    save_json(args.output, {args.family: name, "files": fetch(sources_of(args.family, args.entry), args.output.parent)})
 
 
 if __name__ == "__main__":

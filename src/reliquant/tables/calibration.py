@@ -44,7 +44,7 @@ def table(rows: Rows, /) -> pl.DataFrame:
         for name, (measure, of) in COLUMNS.items():
             part = means.filter(measure=measure)
             if of == scale and part.height:
-                column = part.select(*KEYS, pl.struct("value", "low", "high").alias(name))
+                column = part.select(*KEYS, frames.CELL.alias(name))
                 shown = column if shown is None else shown.join(column, on=KEYS, how="full", coalesce=True)
     if shown is None:
         raise NothingToDraw("no quantized variant has a change of calibration to FP32")

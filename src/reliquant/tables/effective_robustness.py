@@ -35,11 +35,9 @@ def table(rows: Rows, /) -> pl.DataFrame:
     changed = frames.quantized(runs).join(base, on=["dataset", "model"]).with_columns(pl.col("value") - pl.col("fp32"))
     changed = changed.drop("low", "high").join(_accuracy_changes(rows), on=[*frames.VARIANT, "dataset"], how="left")
     ends = {end: pl.col("value") + pl.col(f"{end}_c") - pl.col("value_c") for end in ("low", "high")}
-    shown = frames.mean_of_runs(runs, KEYS).select(
-        *KEYS, pl.struct("value", "low", "high").alias("effective robustness")
-    )
+    shown = frames.mean_of_runs(runs, KEYS).select(*KEYS, frames.CELL.alias("effective robustness"))
     change = frames.mean_of_runs(changed.with_columns(**ends), KEYS)
-    shown = shown.join(change.select(*KEYS, pl.struct("value", "low", "high").alias("change")), on=KEYS, how="left")
+    shown = shown.join(change.select(*KEYS, frames.CELL.alias("change")), on=KEYS, how="left")
     shown = tabling.changes(shown, ["effective robustness", "change"])
     return shown.sort("dataset", "precision", "family", "scheme", "scope").rename({"dataset": "shifted set"})
 

@@ -46,7 +46,7 @@ def table(rows: Rows, /) -> pl.DataFrame:
         found = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
         if found.height:
             means = frames.mean_of_runs(frames.mean_of_sets(found), KEYS)
-            column = means.select(*KEYS, pl.struct("value", "low", "high").alias(name))
+            column = means.select(*KEYS, frames.CELL.alias(name))
             shown = column if shown is None else shown.join(column, on=KEYS, how="full", coalesce=True)
     if shown is None:
         raise NothingToDraw("no quantized variant has a change to FP32")

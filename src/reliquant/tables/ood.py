@@ -50,7 +50,7 @@ def table(rows: Rows, /) -> pl.DataFrame:
         for measure, (name, _) in NAMES.items():
             part = changes.filter(precision=precision, measure=f"{measure}_change")
             titles.append(f"{name}, {precision.upper()}")
-            column = part.select(*KEYS, pl.struct("value", "low", "high").alias(titles[-1]))
+            column = part.select(*KEYS, frames.CELL.alias(titles[-1]))
             shown = shown.join(column, on=KEYS, how="left")
     shown = tabling.changes(shown, titles)
     shown = shown.sort("source", "reference", pl.col("group") != "near", "dataset", "score").fill_null("")

@@ -46,7 +46,7 @@ def table(rows: Rows, /) -> pl.DataFrame:
     for precision in frames.ordered_precisions(means):
         fp32 = precision == "fp32"
         part = means.filter(precision=precision, measure="accuracy" if fp32 else "accuracy_change")
-        cell = pl.col("value").map_elements(tabling.number, pl.String) if fp32 else pl.struct("value", "low", "high")
+        cell = pl.col("value").map_elements(tabling.number, pl.String) if fp32 else frames.CELL
         column = part.select(*KEYS, cell.alias(precision.upper()))
         shown = shown.join(column, on=KEYS, how="left")
     shown = tabling.changes(shown, [c for c in shown.columns[len(KEYS) :] if c != "FP32"])

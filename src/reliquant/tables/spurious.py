@@ -38,7 +38,7 @@ def table(rows: Rows, /) -> pl.DataFrame:
     shown = means.select("precision", "family").unique()
     for name, measure in COLUMNS.items():
         part = means.filter(measure=measure)
-        column = part.select("precision", "family", pl.struct("value", "low", "high").alias(name))
+        column = part.select("precision", "family", frames.CELL.alias(name))
         if part.height:
             shown = shown.join(column, on=["precision", "family"], how="left")
     shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])

@@ -52,7 +52,7 @@ def table(rows: Rows, /) -> pl.DataFrame:
     for name in ("SQNR (dB)", "effective rank", *BANDS, "low frequencies"):
         part = means.filter(measure=name)
         if part.height:
-            cell = pl.struct("value", "low", "high")
+            cell = frames.CELL
             if name in UNITS:
                 cell = cell.map_elements(_plain, pl.String)
             shown = shown.join(part.select(*KEYS, cell.alias(name)), on=KEYS, how="left")

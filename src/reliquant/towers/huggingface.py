@@ -1,6 +1,7 @@
 """ALIGN (Jia et al. 2021) through Hugging Face transformers, an optional dependency: `reliquant[huggingface]`.
 
-The image tower is an EfficientNet, the text tower a BERT. open_clip does not have them.
+`architecture` is a hub repository such as `kakaobrain/align-base`, or a local folder. The image tower is an
+EfficientNet, the text tower a BERT. open_clip does not have them.
 """
 
 from __future__ import annotations
@@ -14,37 +15,44 @@ from torch import nn
 from torch.nn.functional import normalize as unit
 
 from reliquant.clip import Clip
+from reliquant.weights import hub_folder, weights_in
 
 FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def tower(
-    state: dict[str, torch.Tensor] | None, /, *, architecture: str = "kakaobrain/align-base", cache: str | None = None
+    state: dict[str, torch.Tensor] | None,
+    /,
+    *,
+    architecture: str,
+    cache: str | None = None,
+    revision: str | None = None,
 ) -> Clip:
     """Build the ALIGN model of a hub repository or local folder and load `state`, else its weights.
 
-    Raises ValueError without transformers, for another kind of model, or when the weights do not fit.
+    `revision` is a commit of the repository. Raises ValueError without transformers, for another kind of model, or when
+    the weights do not fit; FetchError when they cannot be had.
     """
     try:
         import transformers
     except ImportError as error:
         raise ValueError("tower huggingface needs transformers: pip install 'reliquant[huggingface]'") from error
-    config = transformers.AutoConfig.from_pretrained(architecture, cache_dir=cache)
+    folder = _folder(architecture, revision, cache)
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "align":
         raise ValueError(f"architecture {architecture!r} is a {config.model_type} model; this tower opens align only")
     if state is None:
-        model = transformers.AlignModel.from_pretrained(architecture, cache_dir=cache, dtype=torch.float32)
+        model = transformers.AlignModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     else:
         model = transformers.AlignModel(config)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(architecture, cache_dir=cache)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     context = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
 
     def tokens(texts: list[str]) -> torch.Tensor:
         words = {"padding": "max_length", "max_length": context, "truncation": True, "return_tensors": "pt"}
         return tokenizer(texts, **words).input_ids
 
-    file = transformers.utils.cached_file(architecture, "preprocessor_config.json", cache_dir=cache)
-    facts = json.loads(Path(file).read_text())
+    facts = json.loads((folder / "preprocessor_config.json").read_text())
     crop = facts["crop_size"]["height"] if facts.get("do_center_crop") else facts["size"]["height"]
     align = Align(model, tokenizer.pad_token_id, crop)
     if state is not None:
@@ -54,6 +62,11 @@ def tower(
             raise ValueError(f"the weights do not fit architecture {architecture!r}: {error}") from error
     pixels = {"resize": "squash", "interpolation": FILTERS[facts.get("resample", 3)]}
     return Clip(align.eval(), tokens, facts["size"]["height"], *_mean_and_std(facts), **pixels)
+
+
+def weights(*, architecture: str, cache: str | None = None, revision: str | None = None) -> Path | None:
+    """Fetch the published weights of an entry and return their path; None for a local folder's."""
+    return None if Path(architecture).is_dir() else weights_in(_folder(architecture, revision, cache))
 
 
 class Align(nn.Module):
@@ -82,6 +95,12 @@ class Align(nn.Module):
         states = self.text(input_ids=text, attention_mask=(text != self.padding).long()).last_hidden_state
         features = self.text_projection(states[:, 0])
         return unit(features, dim=-1) if normalize else features
+
+
+def _folder(architecture: str, revision: str | None, cache: str | None) -> Path:
+    """Return a local folder as it is, else that of the hub's repository."""
+    local = Path(architecture)
+    return local if local.is_dir() else hub_folder(architecture, revision=revision, cache=cache)
 
 
 def _mean_and_std(facts: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
