@@ -32,7 +32,10 @@ class Range:
             raise ValueError("NaN or infinite values")
         for name, new in (("low", low), ("high", high), ("absmax", torch.maximum(-low, high))):
             old = getattr(self, name)
-            setattr(self, name, new if old is None else torch.lerp(old, new, self.momentum))
+            if old is None:
+                setattr(self, name, new)
+            else:
+                old.lerp_(new, self.momentum)
 
     def bounds(self, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return the range a grid should cover: the absolute maximum both ways if it is symmetric; None if unseen."""

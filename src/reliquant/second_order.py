@@ -25,16 +25,18 @@ class Moments:
 
     layer: Twin
     count: int = 0
-    gram: torch.Tensor | float = 0.0
-    absolute: torch.Tensor | float = 0.0
+    gram: torch.Tensor | None = None
+    absolute: torch.Tensor | None = None
 
     def update(self, x: torch.Tensor, /) -> None:
         """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
         rows = self.layer.input.forward(x.detach()).float().flatten(0, -2)  # not called: its hooks brought us here
         if not torch.isfinite(rows.sum()):
             raise ValueError("NaN or infinite values")
-        self.gram = self.gram + rows.T @ rows
-        self.absolute = self.absolute + rows.abs().sum(0)
+        if self.gram is None:
+            self.gram, self.absolute = (rows.new_zeros(n) for n in ((rows.shape[1],) * 2, rows.shape[1]))
+        self.gram += rows.T @ rows  # in place: what stays must not move among what comes and goes
+        self.absolute += rows.abs().sum(0)
         self.count += len(rows)
 
 
