@@ -33,22 +33,11 @@ def main() -> None:
     names = list(whole["models"])[: args.models]
     jobs = estimate(Study({**whole, "models": {n: whole["models"][n] for n in names}}))["jobs"]["total"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            Path(sys.executable).with_name("snakemake"),
-            "-n",
-            "--quiet",
-            "rules",
-            "--snakefile",
-            ROOT / "Snakefile",
-        ]
+        command = [Path(sys.executable).with_name("snakemake"), "-n", "-q", "--snakefile", ROOT / "Snakefile"]
         command += ["--profile", ROOT / "profiles" / "default", "--directory", folder, "--configfile", args.config]
         start = time.perf_counter()
-        slice_of = ["--config", f"models=[{','.join(names)}]"]
-        told = subprocess.run([*command, *slice_of], check=True, capture_output=True, text=True)
+        subprocess.run([*command, "--config", f"models=[{','.join(names)}]"], check=True, capture_output=True)
         seconds = time.perf_counter() - start
-    planned = [int(line.split()[1]) for line in (told.stdout + told.stderr).splitlines() if line.startswith("total ")]
-    if planned[:1] != [jobs + 1]:  # and `all`
-        raise SystemExit(f"Snakemake plans {planned} jobs where the estimate says {jobs}")
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak = usage.ru_maxrss / 2**20
     print(f"{'models':>7} {'jobs':>8} {'seconds':>8} {'cpu s':>8} {'peak GiB':>9}")

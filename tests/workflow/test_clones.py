@@ -206,10 +206,8 @@ def ordinary(clone):
     if owner == 0:
         owner = getpwnam("nobody").pw_uid
         words = ["setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups"]
-        if (
-            not shutil.which("setpriv")
-            or subprocess.run([*words, sys.executable, "-c", ""], capture_output=True).returncode
-        ):
+        asked = [*words, "sh", "-c", '"$0" -c ""', sys.executable]  # setpriv itself may start what its user may not
+        if not shutil.which("setpriv") or subprocess.run(asked, capture_output=True).returncode:
             pytest.skip("an ordinary user may not start this Python")
     with tempfile.TemporaryDirectory(prefix="ordinary-") as folder:
         shutil.copytree(clone.parent, folder, dirs_exist_ok=True, symlinks=True)

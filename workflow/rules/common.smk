@@ -28,6 +28,7 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}/src${{{{PY
 
 DETERMINISTIC = " --deterministic" if study.config.deterministic else ""
 SIGNATURE = inspect.signature(lambda w: None)
+GROWING = inspect.signature(lambda wildcards, attempt: None)
 RESULTS = f"results/{study.name}"
 LOGS = f"logs/{study.name}"
 SAMPLES = f"{RESULTS}/evaluate/{{variant}}/{{shard}}/samples.parquet"
@@ -51,15 +52,15 @@ def variant(w):
     return study.variants[w.variant]
 
 
-def quick(function):
+def quick(function, signature=SIGNATURE):
     """Fix the signature that Snakemake would inspect anew for each of ten thousands of jobs."""
-    function.__signature__ = SIGNATURE
+    function.__signature__ = signature
     return function
 
 
 def more(amount):
     """A resource: a job that ran out of it is retried with more, if the profile retries."""
-    return lambda wildcards, attempt: amount * attempt
+    return quick(lambda wildcards, attempt: amount * attempt, GROWING)
 
 
 def entry(function):
