@@ -61,6 +61,7 @@ def quantizer(
             for member, layer in layers.items():
                 clip_too = shares if member.rpartition(".")[2] not in ATTENDING else 1
                 chosen[member] = affine(*best_range(layer.weight.detach(), gram, weight, clip_too), weight)
+        seen = gram = None  # free before the next block's come
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for name, layer in made.items():
         if name in chosen:
