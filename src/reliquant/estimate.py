@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -234,7 +233,7 @@ def _missing_data(study: Study) -> dict[str, str]:
                 terms = "; ".join(dict.fromkeys(s.licence for s in fetched[dataset]))
                 found[f"dataset {dataset}"] = f"{_size(fetched[dataset])}, fetched by the workflow; licence: {terms}"
         elif not root.is_dir() and "Nothing is read" not in (told := plugins.described("dataset", plugin)):
-            how = _how(plugin) or told.splitlines()[0]
+            how = plugins.how("dataset", plugin) or told.splitlines()[0]
             found[f"dataset {dataset}"] = f"not downloaded by the workflow, and {root} is missing: {how}"
     return found
 
@@ -243,14 +242,6 @@ def _size(sources: list[Source]) -> str:
     known = [s.bytes for s in sources if s.bytes is not None]
     words = [f"{sum(known) / 2**30:.2f} GiB"] * bool(known) + ["files of unknown size"] * (len(known) < len(sources))
     return " and ".join(words)
-
-
-def _how(plugin: str) -> str:
-    """Read where to get a dataset that people place by hand, the text HOW of its plugin, without importing that."""
-    for node in ast.parse(plugins.source("dataset", plugin).read_text()).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "HOW" for t in node.targets):
-            return " ".join(str(ast.literal_eval(node.value)).split())
-    return ""
 
 
 def _unknown(study: Study) -> set[str]:

@@ -114,7 +114,7 @@ def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     )
 
 
-def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str] = (), /) -> pl.DataFrame:
+def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     """Average runs that differ in nothing but their seed, a random effect: their spread widens the interval.
 
     Texts, whole numbers and `by` say what differs; `runs` is the number of seeds.

@@ -106,7 +106,7 @@ class IntegerTwin(nn.Module):
             codes = (x * inverse).round_().add_(zero).clamp_(self.grid.low, self.grid.high)
             return out.copy_(codes.add_(self.shift))
         part = zero % 1  # a learned offset (LSQ+) need not be a whole number of steps
-        low, high, move = self.grid.low - (zero - part), self.grid.high - (zero - part), int(zero - part + self.shift)
+        low, high, move = self.grid.low - (zero - part), self.grid.high - (zero - part), zero - part + self.shift
         factor = inverse.item()
         size = CHUNK if x.device.type == "cpu" else x.numel()
         scratch = torch.empty(min(size, x.numel()), device=x.device)
@@ -115,7 +115,8 @@ class IntegerTwin(nn.Module):
             codes = torch.mul(some, factor, out=scratch[: len(some)])
             if part:
                 codes.add_(part)
-            into.copy_(whole[: len(some)].copy_(codes.round_().clamp_(low, high)).add_(move))
+            codes.round_().clamp_(low, high).add_(move)  # before int16, which a large zero point would not fit
+            into.copy_(whole[: len(some)].copy_(codes))
         return out
 
     def _range(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -164,7 +164,16 @@ def published(family: str, name: str, /) -> bool:
 
 def needs(family: str, name: str, /) -> str:
     """Read the literal NEEDS of a plugin's file, such as a score's `train`; "" if it has none."""
-    value = _assigned(family, name, "NEEDS")
+    return _literal(family, name, "NEEDS")
+
+
+def how(family: str, name: str, /) -> str:
+    """Read the literal HOW of a plugin's file, where to get what people place by hand; "" if it has none."""
+    return " ".join(_literal(family, name, "HOW").split())
+
+
+def _literal(family: str, name: str, constant: str) -> str:
+    value = _assigned(family, name, constant)
     return "" if value is None else ast.literal_eval(value)
 
 

@@ -55,7 +55,7 @@ def prepare(
     digest = hashlib.sha256()
     with whole(folder / "images.npy") as part:
         out = open_memmap(part, "w+", np.uint8, (len(dataset.labels), *shape))
-        _take_space(part, folder / "images.npy")
+        _take_space(part)
         kept = 0
         decoded = _decoded(dataset, form, unreadable, workers)
         for i, image in progress(decoded, label=folder.parent.name, total=len(out)):
@@ -139,14 +139,11 @@ def _decoded(
             yield from pool.map(one, range(start, min(start + AHEAD * workers, len(dataset.labels))))
 
 
-def _take_space(part: Path, path: Path) -> None:
+def _take_space(part: Path) -> None:
     """Take all the space of a mapped file now: a disk that is full later would kill the process without a word."""
-    with open(part, "r+b") as file:
-        try:
-            if hasattr(os, "posix_fallocate"):  # macOS has none
-                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
-        except OSError as error:
-            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        with open(part, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
 
 
 def _first_readable(dataset: Dataset, unreadable: str) -> int:
