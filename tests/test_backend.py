@@ -18,9 +18,13 @@ from reliquant.products import takes_unsigned
 from reliquant.proxy import Proxy, pixel_words
 from reliquant.quantize import quantize
 from reliquant.resume import Checkpoints
-from reliquant.surgery import twins
+from reliquant.surgery import insert_twins, twins, unpack_attention
 from reliquant.torchvision_shim import open_clip
+from reliquant.twins import StaticInput
 from reliquant.variant import restore
+
+# isort: split
+from timm.models.vision_transformer import Block  # after the shim
 
 STATIC = {"bits": 8}
 PER_TOKEN = {"bits": 8, "granularity": "token", "dynamic": True}
@@ -127,6 +131,40 @@ def test_the_mlp_hands_on_codes_without_a_float_between(vit, proxy):
     assert isinstance(mlp.gelu, nn.Identity)
     with torch.no_grad():
         assert mlp.c_fc(torch.randn(2, 17, 48)).dtype == torch.uint8
+
+
+class Tower(nn.Module):
+    """One block where an image tower has its blocks."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.visual = nn.Module()
+        self.visual.blocks = nn.Sequential(block)
+
+
+@pytest.mark.skipif(not takes_unsigned(torch.device("cpu")), reason="needs a CPU with VNNI")
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("make", [lambda: open_clip.transformer.ResidualAttentionBlock(32, 4), lambda: Block(32, 4)])
+def test_the_last_product_of_a_block_adds_to_what_the_block_has_made(make, kind):
+    torch.manual_seed(0)
+    tower = Tower(make()).eval().requires_grad_(False).to(kind)
+    unpack_attention(tower)
+    names = [name for name, module in tower.named_modules() if isinstance(module, nn.Linear)]
+    for layer in insert_twins(tower, names, Grid(bits=8, granularity="channel"), Grid(bits=8)).values():
+        layer.input = StaticInput(layer.activation_grid, 0.03)
+        layer.freeze_absmax()
+    simulated, joined = tower.visual.blocks[0], copy.deepcopy(tower)
+    use_backend(joined, "integer", "a variant")
+    assert type(joined.visual.blocks[0]) is not type(simulated)
+    joined = joined.visual.blocks[0]
+    x = torch.randn(3, 7, 32).to(kind)
+    given = x.clone()
+    with torch.no_grad():
+        expected, found = simulated(x), joined(x)
+    assert found.dtype == kind
+    close = {"rtol": 1e-3, "atol": 1e-3} if kind == torch.float32 else {"rtol": 0.05, "atol": 0.05}
+    torch.testing.assert_close(found, expected, **close)
+    assert torch.equal(x, given)  # others may still hold what came in
 
 
 def test_integer_refuses_by_name_what_auto_simulates(vit, proxy):

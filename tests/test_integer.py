@@ -121,6 +121,21 @@ def test_what_has_no_integer_twin_says_why(change, reason):
         integer_twin(made)
 
 
+@pytest.mark.parametrize("zero", [2.0**22 - 300, 2.0**22, -1e6, 40_000.0])
+def test_a_zero_point_far_from_the_codes_is_kept(zero):
+    grid, scale = Grid(bits=8, symmetric=False), 2.0**-10
+    twin_of = integer_twin(layer(nn.Linear(4, 2), CHANNEL, StaticInput(grid, scale, zero)))
+    x = (torch.arange(-128.0, 128).reshape(64, 4) - zero) * scale  # each code once, without rounding
+    codes = twin_of.codes(x, 1 / torch.tensor(scale), zero).long() - twin_of.shift
+    assert codes.flatten().tolist() == list(range(-128, 128))
+
+
+def test_halves_go_to_the_even_code():
+    twin_of = integer_twin(layer(nn.Linear(4, 2), CHANNEL, StaticInput(EIGHT, 0.5)))
+    x = torch.tensor([0.25, 0.75, -0.25, -0.75])
+    assert (twin_of.codes(x, torch.tensor(2.0), 0).long() - twin_of.shift).tolist() == [0, 2, 0, -2]
+
+
 def test_codes_at_the_ends_of_the_range_do_not_overflow():
     made = layer(nn.Linear(4096, 8, bias=False))
     made.freeze(torch.full((8, 4096), -128, dtype=torch.int8), made.weight_scale, made.weight_zero)

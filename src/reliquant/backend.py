@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from reliquant.integer import GROUPED, IntegerLinear, integer_twin, slow, unfit
@@ -15,6 +16,7 @@ from reliquant.twins import Twin
 
 # isort: split
 from timm import layers as timm  # after the shim
+from timm.models.vision_transformer import Block
 
 Backend = Literal["auto", "simulate", "integer"]
 QUICK = (open_clip.transformer.QuickGELU, timm.QuickGELU)
@@ -58,6 +60,8 @@ def _replace(model: nn.Module, layers: dict[str, Twin]) -> None:
     for parent in list(model.modules()):
         for first, last in pairwise(_linears_of_mlp(parent)):
             _join(parent, first, last)
+    for block in list(model.modules()):
+        _join_residual(block)
 
 
 def _linears_of_mlp(parent: nn.Module) -> list[str]:
@@ -82,6 +86,41 @@ def _join(parent: nn.Module, first_name: str, last_name: str) -> None:
         return  # its factor of 1.702 is undone by the step of the codes alone
     first.product.then(kind, *((last.rounding.scale, int(last.rounding.zero + last.shift)) if takes else ()))
     setattr(parent, act, nn.Identity())
+
+
+class OpenClipBlock(open_clip.transformer.ResidualAttentionBlock):
+    """A block whose last product adds to the sum that the block itself has just made: one pass less over it."""
+
+    def forward(
+        self, q_x: torch.Tensor, k_x: None = None, v_x: None = None, attn_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return (n, l, d) for (n, l, d)."""
+        x = q_x + self.ls_1(self.attention(self.ln_1(q_x), attn_mask=attn_mask))
+        first, _, last = self.mlp
+        return last.add_to(x, first(self.ln_2(x)))
+
+
+class TimmBlock(Block):
+    """The same for timm's block."""
+
+    def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False) -> torch.Tensor:
+        """Return (n, l, d) for (n, l, d)."""
+        x = x + self.ls1(self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal))
+        return self.mlp.fc2.add_to(x, self.mlp.fc1(self.norm2(x)))
+
+
+def _join_residual(block: nn.Module) -> None:
+    """Let the last product of a transformer's block, of codes, add to the stream."""
+    if type(block) is open_clip.transformer.ResidualAttentionBlock and not hasattr(block, "ln_1_kv"):
+        joined, scale = OpenClipBlock, block.ls_2
+    elif type(block) is Block:
+        joined, scale = TimmBlock, block.ls2
+    else:
+        return
+    names = _linears_of_mlp(block.mlp)
+    first = getattr(block.mlp, names[0]) if names else None
+    if isinstance(scale, nn.Identity) and isinstance(first, IntegerLinear) and first.product.step:
+        block.__class__ = joined  # the same modules under the same names
 
 
 def _activation(module: nn.Module) -> Activation | None:

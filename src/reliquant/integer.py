@@ -14,6 +14,8 @@ from reliquant.fakequant import affine
 from reliquant.products import Product, fast_on, takes_unsigned
 from reliquant.twins import CHUNK, DynamicInput, QuantConv2d, QuantLinear, SparedInput, StaticInput, Twin
 
+REACH = 2**22  # whole numbers this far from ONE follow each other as float32
+ONE = 3.0 * REACH  # float32 + ONE is rounded to a whole number, which its lowest bits hold: no conversion is as fast
 GROUPED = "a grouped convolution has no matrix product"
 
 
@@ -102,22 +104,19 @@ class IntegerTwin(nn.Module):
     def codes(self, x: torch.Tensor, inverse: torch.Tensor, zero: torch.Tensor | float, /) -> torch.Tensor:
         """Return the kernel's codes of x, of its shape: round(x / scale) + zero within the grid, shifted."""
         out = torch.empty(x.shape, dtype=torch.uint8 if self.unsigned else torch.int8, device=x.device)
-        if isinstance(zero, torch.Tensor):
-            codes = (x * inverse).round_().add_(zero).clamp_(self.grid.low, self.grid.high)
-            return out.copy_(codes.add_(self.shift))
-        part = zero % 1  # a learned offset (LSQ+) need not be a whole number of steps
-        low, high, move = self.grid.low - (zero - part), self.grid.high - (zero - part), zero - part + self.shift
-        factor = inverse.item()
+        low, high = self.grid.low, self.grid.high
+        if isinstance(zero, torch.Tensor) or zero % 1 or max(abs(low - zero), abs(high - zero)) > REACH:
+            codes, learned = x * inverse, not isinstance(zero, torch.Tensor) and zero % 1  # LSQ+ moves before rounding
+            codes = codes.add_(zero).round_() if learned else codes.round_().add_(zero)
+            return out.copy_(codes.clamp_(low, high).add_(self.shift))
         size = CHUNK if x.device.type == "cpu" else x.numel()
-        scratch = torch.empty(min(size, x.numel()), device=x.device)
-        whole = torch.empty_like(scratch, dtype=torch.int16)  # float32 to uint8 at once is five times slower on a CPU
+        sums, factor, one = torch.empty(min(size, x.numel()), device=x.device), inverse.item(), torch.tensor(ONE)
+        bits = sums.view(torch.int32)
         for some, into in zip(x.reshape(-1).split(size), out.view(-1).split(size), strict=True):
-            codes = torch.mul(some, factor, out=scratch[: len(some)])
-            if part:
-                codes.add_(part)
-            codes.round_().clamp_(low, high).add_(move)  # before int16, which a large zero point would not fit
-            into.copy_(whole[: len(some)].copy_(codes))
-        return out
+            torch.add(one, some, alpha=factor, out=sums[: len(some)]).clamp_(ONE + low - zero, ONE + high - zero)
+            into.copy_(bits[: len(some)])  # its lowest byte
+        move = (int(zero) + self.shift) % 256
+        return out.add_(move - 256 if move > 127 and not self.unsigned else move)  # modulo 256
 
     def _range(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return scale and zero point, (m, 1) or (1, 1), of the input at hand."""
@@ -146,6 +145,13 @@ class IntegerLinear(IntegerTwin):
         moved = self.transform(x)
         out = self.rows(moved.reshape(-1, moved.shape[-1])).unflatten(0, x.shape[:-1])
         return out if out.dtype == torch.uint8 else out.to(x.dtype)
+
+    def add_to(self, stream: torch.Tensor, codes: torch.Tensor, /) -> torch.Tensor:
+        """Add the product of uint8 codes (..., d) to a stream (..., o); in place, and in the same pass, if float32."""
+        if stream.dtype != torch.float32 or not stream.is_contiguous():
+            return stream + self(codes).to(stream.dtype)
+        self.product(codes.reshape(-1, codes.shape[-1]), stream.view(-1, stream.shape[-1]))
+        return stream
 
 
 class IntegerConv2d(IntegerTwin):

@@ -59,12 +59,16 @@ class Product(nn.Module):
             self.scale, self.step = self.scale * QUICK, step * QUICK
             self.bias = None if self.bias is None else self.bias * QUICK
 
-    def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return (m, o): float32, or uint8 codes when rounding follows."""
+    def forward(self, codes: torch.Tensor, onto: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (m, o): float32, or uint8 codes when rounding follows; `onto` (m, o), which it adds to, in place."""
         if self.unsigned:
             rounds = (self.step, self.zero, torch.uint8) if self.step else (1.0, 0, torch.float32)
             name, algorithm = POST_OPS[self.activation]
-            weight = (self.packed, self.scale, self.no_zero, self.bias)
+            weight = (self.packed, self.scale, self.no_zero)
+            if onto is not None:
+                add = (*rounds, 1.0, 0, "sum", 1.0, name, [], algorithm)
+                return torch.ops.onednn.qlinear_pointwise.binary(codes, 1.0, 0, *weight, onto, self.bias, *add)
+            weight = (*weight, self.bias)
             return torch.ops.onednn.qlinear_pointwise(codes, 1.0, 0, *weight, *rounds, name, [], algorithm)
         rows = max(len(codes), 17) if codes.is_cuda else len(codes)  # CUDA wants more than 16 rows
         filled = pad(codes, (0, len(self.packed) - codes.shape[1], 0, rows - len(codes)))
