@@ -1,6 +1,7 @@
 """Codes of the four Linears of a ViT-B/32 block by our quantizers and by libraries, on the same weights, one thread.
 
-rtn and gptq (with its Hessian of 64 images) beside brevitas, hqq beside its authors' package: the extra `oracles`.
+rtn and gptq beside brevitas, hqq beside its authors' package, smoothquant and awq beside torchao, llm_int8 beside
+bitsandbytes: the extra `oracles`. What looks at inputs sees those of 64 images.
 `python benchmarks/ptq_layers.py [repeats]`; the ratio is the smallest of library / ours.
 """
 
@@ -16,30 +17,45 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+import bitsandbytes
 import brevitas.nn as qnn
 import torch
 from brevitas.graph.gptq import gptq_mode
 from brevitas.inject.enum import ScalingImplType
 from brevitas.quant import Int8WeightPerChannelFloat
 from hqq.core.quantize import Quantizer
+from torchao.prototype.awq.core import AWQObserver
+from torchao.prototype.smoothquant.core import RunningAbsMaxSmoothQuantObserver
+from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_
+from torchao.quantization.granularity import PerGroup
+from torchao.quantization.quant_primitives import MappingType
 
-from reliquant.fakequant import quantize, weight_affine
+from reliquant.fakequant import affine, quantize, weight_affine
 from reliquant.grid import Grid
+from reliquant.observe import ChannelRange
+from reliquant.quantizers.awq import best_factor
 from reliquant.quantizers.hqq import _rows, optimise
-from reliquant.second_order import gptq_codes
+from reliquant.quantizers.llm_int8 import spare_outliers
+from reliquant.quantizers.smoothquant import smoothing_factor
+from reliquant.second_order import Moments, gptq_codes
+from reliquant.twins import twin
 
 SHAPES = [(2304, 768), (768, 768), (3072, 768), (768, 3072)]
 CHANNEL = Grid(bits=4, granularity="channel")
+EIGHT = Grid(bits=8, granularity="channel")
+TOKEN = Grid(bits=8, granularity="token", dynamic=True)
 GROUPS = Grid(bits=4, granularity="group", group=64, symmetric=False, signed=False)
+INT4 = IntxWeightOnlyConfig(torch.int4, PerGroup(64), MappingType.ASYMMETRIC)
+Run = Callable[[], object]
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
+def linear(weight: torch.Tensor) -> torch.nn.Linear:
+    layer = torch.nn.Linear(*weight.shape[::-1], bias=False)
+    layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
+    return layer
 
 
-def layer_of(weight: torch.Tensor) -> torch.nn.Module:
+def brevitas_linear(weight: torch.Tensor) -> torch.nn.Module:
     words = {"weight_bit_width": 4, "weight_scaling_impl_type": ScalingImplType.PARAMETER_FROM_STATS}
     layer = qnn.QuantLinear(*weight.shape[::-1], bias=False, weight_quant=Int8WeightPerChannelFloat, **words)
     layer.load_state_dict({"weight": weight.clone()}, strict=False)
@@ -47,54 +63,102 @@ def layer_of(weight: torch.Tensor) -> torch.nn.Module:
     return torch.nn.Sequential(layer.eval())
 
 
-def gptq_by_brevitas(model: torch.nn.Module, x: torch.Tensor) -> None:
-    with gptq_mode(model, use_quant_activations=False, num_blocks=-(-x.shape[1] // 128)) as mode:
-        for _ in range(mode.num_layers):
-            mode.model(x)
-            mode.update()
+def rtn(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    theirs = brevitas_linear(w)[0]
+    return lambda: quantize(w, *weight_affine(w, CHANNEL), CHANNEL), lambda: theirs.quant_weight().int()
 
 
-def hqq_by_its_authors(weight: torch.Tensor) -> None:
+def gptq(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    model = brevitas_linear(w)
+
+    def theirs() -> None:
+        with gptq_mode(model, use_quant_activations=False, num_blocks=-(-x.shape[1] // 128)) as mode:
+            for _ in range(mode.num_layers):
+                mode.model(x)
+                mode.update()
+
+    return lambda: gptq_codes(w, 2 * x.T @ x / len(x), CHANNEL, 0.01, 128, act_order=False), theirs
+
+
+def hqq(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
     words = {"group_size": 64, "axis": 1, "bitpack": False, "compute_dtype": torch.float32, "device": "cpu"}
-    Quantizer.quantize(weight, nbits=4, round_zero=True, **words)
+    ours = lambda: quantize(w, *optimise(_rows(w, GROUPS), GROUPS, 0.7, 10.0, 1.01, 20), GROUPS)  # noqa: E731
+    return ours, lambda: Quantizer.quantize(w, nbits=4, round_zero=True, **words)
 
 
-def hqq(weight: torch.Tensor) -> None:
-    quantize(weight, *optimise(_rows(weight, GROUPS), GROUPS, 0.7, 10.0, 1.01, 20), GROUPS)
+def smoothquant(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    def ours() -> None:
+        seen = ChannelRange(0.1)
+        seen.update(x)
+        scaled = w * smoothing_factor(seen.absmax, [w], 0.5)
+        quantize(scaled, *weight_affine(scaled, EIGHT), EIGHT)
+
+    def theirs() -> None:
+        observer = RunningAbsMaxSmoothQuantObserver(w, 0.5)
+        observer(x)
+        quantize_(linear(w * observer.compute_smoothing_factor()), Int8WeightOnlyConfig())
+
+    return ours, theirs
+
+
+def awq(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    def ours() -> None:
+        seen = Moments(twin(linear(w), GROUPS, Grid(bits=16)))
+        seen.update(x)
+        scaled = w * best_factor([w], seen, GROUPS, 20)
+        quantize(scaled, *affine(*_rows(scaled, GROUPS).aminmax(dim=1, keepdim=True), GROUPS), GROUPS)
+
+    def theirs() -> None:
+        observer = AWQObserver(w, None, INT4)
+        observer(x, None)
+        quantize_(linear(w * observer.calculate_qparams()), INT4)
+
+    return ours, theirs
+
+
+def llm_int8(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    def ours() -> None:
+        layer = {"layer": twin(linear(w), EIGHT, TOKEN)}
+        seen = {"layer": ChannelRange(0.1)}
+        seen["layer"].update(x)
+        spare_outliers(layer, seen, 6.0)
+
+    def theirs() -> None:
+        bitsandbytes.functional.int8_vectorwise_quant(x, threshold=6.0)  # it finds columns in every forward
+        bitsandbytes.functional.int8_vectorwise_quant(w.clone())
+
+    return ours, theirs
+
+
+METHODS = (rtn, hqq, gptq, smoothquant, awq, llm_int8)
+
+
+def seconds(run: Run) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
 
 
 @torch.no_grad()
 def main() -> None:
     torch.set_num_threads(1)
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    found: dict[str, list[float]] = {f"{m} {side}": [] for m in ("rtn", "hqq", "gptq") for side in ("ours", "library")}
+    found: dict[str, list[tuple[float, float]]] = {method.__name__: [] for method in METHODS}
     for turn in range(repeats + 1):
-        total = dict.fromkeys(found, 0.0)
-        for shape in SHAPES:
-            torch.manual_seed(turn)
-            w, x = torch.randn(shape) * 0.02, torch.randn(3200, shape[1])
-            plain, model = layer_of(w), layer_of(w)
-            total["rtn ours"] += seconds(lambda w=w: quantize(w, *weight_affine(w, CHANNEL), CHANNEL))
-            total["rtn library"] += seconds(lambda layer=plain[0]: layer.quant_weight().int())
-            total["hqq ours"] += seconds(lambda w=w: hqq(w))
-            total["hqq library"] += seconds(lambda w=w: hqq_by_its_authors(w))
-            hessian = lambda x=x: 2 * x.T @ x / len(x)  # noqa: E731
-            total["gptq ours"] += seconds(
-                lambda w=w, h=hessian: gptq_codes(w, h(), CHANNEL, 0.01, 128, act_order=False)
-            )
-            total["gptq library"] += seconds(lambda m=model, x=x: gptq_by_brevitas(m, x))
-        for name, value in total.items():
+        torch.manual_seed(turn)
+        pairs = [(torch.randn(shape) * 0.02, torch.randn(3200, shape[1])) for shape in SHAPES]
+        for method in METHODS:
+            sides = [method(w, x) for w, x in pairs]
+            ours, library = (sum(seconds(both[side]) for both in sides) for side in (0, 1))
             if turn:  # the first turn warms up
-                found[name].append(value)
-    medians = {name: median(values) for name, values in found.items()}
+                found[method.__name__].append((ours, library))
+    print(f"{'method':12} {'ours s':>8} {'library s':>10} {'library / ours':>15}")
     ratios = {}
-    print(f"{'method':8} {'ours s':>8} {'library s':>10} {'library / ours':>15}")
-    for method in ("rtn", "hqq", "gptq"):
-        ours, library = found[f"{method} ours"], found[f"{method} library"]
-        ratios[method] = median(b / a for a, b in zip(ours, library, strict=True))
-        print(f"{method:8} {median(ours):8.3f} {median(library):10.3f} {ratios[method]:15.2f}")
+    for name, pairs in found.items():
+        ratios[name] = median(b / a for a, b in pairs)
+        print(f"{name:12} {median(a for a, _ in pairs):8.3f} {median(b for _, b in pairs):10.3f} {ratios[name]:15.2f}")
     report = {"name": "ptq_layers", "ratio": min(ratios.values()), "target": 1.0, "better": "higher"}
-    print(json.dumps(report | {"ratios": ratios, "medians": medians}))
+    print(json.dumps(report | {"ratios": ratios}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ weight row. Conv2d has no columns: round to nearest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from reliquant.calibrate import fix_inputs, watch_inputs
@@ -17,7 +19,7 @@ from reliquant.observe import ChannelRange, Range
 from reliquant.proxy import Proxy
 from reliquant.resume import Checkpoints
 from reliquant.surgery import insert_twins
-from reliquant.twins import QuantLinear
+from reliquant.twins import QuantLinear, Twin
 
 
 def quantizer(
@@ -38,10 +40,19 @@ def quantizer(
     if threshold <= 0:
         raise ValueError(f"llm_int8: threshold must be positive, not {threshold}")
     made = insert_twins(clip.model, names, weight, activation)
-    linears = {name for name, layer in made.items() if isinstance(layer, QuantLinear)}
-    observers = {name: ChannelRange(momentum) if name in linears else Range(momentum) for name in made}
+    observers = {
+        name: ChannelRange(momentum) if isinstance(layer, QuantLinear) else Range(momentum)
+        for name, layer in made.items()
+    }
     watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
-    columns = {name: _outliers(name, observers[name], threshold) for name in linears}
+    spare_outliers(made, observers, threshold)
+
+
+def spare_outliers(
+    made: Mapping[str, Twin], observers: Mapping[str, ChannelRange | Range], threshold: float, /
+) -> None:
+    """Quantize layers in place whose inputs were observed; those seen by channel spare what exceeds the threshold."""
+    columns = {n: _outliers(n, seen, threshold) for n, seen in observers.items() if isinstance(seen, ChannelRange)}
     fix_inputs(made, observers)
     for name, layer in made.items():
         spared = columns.get(name, ())
