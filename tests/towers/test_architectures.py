@@ -12,7 +12,7 @@ from reliquant import plugins
 from reliquant.models import load_variant, save_model
 from reliquant.proxy import Proxy, embed
 from reliquant.quantize import quantize
-from reliquant.records import provenance, save_tensors
+from reliquant.records import provenance, read_header, save_tensors
 from reliquant.resume import Checkpoints
 from reliquant.surgery import BLOCKS, targets, twins, unpack_attention
 from reliquant.torchvision_shim import open_clip
@@ -159,6 +159,11 @@ def test_every_product_inside_a_block_is_a_target_or_attention(clip, entry, pair
     assert {c.of_attention for c in counts.values()} <= {0, 2}  # fused, or query x key and attention x value
 
 
+def stored_and_loaded(model, variant, arrays, facts):
+    save_tensors(variant, arrays, provenance(kind="variant", model_sha256=read_header(model)["sha256"], **facts))
+    return load_variant(model, variant)[0]
+
+
 @pytest.mark.parametrize(
     ("method", "scope"),
     [("rtn", "image"), ("lsq", "image"), *((m, "both") for m in METHODS)],
@@ -173,9 +178,7 @@ def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip,
     assert {p["reason"] for p in facts["coverage"]} <= ALLOWED[scope]
     assert {p["module"] for p in quantized} == set(twins(clip.model)) == set(facts["modules"])
     assert {p["weight_bits"] for p in quantized} == {4}
-    sha = plugins.importlib.import_module("reliquant.records").read_header(model)["sha256"]
-    save_tensors(variant, arrays, provenance(kind="variant", model_sha256=sha, **facts))
-    again, _ = load_variant(model, variant)
+    again = stored_and_loaded(model, variant, arrays, facts)
     after = outputs(clip, pairs)
     for a, b in zip(after, outputs(again, pairs), strict=True):
         assert torch.equal(a, b)
@@ -185,14 +188,18 @@ def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip,
 
 
 @pytest.mark.parametrize("method", sorted(set(plugins.names("quantizer")) - {"none", *METHODS}))
-def test_every_other_quantizer_runs_on_it(clip, pairs, method):
+def test_every_other_quantizer_runs_on_it(clip, entry, pairs, tmp_path, method):
+    model, variant = tmp_path / "model.safetensors", tmp_path / "variant.safetensors"
+    save_model(model, clip, entry)
     exact = outputs(clip, pairs)
     trained = "losses" in plugins.words(plugins.source("quantizer", method), "quantizer")
     words = {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]} if trained else {}
     grids = {"weight": {"bits": 8, "granularity": "channel"}, "activation": {"bits": 8}}
-    _, facts = quantize(clip, {"quantizer": method, **grids, **words}, "both", pairs, Checkpoints())
+    arrays, facts = quantize(clip, {"quantizer": method, **grids, **words}, "both", pairs, Checkpoints())
     assert {p["reason"] for p in facts["coverage"]} <= ALLOWED["both"] | {"online rotation", "outlier columns"}
-    for after, before in zip(outputs(clip, pairs), exact, strict=True):
+    again = stored_and_loaded(model, variant, arrays, facts)
+    for after, loaded, before in zip(outputs(clip, pairs), outputs(again, pairs), exact, strict=True):
+        assert torch.equal(after, loaded)
         assert torch.nn.functional.cosine_similarity(after, before).min() > 0.8
         assert not torch.equal(after, before)
 
