@@ -81,14 +81,25 @@ def test_metrics_and_plots_show_something(clone):
 
 
 def test_the_page_on_reproducing_tells_commands_that_work(clone, tmp_path):
+    """From a clone of a release to an experiment, its differences and a release of its own."""
     run("git", "tag", "-f", "v1", cwd=clone)
-    page = (ROOT / "docs" / "reproduce.md").read_text().split("## Change something")[0]
+    page = (ROOT / "docs" / "reproduce.md").read_text()
     commands = [line.removeprefix("    ") for line in page.splitlines() if line.startswith("    ")]
-    script = "set -ex\n" + "\n".join(commands).replace("cd study", "cd study; export PYTHONPATH=$PWD/src")
+    inside = "cd study; export PYTHONPATH=$PWD/src; git config user.email t@example.org; git config user.name t"
+    script = "set -ex\n" + "\n".join(commands).replace("cd study", inside)
     told = run("bash", "-c", script, cwd=tmp_path, REPO=str(clone))
+    assert all(f"+ {words.split()[0]}" in told for words in commands)
     for words in ("up to date", "didn't change, skipping", "reports/lab/report.html"):
         assert words in told
-    assert jobs(tmp_path / "study") == {}
+    assert told.count("Nothing to be done") == 1
+    assert "change.w2a8.accuracy" in told
+    assert "change.w4a8.accuracy" in told
+    assert told.count("file://") == 1  # of dvc plots diff
+    released = fresh(clone, tmp_path / "released", "--branch", "v2")
+    assert "up to date" in run("dvc", "status", cwd=released)
+    assert jobs(released) == {}
+    assert "w2a8" in (released / "reports/lab/summary.json").read_text()
+    run("git", "tag", "-d", "v2", cwd=clone)
 
 
 def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_path):
@@ -102,23 +113,25 @@ def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_pat
     assert jobs(folder) == {}
 
 
-def test_a_changed_source_file_reruns_what_it_touches_in_both_tools(clone, tmp_path):
+TOUCHED = {
+    "figures/flips.py": {"report": 1},
+    "quantizers/rtn.py": {"quantize": 1, "evaluate": 2, "measure": 2, "explain": 1, "collect": 1, "report": 1},
+}
+
+
+@pytest.mark.parametrize("file", TOUCHED)
+def test_a_changed_source_file_reruns_what_it_touches_in_both_tools(clone, tmp_path, file):
     folder = fresh(clone, tmp_path / "fresh")
-    with (folder / "src" / "reliquant" / "figures" / "flips.py").open("a") as file:
-        file.write("\n\nNOTHING = None\n")
+    with (folder / "src" / "reliquant" / file).open("a") as source:
+        source.write("\n\nNOTHING = None\n")
     assert "src" in run("dvc", "status", cwd=folder)
-    assert jobs(folder) == {"report": 1}
-
-
-def test_an_experiment_shows_a_change_of_precision(clone, tmp_path):
-    folder = fresh(clone, tmp_path / "fresh")
-    run("git", "config", "user.email", "tests@example.org", cwd=folder)
-    run("git", "config", "user.name", "tests", cwd=folder)
-    run("dvc", "exp", "run", "--quiet", "-S", "config/config.yaml:precisions=[w2a8]", cwd=folder)
-    changed = run("dvc", "metrics", "diff", cwd=folder)
-    assert "change.w2a8.accuracy" in changed
-    assert "change.w4a8.accuracy" in changed
-    assert "file://" in run("dvc", "plots", "diff", "HEAD", cwd=folder)
+    assert jobs(folder) == TOUCHED[file]
+    told = run("dvc", "repro", cwd=folder)
+    assert told.count("Finished jobid") == sum(TOUCHED[file].values()) + 1  # and `all`
+    assert "up to date" in run("dvc", "status", cwd=folder)
+    assert jobs(folder) == {}
+    rows = [pl.read_parquet(f / "results" / "lab" / "rows.parquet") for f in (clone, folder)]
+    assert rows[0].equals(rows[1])  # the change changes nothing
 
 
 def test_a_killed_run_loses_no_finished_job(clone, tmp_path):

@@ -1,7 +1,8 @@
 """The small study through a real Slurm of two nodes on this machine: the same bytes, lost nodes, too little memory.
 
-Needs the extra `cluster`, and a Slurm that answers or scripts that start and stop one (SLURM_LOCAL names the folder of
-slurm_local.sh and slurm_stop.sh). Nodes that are killed here must be processes of this machine.
+Needs the extra `cluster`, and a Slurm that answers, or one that is installed and scripts that start and stop it:
+slurm_local.sh and slurm_stop.sh of the folder SLURM_LOCAL, ../shared/tools if it does not say. Nodes that are killed here
+must be processes of this machine.
 """
 
 import os
@@ -17,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
-TOOLS = Path(os.environ.get("SLURM_LOCAL", "no such folder"))
+TOOLS = Path(os.environ.get("SLURM_LOCAL", ROOT.parent / "shared" / "tools"))
 ROWS = Path("results/tiny/rows.parquet")
 
 
@@ -33,8 +34,10 @@ def cluster():
         yield
         return
     start = TOOLS / "slurm_local.sh"
-    if not start.exists() or not shutil.which("slurmctld") or os.getuid() != 0:
-        pytest.skip("no Slurm answers, and none can be started here")
+    lacks = {f"{start} is absent": not start.exists(), "slurmctld is not installed": not shutil.which("slurmctld")}
+    if any(lacks.values()) or os.getuid() != 0:
+        reasons = [reason for reason, true in lacks.items() if true] or ["only root can start one"]
+        pytest.skip(f"no Slurm answers: {', '.join(reasons)}")
     subprocess.run(["bash", start], check=True, capture_output=True)
     yield
     subprocess.run(["bash", TOOLS / "slurm_stop.sh"], check=True)
