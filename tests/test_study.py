@@ -152,6 +152,20 @@ def test_one_shard_a_suite_unless_the_config_groups_them(config):
     assert Study(config).shards == {s: [s] for s in grouped.suites}
 
 
+def test_a_new_in_distribution_set_leaves_the_old_shards_as_they_are(config):
+    model, old = next(iter(config["models"])), Study(config)
+    reference, groups = next(iter(config["suites"]["ood"].items()))
+    config["datasets"]["fresh"] = dict(config["datasets"][reference])
+    config["suites"]["clean"].append("fresh")
+    config["suites"]["ood"]["fresh"] = dict(groups)  # beside out-of-distribution sets that are there already
+    config["shards"] = {**old.shards, "late": ["clean/fresh", "ood/fresh"]}
+    grown = Study(config)
+    assert all(grown.cells(model, shard) == old.cells(model, shard) for shard in old.shards)
+    late = grown.cells(model, "late")
+    assert {c["reference"] for c in late} == {"fresh"}
+    assert sum(c["suite"] == "ood" for c in late) == sum(len(sets) for sets in groups.values())
+
+
 def test_a_dataset_has_one_folder_a_preparation(config):
     study = Study(config)
     model = next(iter(config["models"]))
@@ -173,6 +187,34 @@ def test_a_missing_data_root_is_named(config):
     config["datasets"]["cifar"] = {"dataset": "cifar10", "split": "test"}
     config["data_root"] = "/nowhere/at/all"
     assert any("data_root: /nowhere/at/all/cifar10: no such folder" in p for p in problems(config))
+
+
+def test_datasets_that_would_overwrite_each_other_are_named(config):
+    hub = {"dataset": "huggingface", "revision": "0" * 40, "files": ["test.parquet"]}
+    config["datasets"] |= {name: hub | {"repo": f"a/{name}"} for name in ("one", "two")}
+    told = "datasets: one, two download different files into data/raw/huggingface; give each its own `folder`"
+    assert told in problems(config)
+    config["datasets"]["two"]["folder"] = "two"
+    Study(config)
+    config["datasets"]["two"] = config["datasets"]["one"] | {"images": 4}  # the same files, read another way
+    Study(config)
+
+
+def test_a_variant_depends_on_its_own_losses_alone(config):
+    model = next(iter(config["models"]))
+    config["schemes"] = {
+        "rtn": {"quantizer": "rtn", "family": "a"},
+        "own": {"quantizer": "lsq_mse", "family": "a"},
+        "given": {"quantizer": "lsq", "family": "a", "losses": [{"loss": "distillation"}, {"loss": "sigmoid"}]},
+    }
+    study = Study(config)
+    found = {v.scheme: study.losses(v) for v in study.variants.values() if v.model == model}
+    assert found == {
+        "fp32": [],
+        "rtn": [],
+        "own": ["contrastive", "feature_mse"],
+        "given": ["distillation", "sigmoid"],
+    }
 
 
 def test_the_order_of_keys_changes_no_job(config):

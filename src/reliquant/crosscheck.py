@@ -40,10 +40,28 @@ def problems(study: Study, /) -> Iterator[str]:
     yield from (f"snapshot_suites: {s!r} is not among the suites" for s in c.snapshot_suites if s not in study.suites)
     yield from _score_problems(study)
     yield from _shard_problems(study)
+    yield from _folder_problems(study)
     if c.data_root:
         known = [d for d, e in c.datasets.items() if e.get("dataset") in plugins.names("dataset")]
         roots = {study.root(d) for d in known if study.is_published(d)}
         yield from (f"data_root: {r}: no such folder" for r in sorted(roots) if not Path(r).is_dir())
+
+
+def _folder_problems(study: Study) -> Iterator[str]:
+    """Say which datasets would be downloaded into one folder: the second would silently be read as the first."""
+    from reliquant.fetch import sources_of  # only here: importing what downloads takes a while
+
+    known = [d for d, e in study.config.datasets.items() if e.get("dataset") in plugins.names("dataset")]
+    by_folder: dict[str, list[str]] = {}
+    for dataset in filter(study.is_fetched, known):
+        by_folder.setdefault(study.root(dataset), []).append(dataset)
+    for folder, shared in by_folder.items():
+        entries = [study.dataset_entry(d) for d in shared]
+        if all(e == entries[0] for e in entries) or any(plugins.check("dataset", e) for e in entries):
+            continue
+        urls = {tuple(s.url for s in sources_of("dataset", entry)) for entry in entries}
+        if len(urls) > 1:
+            yield f"datasets: {', '.join(shared)} download different files into {folder}; give each its own `folder`"
 
 
 def _shard_problems(study: Study) -> Iterator[str]:
@@ -55,10 +73,14 @@ def _shard_problems(study: Study) -> Iterator[str]:
         suite, _, dataset = word.partition("/")
         if suite not in SUITES:
             yield f"shards: {plugins.unknown('suite', suite, SUITES)}"
-        elif dataset and dataset not in (there := [c["dataset"] for c in study.suite_cells(suite)]):
+        elif dataset and dataset not in (there := _in_suite(study, suite)):
             yield f"shards: {word}: {plugins.unknown('dataset', dataset, there)}"
         elif placed.count(word) > 1 and dataset:
             yield f"shards: {word!r} must be in exactly one shard, not {placed.count(word)}"
+
+
+def _in_suite(study: Study, suite: str) -> list[str]:
+    return list(dict.fromkeys(c[role] for role in ("dataset", "reference") for c in study.suite_cells(suite)))
 
 
 def _suite_problems(study: Study) -> Iterator[str]:

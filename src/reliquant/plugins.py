@@ -67,6 +67,7 @@ def unknown(kind: str, word: object, allowed: Iterable[str], /) -> str:
     return f"{kind} {word!r} is unknown{hint}; there are {', '.join(allowed)}"
 
 
+@cache
 def words(path: Path, function: str, /) -> dict[str, tuple[Any, Any]]:
     """Read the keyword-only parameters of a function in a source file: name -> (annotation, default or `...`)."""
     for node in ast.parse(path.read_text()).body:

@@ -166,10 +166,9 @@ class Study:
                 "fit": self._fit(cell, model),
             }
             for word in self.suites_in(shard)
-            for suite, _, dataset in [word.partition("/")]
-            if suite in self.suites
+            if (suite := word.partition("/")[0]) in self.suites
             for cell in self.suite_cells(suite)
-            if cell["dataset"] == dataset or (not dataset and f"{suite}/{cell['dataset']}" not in self._apart)
+            if self._word(suite, cell) == word
         ]
 
     def inputs(self, model: str, shard: str, /) -> list[str]:
@@ -225,6 +224,11 @@ class Study:
         held = {s: {c["dataset"] for c in self.cells(model, s) if c["suite"] == "clean"} for s in self.shards}
         return list(dict.fromkeys([shard, *(s for s, sets in held.items() if sets & needed)]))
 
+    def _word(self, suite: str, cell: Entry) -> str:
+        """Return the word of `shards` that a cell of a suite belongs to: of its reference, its dataset or the suite."""
+        words = (f"{suite}/{cell[role]}" for role in ("reference", "dataset"))
+        return next((word for word in words if word in self._apart), suite)
+
     @cached_property
     def _apart(self) -> set[str]:
         """Name the `suite/dataset` that have a shard of their own."""
@@ -272,6 +276,13 @@ class Study:
     def is_published(self, dataset: str, /) -> bool:
         """Whether a dataset's plugin knows where to download it."""
         return plugins.published("dataset", self.dataset_entry(dataset)["dataset"])
+
+    def losses(self, variant: Variant, /) -> list[str]:
+        """Name the losses that a variant is trained with: its scheme's, else its quantizer's own."""
+        entry = self.scheme_entry(variant)
+        words = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
+        own = words["losses"][1] if "losses" in words else []
+        return [each["loss"] for each in entry.get("losses", own)]
 
     def axis(self, entry: Entry, axis: str, /) -> list[Any]:
         """Return the words of a grid axis for a scheme: its own, else the study's."""

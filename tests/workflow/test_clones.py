@@ -114,6 +114,7 @@ def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_pat
 
 
 TOUCHED = {
+    "losses/mine.py": {},  # new, and nobody's yet
     "figures/flips.py": {"report": 1},
     "quantizers/rtn.py": {"quantize": 1, "evaluate": 2, "measure": 2, "explain": 1, "collect": 1, "report": 1},
 }
@@ -127,7 +128,7 @@ def test_a_changed_source_file_reruns_what_it_touches_in_both_tools(clone, tmp_p
     assert "src" in run("dvc", "status", cwd=folder)
     assert jobs(folder) == TOUCHED[file]
     told = run("dvc", "repro", cwd=folder)
-    assert told.count("Finished jobid") == sum(TOUCHED[file].values()) + 1  # and `all`
+    assert told.count("Finished jobid") == sum(TOUCHED[file].values()) + bool(TOUCHED[file])  # and `all`
     assert "up to date" in run("dvc", "status", cwd=folder)
     assert jobs(folder) == {}
     rows = [pl.read_parquet(f / "results" / "lab" / "rows.parquet") for f in (clone, folder)]

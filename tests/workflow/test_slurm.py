@@ -1,8 +1,8 @@
 """The small study through a real Slurm of two nodes on this machine: the same bytes, lost nodes, too little memory.
 
 Needs the extra `cluster`, and a Slurm that answers, or one that is installed and scripts that start and stop it:
-slurm_local.sh and slurm_stop.sh of the folder SLURM_LOCAL, ../shared/tools if it does not say. Nodes that are killed here
-must be processes of this machine.
+slurm_local.sh and slurm_stop.sh of the folder SLURM_LOCAL, ../shared/tools if it does not say. Nodes that are killed
+here must be processes of this machine.
 """
 
 import os

@@ -90,7 +90,7 @@ rule quantize:
             ("data/**", "checkpoints/table.json"),
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
             quantizer=lambda w: study.scheme_entry(variant(w))["quantizer"],
-            loss=lambda w: plugins.names("loss"),
+            loss=lambda w: study.losses(variant(w)),
         ),
     shell:
         "python -m reliquant.steps.quantize"
