@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -43,18 +44,18 @@ def cluster():
     subprocess.run(["bash", TOOLS / "slurm_stop.sh"], check=True)
 
 
-def started(folder, *words, profile="slurm"):
-    """Start Snakemake on the small study; its output goes to a file in the folder."""
+def started(folder, *words, profile="slurm", config=TINY):
+    """Start Snakemake on the small study, or another; its output goes to a file in the folder."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / profile]
-    command += ["--directory", folder, "--configfile", TINY, "--nocolor", *words]
+    command += ["--directory", folder, "--configfile", config, "--nocolor", *words]
     with open(folder / "output.txt", "w") as output:
         environment = {**os.environ, "PATH": path}
         return subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=environment)
 
 
-def finished(folder, *words, profile="slurm"):
-    code = started(folder, *words, profile=profile).wait()
+def finished(folder, *words, **more):
+    code = started(folder, *words, **more).wait()
     return code, (folder / "output.txt").read_text()
 
 
@@ -127,6 +128,18 @@ def test_a_job_over_its_memory_is_tried_again_with_more(local, tmp_path):
     assert "Trying to restart job" in output
     given = {line.split("mem_mb=")[1].split(",")[0] for line in output.splitlines() if "mem_mb=" in line}
     assert {"250", "2000"} <= given
+
+
+def test_a_job_over_its_time_is_tried_again_with_more(cluster, tmp_path):
+    config = yaml.safe_load(TINY.read_text())
+    del config["models"]["convnext"]
+    config["models"]["vit"]["pretrain"]["steps"] = 4000  # more than the minute that is the least that Slurm gives
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(config))
+    little = ["--set-resources", "pretrain:runtime=attempt ** 3", "--until", "pretrain"]
+    code, output = finished(tmp_path, *little, config=tmp_path / "long.yaml")
+    assert code == 0, output[-4000:]
+    assert "TIMEOUT" in output
+    assert "Trying to restart job" in output
 
 
 def test_a_job_that_fails_shows_its_log(cluster, tmp_path):

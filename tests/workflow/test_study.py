@@ -98,6 +98,18 @@ def test_a_slice_is_named_on_the_command_line(study, tmp_path):
     assert "model 'resnet' is unknown; there are convnext, vit" in output
 
 
+def test_each_retry_asks_for_more_memory_and_time(study, tmp_path):
+    folder = copied(study, tmp_path)
+    images = next((folder / "data/prepared/pairs").rglob("images.npy"))
+    images.write_bytes(images.read_bytes()[:1000])
+    code, output = snakemake(folder, "--until", "pretrain", "--retries", "2", "--forcerun", "pretrain", check=False)
+    assert code != 0
+    asked = [line for line in output.splitlines() if line.strip().startswith("resources: ") and "mem_mb" in line]
+    words = [dict(w.split("=") for w in line.split(": ")[1].split(", ")) for line in asked]
+    first = (int(words[0]["mem_mb"]), int(words[0]["runtime"]))
+    assert {(int(w["mem_mb"]), int(w["runtime"])) for w in words} == {(first[0] * k, first[1] * k) for k in (1, 2, 3)}
+
+
 def test_a_new_model_runs_only_what_is_new(study, tmp_path):
     config = changed(tmp_path, lambda c: c["models"].update(second={**c["models"]["vit"], "source": "other"}))
     found = job_counts(snakemake(study, "-n", config=config)[1])
