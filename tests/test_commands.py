@@ -90,6 +90,19 @@ def test_quantize_then_evaluate_then_measure_agree(capsys, model, data, tmp_path
     assert {"energy_fpr95_id_positive", "msp_aupr_in", "max_logit_fpr95_ood_positive"} <= set(other)
 
 
+def test_a_variant_is_measured_at_its_tuned_scale_where_it_was_tuned(capsys, model, data, tmp_path):
+    out = tmp_path / "v.safetensors"
+    words = ("--pairs", f"{{dataset: parquet, root: {data}, caption: caption}}", "--number", 16, "--output", out)
+    scheme = ("--model", model, "--scheme", "{quantizer: rtn, batch: 8}")
+    evaluate = ("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--resamples", 200, "--json")
+    run(capsys, "quantize", *scheme, *words)
+    native, tuned = (json.loads(run(capsys, *evaluate, "--scale", s))["tree"] for s in ("native", "tuned"))
+    assert tuned["accuracy"]["value"] == native["accuracy"]["value"]
+    assert tuned["nll"]["value"] != native["nll"]["value"]
+    run(capsys, "quantize", *scheme, *words, "--tuning", "none")
+    assert "v.safetensors: has no tuned logit scale" in refused(*evaluate, "--scale", "tuned")
+
+
 def test_a_backend_that_cannot_is_refused_with_variant_layer_and_reason(model, data, tmp_path):
     out = tmp_path / "w4a16.safetensors"
     words = [
@@ -158,6 +171,20 @@ def test_plan_counts_a_study(capsys):
         (
             ("quantize", "--model", "x", "--scheme", "rtm", "--pairs", "p", "--output", "o"),
             "quantizer 'rtm' is unknown",
+        ),
+        (
+            (
+                "quantize",
+                "--model",
+                "x",
+                "--scheme",
+                "{quantizer: rtn, weight: {bits: 1}}",
+                "--pairs",
+                "p",
+                "--output",
+                "o",
+            ),
+            "--scheme: weight: bits: come from the precision, such as w4a8; leave bits: 1 out",
         ),
         (("quantize", "--model", "x", "--precision", "w1a8", "--pairs", "p", "--output", "o"), "bits must be from 2"),
     ],

@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     quantize.add_argument("--pairs", required=True, help="captioned images: a dataset entry (YAML), .parquet or .tar")
     quantize.add_argument("--number", type=int, default=1000, help="how many pairs")
     quantize.add_argument("--seed", type=int, default=0)
+    quantize.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive", help=TUNING)
+    quantize.add_argument("--every", type=int, default=100, help="iterations between the checkpoints of a training")
     quantize.add_argument("--device", default="auto")
     quantize.add_argument("--output", type=Path, required=True)
 
@@ -47,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     evaluate.add_argument("--resamples", type=int, default=10_000)
     evaluate.add_argument("--device", default="auto")
     evaluate.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto", help=BACKEND)
+    evaluate.add_argument("--scale", choices=["native", "tuned"], default="native", help="logit scale of the softmax")
     evaluate.add_argument("--save", type=Path, help="keep the features, for `reliquant measure`")
     evaluate.add_argument("--json", action="store_true")
 
@@ -80,6 +83,7 @@ MODEL = (
 )
 
 
+TUNING = "objective by which one logit scale is fitted on the pairs, stored beside the model's own"
 BACKEND = (
     "of a variant: simulate rounds in floating point, integer multiplies int8 codes and says where it cannot, auto"
     " multiplies codes where that is possible and faster"

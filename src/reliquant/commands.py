@@ -20,6 +20,7 @@ from reliquant.records import DamagedFile, provenance, save_tensors
 
 Found = tuple[Any, str]
 Backend = Literal["auto", "simulate", "integer"]
+Tuning = Literal["none", "contrastive", "match_fp32"]
 SCORES = ("mcm", "msp", "max_logit", "energy")
 
 
@@ -54,7 +55,8 @@ def plan(*, config: Path | None, model: str | None, scheme: str, precision: str,
     found = plan_model(open_model(model), scheme_entry(scheme, precision), scope)
     lines = [f"{'module':58} {'weight':22} {'activation':18} {'MMAC':>9}  stays FP32 because"]
     for p in found["products"]:
-        lines.append(f"{p['module']:58} {p['weight']:22} {p['activation']:18} {p['macs'] / 1e6:9.2f}  {p['reason']}")
+        module = p["module"] or "(the model itself)"
+        lines.append(f"{module:58} {p['weight']:22} {p['activation']:18} {p['macs'] / 1e6:9.2f}  {p['reason']}")
     lines += [f"{name}: {share:.1%}" for name, share in found["shares"].items()]
     if found["from_data"]:
         lines.append("the method decides part of this by its data, which here were random images")
@@ -70,6 +72,8 @@ def quantize(
     pairs: str,
     number: int,
     seed: int,
+    tuning: Tuning,
+    every: int,
     device: str,
     output: Path,
 ) -> Found:
@@ -91,8 +95,8 @@ def quantize(
     clip.model.to(device)
     proxy, which = make_proxy(opening.open_images(pairs, clip.form), number, seed, device)
     of = {"entry": entry, "labels": {"scope": scope, "seed": seed}, "model_sha256": facts["sha256"]}
-    saved = Checkpoints(output.with_suffix(".checkpoints"), 100, of)
-    arrays, found = quantize_model(clip, entry, scope, proxy, saved)
+    saved = Checkpoints(output.with_suffix(".checkpoints"), every, of)
+    arrays, found = quantize_model(clip, entry, scope, proxy, saved, tuning=tuning)
     save_tensors(output, arrays, provenance(kind="variant", **of, **found, pairs=which))
     saved.clear()
     told = {"variant": str(output), "model": str(path), **found["measures"]}
@@ -110,16 +114,19 @@ def evaluate(
     resamples: int,
     device: str,
     backend: Backend,
+    scale: str,
     save: Path | None,
 ) -> Found:
-    """Embed labelled images with a model, or with a variant of it, and measure."""
+    """Embed labelled images with a model, or with a variant of it, and measure, at its own logit scale or the tuned."""
     from reliquant.backend import use_backend
     from reliquant.device import choose
     from reliquant.models import load_variant
     from reliquant.opening import open_images, open_model
     from reliquant.zero_shot import image_features, logit_scale_and_bias, text_head
 
-    clip = load_variant(Path(model), variant)[0] if variant else open_model(model)
+    clip, header = load_variant(Path(model), variant) if variant else (open_model(model), {})
+    if scale == "tuned" and header.get("logit_scale_tuned") is None:
+        raise ValueError(f"{variant or model}: has no tuned logit scale; `reliquant quantize --tuning` makes one")
     device = choose(device)
     clip.model.to(device)
     if variant:
@@ -128,14 +135,15 @@ def evaluate(
     if not images.meta["classes"]:
         raise ValueError(f"{data}: has no classes to tell apart")
     head = text_head(clip, images.meta["classes"], templates, device=device)
-    scale, bias = logit_scale_and_bias(clip)
+    logit_scale, bias = logit_scale_and_bias(clip)
+    logit_scale = header["logit_scale_tuned"] if scale == "tuned" else logit_scale
 
     def features(array: NDArray[np.uint8], label: NDArray[np.int64]) -> Features:
-        return Features(image_features(clip, array, batch=batch, device=device), head, label, scale, bias)
+        return Features(image_features(clip, array, batch=batch, device=device), head, label, logit_scale, bias)
 
     test = features(images.images, images.labels)
     if save:
-        arrays = {"image": test.image, "label": test.label, "text": head, "logit_scale": np.float32([scale])}
+        arrays = {"image": test.image, "label": test.label, "text": head, "logit_scale": np.float32([logit_scale])}
         save_file(arrays | {"logit_bias": np.float32([bias])}, save)
     others = {}
     for word in ood:

@@ -70,6 +70,7 @@ class Config(_Part):
     from_scratch: bool = False
     unreadable: Literal["stop", "skip"] = "stop"
     resamples: int = Field(10_000, ge=100)
+    checkpoint_every: int = Field(100, ge=1)
     tuning: Literal["none", "contrastive", "match_fp32"] = "contrastive"
     batch: int = Field(256, ge=1)
     device: str = "auto"
@@ -161,6 +162,12 @@ def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
     }
 
 
+def grid_problems(grid: str, words: Mapping[str, Any], /) -> Iterator[str]:
+    """Say what is wrong with the words of a scheme's grid before a precision adds the bits."""
+    if "bits" in words:
+        yield f"{grid}: bits: come from the precision, such as w4a8; leave bits: {words['bits']} out"
+
+
 def snapshots_of(entry: Mapping[str, Any], precision: str, scope: str, /) -> list[int]:
     """Return the iterations after which a scheme keeps a variant: for all, or by `w4a8` or `w4a8-image`.
 
@@ -187,6 +194,7 @@ def _entry(section: str, family: str, entry: Mapping[str, Any], given: Mapping[s
             if not isinstance(words.get(grid, {}), Mapping):
                 yield f"{grid}: must be a mapping of grid words, got {words[grid]!r}"
                 return
+            yield from grid_problems(grid, words.get(grid, {}))
         words = with_grids(words, "w8a8")
         snapshots = yield from _snapshots(entry)
         words |= {"snapshots": snapshots} if snapshots else {}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 SHARES = {"weight": ("tensor", "channel", "group"), "activation": ("tensor", "token")}  # what may share a scale
 FLOAT_BITS = 16  # `w4a16`: activations stay in floating point
+Bits = Annotated[int, Field(ge=2, le=FLOAT_BITS)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import yaml
 from reliquant import plugins
 from reliquant.checkpoints import checkpoint_table
 from reliquant.clip import Clip
-from reliquant.config import with_grids
+from reliquant.config import grid_problems, with_grids
 from reliquant.models import load_model
 from reliquant.prepare import Prepared, load, prepare
 
@@ -38,8 +38,9 @@ def open_model(word: str, /) -> Clip:
 def scheme_entry(word: str, precision: str, /) -> dict[str, Any]:
     """Read `rtn` or `{quantizer: lsq, lr: 1e-5}` and add the grids of a precision; raise ConfigError if it is wrong."""
     entry = yaml.safe_load(word) if word.lstrip().startswith("{") else {"quantizer": word}
+    given = [p for grid in ("weight", "activation") for p in grid_problems(grid, entry.get(grid, {}))]
     entry = with_grids(entry, precision)
-    if problems := plugins.check("quantizer", entry):
+    if problems := [*given, *plugins.check("quantizer", entry)]:
         raise plugins.ConfigError(f"--scheme: {p}" for p in problems)
     return entry
 

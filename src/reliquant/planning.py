@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from reliquant import plugins
 from reliquant.clip import Clip
@@ -19,10 +20,13 @@ from reliquant.surgery import Scope, targets, twins, unpack_attention
 from reliquant.twins import Twin
 
 PAIRS = 4
+NO_PRODUCT = "no matrix product"
 
 
 def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /) -> dict[str, Any]:
-    """Return each product of one image and one caption with its grids, or why it stays FP32, and the shares covered.
+    """Return each module with its grids, or why it stays FP32, and the shares covered.
+
+    Modules are those whose matrix products one image and one caption really ran, then all others that hold parameters.
 
     The scheme's own quantizer is run on a copy of the model with four random images (training takes no step), so that
     the grids are those it really gives to each layer. What a method decides by the values of its inputs, such as
@@ -36,6 +40,7 @@ def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /) -> dict[st
     plugins.load("quantizer", _shortened(entry))(copied, targets(copied.model, scope), proxy, Checkpoints())
     seen = coverage(copied.model, scope, lambda: embed(copied, *next(proxy.in_order(copied, 1))))
     products = [_described(p, copied.model.get_submodule(p.module)) for p in seen.products]
+    products += [_described(Product(m, "", 0, 32, 32, NO_PRODUCT), None) for m in _others(copied.model, seen.products)]
     bits = {layer.weight_grid.bits for layer in twins(copied.model).values()}
     shares = {
         "share of weights quantized": seen.weight_share,
@@ -43,6 +48,13 @@ def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /) -> dict[st
     }
     by_data = len(bits) > 1 or any(p.reason == "outlier columns" for p in seen.products)
     return {"products": products, "shares": shares, "from_data": by_data}
+
+
+def _others(model: nn.Module, products: Sequence[Product], /) -> list[str]:
+    """Name the modules with parameters of their own that multiply no matrix: norms, embeddings, scales."""
+    seen = {p.module for p in products}
+    owners = (name.rpartition(".")[0] for name, _ in model.named_parameters())
+    return [name for name in dict.fromkeys(owners) if name not in seen]
 
 
 def _shortened(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 
-from reliquant.grid import SHARES, Grid
+from reliquant.grid import SHARES, Bits, Grid
 
 PACKAGE = Path(__file__).parent
 FAMILIES = ("tower", "quantizer", "dataset", "lexicon", "corruption", "score", "loss", "figure", "table")
@@ -260,7 +260,7 @@ def _spec(module: str, /) -> Any:
 
 @cache
 def _schema(path: Path, function: str, /) -> TypeAdapter[Any]:
-    known = {"Grid": Grid, "Literal": Literal, "Any": Any}
+    known = {"Grid": Grid, "Bits": Bits, "Literal": Literal, "Any": Any}
     model = create_model(
         "Words",
         __config__=ConfigDict(extra="forbid", strict=False),

@@ -76,7 +76,7 @@ def train(
     or gradient that is not finite; a checkpoint holds only weights whose loss was finite.
     """
     if training.snapshots and saved.snapshot is None:
-        raise ValueError("snapshots: there is no place to keep them; give Checkpoints a snapshot function")
+        raise ValueError("snapshots: there is no place to keep them but in a study (in Python: a Checkpoints.snapshot)")
     losses = [plugins.load("loss", entry) for entry in training.losses]
     reference = _reference(clip, proxy, training.batch)  # before any step, so of the FP32 model
     optimizer = _optimizer(clip.model, training)

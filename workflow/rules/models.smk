@@ -99,6 +99,7 @@ rule quantize:
         " --labels {params.labels:q}"
         " {params.proxy}"
         " --tuning {params.tuning}"
+        " --every {study.config.checkpoint_every}"
         " --device {params.device}"
         " --threads {threads}"
         " --output {output.variant:q} 2> {log:q}"

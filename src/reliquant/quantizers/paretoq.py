@@ -50,6 +50,8 @@ def quantizer(
 ) -> None:
     """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
     require_symmetric("paretoq", activation)
+    if not weight.symmetric:
+        raise ValueError("paretoq has its own grids: weight takes no symmetric: false")
     weight = replace(weight, symmetric=weight.bits > 2)
     training = Training(
         losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,

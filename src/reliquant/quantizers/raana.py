@@ -14,7 +14,7 @@ import numpy as np
 
 from reliquant.calibrate import calibrate_inputs
 from reliquant.clip import Clip
-from reliquant.grid import Grid
+from reliquant.grid import Bits, Grid
 from reliquant.proxy import Proxy
 from reliquant.rabitq import allocate_bits, rabitq_codes
 from reliquant.resume import Checkpoints
@@ -34,7 +34,7 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    choices: list[int] = [2, 3, 4, 5, 6, 7, 8],  # noqa: B006  literals are the schema; never changed
+    choices: list[Bits] = [2, 3, 4, 5, 6, 7, 8],  # noqa: B006  literals are the schema; never changed
     allocate: bool = True,
     samples: int = 16,
     candidates: int = 64,
