@@ -69,6 +69,16 @@ def clone(tmp_path_factory):
     return repo
 
 
+@pytest.mark.parametrize("name", ["cifar", "clip-v1", "paper"])
+def test_two_words_make_the_stage_that_of_another_study(tmp_path, name):
+    run("dvc", "init", "-q", "--no-scm", cwd=tmp_path)
+    config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+    stage = (ROOT / "dvc.yaml").read_text().replace("config/config.yaml", f"config/{name}.yaml")
+    (tmp_path / "dvc.yaml").write_text(stage.replace("study: lab", f"study: {config['study']}"))
+    made = run("python", "-c", "import dvc.repo; print(*dvc.repo.Repo().index.outs, sep='\\n')", cwd=tmp_path)
+    assert {f"results/{config['study']}", f"reports/{config['study']}", "data/models"} <= set(made.split())
+
+
 def test_after_a_run_both_tools_have_nothing_to_do(clone):
     assert "up to date" in run("dvc", "status", cwd=clone)
     assert "didn't change, skipping" in run("dvc", "repro", cwd=clone)
