@@ -26,10 +26,14 @@ def test_conda_environments_pin_what_constraints_pin(path):
     lines = (line.partition("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     pinned = {canonical(name): version.strip() for name, _, version in lines}
     words = [dependency.split() for dependency in yaml.safe_load(path.read_text())["dependencies"]]
-    given = {name: rest[0].lstrip("=") for name, *rest in words if rest and name != "python"}
+    given = {name: "".join(rest).lstrip("=") for name, *rest in words if name not in ("python", "pip")}
     found = {canonical(NAMES.get(name, name)): version for name, version in given.items()}
     assert len(found) > 10
-    assert found == {name: pinned[name] for name in found}
+    assert found == {name: pinned[name] for name in found}  # one without a version is "", and pinned to none
+    python = next(rest[0].lstrip("=") for name, *rest in words if name == "python")
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert [int(n) for n in python.split(".")] >= [int(n) for n in oldest.split(".")]
+    assert f"python:{python}-" in (ROOT / "Containerfile").read_text()
 
 
 def needed(entry):
