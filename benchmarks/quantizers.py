@@ -1,13 +1,16 @@
 """Every quantizer at every precision on the lab's ViT and ConvNeXt: accuracy, ECE, size and time, as Markdown.
 
 `python benchmarks/quantizers.py FOUND.jsonl > docs/results/quantizers_table.md`: figures go to the file as found, and a
-run that was stopped goes on from it. About half an hour on one core.
+run that was stopped goes on from it. About half an hour on one core. `--scheme '{quantizer: lsq, scale_lr: 1.0e-3}'
+--precision w8a8` measures that one on the ViT and prints its figures, with the weights' signal to noise.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import math
 import os
 import sys
 import time
@@ -19,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+import yaml
 
 from reliquant import calibration, plugins
 from reliquant.backend import use_backend
@@ -30,7 +34,7 @@ from reliquant.opening import open_model, scheme_entry
 from reliquant.proxy import Proxy
 from reliquant.quantize import quantize
 from reliquant.resume import Checkpoints
-from reliquant.surgery import in_scope, targets, unpack_attention
+from reliquant.surgery import in_scope, targets, twins, unpack_attention
 from reliquant.variant import restore, size_in_bytes
 from reliquant.zero_shot import image_features, logit_scale_and_bias, text_head
 
@@ -93,34 +97,56 @@ def measured(clip: Clip, sets: list[tuple[Any, np.ndarray]]) -> tuple[np.ndarray
 
 def found_of(model: str, name: str, precision: str, proxy: Proxy, sets: Any, fp32: np.ndarray) -> dict[str, Any]:
     """Quantize, load what was stored as an evaluation does, and measure."""
-    entry = scheme_entry(f"{{quantizer: {name}, {TRAINING}}}" if name in TRAINED else name, precision)
+    words = yaml.safe_load(name) if name.startswith("{") else {"quantizer": name}
+    training = yaml.safe_load(f"{{{TRAINING}}}") if words["quantizer"] in TRAINED else {}
+    entry = scheme_entry(json.dumps(training | words), precision)
     torch.manual_seed(0)
     clip = opened(model, proxy)
     whole = sum(v.nbytes for k, v in clip.model.state_dict().items() if in_scope(k, "image"))
     start = time.process_time()
     arrays, facts = quantize(clip, entry, "image", proxy, Checkpoints(), tuning="none")
-    seconds = time.process_time() - start
+    seconds, modules = time.process_time() - start, facts["modules"]
     variant = opened(model, proxy)
-    restore(variant.model.requires_grad_(False), arrays, facts["modules"])
+    restore(variant.model.requires_grad_(False), arrays, modules)
     use_backend(variant.model, "auto", name)
     right, ece = measured(variant, sets)
     change = right.astype(float) - fp32
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
     size = size_in_bytes(arrays) / whole
     facts = {"change": change.mean(), "half": half, "ece": ece, "size": size, "seconds": seconds}
+    facts["snr_db"] = signal_to_noise(opened(model, proxy).model, arrays, modules)
     return {"accuracy": right.mean(), **facts}
+
+
+def signal_to_noise(model: torch.nn.Module, arrays: Any, modules: Any) -> float:
+    """Return the power of the weights that a variant rounds over that of their errors, in dB."""
+    unpack_attention(model)
+    exact = copy.deepcopy(model)
+    restore(model.requires_grad_(False), arrays, modules)
+    pairs = [(exact.get_submodule(name).weight, layer.weight) for name, layer in twins(model).items()]
+    power, error = (
+        sum(v.square().sum().item() for v in side) for side in ([w for w, _ in pairs], [w - q for w, q in pairs])
+    )
+    return 10 * math.log10(power / error)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("found", type=Path)
-    path = parser.parse_args().found
+    parser.add_argument("found", type=Path, nargs="?")
+    parser.add_argument("--scheme")
+    parser.add_argument("--precision", default="w8a8")
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    lines = path.read_text().splitlines() if path.exists() else []
-    known = {tuple(r["case"]): r for r in map(json.loads, lines)}
     sets = [images_of({"dataset": "lab", "task": task, "images": IMAGES}) for task in TASKS]
     pairs, pictures = images_of({"dataset": "lab_captions", "world": "curated", "images": PAIRS, "seed": 3})
     proxy = Proxy(pictures, list(pairs.captions))
+    if args.scheme:
+        right, _ = measured(opened(MODELS[0], proxy), sets)
+        print(json.dumps(found_of(MODELS[0], args.scheme, args.precision, proxy, sets, right.astype(float))))
+        return
+    path = args.found
+    lines = path.read_text().splitlines() if path.exists() else []
+    known = {tuple(r["case"]): r for r in map(json.loads, lines)}
     fp32 = {}
     for model in [*MODELS, OUTLIERS]:
         right, ece = measured(opened(model, proxy), sets)
