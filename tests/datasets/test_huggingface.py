@@ -1,4 +1,5 @@
 import io
+import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +49,25 @@ def test_files_of_a_revision_are_fetched_and_read(hub, tmp_path):
     assert found.classes == ["cat", "dog"]
     assert found.labels.tolist() == [0, 1, 0, 1, 0]
     assert [int(found.read(i)[0, 0, 0]) for i in range(5)] == [1, 2, 3, 4, 5]
+
+
+def test_tars_of_a_repository_are_image_caption_pairs(hub, tmp_path):
+    folder = tmp_path / "hub" / "datasets" / "somebody" / "pets" / "resolve" / REVISION
+    with tarfile.open(folder / "pairs-0000.tar", "w") as tar:
+        for key, content in (
+            ("0.png", png(7)),
+            ("0.txt", b"a dark cat"),
+            ("1.png", png(200)),
+            ("1.txt", b"a light dog"),
+        ):
+            member = tarfile.TarInfo(key)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    asked = words(hub, files=["pairs-0000.tar"])
+    fetch(sources(**asked), tmp_path / "raw", pause=0.01)
+    found = plugins.load("dataset", {"dataset": "huggingface", **asked})(tmp_path / "raw")
+    assert found.captions == ["a dark cat", "a light dog"]
+    assert [int(found.read(i)[0, 0, 0]) for i in range(2)] == [7, 200]
 
 
 def test_another_revision_is_not_found(hub, tmp_path):

@@ -1,9 +1,10 @@
-"""Read parquet files of a dataset repository on the Hugging Face hub, at a pinned revision."""
+"""Read parquet files or captioned WebDataset tars of a repository on the Hugging Face hub, at a pinned revision."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from reliquant.captioned import read_captioned
 from reliquant.images import Dataset, Source
 from reliquant.parquet_images import read_parquet
 from reliquant.reading import TEMPLATES, existing, thinned
@@ -41,8 +42,12 @@ def dataset(
     """Read the `files` of `repo` at `revision`, as fetched into `root` (their last names are kept).
 
     `image`, `label`, `caption` name columns; class names are those of the files' header unless `classes` gives them.
+    Tars are read as image-caption pairs, `key.jpg` with `key.txt`: proxies such as CC3M are there in that form.
     `images` keeps that many, evenly spread. Give the entry a `folder` of its own: a folder holds one repository.
     """
-    paths = existing(root, [PurePosixPath(file).name for file in files], ".parquet")
+    names = [PurePosixPath(file).name for file in files]
+    if all(name.endswith(".tar") for name in names):
+        return read_captioned(root, names, image=image, caption=caption or "caption", images=images)
+    paths = existing(root, names, ".parquet")
     columns = {"image": image, "label": label, "caption": caption}
     return thinned(read_parquet(paths, **columns, classes=classes, templates=templates or TEMPLATES), images)
