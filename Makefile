@@ -16,7 +16,8 @@ test: env
 	$(BIN)/python -m pytest
 
 check-clone: env ## what a study must survive in fresh clones, a line a check
-	$(BIN)/python -m pytest -v tests/workflow/test_clones.py
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clones]'
+	$(BIN)/python -m pytest -v tests/workflow/test_clones.py tests/workflow/test_hardships.py
 
 env: .venv/.made
 .venv/.made: pyproject.toml constraints.txt workflow/make_env.sh
