@@ -1,8 +1,10 @@
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +29,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, body=BODY):
         self.body, self.plan, self.ranges = body, ["good"], []
+        self.files = {}  # path -> body, for those that differ
         self.headers, self.asked = {}, []  # of the file's version; (path, headers) of each request
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -57,9 +60,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         known = self.headers.get("If-Range") in (None, *server.headers.values()) or behaviour == "blind"
         start = int(asked[6:-1]) if asked and known and behaviour != "no ranges" else 0
-        body = {"wrong": b"x" * len(BODY), "page": b"<html>moved</html>", "long": server.body * 2}.get(
-            behaviour, server.body
-        )
+        whole = server.files.get(self.path, server.body)
+        body = {"wrong": b"x" * len(BODY), "page": b"<html>moved</html>", "long": whole * 2}.get(behaviour, whole)
         if start >= len(body) > 0:
             self.send_response(416)
             self.end_headers()
@@ -180,21 +182,34 @@ def test_too_little_space_is_said_before_the_download(server, tmp_path):
     assert not server.ranges
 
 
-def test_archives_are_unpacked_and_facts_recorded(server, tmp_path):
-    import io
-    import tarfile
-
+def tarred(name, data):
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        info = tarfile.TarInfo("set/a.txt")
-        info.size = 5
-        tar.addfile(info, io.BytesIO(b"hello"))
-    server.body = file.getvalue()
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def test_archives_are_unpacked_and_facts_recorded(server, tmp_path):
+    server.body = tarred("set/a.txt", b"hello")
     one = source(server, server.body, url=server.url("set.tar.gz"), unpack=True)
     facts = fetch([one], tmp_path, **QUICK)
     assert (tmp_path / "set" / "a.txt").read_text() == "hello"
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
     assert facts == [{"url": one.url, "sha256": one.sha256, "bytes": one.bytes, "licence": "free", "unpack": True}]
+
+
+def test_two_archives_of_one_folder_are_both_kept(server, tmp_path):
+    server.files = {"/1.tar.gz": tarred("set/a.txt", b"one"), "/2.tar.gz": tarred("set/b.txt", b"two")}
+    both = [source(server, body, url=server.url(path[1:]), unpack=True) for path, body in server.files.items()]
+    for _ in range(2):
+        fetch(both, tmp_path, **QUICK)
+        assert {p.name: p.read_text() for p in (tmp_path / "set").iterdir()} == {"a.txt": "one", "b.txt": "two"}
+    server.files["/2.tar.gz"] = tarred("set/a.txt", b"three")
+    both[1] = source(server, server.files["/2.tar.gz"], url=server.url("2.tar.gz"), unpack=True)
+    with pytest.raises(ValueError, match=r"2\.tar\.gz: a\.txt is in another archive too, with other content"):
+        fetch(both, tmp_path, **QUICK)
 
 
 def test_the_step_writes_what_was_fetched(server, tmp_path, monkeypatch):

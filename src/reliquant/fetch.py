@@ -52,12 +52,10 @@ def fetch(sources: Sequence[Source], folder: Path, /, **patience: float) -> list
     paths = [download(source, folder, **patience) for source in sources]  # type: ignore[arg-type]
     both = list(zip(sources, paths, strict=True))
     found = [{"url": s.url, "sha256": s.sha256 or sha256_of(p), "bytes": p.stat().st_size} for s, p in both]
-    for source, path in zip(sources, paths, strict=True):
-        if source.unpack:
-            unpack(path, folder)
-    for source, path in zip(sources, paths, strict=True):
-        if source.unpack:
-            path.unlink()
+    archives = [path for source, path in both if source.unpack]
+    unpack(archives, folder)
+    for archive in archives:
+        archive.unlink()
     return [facts | {"licence": s.licence, "unpack": s.unpack} for facts, s in zip(found, sources, strict=True)]
 
 

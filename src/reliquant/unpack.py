@@ -2,49 +2,80 @@
 
 from __future__ import annotations
 
+import errno
+import filecmp
+import lzma
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from reliquant.records import DamagedFile
 
 EXPANSION = 50  # an archive may unpack to this many times its size, and
 ROOM = 2**20  # this many bytes more
 BLOCK = 2**20
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, IndexError)
+# gzip and bz2 raise OSError, zipfile OSError (EINVAL) and IndexError too, and RuntimeError for what it cannot read
 
 
-def unpack(archive: Path, folder: Path, /, *, limit: int | None = None) -> None:
-    """Unpack a tar (plain or compressed) or zip into a folder; its top entries appear there when all is unpacked.
+def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | None = None) -> None:
+    """Unpack tars (plain or compressed) or zips into a folder; their top entries appear there when all are unpacked.
 
-    Raises ValueError naming a member that is a link or device, has an absolute path or one with `..`, or exceeds
-    `limit` bytes in all (default: 50 times the archive); DamagedFile when the archive is truncated or of another kind.
+    Archives may share folders; entries of an earlier call are replaced. Raises ValueError naming a member that is a
+    link or device, has an absolute path or one with `..`, is in another archive with other content, or exceeds `limit`
+    bytes in an archive (default: 50 times the archive); DamagedFile when one is damaged or of an unsupported kind.
     """
-    limit = EXPANSION * archive.stat().st_size + ROOM if limit is None else limit
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
-        room = limit
-        try:
-            for name, data in _members(archive):
-                target = Path(temporary, *_parts(archive, name))
-                if data is None:
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                room -= _copy(data, target, room)
-                if room < 0:
-                    raise ValueError(f"{archive}: unpacks to more than {limit} bytes (at {name})")
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-            raise DamagedFile(f"{archive}: truncated or damaged ({error})") from error
-        for path in sorted(Path(temporary).iterdir()):
+        merged = Path(temporary, "all")
+        merged.mkdir()
+        for number, archive in enumerate([archives] if isinstance(archives, Path) else archives):
+            single = Path(temporary, str(number))
+            single.mkdir()
+            try:
+                _extract(archive, single, EXPANSION * archive.stat().st_size + ROOM if limit is None else limit)
+            except DAMAGE as error:
+                if getattr(error, "errno", None) not in (None, errno.EINVAL):  # of the disk
+                    raise
+                said = f"{archive}: truncated or damaged, or of an unsupported kind ({error}); delete it to get it anew"
+                raise DamagedFile(said) from error
+            _merge(single, merged, archive)
+        for path in sorted(merged.iterdir()):
             there = folder / path.name
             if there.is_dir():
                 shutil.rmtree(there)
             path.replace(there)
+
+
+def _extract(archive: Path, folder: Path, limit: int) -> None:
+    room = limit
+    for name, data in _members(archive):
+        target = Path(folder, *_parts(archive, name))
+        if data is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        room -= _copy(data, target, room)
+        if room < 0:
+            raise ValueError(f"{archive}: unpacks to more than {limit} bytes (at {name})")
+    if not any(folder.iterdir()):
+        raise EOFError("it is empty")
+
+
+def _merge(path: Path, there: Path, archive: Path) -> None:
+    """Move a file or folder; what is there already must be a folder, or a file of the same content."""
+    if not there.exists():
+        path.replace(there)
+    elif path.is_dir() and there.is_dir():
+        for child in sorted(path.iterdir()):
+            _merge(child, there / child.name, archive)
+    elif not filecmp.cmp(path, there, shallow=False):
+        raise ValueError(f"{archive}: {path.name} is in another archive too, with other content")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
@@ -66,6 +97,18 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
             if not (member.isreg() or member.isdir()):
                 raise ValueError(f"{archive}: {member.name} is a link or device")
             yield member.name, tar.extractfile(member) if member.isreg() else None
+        _finish(tar)
+
+
+def _finish(tar: tarfile.TarFile) -> None:
+    """Raise ReadError unless the members end as they should; read the rest, at whose end checksums are."""
+    file = cast(IO[bytes], tar.fileobj)
+    file.seek(tar.offset)
+    end = file.read(2 * tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE or any(end):
+        raise tarfile.ReadError("no end of the archive where its members end")
+    while file.read(BLOCK):
+        pass
 
 
 def _parts(archive: Path, name: str) -> tuple[str, ...]:
