@@ -2,11 +2,14 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import threading
 import time
+import urllib.request
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -30,6 +33,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, body=BODY):
         self.body, self.plan, self.ranges = body, ["good"], []
         self.files = {}  # path -> body, for those that differ
+        self.retry_after, self.times = lambda: "0", []  # of each request, in seconds
         self.headers, self.asked = {}, []  # of the file's version; (path, headers) of each request
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -47,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = server.plan.pop(0) if len(server.plan) > 1 else server.plan[0]
         asked = self.headers.get("Range")
         server.ranges.append(asked)
+        server.times.append(time.monotonic())
         server.asked.append((self.path, dict(self.headers)))
         if isinstance(behaviour, str) and "://" in behaviour:
             self.send_response(302)
@@ -55,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(behaviour, int):
             self.send_response(behaviour)
-            self.send_header("Retry-After", "0")
+            self.send_header("Retry-After", server.retry_after())
             self.end_headers()
             return
         known = self.headers.get("If-Range") in (None, *server.headers.values()) or behaviour == "blind"
@@ -121,6 +126,88 @@ def test_a_server_without_ranges_starts_over(server, tmp_path):
 def test_a_busy_server_is_asked_again(server, tmp_path):
     server.plan = [503, 429, "good"]
     assert download(source(server), tmp_path, **QUICK).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "least"),
+    [
+        (lambda: "1", 1.0),
+        (lambda: "0.6", 0.6),
+        (lambda: formatdate(time.time() + 2, usegmt=True), 0.9),  # dates have whole seconds
+        (lambda: formatdate(time.time() + 2.5, localtime=True), 1.4),
+    ],
+)
+def test_a_busy_server_is_left_alone_as_long_as_it_asks(server, tmp_path, retry_after, least):
+    server.plan, server.retry_after = [503, "good"], retry_after
+    assert download(source(server), tmp_path, **QUICK).read_bytes() == BODY
+    assert least <= server.times[1] - server.times[0] < least + 2
+
+
+@pytest.mark.parametrize("asked", ["3600", "1e300", "inf", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_server_that_asks_for_too_much_waits_for_the_longest_pause(server, tmp_path, monkeypatch, asked):
+    monkeypatch.setattr(fetching, "LONGEST_PAUSE", 0.3)
+    server.plan, server.retry_after = [503, "good"], lambda: asked
+    download(source(server), tmp_path, **QUICK)
+    assert 0.3 <= server.times[1] - server.times[0] < 2
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "soon", "-5", "nan", "Mon, 01 Jan 2001 00:00:00 GMT", "Mon, 99 Jan 0001 00:00:00 -0000"]
+)
+def test_a_pause_that_says_nothing_is_ones_own(server, tmp_path, asked):
+    server.plan, server.retry_after = [503, "good"], lambda: asked
+    download(source(server), tmp_path, stall=0.5, pause=0.2)
+    assert 0.2 <= server.times[1] - server.times[0] < 1
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Forward what it is asked for, and record it; no tunnels."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.server.asked.append(self.requestline)
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(self.path) as answer:
+            self.send_response(answer.status)
+            self.send_header("Content-Length", answer.headers["Content-Length"])
+            self.end_headers()
+            shutil.copyfileobj(answer, self.wfile)
+
+    def do_CONNECT(self):
+        self.server.asked.append(self.requestline)
+        self.send_error(403, "No tunnels")
+
+
+@pytest.fixture
+def proxy(server, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    made.asked = []
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY"])
+def test_proxies_come_from_the_environment(server, proxy, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
+    assert download(source(server), tmp_path, **QUICK).read_bytes() == BODY
+    assert proxy.asked == [f"GET {server.url()} HTTP/1.1"]
+    monkeypatch.setenv("no_proxy", "example.org,127.0.0.1")
+    assert download(source(server, url=server.url("direct.bin")), tmp_path, **QUICK).read_bytes() == BODY
+    assert len(proxy.asked) == 1
+    assert len(server.asked) == 2
+
+
+def test_a_proxy_is_asked_for_a_tunnel_to_an_encrypted_server(server, proxy, tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.server_port}")
+    with pytest.raises(FetchError, match=r"file\.bin: given up after 1 tries: .*No tunnels"):
+        download(source(server, url="https://example.invalid/file.bin"), tmp_path, tries=1, **QUICK)
+    assert [line.rpartition(" ")[0] for line in proxy.asked] == ["CONNECT example.invalid:443"]
 
 
 def test_tries_are_bounded(server, tmp_path):

@@ -15,7 +15,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -152,8 +154,7 @@ def _download(source: Source, part: Path, tries: int, stall: float, pause: float
                 said = f"{error.code} {error.reason}{_hint(error)}"
                 raise FetchError(f"{source.url}: the server answers {said}") from error
             problem = error
-            asked = error.headers.get("Retry-After", "")
-            wait = max(wait, float(asked)) if asked.isdecimal() else wait
+            wait = max(wait, _asked(error.headers.get("Retry-After", "")))
         except (OSError, http.client.HTTPException) as error:
             problem = error
         failures, wait = (1, pause) if _size(part) - had >= BLOCK else (failures + 1, wait)
@@ -165,6 +166,15 @@ def _download(source: Source, part: Path, tries: int, stall: float, pause: float
         _drop(part)
         raise DamagedFile(f"{source.url}: has more than the {total} bytes published: another file, or altered")
     return resumed
+
+
+def _asked(retry_after: str) -> float:
+    """Return the seconds from now that a Retry-After asks for, a number or a date; 0 if it is neither."""
+    with suppress(ValueError):
+        return float(retry_after)
+    with suppress(ValueError, OverflowError):
+        return parsedate_to_datetime(retry_after).timestamp() - time.time()
+    return 0.0
 
 
 def _hint(error: urllib.error.HTTPError) -> str:
