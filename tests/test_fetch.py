@@ -465,16 +465,34 @@ def test_what_the_hub_refuses_says_why(server, tmp_path, monkeypatch):
         download(source(server, url="https://huggingface.co/file.bin"), tmp_path, **QUICK)
 
 
-def test_offline_only_what_is_there_counts(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", server.url("mirror"))
+@pytest.mark.parametrize("hub", [False, True])
+def test_offline_only_what_is_there_counts(server, tmp_path, monkeypatch, hub):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    on_hub = source(server, url="https://huggingface.co/file.bin")
-    for there in (None, b"another"):
+    url = server.url("file.bin")
+    if hub:
+        monkeypatch.setenv("HF_ENDPOINT", server.url("mirror"))
+        url = server.url("mirror/file.bin")
+    one = source(server, url="https://huggingface.co/file.bin" if hub else url)
+    path = tmp_path / "file.bin"
+    for there, state in ((None, "is not there"), (b"another", "is another file")):
         if there:
-            (tmp_path / "file.bin").write_bytes(there)
-        with pytest.raises(FetchError, match=r"mirror/file\.bin: offline \(HF_HUB_OFFLINE is set\)"):
-            download(on_hub, tmp_path, **QUICK)
-    (tmp_path / "file.bin").write_bytes(BODY)
-    assert fetch([on_hub], tmp_path, **QUICK)[0]["bytes"] == len(BODY)
+            path.write_bytes(there)
+        with pytest.raises(FetchError) as caught:
+            download(one, tmp_path, **QUICK)
+        assert str(caught.value) == f"{url}: offline (HF_HUB_OFFLINE is set), and {path} {state}"
+    path.write_bytes(BODY)
+    assert fetch([one], tmp_path, **QUICK)[0]["bytes"] == len(BODY)
     assert not server.asked
-    download(source(server, url=server.url("elsewhere.bin")), tmp_path, **QUICK)  # not on the hub
+
+
+def test_offline_all_that_is_missing_is_named(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "b.bin").write_bytes(BODY)
+    with pytest.raises(FetchError) as caught:
+        fetch([source(server, url=server.url(f"{name}.bin")) for name in "abc"], tmp_path, **QUICK)
+    assert [line.partition(": offline")[0] for line in str(caught.value).splitlines()] == [
+        server.url("a.bin"),
+        server.url("c.bin"),
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.bin"]
+    assert not server.asked

@@ -179,7 +179,10 @@ def test_what_is_fixed_and_cached_needs_no_network(hub, tmp_path):
 
 def test_offline_says_what_is_not_there(hub, tmp_path):
     done = fetched(hub, tmp_path, HF_HUB_OFFLINE="1")
-    assert "FetchError: tiny/clip: HF_HUB_OFFLINE is set, and its weights are not in the cache" in done.stderr
+    said = f"HF_HUB_OFFLINE is set, and its weights are not in the cache {tmp_path / 'hub'}; they are published at"
+    assert f"FetchError: tiny/clip: {said} {hub.url}/tiny/clip\n" in done.stderr
+    fixed = fetched(hub, tmp_path, revision=COMMIT, HF_HUB_OFFLINE="1")
+    assert f"{hub.url}/tiny/clip, revision {COMMIT}\n" in fixed.stderr
     assert not hub.asked
 
 

@@ -1,6 +1,7 @@
 """Download published files: resumed, retried, checked against their sha256; proxies come from the environment.
 
-For files on https://huggingface.co, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean for weights.
+`HF_HUB_OFFLINE` holds for all files: only what is there is used. For those on https://huggingface.co, `HF_ENDPOINT` and
+`HF_TOKEN` mean what they mean for weights.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def fetch(sources: Sequence[Source], folder: Path, /, **patience: float) -> list
 
     `patience` are the words of `download`. Killed, it resumes where it was.
     """
-    paths = [download(source, folder, **patience) for source in sources]  # type: ignore[arg-type]
+    paths = _downloaded(sources, folder, patience)
     both = list(zip(sources, paths, strict=True))
     found = [{"url": s.url, "sha256": s.sha256 or sha256_of(p), "bytes": p.stat().st_size} for s, p in both]
     archives = [path for source, path in both if source.unpack]
@@ -78,8 +79,9 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
     path, part = folder / name, folder / f".{name}.part"
     if path.is_file() and source.sha256 in (None, sha256_of(path)):
         return path
-    if _on_hub(source.url) and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        raise FetchError(f"{source.url}: offline (HF_HUB_OFFLINE is set), and {path} is not there or another file")
+    if offline():
+        state = "is another file" if path.is_file() else "is not there"
+        raise FetchError(f"{source.url}: offline (HF_HUB_OFFLINE is set), and {path} {state}")
     _check_space(source, part)
     resumed = _download(source, part, tries, stall, pause)
     found = source.sha256 and sha256_of(part)
@@ -95,10 +97,30 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
     return path
 
 
+def offline() -> bool:
+    """Whether HF_HUB_OFFLINE asks to use only what is there."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
 def sha256_of(path: Path, /) -> str:
     """Hash a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _downloaded(sources: Sequence[Source], folder: Path, patience: Mapping[str, Any]) -> list[Path]:
+    """Download files; offline, name all that are not there."""
+    if not offline():
+        return [download(source, folder, **patience) for source in sources]
+    paths, missing = [], []
+    for source in sources:
+        try:
+            paths.append(download(source, folder))
+        except FetchError as error:
+            missing.append(str(error))
+    if missing:
+        raise FetchError("\n".join(missing))
+    return paths
 
 
 def _endpoint() -> str:

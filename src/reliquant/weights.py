@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reliquant.fetch import BUSY, LONGEST_PAUSE, FetchError, sha256_of
+from reliquant.fetch import BUSY, LONGEST_PAUSE, FetchError, offline, sha256_of
 from reliquant.records import DamagedFile, save_json
 
 WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
@@ -40,14 +39,16 @@ def hub_folder(
     What is cached already at a fixed `revision` needs no network. A busy or silent hub is tried again, `tries` times
     with doubled pauses; broken downloads resume. Raises FetchError naming the repository: offline, not there, gated.
     """
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     words = {"revision": revision, "cache_dir": cache}
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-    if (offline or revision) and (folder := _cached(repository, **words)):
+    if (offline() or revision) and (folder := _cached(repository, **words)):
         return folder
-    if offline:
-        raise FetchError(f"{repository}: HF_HUB_OFFLINE is set, and its weights are not in the cache")
+    if offline():
+        where = f"{repository}, revision {revision}" if revision else repository
+        said = f"HF_HUB_OFFLINE is set, and its weights are not in the cache {cache or HF_HUB_CACHE}"
+        raise FetchError(f"{repository}: {said}; they are published at {ENDPOINT}/{where}")
     for left in reversed(range(tries)):
         try:
             return _download(repository, **words)
