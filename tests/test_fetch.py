@@ -299,23 +299,69 @@ def test_two_archives_of_one_folder_are_both_kept(server, tmp_path):
         fetch(both, tmp_path, **QUICK)
 
 
-def test_the_step_writes_what_was_fetched(server, tmp_path, monkeypatch):
-    plugin = tmp_path / "loopback_set.py"
-    plugin.write_text(
-        "from reliquant.images import Source\n"
-        f"SOURCES = (Source({server.url()!r}, {hashlib.sha256(BODY).hexdigest()!r}, {len(BODY)}, 'free'),)\n"
-    )
+@pytest.fixture
+def step(tmp_path, monkeypatch):
+    """Run the step for a plugin of the given sources, in a clone of the given name."""
     package = tmp_path / "mine"
     package.mkdir()
-    plugin.rename(package / "loopback_set.py")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    output = tmp_path / "raw" / "fetched.json"
-    step = [sys.executable, "-m", "reliquant.steps.fetch", "--output", str(output), "--entry"]
-    subprocess.run([*step, '{"dataset": "mine.loopback_set"}'], check=True, timeout=60)
-    assert json.loads(output.read_text())["files"][0]["licence"] == "free"
-    failed = subprocess.run([*step, '{"dataset": "parquet"}'], capture_output=True, text=True, timeout=60)
+
+    def run(*sources, clone="clone"):
+        (package / "loopback_set.py").write_text(
+            f"from reliquant.images import Source\nSOURCES = {tuple(sources)!r}\n" if sources else ""
+        )
+        entry = json.dumps({"dataset": "mine.loopback_set" if sources else "parquet"})
+        command = [sys.executable, "-m", "reliquant.steps.fetch", "--entry", entry]
+        command += ["--lock", "data.lock.json", "--output", "raw/fetched.json"]
+        (tmp_path / clone).mkdir(exist_ok=True)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path / clone)
+
+    return run
+
+
+def test_the_step_writes_what_was_fetched(server, tmp_path, step):
+    done = step(source(server))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "clone/raw/fetched.json").read_text())["files"][0]["licence"] == "free"
+    assert not (tmp_path / "clone/data.lock.json").exists()  # its sha256 is published
+    failed = step()
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: dataset 'parquet' names no SOURCES")
+
+
+def test_what_nobody_publishes_is_recorded_and_another_file_refused_in_every_clone(server, tmp_path, step):
+    first, other = tarred("set/a.txt", b"one"), tarred("set/a.txt", b"two!")
+    server.files = {"/set.tar.gz": first}
+    archive = source(server, url=server.url("set.tar.gz"), sha256=None, bytes=None, unpack=True)
+    assert step(archive, source(server)).returncode == 0
+    lock = tmp_path / "clone/data.lock.json"
+    sums = [hashlib.sha256(body).hexdigest() for body in (first, other)]
+    assert json.loads(lock.read_text()) == {archive.url: {"sha256": sums[0], "bytes": len(first)}}
+
+    (tmp_path / "second").mkdir()
+    shutil.copy(lock, tmp_path / "second")
+    server.files = {"/set.tar.gz": other}
+    for clone in ("clone", "second", "second"):
+        failed = step(archive, clone=clone)
+        assert failed.returncode == 1
+        said = f"raw/set.tar.gz has the sha256 {sums[1]}, not {sums[0]} as data.lock.json says: another file than"
+        assert failed.stderr.startswith(f"error: {archive.url}: {said}"), failed.stderr
+        assert "Delete it to fetch it again, or take its entry out of data.lock.json if this one is" in failed.stderr
+    assert (tmp_path / "clone/raw/set/a.txt").read_text() == "one"
+    assert not (tmp_path / "second/raw/set").exists()
+
+    (tmp_path / "second/raw/set.tar.gz").unlink()
+    server.files = {"/set.tar.gz": first}
+    assert step(archive, clone="second").returncode == 0
+    assert (tmp_path / "second/data.lock.json").read_bytes() == lock.read_bytes()
+
+
+def test_a_damaged_archive_is_not_recorded(server, tmp_path, step):
+    server.body = tarred("set/a.txt", b"one")[:-4] + b"size"
+    failed = step(source(server, url=server.url("set.tar.gz"), sha256=None, bytes=None, unpack=True))
+    assert failed.stderr.startswith("error: raw/set.tar.gz: truncated or damaged")
+    assert not (tmp_path / "clone/data.lock.json").exists()
+    assert [path.name for path in (tmp_path / "clone/raw").iterdir()] == ["set.tar.gz"]
 
 
 def test_a_file_of_unknown_sha_and_size_comes_whole_and_is_recorded(server, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -198,9 +199,32 @@ def test_the_lock_records_once_and_refuses_another_file(tmp_path):
     assert read_lock(lock) == {"ViT-B-32/openai": facts}
     with pytest.raises(DamagedFile, match=r"ViT-B-32/openai: a has the sha256 2, not 1 as .*weights\.lock\.json says"):
         check_or_record(lock, "ViT-B-32/openai", {**facts, "sha256": "2"})
-    lock.write_text("[")
-    with pytest.raises(DamagedFile, match="is no JSON"):
-        read_lock(lock)
+    for text, said in (
+        ("[", "is no JSON"),
+        ("[]", "must be an object of pins"),
+        ('{"a": "1"}', "must be an object of"),
+    ):
+        lock.write_text(text)
+        with pytest.raises(DamagedFile, match=said):
+            read_lock(lock)
+
+
+@pytest.mark.parametrize("more", [{}, {"sha256": None}])
+def test_a_lock_of_a_revision_only_gains_the_sum(tmp_path, more):
+    lock, facts = tmp_path / "weights.lock.json", {"revision": COMMIT, "file": "a", "sha256": "1", "bytes": 1}
+    lock.write_text(json.dumps({"tiny/clip": {"revision": COMMIT, **more}}))
+    other = {**facts, "revision": COMMIT[::-1]}
+    with pytest.raises(DamagedFile, match=f"tiny/clip: a has the revision {COMMIT[::-1]}, not {COMMIT} as .* says"):
+        check_or_record(lock, "tiny/clip", other)
+    check_or_record(lock, "tiny/clip", facts)
+    assert read_lock(lock) == {"tiny/clip": facts}
+
+
+def test_jobs_that_fetch_at_once_are_all_recorded(tmp_path):
+    lock = tmp_path / "weights.lock.json"
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda i: check_or_record(lock, str(i), {"sha256": str(i)}), range(64)))
+    assert read_lock(lock) == {str(i): {"sha256": str(i)} for i in range(64)}
 
 
 def test_the_facts_of_a_local_file_have_no_revision(tmp_path):

@@ -15,7 +15,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -47,14 +47,25 @@ def sources_of(family: str, entry: Facts, /) -> Sequence[Source]:
     return module.SOURCES if hasattr(module, "SOURCES") else module.sources(**words)
 
 
-def fetch(sources: Sequence[Source], folder: Path, /, **patience: float) -> list[dict[str, object]]:
+def fetch(
+    sources: Sequence[Source],
+    folder: Path,
+    /,
+    *,
+    check: Callable[[str, Facts], object] | None = None,
+    **patience: float,
+) -> list[dict[str, object]]:
     """Download all sources into a folder, then unpack the archives among them and delete those; return the facts.
 
-    `patience` are the words of `download`. Killed, it resumes where it was.
+    Before anything is unpacked, `check(url, facts)` may refuse what has no published sha256 by raising. `patience` are
+    the words of `download`. Killed, it resumes where it was.
     """
     paths = _downloaded(sources, folder, patience)
     both = list(zip(sources, paths, strict=True))
     found = [{"url": s.url, "sha256": s.sha256 or sha256_of(p), "bytes": p.stat().st_size} for s, p in both]
+    for (source, path), facts in zip(both, found, strict=True):
+        if check and source.sha256 is None:
+            check(source.url, {**facts, "file": str(path)})
     archives = [path for source, path in both if source.unpack]
     unpack(archives, folder)
     for archive in archives:

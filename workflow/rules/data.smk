@@ -18,6 +18,7 @@ rule fetch:
         "python -m reliquant.steps.fetch"
         " --family {params.family}"
         " --entry {params.entry:q}"
+        " --lock config/data.lock.json"
         " --output {output:q} 2> {log:q}"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 from reliquant import plugins
 from reliquant.fetch import fetch, sources_of
 from reliquant.records import save_json
 from reliquant.steps import run
+from reliquant.weights import check, check_or_record
 
 
 def main() -> None:
@@ -18,12 +20,18 @@ def main() -> None:
     parser.add_argument("--family", choices=["dataset", "lexicon"], default="dataset")
     parser.add_argument("--entry", type=json.loads, required=True, help="a plugin's entry, JSON")
     parser.add_argument("--output", type=Path, required=True, help="fetched.json in the folder of its files")
+    parser.add_argument("--lock", type=Path, required=True, help="JSON of the sha256 that nobody publishes, by URL")
     args = parser.parse_args()
     name = args.entry[args.family]
     if not plugins.published(args.family, name):
         where = args.output.parent
         raise ValueError(f"{args.family} {name!r} names no SOURCES: put its files into {where} yourself")
-    save_json(args.output, {args.family: name, "files": fetch(sources_of(args.family, args.entry), args.output.parent)})
+    sources = sources_of(args.family, args.entry)
+    files = fetch(sources, args.output.parent, check=partial(check, args.lock))
+    for source, facts in zip(sources, files, strict=True):
+        if source.sha256 is None:
+            check_or_record(args.lock, source.url, {word: facts[word] for word in ("sha256", "bytes")})
+    save_json(args.output, {args.family: name, "files": files})
 
 
 if __name__ == "__main__":
