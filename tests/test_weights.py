@@ -34,6 +34,8 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self, files):
         self.files, self.plan, self.asked = files, [], []
+        self.commits = [COMMIT]  # a push after each file that is served, to the last
+        self.refusal = ("nothing", 0, "")  # start of the paths, status, X-Error-Code
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -57,6 +59,9 @@ class Handler(BaseHTTPRequestHandler):
         is_weights = path.endswith(".safetensors")
         hub.asked.append((self.command, path, self.headers.get("Range")))
         behaviour = hub.plan.pop(0) if hub.plan and body and is_weights else "good"
+        refused, status, error = hub.refusal
+        if path.startswith(refused):
+            return self.send(b"{}", {"X-Error-Code": error}, body, status)
         if path.startswith("/api/models/"):
             return self.send(json.dumps(self.info()).encode(), {"Content-Type": "application/json"}, body)
         name = path.rpartition("/")[2]
@@ -67,7 +72,11 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(behaviour, int):
             return self.send(b"", {"Retry-After": "0"}, body, behaviour)
         data = hub.files[name]
-        facts = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(data).hexdigest()}"', "Accept-Ranges": "bytes"}
+        facts = {
+            "X-Repo-Commit": hub.commits[0],
+            "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+            "Accept-Ranges": "bytes",
+        }
         if behaviour == "redirect":
             return self.send(b"", {**facts, "Location": f"{hub.url}/elsewhere/{name}"}, body, 302)
         if behaviour == "other":
@@ -77,6 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         if start:
             facts["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self.send(data[start:], facts, body, 206 if start else 200, data[start:cut])
+        if body and len(hub.commits) > 1:
+            hub.commits.pop(0)
         if behaviour == "stalled":
             self.wfile.flush()
             time.sleep(2)
@@ -85,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         files = self.server.files
         lfs = {n: {"sha256": hashlib.sha256(d).hexdigest(), "size": len(d), "pointerSize": 1} for n, d in files.items()}
         siblings = [{"rfilename": n, "size": len(d), "lfs": lfs[n]} for n, d in files.items()]
-        return {"_id": "1", "id": "tiny/clip", "sha": COMMIT, "siblings": siblings, "private": False}
+        return {"_id": "1", "id": "tiny/clip", "sha": self.server.commits[0], "siblings": siblings, "private": False}
 
     def send(self, data, headers, body, status=200, sent=None):
         self.send_response(status)
@@ -190,6 +201,62 @@ def test_offline_says_what_is_not_there(hub, tmp_path):
 def test_a_repository_without_weights_is_named(hub, tmp_path):
     del hub.files["open_clip_model.safetensors"]
     assert "FetchError: tiny/clip: holds none of open_clip_model.safetensors" in fetched(hub, tmp_path).stderr
+
+
+def test_a_repository_that_changes_meanwhile_is_fetched_anew(hub, tmp_path):
+    hub.commits = ["a" * 40, "b" * 40]  # the config is of the first, the weights are of the second
+    done = fetched(hub, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["revision"] == "b" * 40
+    (folder,) = tmp_path.glob(f"hub/*/snapshots/{'b' * 40}")
+    assert {path.name for path in folder.iterdir()} == set(hub.files)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (("/tiny/clip/resolve/", 403, "GatedRepo"), "tiny/clip: accept its licence on the hub and set HF_TOKEN"),
+        (("/api/models/", 404, "RepoNotFound"), "tiny/clip: the hub has no such repository, or hides it (HF_TOKEN)"),
+    ],
+)
+def test_what_the_hub_refuses_says_why_and_is_not_asked_again(hub, tmp_path, refusal, said):
+    hub.refusal = refusal
+    assert f"FetchError: {said}\n" in fetched(hub, tmp_path).stderr
+    assert len([path for _, path, _ in hub.asked if path.startswith(refusal[0])]) == 1
+
+
+class Evil:
+    """Pickles as a call: what opens it without care makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("where", ["published", "local"])
+def test_a_pickle_that_calls_something_is_refused(hub, tmp_path, where):
+    """A checkpoint that open_clip's table names on the hub, and one of the user."""
+    import torch
+
+    torch.save({"visual.proj": Evil(tmp_path / "done")}, tmp_path / "evil.bin")
+    hub.files = {"open_clip_pytorch_model.bin": (tmp_path / "evil.bin").read_bytes()}
+    (tmp_path / "tiny.json").write_text(json.dumps(MODEL))
+    code = (
+        "import sys; from reliquant import plugins; from reliquant.torchvision_shim import open_clip\n"
+        "open_clip.add_model_config(sys.argv[1])\n"
+        "open_clip.pretrained._PRETRAINED['tiny'] = {'mine': {'hf_hub': 'tiny/clip/'}}\n"
+        "entry = {'tower': 'openclip', 'architecture': 'tiny', 'pretrained': sys.argv[2]}\n"
+        "plugins.load('tower', entry)(None)\n"
+    )
+    pretrained = "mine" if where == "published" else tmp_path / "evil.bin"
+    command = [sys.executable, "-c", code, tmp_path / "tiny.json", pretrained]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(hub, tmp_path / "home"), timeout=120)
+    assert done.returncode != 0
+    assert "UnpicklingError: Weights only load failed" in done.stderr
+    assert not (tmp_path / "done").exists()
+    assert any(path.endswith(".bin") for _, path, _ in hub.asked) == (where == "published")
 
 
 def test_the_lock_records_once_and_refuses_another_file(tmp_path):
