@@ -162,6 +162,28 @@ def test_plan_counts_a_study(capsys):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: [", "no YAML: line 1, column 5: expected the node content, but found '<stream end>'"),
+        (b"study: x\nmodels: [1\nb: 2\n", "no YAML: line 3, column 2: expected ',' or ']', but got ':'"),
+        (b"\xff\xfe\x00", "no YAML: unacceptable character #x0000: truncated data in"),
+        (b"5", "must hold keys and values (study, models, ...), not 5"),
+        (b"", "must hold keys and values (study, models, ...), not None"),
+        (b"study: x\ntitle: x\nmodels: {}\ndatasets: {a: {dataset: lab}}", "suites: missing"),
+    ],
+)
+def test_a_config_that_cannot_be_planned_is_told_with_its_file_and_place(capsys, tmp_path, text, message):
+    path = tmp_path / "study.yaml"
+    path.write_bytes(text)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plan", str(path)])
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert told.startswith(f"reliquant plan: error: {path}: ")
+    assert message in told
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (("measure", "nowhere.safetensors"), "nowhere.safetensors: no such file"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import polars as pl
@@ -204,8 +205,26 @@ def _plan_study(config: Path) -> Found:
 
     if not config.is_file():
         raise FileNotFoundError(f"{config}: no such file")
-    found = estimate(Study(yaml.safe_load(config.read_text())), lock=config.with_name("weights.lock.json"))
+    try:
+        given = yaml.safe_load(config.read_bytes())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        told = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+        _wrong_config(f"{config}: no YAML: {' '.join(told.split())}")
+    if not isinstance(given, dict):
+        _wrong_config(f"{config}: must hold keys and values (study, models, ...), not {given!r:.40}")
+    try:
+        study = Study(given)
+    except plugins.ConfigError as error:
+        _wrong_config(f"{config}: {error}")
+    found = estimate(study, lock=config.with_name("weights.lock.json"))
     return found, estimate_text(found)
+
+
+def _wrong_config(message: str) -> NoReturn:
+    """End with exit code 2, as a config is part of the command line."""
+    print(f"reliquant plan: error: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
