@@ -7,6 +7,13 @@ from pathlib import Path
 from reliquant.captioned import read_captioned
 from reliquant.images import Dataset
 
+HOW = (
+    "Get the table of captions and links from ai.google.com/research/ConceptualCaptions/download, write a first line "
+    "above it (caption, tab, url), run img2dataset (github.com/rom1504/img2dataset) on it with --input_format tsv "
+    "--url_col url --caption_col caption --output_format webdataset, and put its tars there. Terms: free for any "
+    "purpose, Google asks to be named (the table); photographs belong to their owners"
+)
+
 
 def dataset(
     root: Path,

@@ -12,7 +12,10 @@ from reliquant.imagenet_classes import names, templates, wnids
 from reliquant.images import Dataset
 from reliquant.reading import decode, thinned
 
-HOW = "Get CounterAnimal from its authors (Wang et al. 2024; iNaturalist photographs, research use), unpack it there"
+HOW = (
+    "Get CounterAnimal from its authors' page, counteranimal.github.io (Wang et al. 2024; iNaturalist photographs, "
+    "research use), and unpack it there"
+)
 CLASSES, COUNTS = 45, {"common": 7_174, "counter": 5_926}
 
 

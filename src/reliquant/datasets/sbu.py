@@ -7,6 +7,13 @@ from pathlib import Path
 from reliquant.captioned import read_captioned
 from reliquant.images import Dataset
 
+HOW = (
+    "Get sbu-captions-all.tar.gz from www.cs.rice.edu/~vo9/sbucaptions, unpack it, run img2dataset "
+    "(github.com/rom1504/img2dataset) on its sbu-captions-all.json with --input_format json --url_col image_urls "
+    "--caption_col captions --output_format webdataset, and put its tars there. Terms: see that page; photographs "
+    "belong to their authors on Flickr"
+)
+
 
 def dataset(
     root: Path,

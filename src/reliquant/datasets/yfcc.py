@@ -7,6 +7,13 @@ from pathlib import Path
 from reliquant.captioned import read_captioned
 from reliquant.images import Dataset
 
+HOW = (
+    "Get the table of YFCC100M (multimediacommons.wordpress.com/yfcc100m-core-dataset), keep the photographs that "
+    "github.com/openai/CLIP lists in data/yfcc100m.md or others, run img2dataset (github.com/rom1504/img2dataset) on "
+    "links and captions with --output_format webdataset, and put its tars there. Terms: the Creative Commons licence "
+    "that each photograph's author chose"
+)
+
 
 def dataset(
     root: Path,
