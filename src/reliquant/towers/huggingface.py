@@ -17,6 +17,7 @@ from torch.nn.functional import normalize as unit
 from reliquant.clip import Clip
 from reliquant.weights import hub_folder, weights_in
 
+NEEDS = "transformers"
 FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -33,10 +34,7 @@ def tower(
     `revision` is a commit of the repository. Raises ValueError without transformers, for another kind of model, or when
     the weights do not fit; FetchError when they cannot be had.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError("tower huggingface needs transformers: pip install 'reliquant[huggingface]'") from error
+    transformers = _transformers()
     folder = _folder(architecture, revision, cache)
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "align":
@@ -65,7 +63,11 @@ def tower(
 
 
 def weights(*, architecture: str, cache: str | None = None, revision: str | None = None) -> Path | None:
-    """Fetch the published weights of an entry and return their path; None for a local folder's."""
+    """Fetch the published weights of an entry and return their path; None for a local folder's.
+
+    Raises ValueError without transformers, before anything is fetched.
+    """
+    _transformers()
     return None if Path(architecture).is_dir() else weights_in(_folder(architecture, revision, cache))
 
 
@@ -95,6 +97,14 @@ class Align(nn.Module):
         states = self.text(input_ids=text, attention_mask=(text != self.padding).long()).last_hidden_state
         features = self.text_projection(states[:, 0])
         return unit(features, dim=-1) if normalize else features
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError("tower huggingface needs transformers: pip install 'reliquant[huggingface]'") from error
+    return transformers
 
 
 def _folder(architecture: str, revision: str | None, cache: str | None) -> Path:

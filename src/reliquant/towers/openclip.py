@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def tower(
 
     `pretrained` is a tag of open_clip's table or the path of a checkpoint (a pickle is read with weights_only);
     `revision` a commit of the repository on the hub. Raises ValueError naming the architecture or tag and what there
-    is, or that the tag was trained with another activation; FetchError when weights cannot be had.
+    is, that the tag was trained with another activation, or that the tokenizer needs transformers; FetchError when
+    weights cannot be had.
     """
     if architecture.startswith("hf-hub:"):
         folder = hub_folder(architecture.removeprefix("hf-hub:"), revision=revision, cache=cache)
@@ -34,6 +36,7 @@ def tower(
     if ":" not in architecture and architecture not in open_clip.list_models():
         there = ", ".join(open_clip.list_models())
         raise ValueError(f"architecture {architecture!r} is unknown to open_clip; there are {there}")
+    _check_transformers(architecture)
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of "random" weights that are loaded a line later
     words = {"load_weights": state is None, "cache_dir": cache}
     published = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
@@ -65,7 +68,12 @@ def tower(
 def weights(
     *, architecture: str, pretrained: str | None = None, cache: str | None = None, revision: str | None = None
 ) -> Path | None:
-    """Fetch the published weights of an entry and return their path; None for those that are no hub's."""
+    """Fetch the published weights of an entry and return their path; None for those that are no hub's.
+
+    Raises ValueError where the architecture needs transformers, before anything is fetched.
+    """
+    if ":" not in architecture:
+        _check_transformers(architecture)
     published = open_clip.get_pretrained_cfg(architecture, pretrained).get("hf_hub", "") if pretrained else ""
     repository, _, name = published.rpartition("/")
     if architecture.startswith("hf-hub:"):
@@ -73,6 +81,13 @@ def weights(
     if not repository:
         return None
     return weights_in(hub_folder(repository, revision=revision, cache=cache), name)
+
+
+def _check_transformers(architecture: str) -> None:
+    """Raise ValueError where tokenizer or text tower are those of transformers, and these are not installed."""
+    words = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
+    if words.keys() & {"hf_tokenizer_name", "hf_model_name"} and find_spec("transformers") is None:
+        raise ValueError(f"architecture {architecture!r} needs transformers: pip install 'reliquant[huggingface]'")
 
 
 def _preprocessing(architecture: str, published: dict[str, Any]) -> dict[str, Any]:
