@@ -3,13 +3,16 @@ import copy
 import pytest
 import torch
 
+from reliquant.embedded import Embedded
 from reliquant.grid import Grid
+from reliquant.learned import AbsMaxWeight, LearnedInput, freeze, install
 from reliquant.losses.contrastive import loss as contrastive
-from reliquant.proxy import Proxy, embed
+from reliquant.proxy import Proxy, embed, embed_all
 from reliquant.quantizers.lsq import quantizer
 from reliquant.resume import Checkpoints
-from reliquant.surgery import targets, twins, unpack_attention
-from reliquant.train import Diverged, Training
+from reliquant.surgery import insert_twins, targets, twins, unpack_attention
+from reliquant.train import Diverged, Training, train
+from reliquant.twins import StaticInput
 
 GRIDS = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
 
@@ -147,3 +150,63 @@ def test_rates_rise_then_fall_by_a_cosine_or_stay():
 def test_no_loss_is_refused():
     with pytest.raises(ValueError, match="losses: there must be at least one"):
         Training(**words(losses=[]))
+
+
+def ready(clip):
+    """Give the image tower twins that learn one scale an input."""
+    unpack_attention(clip.model)
+    made = insert_twins(clip.model, targets(clip.model, "image"), *GRIDS.values())
+    for layer in made.values():
+        layer.input = StaticInput(GRIDS["activation"], 0.03)
+    install(made, LearnedInput, AbsMaxWeight)
+    return clip
+
+
+def adamw(clip, proxy, text, rates, given):
+    """Train a ready model by Algorithm 2 of Loshchilov and Hutter (2019), one learning rate a step."""
+    named = {k: p for k, p in clip.model.named_parameters() if k.startswith("visual.")}
+    first, second = ({k: torch.zeros_like(p) for k, p in named.items()} for _ in range(2))
+    for step, rate in enumerate(rates, 1):
+        chosen = proxy.chosen(step - 1, given["batch"])
+        pixels, _, captions = proxy.take(clip, chosen)
+        image = clip.model.encode_image(pixels, normalize=True)
+        scale = clip.model.logit_scale.exp().detach()
+        value = contrastive(Embedded(image, text[chosen], scale, torch.zeros(()), captions), None)
+        gradients = torch.autograd.grad(value, list(named.values()))
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        assert norm > given["clip_norm"]
+        for (name, parameter), gradient in zip(named.items(), gradients, strict=True):
+            gradient = gradient * given["clip_norm"] / norm
+            first[name] = 0.9 * first[name] + 0.1 * gradient
+            second[name] = 0.999 * second[name] + 0.001 * gradient**2
+            m, v = first[name] / (1 - 0.9**step), second[name] / (1 - 0.999**step)
+            is_scale = name.endswith("input.scale")
+            decay = 0 if is_scale else given["weight_decay"] * parameter.detach()
+            move = rate * given["scale_lr" if is_scale else "lr"] * (m / (v.sqrt() + 1e-8) + decay)
+            parameter.data -= move
+    return named
+
+
+def test_steps_are_those_of_adamw_clipped_scheduled_and_without_decay_of_scales(vit, proxy):
+    given = {"iterations": 4, "batch": 10, "lr": 1e-3, "scale_lr": 3e-3, "weight_decay": 2.0, "warmup": 0.5}
+    given |= {"clip_norm": 1e-4}  # small beside the gradient, and so that Adam's 1e-8 shows it
+    text = embed_all(vit, proxy).text
+    before, found, by_hand = (ready(copy.deepcopy(vit)) for _ in range(3))
+    train(found, proxy, Checkpoints(), Training(**words(**given)), freeze)
+    expected = adamw(by_hand, proxy, text, [0.5, 1.0, 1.0, 0.5], given)
+    start, end = (dict(clip.model.named_parameters()) for clip in (before, found))
+    for name, wanted in expected.items():
+        assert (end[name] - wanted).norm() < 0.01 * (wanted - start[name]).norm(), name
+
+
+def test_losses_are_summed(vit, proxy, tmp_path):
+    def gradients(*losses):
+        saved = Checkpoints(tmp_path / "-".join(losses), 1, {})
+        given = {"iterations": 2, "batch": 10, "clip_norm": 1e9, "lr": 0.0, "scale_lr": 0.0}
+        given = words(losses=[{"loss": name} for name in losses], **given)
+        train(ready(copy.deepcopy(vit)), proxy, saved, Training(**given), freeze)
+        return torch.cat([v.flatten() for k, v in saved.latest()[1].items() if k.endswith(":exp_avg")])  # Adam's
+
+    contrast, mse = gradients("contrastive"), gradients("feature_mse")
+    assert mse.norm() > 0.01 * contrast.norm()
+    torch.testing.assert_close(gradients("contrastive", "feature_mse"), contrast + mse)

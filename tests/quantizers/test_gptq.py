@@ -10,7 +10,7 @@ from reliquant.proxy import embed
 from reliquant.quantizers.gptq import quantizer
 from reliquant.resume import Checkpoints
 from reliquant.second_order import gptq_codes, output_error
-from reliquant.surgery import targets, twins, unpack_attention
+from reliquant.surgery import insert_twins, targets, twins, unpack_attention
 
 
 def correlated(n=400, d=24, seed=0):
@@ -106,3 +106,28 @@ def test_a_tower_is_nearer_to_fp32_than_by_round_to_nearest(vit, proxy):
 def test_no_damping_is_refused(vit, proxy):
     with pytest.raises(ValueError, match="needs damp > 0"):
         quantizer(vit, [], proxy, Checkpoints(), weight=Grid(bits=4), activation=Grid(bits=8), damp=0.0)
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+def test_a_tower_has_the_codes_of_brain_surgery_on_what_the_blocks_before_give(vit, proxy, inputs_of, act_order):
+    unpack_attention(vit.model)
+    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=5)}
+    quantizer(vit, names, proxy, Checkpoints(), **grids, damp=0.1, act_order=act_order)
+    found, given = twins(vit.model), inputs_of(plain, names, proxy)
+    made = insert_twins(plain.model, names, *grids.values())
+    for name, layer in made.items():
+        assert found[name].input.scale == pytest.approx(given[name].abs().max().item() / 15, rel=1e-5)
+        layer.input = found[name].input
+    for block in ("resblocks.0", "resblocks.1"):
+        inside = [name for name in names if block in name]
+        for name, x in inputs_of(plain, inside, proxy).items():
+            rows, layer = made[name].input(x).flatten(0, 1).double(), found[name]
+            hessian = 2 * rows.T @ rows / len(rows)
+            order = hessian.diagonal().argsort(descending=True) if act_order else torch.arange(len(hessian))
+            weight = made[name].weight.detach().double()
+            codes, scale = optimal_brain_surgeon(weight, hessian, grids["weight"], 0.1, order.tolist())
+            torch.testing.assert_close(layer.weight_scale[:, 0].double(), scale, atol=1e-6, rtol=1e-6)
+            assert (layer.codes == codes).float().mean() > 0.98, name  # float32 may order equal diagonals otherwise
+        for name in inside:
+            made[name].freeze(found[name].codes, found[name].weight_scale, found[name].weight_zero)

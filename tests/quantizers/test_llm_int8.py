@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -72,3 +74,25 @@ GRIDS_CONV = {"weight": GRIDS["weight"], "activation": Grid(bits=8)}
 def test_a_threshold_of_zero_is_refused(vit, proxy):
     with pytest.raises(ValueError, match="threshold must be positive"):
         quantizer(vit, [], proxy, Checkpoints(), **GRIDS, threshold=0.0)
+
+
+@pytest.mark.parametrize("pairs", [20, 512])
+def test_columns_and_scales_are_those_of_the_pairs_asked_for(vit, proxy, inputs_of, pairs):
+    unpack_attention(vit.model)
+    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    words = {"threshold": 2.5, "momentum": 0.3, "batch": 16, "pairs": pairs}
+    quantizer(vit, names, proxy, Checkpoints(), **GRIDS_CONV, **words)
+    given = inputs_of(plain, names, proxy)
+    for name, layer in twins(vit.model).items():
+        x, weight = given[name][:pairs].abs(), plain.model.get_submodule(name).weight.detach().clone()
+        columns = (x.amax((0, 1)) > 2.5).nonzero()[:, 0]
+        x[..., columns], weight[:, columns] = 0, 0
+        scale = 0.0
+        for i, part in enumerate(x.split(16)):
+            scale = part.max().item() / 127 if i == 0 else 0.7 * scale + 0.3 * part.max().item() / 127
+        spares = isinstance(layer.input, SparedInput)
+        assert (layer.input.columns.tolist() if spares else []) == columns.tolist()
+        assert (layer.input.inner if spares else layer.input).scale == pytest.approx(scale, rel=1e-5)
+        torch.testing.assert_close(layer.weight_scale, weight.abs().amax(1, keepdim=True) / 127)
+        assert torch.equal(layer.codes, (weight / layer.weight_scale).round().to(torch.int8))
+    assert any(isinstance(layer.input, SparedInput) for layer in twins(vit.model).values())

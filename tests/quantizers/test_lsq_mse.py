@@ -6,7 +6,7 @@ from reliquant.grid import Grid
 from reliquant.proxy import embed
 from reliquant.quantizers import distill, lsq, lsq_mse
 from reliquant.resume import Checkpoints
-from reliquant.surgery import targets, unpack_attention
+from reliquant.surgery import targets, twins, unpack_attention
 
 
 def distance(clip, proxy, module):
@@ -26,3 +26,18 @@ def test_the_teacher_holds_the_embeddings_near_fp32(vit, proxy):
     contrastive, both, distilled = (distance(vit, proxy, module) for module in (lsq, lsq_mse, distill))
     assert both < contrastive
     assert distilled < contrastive
+
+
+def test_by_default_both_losses_train_it(vit, proxy):
+    def trained(**words):
+        clip = copy.deepcopy(vit)
+        unpack_attention(clip.model)
+        grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
+        names = targets(clip.model, "image")
+        lsq_mse.quantizer(clip, names, proxy, Checkpoints(), **grids, iterations=2, batch=16, lr=1e-3, **words)
+        return torch.cat([layer.weight_scale[:, 0] for layer in twins(clip.model).values()])
+
+    contrastive, mse = {"loss": "contrastive"}, {"loss": "feature_mse"}
+    found = trained()
+    assert torch.equal(found, trained(losses=[contrastive, mse]))
+    assert not any(torch.equal(found, trained(losses=[alone])) for alone in (contrastive, mse))

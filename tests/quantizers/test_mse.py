@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from reliquant.grid import Grid
 from reliquant.quantizers.mse import quantizer
 from reliquant.ranges import Sample, mse_bounds
 from reliquant.resume import Checkpoints
+from reliquant.surgery import targets, twins, unpack_attention
 
 
 def slow_search(row, grid, candidates, smallest):
@@ -64,3 +67,21 @@ def test_a_sample_holds_extremes_and_finds_the_range_of_the_whole():
 def test_an_empty_search_is_refused(vit, proxy):
     with pytest.raises(ValueError, match="needs candidates >= 1"):
         quantizer(vit, [], proxy, Checkpoints(), weight=Grid(bits=4), activation=Grid(bits=8), candidates=0)
+
+
+def test_weights_and_inputs_take_the_ranges_of_a_slow_search(vit, proxy, inputs_of):
+    unpack_attention(vit.model)
+    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    grids = {"weight": Grid(bits=3, granularity="channel"), "activation": Grid(bits=4)}
+    words = {"candidates": 6, "smallest": 0.5}
+    quantizer(vit, names, proxy, Checkpoints(), **grids, **words, sample=2**17)
+    given, cut = inputs_of(plain, names, proxy), []
+    for name, layer in twins(vit.model).items():
+        weight = plain.model.get_submodule(name).weight.detach().double().numpy()
+        scale = np.array([[slow_search(row, grids["weight"], **words)[1] / 3] for row in weight])
+        np.testing.assert_allclose(layer.weight_scale, scale, rtol=1e-5)
+        assert np.mean(layer.codes.numpy() == (weight / scale).round().clip(-4, 3)) > 0.999  # float32 has other ties
+        x = given[name].double().numpy().ravel()
+        assert layer.input.scale == pytest.approx(slow_search(x, grids["activation"], **words)[1] / 7, rel=1e-5)
+        cut += [*(scale[:, 0] * 3 < 0.99 * abs(weight).max(1)), layer.input.scale * 7 < 0.99 * abs(x).max()]
+    assert np.mean(cut) > 0.8

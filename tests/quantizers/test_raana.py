@@ -1,3 +1,4 @@
+import copy
 import itertools
 
 import numpy as np
@@ -89,3 +90,24 @@ def test_the_average_of_the_bits_is_that_of_the_precision(clip, proxy):
     assert np.average(bits, weights=sizes) <= 4
     assert np.average(bits, weights=sizes) > 3.8
     assert len(set(bits)) > 1
+
+
+def test_layers_are_what_rotation_sensitivity_and_rabitq_make_of_them(vit, proxy, inputs_of):
+    unpack_attention(vit.model)
+    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
+    quantizer(vit, names, proxy, Checkpoints(), **grids, choices=[3, 4, 5, 6], samples=2, candidates=7)
+    weights = [plain.model.get_submodule(name).weight.detach() for name in names]
+    given = inputs_of(plain, names, proxy)
+    felt = sensitivities(plain, insert_twins(plain.model, names, *grids.values()), proxy, 2)
+    bits = allocate_bits(felt, np.array([w.numel() for w in weights]), 4, [3, 4, 5, 6])
+    for name, weight, chosen in zip(names, weights, bits, strict=True):
+        layer = twins(vit.model)[name]
+        rotate = layer.transform
+        assert rotate.facts() == {"kind": "rotation", "width": weight.shape[1], "head_tail": True}
+        assert layer.weight_grid.bits == chosen
+        codes, scale, _ = rabitq_codes(rotate(weight), chosen, 7)
+        assert torch.equal(layer.codes, codes)
+        assert torch.equal(layer.weight_scale, scale)
+        assert layer.input.scale == pytest.approx(rotate(given[name]).abs().max().item() / 127, rel=1e-5)
+    assert len({tuple(layer.transform.signs.tolist()) for layer in twins(vit.model).values()}) == len(names)
