@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reliquant.hadamard import PALEY, hadamard, orthogonal_factors
-from reliquant.transforms import RootMeanSquare, Rotation, Smoothing, build
+from reliquant.transforms import CHUNK, RootMeanSquare, Rotation, Smoothing, build
 
 
 @pytest.mark.parametrize("order", [1, 2, 8, 64, *PALEY])
@@ -54,6 +55,40 @@ def test_head_then_tail_of_width_six_by_hand():
     second = np.eye(6)
     second[2:, 2:] = head
     np.testing.assert_allclose(rotation(torch.eye(6)), first @ second, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [48, 768, 3072])
+def test_rows_are_rotated_in_chunks_as_they_are_at_once(width):
+    rotation = Rotation(width, np.random.default_rng(0), head_tail=True)
+    x = torch.randn(30, 2, CHUNK // width // 8, width).transpose(0, 1)  # seven chunks and a half
+    with torch.enable_grad():
+        whole = rotation(x.clone().requires_grad_())
+        back = rotation.inverse(x.clone().requires_grad_())
+    torch.testing.assert_close(rotation(x), whole)
+    torch.testing.assert_close(rotation.inverse(x), back)
+
+
+class LargeTensors(TorchDispatchMode):
+    """Note where in memory operators put tensors of more than four chunks."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.untyped_storage().nbytes() > 4 * 4 * CHUNK:
+            self.seen.add(out.untyped_storage().data_ptr())
+        return out
+
+
+@pytest.mark.parametrize("turn", ["forward", "inverse"])
+def test_of_many_rows_only_the_result_is_ever_held_whole(turn):
+    rotation = Rotation(768, np.random.default_rng(0), head_tail=True)
+    x = torch.randn(1024, 768)
+    with LargeTensors() as large:
+        out = getattr(rotation, turn)(x)
+    assert large.seen - {x.data_ptr()} == {out.data_ptr()}
 
 
 def test_rotation_spreads_an_outlier_over_all_channels():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +11,7 @@ from reliquant.fakequant import affine, blocks
 from reliquant.grid import Grid
 
 Bounds = tuple[torch.Tensor, torch.Tensor]
+CHUNK = 2**17  # numbers of a row sorted out together: that copies them, with an index for each
 
 
 def percentile_bounds(rows: torch.Tensor, percent: float, grid: Grid, /) -> Bounds:
@@ -20,12 +22,20 @@ def percentile_bounds(rows: torch.Tensor, percent: float, grid: Grid, /) -> Boun
     >>> percentile_bounds(torch.arange(101.0)[None], 90, Grid(bits=8))[1].item()
     90.0
     """
-    rank = round(percent / 100 * (rows.shape[1] - 1)) + 1
+    count = rows.shape[1] - round(percent / 100 * (rows.shape[1] - 1))  # the bound is the count-th largest
     if grid.symmetric:
-        high = rows.abs().kthvalue(rank, dim=1, keepdim=True).values
+        high = _extreme(rows, count, torch.abs)
         return -high, high
-    mirror = rows.shape[1] + 1 - rank
-    return rows.kthvalue(mirror, dim=1, keepdim=True).values, rows.kthvalue(rank, dim=1, keepdim=True).values
+    return -_extreme(rows, count, torch.neg), _extreme(rows, count, torch.positive)
+
+
+def _extreme(rows: torch.Tensor, count: int, view: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Return the `count`-th largest of what `view` makes of each row (rows, k), as (rows, 1)."""
+    largest = rows[:, :0]  # so far
+    for chunk in rows.split(max(CHUNK, count), dim=1):
+        largest = torch.cat([largest, view(chunk)], dim=1)
+        largest = largest.topk(min(count, largest.shape[1]), dim=1, sorted=False).values
+    return largest.amin(1, keepdim=True)
 
 
 def mse_bounds(rows: torch.Tensor, grid: Grid, candidates: int, smallest: float, /) -> Bounds:

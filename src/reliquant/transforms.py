@@ -6,7 +6,7 @@ travel with the state dict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn.functional import rms_norm
 
 from reliquant.hadamard import orthogonal_factors
+
+CHUNK = 2**17  # numbers rotated at a time: of the copies on the way only these are held, in the cache
 
 
 class Rotation(nn.Module):
@@ -44,9 +46,14 @@ class Rotation(nn.Module):
 
     def inverse(self, x: torch.Tensor) -> torch.Tensor:
         """Undo `forward`."""
-        for (start, stop), signs, factors in reversed(list(self._steps(x.dtype))):
-            x = _replace(x, start, stop, _kronecker(x[..., start:stop], [f.T for f in factors]) * signs)
-        return x
+        steps = list(self._steps(x.dtype))[::-1]
+
+        def undo(x: torch.Tensor) -> torch.Tensor:
+            for (start, stop), signs, factors in steps:
+                x = _replace(x, start, stop, _kronecker(x[..., start:stop], [f.T for f in factors]) * signs)
+            return x
+
+        return _by_chunks(undo, x)
 
     def facts(self) -> dict[str, Any]:
         """Say what this is, as data."""
@@ -54,9 +61,14 @@ class Rotation(nn.Module):
 
     def turned(self, x: torch.Tensor, /) -> torch.Tensor:
         """Return the rotated rows."""
-        for (start, stop), signs, factors in self._steps(x.dtype):
-            x = _replace(x, start, stop, _kronecker(x[..., start:stop] * signs, factors))
-        return x
+        steps = list(self._steps(x.dtype))
+
+        def turn(x: torch.Tensor) -> torch.Tensor:
+            for (start, stop), signs, factors in steps:
+                x = _replace(x, start, stop, _kronecker(x[..., start:stop] * signs, factors))
+            return x
+
+        return _by_chunks(turn, x)
 
     def _steps(self, dtype: torch.dtype) -> Iterator[tuple[tuple[int, int], torch.Tensor, list[torch.Tensor]]]:
         """Yield span, signs and factors of each transform."""
@@ -136,6 +148,17 @@ def build(facts: dict[str, Any], /) -> nn.Module:
     if kind == "stream":
         return Stream(facts["width"], facts["side"])
     raise ValueError(f"the variant holds a {kind!r}, which this version does not know")
+
+
+def _by_chunks(turn: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Apply a function of rows (..., width) to some rows at a time, on a CPU and where no gradient needs the whole."""
+    if x.device.type != "cpu" or (torch.is_grad_enabled() and x.requires_grad):
+        return turn(x)
+    out = torch.empty(x.shape, dtype=x.dtype)
+    rows, width = max(1, CHUNK // x.shape[-1]), x.shape[-1]
+    for part, into in zip(x.reshape(-1, width).split(rows), out.view(-1, width).split(rows), strict=True):
+        into.copy_(turn(part))
+    return out
 
 
 def _kronecker(x: torch.Tensor, factors: list[torch.Tensor]) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from reliquant.grid import Grid
 from reliquant.quantizers.percentile import quantizer
-from reliquant.ranges import Percentile, percentile_bounds
+from reliquant.ranges import CHUNK, Percentile, percentile_bounds
 from reliquant.resume import Checkpoints
 from reliquant.surgery import targets, twins, unpack_attention
 
@@ -21,6 +21,17 @@ def test_bounds_equal_numpy_percentiles(percent):
     low, high = percentile_bounds(torch.tensor(rows), percent, Grid(bits=8, symmetric=False))
     np.testing.assert_array_equal(high[:, 0], np.percentile(rows, percent, axis=1, method="nearest"))
     np.testing.assert_array_equal(low[:, 0], np.percentile(rows, 100 - percent, axis=1, method="nearest"))
+
+
+@pytest.mark.parametrize("percent", [55.0, 99.9, 99.9999])
+def test_a_row_of_many_chunks_has_numpys_percentile(percent):
+    row = np.random.default_rng(0).normal(size=(1, 3 * CHUNK + 5)).astype(np.float32)
+    low, high = percentile_bounds(torch.tensor(row), percent, Grid(bits=8, symmetric=False))
+    assert high.item() == np.percentile(row, percent, method="nearest")
+    assert low.item() == -np.percentile(-row, percent, method="nearest")
+    assert percentile_bounds(torch.tensor(row), percent, Grid(bits=8))[1].item() == np.percentile(
+        np.abs(row), percent, method="nearest"
+    )
 
 
 def test_an_outlier_among_many_is_left_out_and_batches_are_averaged():

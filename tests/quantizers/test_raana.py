@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 import torch
 
+from reliquant.clip import Clip
 from reliquant.fakequant import dequantize
 from reliquant.grid import Grid
+from reliquant.quantizers import raana
 from reliquant.quantizers.raana import quantizer
 from reliquant.rabitq import allocate_bits, rabitq_codes
 from reliquant.resume import Checkpoints
 from reliquant.sensitivity import sensitivities
 from reliquant.surgery import insert_twins, targets, twins, unpack_attention
+from reliquant.torchvision_shim import open_clip
 
 
 def best_cosine(w, bits):
@@ -111,3 +114,32 @@ def test_layers_are_what_rotation_sensitivity_and_rabitq_make_of_them(vit, proxy
         assert torch.equal(layer.weight_scale, scale)
         assert layer.input.scale == pytest.approx(rotate(given[name]).abs().max().item() / 127, rel=1e-5)
     assert len({tuple(layer.transform.signs.tolist()) for layer in twins(vit.model).values()}) == len(names)
+
+
+def test_bits_do_not_depend_on_how_many_layers_are_felt_together(vit, proxy, monkeypatch):
+    unpack_attention(vit.model)
+    names = targets(vit.model, "both")
+    found = []
+    for together in (1, 3, len(names)):
+        monkeypatch.setattr(raana, "TOGETHER", together)
+        other = copy.deepcopy(vit)
+        raana.quantizer(other, names, proxy, Checkpoints(), weight=Grid(bits=4), activation=Grid(bits=8))
+        found.append(
+            [(name, layer.weight_grid.bits, layer.codes.tolist()) for name, layer in twins(other.model).items()]
+        )
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_tower_of_convolutions_alone_is_rounded_to_nearest(proxy):
+    tower = {"layers": (1, 1, 1, 1), "width": 8, "image_size": 32, "head_width": 16}
+    text = {"context_length": 16, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}
+    model = open_clip.CLIP(64, tower, text).eval()
+    unpack_attention(model)
+    clip = Clip(model, lambda texts: torch.zeros(len(texts), 16, dtype=torch.long), 32, (0.5,) * 3, (0.25,) * 3)
+    weights = {name: model.get_submodule(name).weight.clone() for name in targets(model, "image")}
+    quantizer(
+        clip, [*weights], proxy, Checkpoints(), weight=Grid(bits=4, granularity="channel"), activation=Grid(bits=8)
+    )
+    for name, layer in twins(model).items():
+        scale = weights[name].abs().amax((1, 2, 3), keepdim=True) / 7
+        assert torch.equal(layer.codes, torch.round(weights[name] / scale).to(torch.int8))

@@ -24,6 +24,8 @@ from reliquant.surgery import insert_twins
 from reliquant.transforms import Rotation
 from reliquant.twins import QuantLinear
 
+TOGETHER = 16  # layers whose gradients are held together; those of a whole tower would take as much as the model
+
 
 def quantizer(
     clip: Clip,
@@ -47,8 +49,9 @@ def quantizer(
         clip.model, names, replace(weight, granularity="channel", symmetric=True, signed=True), activation
     )
     linears = {name: layer for name, layer in made.items() if isinstance(layer, QuantLinear)}
-    if allocate and not weight.floating:
-        felt = sensitivities(clip, linears, proxy, samples)
+    if linears and allocate and not weight.floating:
+        parts = [list(linears.items())[i : i + TOGETHER] for i in range(0, len(linears), TOGETHER)]
+        felt = np.concatenate([sensitivities(clip, dict(part), proxy, samples) for part in parts])
         sizes = np.array([layer.weight.numel() for layer in linears.values()])
         for layer, bits in zip(linears.values(), allocate_bits(felt, sizes, weight.bits, choices), strict=True):
             layer.weight_grid = replace(layer.weight_grid, bits=bits)
