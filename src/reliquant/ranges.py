@@ -85,26 +85,35 @@ class Percentile:
 
 @dataclass
 class Sample:
-    """Keep some random values of each batch, and the lowest and highest of all, to search a range on."""
+    """Keep some random values of each batch, and the lowest and highest of all, to search a range on.
+
+    They go into one block, as those of `observe.ChannelRange` do.
+    """
 
     count: int
     candidates: int
     smallest: float
     drawn: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
-    kept: list[torch.Tensor] = field(default_factory=list)
+    block: torch.Tensor | None = None  # (batches, count + 2), of which `filled` rows are filled
+    filled: int = 0
 
     def update(self, x: torch.Tensor, /) -> None:
         """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
         require_finite(x)
         flat = x.detach().float().reshape(-1)
         chosen = torch.randint(len(flat), (self.count,), generator=self.drawn).to(flat.device)
-        self.kept.append(torch.cat([flat[chosen], torch.stack(flat.aminmax())]))
+        if self.block is None:
+            self.block = flat.new_empty(8, self.count + 2)
+        if self.filled == len(self.block):
+            self.block = torch.cat([self.block, torch.empty_like(self.block)])
+        self.block[self.filled] = torch.cat([flat[chosen], torch.stack(flat.aminmax())])
+        self.filled += 1
 
     def bounds(self, grid: Grid, /) -> Bounds | None:
         """Return the range with the least mean squared error on the kept values, or None if nothing was seen."""
-        if not self.kept:
+        if self.block is None:
             return None
-        return mse_bounds(torch.cat(self.kept)[None], grid, self.candidates, self.smallest)
+        return mse_bounds(self.block[: self.filled].reshape(1, -1), grid, self.candidates, self.smallest)
 
 
 def require_finite(x: torch.Tensor, /) -> None:

@@ -60,7 +60,7 @@ def test_a_sample_holds_extremes_and_finds_the_range_of_the_whole():
     sample.update(x)
     grid = Grid(bits=4)
     whole = mse_bounds(x.reshape(1, -1), grid, 50, 0.2)[1].item()
-    assert sample.kept[0].max() == x.max()
+    assert sample.block[0].max() == x.max()
     assert sample.bounds(grid)[1].item() == pytest.approx(whole, rel=0.05)
 
 
@@ -85,3 +85,10 @@ def test_weights_and_inputs_take_the_ranges_of_a_slow_search(vit, proxy, inputs_
         assert layer.input.scale == pytest.approx(slow_search(x, grids["activation"], **words)[1] / 7, rel=1e-5)
         cut += [*(scale[:, 0] * 3 < 0.99 * abs(weight).max(1)), layer.input.scale * 7 < 0.99 * abs(x).max()]
     assert np.mean(cut) > 0.8
+
+
+def test_a_sample_of_many_batches_holds_values_of_each():
+    sample = Sample(50, 50, 0.2)
+    for batch in range(20):
+        sample.update(torch.full((3, 10), float(batch)))
+    assert torch.equal(sample.block[: sample.filled], torch.arange(20.0)[:, None].expand(20, 52))

@@ -24,7 +24,7 @@ from reliquant.surgery import insert_twins
 from reliquant.transforms import Rotation
 from reliquant.twins import QuantLinear
 
-TOGETHER = 16  # layers whose gradients are held together; those of a whole tower would take as much as the model
+TOGETHER = 8  # layers whose gradients are held together; those of a whole tower would take as much as the model
 
 
 def quantizer(
