@@ -110,6 +110,12 @@ def test_each_retry_asks_for_more_memory_and_time(study, tmp_path):
     assert {(int(w["mem_mb"]), int(w["runtime"])) for w in words} == {(first[0] * k, first[1] * k) for k in (1, 2, 3)}
 
 
+def test_how_often_a_training_is_kept_changes_no_result(study, tmp_path):
+    config = changed(tmp_path, lambda c: c.update(checkpoint_every=7))
+    assert "Nothing to be done" in snakemake(study, "-n", config=config)[1]
+    assert "--every 7 " in snakemake(study, "-n", "-p", "--forcerun", "quantize", config=config)[1]
+
+
 def test_a_new_model_runs_only_what_is_new(study, tmp_path):
     config = changed(tmp_path, lambda c: c["models"].update(second={**c["models"]["vit"], "source": "other"}))
     found = job_counts(snakemake(study, "-n", config=config)[1])

@@ -79,6 +79,7 @@ rule quantize:
         gpu=GPU,
         mem_mb=more(4000),
         runtime=more(240),
+        checkpoint_every=study.config.checkpoint_every,  # no parameter: a change reruns nothing
     params:
         entry=entry(lambda w: study.scheme_entry(variant(w))),
         labels=entry(lambda w: study.row_labels(variant(w))),
@@ -99,7 +100,7 @@ rule quantize:
         " --labels {params.labels:q}"
         " {params.proxy}"
         " --tuning {params.tuning}"
-        " --every {study.config.checkpoint_every}"
+        " --every {resources.checkpoint_every}"
         " --device {params.device}"
         " --threads {threads}"
         " --output {output.variant:q} 2> {log:q}"
