@@ -79,7 +79,7 @@ rule quantize:
         gpu=GPU,
         mem_mb=more(4000),
         runtime=more(240),
-        checkpoint_every=study.config.checkpoint_every,  # no parameter: a change reruns nothing
+        checkpoint_every=study.config.checkpoint_every,  # no parameter: the result does not depend on it
     params:
         entry=entry(lambda w: study.scheme_entry(variant(w))),
         labels=entry(lambda w: study.row_labels(variant(w))),
