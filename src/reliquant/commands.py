@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import polars as pl
@@ -19,9 +19,11 @@ from reliquant.features import Features
 from reliquant.measure import of_features, of_probabilities
 from reliquant.records import DamagedFile, provenance, save_tensors
 
+if TYPE_CHECKING:  # torch takes seconds to import
+    from reliquant.backend import Backend
+    from reliquant.quantize import Tuning
+
 Found = tuple[Any, str]
-Backend = Literal["auto", "simulate", "integer"]
-Tuning = Literal["none", "contrastive", "match_fp32"]
 SCORES = ("mcm", "msp", "max_logit", "energy")
 
 

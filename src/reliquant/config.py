@@ -162,10 +162,14 @@ def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
     }
 
 
-def grid_problems(grid: str, words: Mapping[str, Any], /) -> Iterator[str]:
-    """Say what is wrong with the words of a scheme's grid before a precision adds the bits."""
-    if "bits" in words:
-        yield f"{grid}: bits: come from the precision, such as w4a8; leave bits: {words['bits']} out"
+def grid_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
+    """Say what is wrong with the grids of a scheme's entry before a precision adds the bits."""
+    for grid in ("weight", "activation"):
+        words = entry.get(grid, {})
+        if not isinstance(words, Mapping):
+            yield f"{grid}: must be a mapping of grid words, got {words!r}"
+        elif "bits" in words:
+            yield f"{grid}: bits: come from the precision, such as w4a8; leave bits: {words['bits']} out"
 
 
 def snapshots_of(entry: Mapping[str, Any], precision: str, scope: str, /) -> list[int]:
@@ -190,11 +194,9 @@ def _entry(section: str, family: str, entry: Mapping[str, Any], given: Mapping[s
     words = own_words(section, entry)
     if section == "schemes":
         yield from _axes(entry, given)
-        for grid in ("weight", "activation"):
-            if not isinstance(words.get(grid, {}), Mapping):
-                yield f"{grid}: must be a mapping of grid words, got {words[grid]!r}"
-                return
-            yield from grid_problems(grid, words.get(grid, {}))
+        yield from grid_problems(words)
+        if not all(isinstance(words.get(grid, {}), Mapping) for grid in ("weight", "activation")):
+            return
         words = with_grids(words, "w8a8")
         snapshots = yield from _snapshots(entry)
         words |= {"snapshots": snapshots} if snapshots else {}

@@ -42,18 +42,20 @@ def problems(study: Study, /) -> Iterator[str]:
     yield from _shard_problems(study)
     yield from _folder_problems(study)
     if c.data_root:
-        known = [d for d, e in c.datasets.items() if e.get("dataset") in plugins.names("dataset")]
-        roots = {study.root(d) for d in known if study.is_published(d)}
+        roots = {study.root(d) for d in _with_a_plugin(study) if study.is_published(d)}
         yield from (f"data_root: {r}: no such folder" for r in sorted(roots) if not Path(r).is_dir())
+
+
+def _with_a_plugin(study: Study) -> list[str]:
+    return [d for d, e in study.config.datasets.items() if e.get("dataset") in plugins.names("dataset")]
 
 
 def _folder_problems(study: Study) -> Iterator[str]:
     """Say which datasets would be downloaded into one folder: the second would silently be read as the first."""
     from reliquant.fetch import sources_of  # only here: importing what downloads takes a while
 
-    known = [d for d, e in study.config.datasets.items() if e.get("dataset") in plugins.names("dataset")]
     by_folder: dict[str, list[str]] = {}
-    for dataset in filter(study.is_fetched, known):
+    for dataset in filter(study.is_fetched, _with_a_plugin(study)):
         by_folder.setdefault(study.root(dataset), []).append(dataset)
     for folder, shared in by_folder.items():
         entries = [study.dataset_entry(d) for d in shared]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import importlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
+from reliquant import plugins
 from reliquant.images import Source
 from reliquant.progress import progress
 from reliquant.records import DamagedFile
@@ -41,8 +41,7 @@ class FetchError(OSError):
 
 def sources_of(family: str, entry: Facts, /) -> Sequence[Source]:
     """Return the sources of a dataset or lexicon entry: its plugin's SOURCES, or what `sources` makes of its words."""
-    name = entry[family]
-    module = importlib.import_module(name if "." in name else f"reliquant.{family}s.{name}")
+    module = plugins.module(family, entry[family])
     words = {k: v for k, v in entry.items() if k != family}
     return module.SOURCES if hasattr(module, "SOURCES") else module.sources(**words)
 

@@ -38,9 +38,9 @@ def open_model(word: str, /) -> Clip:
 def scheme_entry(word: str, precision: str, /) -> dict[str, Any]:
     """Read `rtn` or `{quantizer: lsq, lr: 1e-5}` and add the grids of a precision; raise ConfigError if it is wrong."""
     entry = yaml.safe_load(word) if word.lstrip().startswith("{") else {"quantizer": word}
-    given = [p for grid in ("weight", "activation") for p in grid_problems(grid, entry.get(grid, {}))]
-    entry = with_grids(entry, precision)
-    if problems := [*given, *plugins.check("quantizer", entry)]:
+    problems = list(grid_problems(entry))
+    entry = entry if problems else with_grids(entry, precision)
+    if problems := problems or plugins.check("quantizer", entry):
         raise plugins.ConfigError(f"--scheme: {p}" for p in problems)
     return entry
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
@@ -140,10 +141,14 @@ def load(family: str, entry: Entry, /) -> Callable[..., Any]:
         raise ConfigError(f"{family} {entry.get(family)!r}: {p}" for p in problems)
     path = source(family, entry[family])
     given = {k: v for k, v in entry.items() if k != family}
-    module = entry[family] if "." in entry[family] else f"reliquant.{path.parent.name}.{path.stem}"
     values = _schema(path, family).validate_python(given)
     bound = {w: getattr(values, w) for w in given}
-    return partial(getattr(importlib.import_module(module), family), **bound)
+    return partial(getattr(module(family, entry[family]), family), **bound)
+
+
+def module(family: str, name: str, /) -> ModuleType:
+    """Import a plugin's file: one of the package's, or a module of the user's by its dotted name."""
+    return importlib.import_module(name if "." in name else f"reliquant.{folder(family).name}.{name}")
 
 
 def bound(function: Callable[..., Any], /) -> Entry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ def main() -> None:
 def _pinned(entry: Mapping[str, Any], lock: Path) -> dict[str, str]:
     """Fetch published weights, check or record them in the lock; return the words that fix their revision."""
     name = name_of(entry)
-    tower = importlib.import_module(entry["tower"] if "." in entry["tower"] else f"reliquant.towers.{entry['tower']}")
+    tower = plugins.module("tower", entry["tower"])
     if name is None or not hasattr(tower, "weights"):
         return {}
     words = {k: v for k, v in entry.items() if k != "tower"}
