@@ -44,17 +44,17 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"reports/{study.name}/report.html",
+        f"{REPORT}/report.html",
 
 
 rule inputs:  # all that the network gives: for a node that has it, before jobs on nodes that have not
     input:
-        [f"data/models/{m}.safetensors" for m in study.config.models if not study.trains(m)],
+        [paths.model(m) for m in study.config.models if not study.trains(m)],
         study.fetched_lexicon(),
-        [f"{study.root(d)}/fetched.json" for d in study.config.datasets if study.is_fetched(d)],
+        [paths.fetched(study.root(d)) for d in study.config.datasets if study.is_fetched(d)],
 
 
 rule measured:  # every row, without a table of them: so that a group shares the work by slices
     input:
-        [f"{RESULTS}/evaluate/{v}/{shard}/rows.parquet" for v, shard in study.evaluations],
+        [paths.shard_rows(study.name, v, shard) for v, shard in study.evaluations],
         expand(EXPLAINED, variant=study.explained),

@@ -57,7 +57,7 @@ def peer() -> Corrupt | None:
 
 def ours() -> Corrupt:
     """Bind the plugins; a call corrupts a batch."""
-    found = {name: importlib.import_module(f"reliquant.corruptions.{name}").corruption for name in FIFTEEN}
+    found = {name: importlib.import_module(f"reliquant.images.corruptions.{name}").corruption for name in FIFTEEN}
     seeds = np.arange(BATCH, dtype=np.uint64)
     return lambda name, images, severity: found[name](images, seeds, severity=severity)
 

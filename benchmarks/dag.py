@@ -17,8 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from reliquant.estimate import estimate
-from reliquant.study import Study
+from reliquant.cli.plan_study import estimate
+from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS, GIB = 90.0, 2.0  # for the whole study
@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     whole = yaml.safe_load(args.config.read_text())
     names = list(whole["models"])[: args.models]
-    jobs = estimate(Study({**whole, "models": {n: whole["models"][n] for n in names}}))["jobs"]["total"]
+    jobs = estimate(read_study({**whole, "models": {n: whole["models"][n] for n in names}}))["jobs"]["total"]
     with tempfile.TemporaryDirectory() as folder:
         command = [Path(sys.executable).with_name("snakemake"), "-n", "-q", "--snakefile", ROOT / "Snakefile"]
         command += ["--profile", ROOT / "profiles" / "default", "--directory", folder, "--configfile", args.config]

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from reliquant import plugins
-from reliquant.evaluate import evaluate
-from reliquant.images import Dataset
-from reliquant.opening import open_model, scheme_entry
-from reliquant.prepare import prepare
-from reliquant.preprocess import batches
-from reliquant.proxy import Proxy, pixel_words
-from reliquant.quantize import quantize
-from reliquant.resume import Checkpoints
+from reliquant.cli.inputs import open_model, scheme_entry
+from reliquant.evaluation.evaluate import evaluate
+from reliquant.images.dataset import Dataset
+from reliquant.images.prepare import prepare
+from reliquant.models.preprocess import batches, pixel_words
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.quantize import quantize
 
 BATCH = 32
 

@@ -23,12 +23,12 @@ from typing import Any
 
 import torch
 
-from reliquant.backend import use_backend
 from reliquant.grid import Grid
-from reliquant.surgery import insert_twins, targets, unpack_attention
-from reliquant.torchvision_shim import open_clip
-from reliquant.twins import StaticInput
-from reliquant.variant import export, restore
+from reliquant.layers.backend import use_backend
+from reliquant.layers.surgery import insert_twins, targets, unpack_attention
+from reliquant.layers.twins import StaticInput
+from reliquant.layers.variant import export, restore
+from reliquant.models.openclip import open_clip
 
 Side = Callable[[torch.Tensor], Any]
 

@@ -19,9 +19,9 @@ import torch
 from scipy.stats import bootstrap
 from sklearn.metrics import log_loss, roc_auc_score
 
-from reliquant import torchvision_shim  # noqa: F401, torchmetrics imports torchvision
-from reliquant.calibration import brier_scores
-from reliquant.measure import of_probabilities
+from reliquant.evaluation.measure import of_probabilities
+from reliquant.measures.calibration import brier_scores
+from reliquant.models import openclip  # noqa: F401, torchmetrics imports torchvision
 
 TARGET = 5.0
 

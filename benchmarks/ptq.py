@@ -27,11 +27,11 @@ import numpy as np
 import torch
 
 from reliquant import plugins
-from reliquant.clip import Clip
-from reliquant.proxy import Proxy
-from reliquant.resume import Checkpoints
-from reliquant.surgery import targets, unpack_attention
-from reliquant.torchvision_shim import open_clip
+from reliquant.layers.surgery import targets, unpack_attention
+from reliquant.models.clip import Clip
+from reliquant.models.openclip import open_clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy
 
 ALLOWED = {"rtn": 1, "smoothquant": 1, "hqq": 1, "gptq": 10, "awq": 10}  # forwards over 1,000 images
 METHODS = [*ALLOWED, "percentile", "mse", "quarot", "raana", "llm_int8", "repq"]

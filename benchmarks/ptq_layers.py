@@ -30,15 +30,15 @@ from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, qua
 from torchao.quantization.granularity import PerGroup
 from torchao.quantization.quant_primitives import MappingType
 
-from reliquant.fakequant import affine, quantize, weight_affine
 from reliquant.grid import Grid
-from reliquant.observe import ChannelRange
-from reliquant.quantizers.awq import best_factor
-from reliquant.quantizers.hqq import _rows, optimise
-from reliquant.quantizers.llm_int8 import spare_outliers
-from reliquant.quantizers.smoothquant import smoothing_factor
-from reliquant.second_order import Moments, gptq_codes
-from reliquant.twins import twin
+from reliquant.layers.arithmetic import affine, quantize, weight_affine
+from reliquant.layers.twins import twin
+from reliquant.quantization.moments import Moments, gptq_codes
+from reliquant.quantization.observers import ChannelRange
+from reliquant.quantization.quantizers.awq import best_factor
+from reliquant.quantization.quantizers.hqq import _rows, optimise
+from reliquant.quantization.quantizers.llm_int8 import spare_outliers
+from reliquant.quantization.quantizers.smoothquant import smoothing_factor
 
 SHAPES = [(2304, 768), (768, 768), (3072, 768), (768, 3072)]
 CHANNEL = Grid(bits=4, granularity="channel")

@@ -21,13 +21,14 @@ from statistics import median
 import torch
 from torch.nn.functional import normalize
 
-from reliquant.embedded import Embedded
 from reliquant.grid import Grid
-from reliquant.learned import AbsMaxWeight, LearnedInput, install
-from reliquant.losses.contrastive import loss
-from reliquant.surgery import insert_twins, targets, unpack_attention
-from reliquant.torchvision_shim import open_clip
-from reliquant.twins import StaticInput
+from reliquant.layers.surgery import insert_twins, targets, unpack_attention
+from reliquant.layers.twins import StaticInput
+from reliquant.models.embedded import Embedded
+from reliquant.models.losses.contrastive import loss
+from reliquant.models.openclip import open_clip
+from reliquant.quantization.learn import install
+from reliquant.quantization.rules import AbsMaxWeight, LearnedInput
 
 TARGET = 1.4
 

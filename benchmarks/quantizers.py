@@ -24,19 +24,20 @@ import numpy as np
 import torch
 import yaml
 
-from reliquant import calibration, plugins
-from reliquant.backend import use_backend
-from reliquant.clip import Clip
-from reliquant.features import Features
-from reliquant.fold import layer_norm_readers
-from reliquant.measure import samples_of
-from reliquant.opening import open_model, scheme_entry
-from reliquant.proxy import Proxy
-from reliquant.quantize import quantize
-from reliquant.resume import Checkpoints
-from reliquant.surgery import in_scope, targets, twins, unpack_attention
-from reliquant.variant import restore, size_in_bytes
-from reliquant.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant import plugins
+from reliquant.cli.inputs import open_model, scheme_entry
+from reliquant.evaluation.features import Features
+from reliquant.evaluation.records import samples_of
+from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.layers.backend import use_backend
+from reliquant.layers.surgery import in_scope, targets, twins, unpack_attention
+from reliquant.layers.variant import restore, size_in_bytes
+from reliquant.measures import calibration
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.fold import layer_norm_readers
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.quantize import quantize
 
 MODELS = ["lab-vit-curated", "lab-convnext-curated"]
 OUTLIERS = "lab-vit-curated with outliers"  # the same function in FP32, see `opened`

@@ -19,8 +19,8 @@ from pathlib import Path
 import polars as pl
 import psutil
 
-from reliquant.records import ROW_SCHEMA
-from reliquant.synthetic import Shape, Truth, rows
+from reliquant.artifacts import ROW_SCHEMA
+from reliquant.report.synthetic import Shape, Truth, rows
 
 MEASURES = ["accuracy", "ece", "nll", "brier", "confidence_gap"]
 MEASURES += [f"{m}_change" for m in ("accuracy", "ece", "brier")] + ["accuracy_delta", "ece_relative_change"]

@@ -29,16 +29,16 @@ import torch
 from PIL import Image
 
 from reliquant import plugins
-from reliquant.backend import use_backend
-from reliquant.clip import Clip
-from reliquant.evaluate import evaluate
-from reliquant.opening import open_model, scheme_entry
-from reliquant.prepare import prepare
-from reliquant.proxy import Proxy
-from reliquant.quantize import quantize
-from reliquant.resume import Checkpoints
-from reliquant.torchvision_shim import open_clip
-from reliquant.variant import restore
+from reliquant.cli.inputs import open_model, scheme_entry
+from reliquant.evaluation.evaluate import evaluate
+from reliquant.images.prepare import prepare
+from reliquant.layers.backend import use_backend
+from reliquant.layers.variant import restore
+from reliquant.models.clip import Clip
+from reliquant.models.openclip import open_clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.quantize import quantize
 
 TEN = [("rtn", f"w{bits}a8") for bits in range(2, 9)] + [("percentile", f"w{bits}a8") for bits in (4, 6, 8)]
 CLASSES = [f"kind of thing {i}" for i in range(10)]

@@ -48,8 +48,8 @@ def random_clip(architecture: dict):
 
     import torch
 
-    from reliquant.clip import Clip
-    from reliquant.torchvision_shim import open_clip
+    from reliquant.models.clip import Clip
+    from reliquant.models.openclip import open_clip
 
     torch.manual_seed(0)
     model = open_clip.CLIP(**copy.deepcopy(architecture)).eval()
@@ -70,7 +70,7 @@ def proxy():
     """Forty random 32-pixel images with random captions."""
     import numpy as np
 
-    from reliquant.proxy import Proxy
+    from reliquant.quantization.proxy import Proxy
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from reliquant import plugins
+from reliquant import fingerprint, plugins
 from reliquant.grid import Grid
 from reliquant.plugins import ConfigError
 
@@ -18,7 +18,7 @@ def test_every_file_of_a_family_is_a_plugin_whose_words_can_be_read():
 
 def test_checking_a_config_imports_neither_torch_nor_the_plugin():
     check = "plugins.check('quantizer', {'quantizer': 'lsq'})"
-    script = f"import sys; from reliquant import plugins; {check}; print('torch' in sys.modules)"
+    script = f"import sys; from reliquant import fingerprint, plugins; {check}; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out == "False\n"
 
@@ -81,11 +81,11 @@ def test_loading_what_is_wrong_raises_with_every_problem():
 
 
 def test_the_code_hash_follows_what_a_module_imports():
-    closure = plugins._closure(frozenset({plugins.PACKAGE / "steps" / "quantize.py"}))
+    closure = fingerprint._closure(frozenset({plugins.PACKAGE / "steps" / "quantize.py"}))
     names = {path.name for path in closure}
     assert {"quantize.py", "variant.py", "twins.py", "grid.py"} <= names
     assert "report.py" not in names
-    rtn, lsq = (plugins.code("reliquant.steps.quantize", quantizer=q) for q in ("rtn", "lsq"))
+    rtn, lsq = (fingerprint.code("reliquant.steps.quantize", quantizer=q) for q in ("rtn", "lsq"))
     assert rtn != lsq
 
 
@@ -94,7 +94,7 @@ def test_module_constants_are_seen_without_import(tmp_path):
 
 
 def test_the_code_hash_follows_the_files_that_a_module_reads():
-    plain, styled = (plugins.code("reliquant.steps.report", data=d) for d in ((), ("report_template/*",)))
+    plain, styled = (fingerprint.code("reliquant.steps.report", data=d) for d in ((), ("report/template/*",)))
     assert plain != styled
 
 

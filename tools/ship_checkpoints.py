@@ -1,6 +1,6 @@
 """Measure trained lab models and ship them: `python tools/ship_checkpoints.py data/models/lab-*.safetensors`.
 
-Each file, as the step `pretrain` wrote it, is copied into `src/reliquant/checkpoints`, and `table.json`
+Each file, as the step `pretrain` wrote it, is copied into `src/reliquant/models/shipped`, and `table.json`
 gains its sha256, size, recipe and FP32 measures on fresh test images.
 """
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from reliquant.calibration import confidence_gap, ece
-from reliquant.checkpoints import FOLDER, checkpoint_table
-from reliquant.clip import Clip
-from reliquant.datasets.lab import dataset
-from reliquant.features import Features
-from reliquant.models import load_model
-from reliquant.records import read_header, save_json, whole
-from reliquant.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.artifacts import read_header, save_json, whole
+from reliquant.evaluation.features import Features
+from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.images.datasets.lab import dataset
+from reliquant.measures.calibration import confidence_gap, ece
+from reliquant.models.clip import Clip
+from reliquant.models.files import load_model
+from reliquant.models.shipped.weights import FOLDER, checkpoint_table
 
 IMAGES = 2000
 TASKS = ("shape", "colour", "texture", "background", "count")

@@ -1,20 +1,20 @@
 """Bind a config entry to its function.
 
-`{quantizer: rtn, momentum: 0.1}` calls `reliquant/quantizers/rtn.py: quantizer(..., momentum=0.1)`. The folder is the
-registry and the signature, read from the source without importing it, is the schema. So a config is checked before
-any job, in milliseconds, without torch, and even where a plugin's own dependencies are not installed.
+`{quantizer: rtn, momentum: 0.1}` calls `reliquant/quantization/quantizers/rtn.py: quantizer(..., momentum=0.1)`. The
+folder is the registry and the signature, read from the source without importing it, is the schema. So a config is
+checked before any job, in milliseconds, without torch, and even where a plugin's own dependencies are not installed.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -24,7 +24,17 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 from reliquant.grid import SHARES, Bits, Grid
 
 PACKAGE = Path(__file__).parent
-FAMILIES = ("tower", "quantizer", "dataset", "lexicon", "corruption", "score", "loss", "figure", "table")
+FAMILIES = {  # family -> the package of its plugins
+    "tower": "models.towers",
+    "quantizer": "quantization.quantizers",
+    "dataset": "images.datasets",
+    "lexicon": "evaluation.lexicons",
+    "corruption": "images.corruptions",
+    "score": "evaluation.scores",
+    "loss": "models.losses",
+    "figure": "report.figures",
+    "table": "report.tables",
+}
 Entry = Mapping[str, Any]
 
 
@@ -38,7 +48,7 @@ class ConfigError(ValueError):
 
 def folder(family: str, /) -> Path:
     """Return the folder whose files are the plugins of a family."""
-    return PACKAGE / (family + ("es" if family.endswith("s") else "s"))
+    return PACKAGE.joinpath(*FAMILIES[family].split("."))
 
 
 def names(family: str, /) -> list[str]:
@@ -54,7 +64,7 @@ def source(family: str, name: str, /) -> Path:
     if isinstance(name, str) and name in names(family):
         return folder(family) / f"{name}.py"
     if isinstance(name, str) and "." in name and all(part.isidentifier() for part in name.split(".")):
-        if spec := _spec(name):
+        if spec := spec_of(name):
             return Path(spec.origin)
         raise ConfigError([f"{family} {name!r}: there is no such Python module"])
     raise ConfigError([unknown(family, name, names(family))])
@@ -148,7 +158,7 @@ def load(family: str, entry: Entry, /) -> Callable[..., Any]:
 
 def module(family: str, name: str, /) -> ModuleType:
     """Import a plugin's file: one of the package's, or a module of the user's by its dotted name."""
-    return importlib.import_module(name if "." in name else f"reliquant.{folder(family).name}.{name}")
+    return importlib.import_module(name if "." in name else f"reliquant.{FAMILIES[family]}.{name}")
 
 
 def bound(function: Callable[..., Any], /) -> Entry:
@@ -197,61 +207,13 @@ def described(family: str, name: str, /) -> str:
     return next(ast.get_docstring(n) or "" for n in nodes if isinstance(n, ast.FunctionDef) and n.name == family)
 
 
-def code(module: str, /, *, data: tuple[str, ...] = (), **plugins: str | Iterable[str]) -> str:
-    """Hash the content of a module of this package, of all it imports of the package, and of the named plugins.
-
-    `data` are patterns of package files that the module reads, such as `report_template/*`.
-
-    As a rule's parameter it reruns exactly the jobs whose code changed, whatever the files' times say.
-    """
-    todo = [_spec(module)]
-    files: set[Path] = {Path(spec.origin) for spec in todo if spec}
-    for family, chosen in plugins.items():
-        files |= {source(family, name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
-    read = frozenset(p for pattern in data for p in PACKAGE.glob(pattern) if p.is_file() and p.suffix != ".py")
-    return _digest(_closure(frozenset(files)) | read)
-
-
-@cache
-def imports(path: Path, /) -> set[str]:
-    """Name the modules of this package that a source file imports, inside functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.split(".")[0] == "reliquant"}
-
-
 @cache
 def _names(folder: Path, /) -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"))
 
 
 @cache
-def _digest(files: frozenset[Path], /) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(files, key=str):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-@cache
-def _closure(files: frozenset[Path], /) -> frozenset[Path]:
-    seen: set[Path] = set()
-    todo = list(files)
-    while todo:
-        path = todo.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        todo += [Path(spec.origin) for name in imports(path) if (spec := _spec(name))]
-    return frozenset(seen)
-
-
-@cache
-def _spec(module: str, /) -> Any:
+def spec_of(module: str, /) -> ModuleSpec | None:
     """Find a module's file without importing it (its parent packages, all but empty here, are)."""
     if module.split(".")[0] == "reliquant":
         base = PACKAGE.joinpath(*module.split(".")[1:])

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 import torch
 
-from reliquant.images import Dataset
-from reliquant.models import save_model
-from reliquant.prepare import prepare
-from reliquant.products import takes_unsigned
-from reliquant.records import read_facts, read_header
+from reliquant.artifacts import read_facts, read_header
+from reliquant.images.dataset import Dataset
+from reliquant.images.prepare import prepare
+from reliquant.layers.int8 import takes_unsigned
+from reliquant.models.files import save_model
+from reliquant.models.towers.small import tower
 from reliquant.steps import evaluate, measure, quantize
-from reliquant.towers.small import tower
 
 ENTRY = {"quantizer": "lsq", "weight": {"bits": 4}, "activation": {"bits": 8}, "iterations": 3, "batch": 16}
 

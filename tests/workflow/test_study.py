@@ -12,9 +12,9 @@ import pytest
 import yaml
 from dry_run import job_counts
 
-from reliquant.estimate import estimate
-from reliquant.records import ROW_SCHEMA, read_header
-from reliquant.study import Study
+from reliquant.artifacts import ROW_SCHEMA, read_header
+from reliquant.cli.plan_study import estimate
+from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -80,7 +80,7 @@ def test_snapshots_of_a_training_become_rows_with_iterations_and_a_figure(study)
 
 
 def test_the_plan_foretells_jobs_and_rows(study, tmp_path):
-    found = estimate(Study(yaml.safe_load(TINY.read_text())))
+    found = estimate(read_study(yaml.safe_load(TINY.read_text())))
     rows = pl.read_parquet(study / "results" / "tiny" / "rows.parquet")
     assert found["rows"] == len(rows.filter(pl.col("suite") != "explain"))
     planned = job_counts(snakemake(tmp_path, "-n")[1])

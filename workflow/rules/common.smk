@@ -10,15 +10,17 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 sys.path.insert(0, f"{workflow.basedir}/src")
-from reliquant import plugins
-from reliquant.study import Study
+from reliquant import fingerprint, plugins
+from reliquant.study import paths
+from reliquant.study.check import read_study
+from reliquant.study.config import sliced
 
 try:
     whole = {}
     for path in workflow.configfiles:
         update_config(whole, load_configfile(path))
-    config = Study.sliced(config, whole)  # --config models=[a,b] names a slice
-    study = Study(config)
+    config = sliced(config, whole)  # --config models=[a,b] names a slice
+    study = read_study(config)
 except plugins.ConfigError as error:
     raise WorkflowError(
         f"the config has {len(error.problems)} problems:\n" + "\n".join(f"  {p}" for p in error.problems)
@@ -29,13 +31,16 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}/src${{{{PY
 DETERMINISTIC = " --deterministic" if study.config.deterministic else ""
 SIGNATURE = inspect.signature(lambda w: None)
 GROWING = inspect.signature(lambda wildcards, attempt: None)
-RESULTS = f"results/{study.name}"
 LOGS = f"logs/{study.name}"
-SAMPLES = f"{RESULTS}/evaluate/{{variant}}/{{shard}}/samples.parquet"
-INVENTORY = f"data/prepared/inventory/{study.name}/{{model}}/{{shard}}.json"  # one input in place of a hundred
-QUANTIZED = f"{RESULTS}/quantize/{{variant}}.safetensors"
+PREPARED = paths.prepared("{dataset}", "{form}")
+MODEL = paths.model("{model}")
+SAMPLES = paths.samples(study.name, "{variant}", "{shard}")
+INVENTORY = paths.inventory(study.name, "{model}", "{shard}")  # one input in place of a hundred
+QUANTIZED = paths.variant(study.name, "{variant}")
 GPU = int(study.config.device.startswith("cuda"))  # one job a GPU, where the config asks for one
-KEPT = f"{RESULTS}/quantize/{{variant}}.snapshots.tar"
+KEPT = paths.snapshots(study.name, "{variant}")
+REPORT = paths.report(study.name)
+SHIPPED = ("models/architectures/*", "models/vocabulary.txt", "models/shipped/table.json")  # what a tower reads
 
 
 wildcard_constraints:
@@ -77,7 +82,7 @@ def cells(model, shard):
 @cache
 def hashed(step, data, families):
     """Hash the code of a step and of the plugins chosen: (family, names) pairs."""
-    return plugins.code(f"reliquant.steps.{step}", data=data, **dict(families))
+    return fingerprint.code(f"reliquant.steps.{step}", data=data, **dict(families))
 
 
 def code(step, data=(), **families):
@@ -96,7 +101,7 @@ def code(step, data=(), **families):
 @quick
 def model_of(w):
     """The FP32 model of a variant."""
-    return f"data/models/{variant(w).model}.safetensors"
+    return paths.model(variant(w).model)
 
 
 @quick
@@ -106,7 +111,7 @@ def proxy_inputs(w):
     if v.proxy == "none":
         return []
     folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
-    return [f"{folder}/images.npy", f"{folder}/meta.json"]
+    return [paths.images(folder), paths.meta(folder)]
 
 
 def proxy_words(w, input):
@@ -151,5 +156,5 @@ def explain_records(variant):
 def explain_images(w):
     """The prepared images that an explanation forwards, and the class names of those whose records it reads."""
     model = variant(w).model
-    images = [f"{cell['folder']}/images.npy" for cell in study.explain_cells(model)]
-    return images + [f"{cell['folder']}/meta.json" for cell in study.explain_record_cells(model)]
+    images = [paths.images(cell["folder"]) for cell in study.explain_cells(model)]
+    return images + [paths.meta(cell["folder"]) for cell in study.explain_record_cells(model)]

@@ -3,7 +3,7 @@
 
 rule fetch:
     output:
-        "data/raw/{folder}/fetched.json",
+        paths.fetched(f"{paths.RAW}/{{folder}}"),
     log:
         f"{LOGS}/fetch/{{folder}}.log",
     conda:
@@ -24,11 +24,11 @@ rule fetch:
 
 rule prepare:
     input:
-        lambda w: [f"{study.root(w.dataset)}/fetched.json"] if study.is_fetched(w.dataset) else [],
+        lambda w: [paths.fetched(study.root(w.dataset))] if study.is_fetched(w.dataset) else [],
     output:
-        images="data/prepared/{dataset}/{form}/images.npy",
-        labels="data/prepared/{dataset}/{form}/labels.npy",
-        meta="data/prepared/{dataset}/{form}/meta.json",
+        images=paths.images(PREPARED),
+        labels=paths.labels(PREPARED),
+        meta=paths.meta(PREPARED),
     log:
         f"{LOGS}/prepare/{{dataset}}-{{form}}.log",
     conda:
@@ -53,10 +53,10 @@ rule prepare:
 
 rule corrupt:
     input:
-        images="data/prepared/{dataset}/{form}/images.npy",
-        meta="data/prepared/{dataset}/{form}/meta.json",
+        images=paths.images(PREPARED),
+        meta=paths.meta(PREPARED),
     output:
-        "data/prepared/{dataset}/{form}/corrupt/{corruption}.npy",
+        paths.corrupted(PREPARED, "{corruption}"),
     log:
         f"{LOGS}/corrupt/{{dataset}}-{{form}}-{{corruption}}.log",
     conda:

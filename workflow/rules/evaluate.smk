@@ -46,7 +46,7 @@ rule evaluate:
         device=study.config.device + DETERMINISTIC,
         code=code(
             "evaluate",
-            ("data/**", "checkpoints/table.json"),
+            SHIPPED,
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
             score=lambda w: [e["score"] for e in study.config.scores.values()],
             lexicon=lambda w: study.negatives()[0].get("lexicon", []),
@@ -72,7 +72,7 @@ rule measure:
         baseline=quick(lambda w: [] if variant(w).scheme == "fp32" else shards_of(variant(w).baseline, w.shard)),
         variant=QUANTIZED,
     output:
-        f"{RESULTS}/evaluate/{{variant}}/{{shard}}/rows.parquet",
+        paths.shard_rows(study.name, "{variant}", "{shard}"),
     log:
         f"{LOGS}/measure/{{variant}}/{{shard}}.log",
     conda:

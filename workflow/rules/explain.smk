@@ -1,10 +1,10 @@
 # Why: what quantization did to features, layers and frequencies, for the part of the grid that `explain` names.
-EXPLAINED = f"{RESULTS}/explain/{{variant}}/rows.parquet"
+EXPLAINED = paths.explain_rows(study.name, "{variant}")
 
 
 rule explain:
     input:
-        model=lambda w: f"data/models/{variant(w).model}.safetensors",
+        model=lambda w: paths.model(variant(w).model),
         variant=QUANTIZED,
         samples=lambda w: explain_records(w.variant),
         baseline=lambda w: [] if variant(w).scheme == "fp32" else explain_records(variant(w).baseline),
@@ -33,7 +33,7 @@ rule explain:
         device=study.config.device + DETERMINISTIC,
         code=code(
             "explain",
-            ("data/**", "checkpoints/table.json"),
+            SHIPPED,
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
         ),
     shell:

@@ -8,7 +8,7 @@ FETCHED = "|".join(m for m in study.config.models if not study.trains(m)) or "no
 
 rule fetch_model:
     output:
-        "data/models/{model}.safetensors",
+        MODEL,
     log:
         f"{LOGS}/fetch_model/{{model}}.log",
     wildcard_constraints:
@@ -20,9 +20,7 @@ rule fetch_model:
         runtime=more(240),
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
-        code=code(
-            "fetch_model", ("data/**", "checkpoints/table.json"), tower=lambda w: study.tower_entry(w.model)["tower"]
-        ),
+        code=code("fetch_model", SHIPPED, tower=lambda w: study.tower_entry(w.model)["tower"]),
     shell:
         "python -m reliquant.steps.fetch_model"
         " --entry {params.entry:q}"
@@ -32,10 +30,10 @@ rule fetch_model:
 
 rule pretrain:
     input:
-        images=lambda w: f"{study.prepared(study.pretrain_words(w.model)[0], w.model)}/images.npy",
-        meta=lambda w: f"{study.prepared(study.pretrain_words(w.model)[0], w.model)}/meta.json",
+        images=lambda w: paths.images(study.prepared(study.pretrain_words(w.model)[0], w.model)),
+        meta=lambda w: paths.meta(study.prepared(study.pretrain_words(w.model)[0], w.model)),
     output:
-        "data/models/{model}.safetensors",
+        MODEL,
     log:
         f"{LOGS}/pretrain/{{model}}.log",
     benchmark:
@@ -51,9 +49,7 @@ rule pretrain:
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
         recipe=entry(lambda w: study.pretrain_words(w.model)[1]),
-        code=code(
-            "pretrain", ("data/**", "checkpoints/table.json"), tower=lambda w: study.tower_entry(w.model)["tower"]
-        ),
+        code=code("pretrain", SHIPPED, tower=lambda w: study.tower_entry(w.model)["tower"]),
     shell:
         "python -m reliquant.steps.pretrain"
         " --entry {params.entry:q}"
@@ -88,7 +84,7 @@ rule quantize:
         device=study.config.device + DETERMINISTIC,
         code=code(
             "quantize",
-            ("data/**", "checkpoints/table.json"),
+            SHIPPED,
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
             quantizer=lambda w: study.scheme_entry(variant(w))["quantizer"],
             loss=lambda w: study.losses(variant(w)),

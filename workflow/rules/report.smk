@@ -3,10 +3,10 @@
 
 rule collect:
     input:
-        [f"{RESULTS}/evaluate/{variant}/{shard}/rows.parquet" for variant, shard in study.evaluations],
+        [paths.shard_rows(study.name, *evaluation) for evaluation in study.evaluations],
         expand(EXPLAINED, variant=study.explained),
     output:
-        f"{RESULTS}/rows.parquet",
+        paths.rows(study.name),
     log:
         f"{LOGS}/collect.log",
     conda:
@@ -23,7 +23,7 @@ rule collect:
 
 rule facts:
     input:
-        models=expand("data/models/{model}.safetensors", model=study.config.models),
+        models=expand(MODEL, model=study.config.models),
         data=sorted(
             {
                 f
@@ -34,7 +34,7 @@ rule facts:
             }
         ),
     output:
-        f"{RESULTS}/facts.json",
+        paths.facts(study.name),
     log:
         f"{LOGS}/facts.log",
     conda:
@@ -51,27 +51,27 @@ rule facts:
 
 rule report:
     input:
-        rows=f"{RESULTS}/rows.parquet",
-        facts=f"{RESULTS}/facts.json",
+        rows=paths.rows(study.name),
+        facts=paths.facts(study.name),
     output:
-        html=report(f"reports/{study.name}/report.html", caption="../report/page.rst", category="Report"),
-        summary=f"reports/{study.name}/summary.json",
-        claims=report(f"reports/{study.name}/claims.json", caption="../report/claims.rst", category="Claims"),
+        html=report(f"{REPORT}/report.html", caption="../report/page.rst", category="Report"),
+        summary=f"{REPORT}/summary.json",
+        claims=report(f"{REPORT}/claims.json", caption="../report/claims.rst", category="Claims"),
         figures=report(
-            directory(f"reports/{study.name}/figures"),
+            directory(f"{REPORT}/figures"),
             patterns=["{figure}.png"],
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
         tables=report(
-            directory(f"reports/{study.name}/tables"),
+            directory(f"{REPORT}/tables"),
             patterns=["{table,[a-z0-9_]+}.csv"],
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
-        plots=directory(f"reports/{study.name}/plots"),
+        plots=directory(f"{REPORT}/plots"),
     log:
         f"{LOGS}/report.log",
     conda:
@@ -83,7 +83,7 @@ rule report:
     params:
         code=code(
             "report",
-            ("figures/*.mplstyle", "report_template/*"),
+            ("report/figures/*.mplstyle", "report/template/*", "report/reference_numbers.csv"),
             figure=lambda w: plugins.names("figure"),
             table=lambda w: plugins.names("table"),
         ),

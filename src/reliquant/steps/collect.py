@@ -6,10 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from reliquant.collect import backends, collected
-from reliquant.records import provenance, whole
+from reliquant.artifacts import provenance, whole
+from reliquant.report.collect import backends, collected
 from reliquant.steps import run
-from reliquant.study import Study
+from reliquant.study import paths
+from reliquant.study.check import read_study
 
 
 def main() -> None:
@@ -21,18 +22,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     shards = _of_study(args.study) if args.study else args.shards_from.read_text().split("\n")
-    paths = [Path(shard) for shard in shards if shard]
-    frame = collected(paths)
-    facts = json.dumps(provenance(step="collect", backends=backends(paths)), sort_keys=True)
+    files = [Path(shard) for shard in shards if shard]
+    frame = collected(files)
+    facts = json.dumps(provenance(step="collect", backends=backends(files)), sort_keys=True)
     with whole(args.output) as part:
         frame.sink_parquet(part, metadata={"reliquant": facts})
 
 
 def _of_study(config: dict[str, object]) -> list[str]:
-    study = Study(config)
-    folder = f"results/{study.name}"
-    shards = [f"{folder}/evaluate/{variant}/{shard}/rows.parquet" for variant, shard in study.evaluations]
-    return shards + [f"{folder}/explain/{v}/rows.parquet" for v in study.explained]
+    study = read_study(config)
+    shards = [paths.shard_rows(study.name, variant, shard) for variant, shard in study.evaluations]
+    return shards + [paths.explain_rows(study.name, variant) for variant in study.explained]
 
 
 if __name__ == "__main__":

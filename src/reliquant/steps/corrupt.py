@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from reliquant import plugins
-from reliquant.images import image_seeds, subset
-from reliquant.prepare import load
+from reliquant.artifacts import save_array
+from reliquant.images.corrupting import image_seeds
+from reliquant.images.dataset import subset
+from reliquant.images.prepare import load
 from reliquant.progress import progress
-from reliquant.records import save_array
 from reliquant.steps import run
 
 BATCH = 64

@@ -13,13 +13,13 @@ import polars as pl
 import torch
 
 from reliquant import plugins
-from reliquant.backend import use_backend
+from reliquant.artifacts import provenance, save_frame
 from reliquant.device import add_words, chosen
-from reliquant.evaluate import evaluate
-from reliquant.models import load_variant
-from reliquant.records import provenance, save_frame
+from reliquant.download.unpack import unpack
+from reliquant.evaluation.evaluate import evaluate
+from reliquant.layers.backend import use_backend
+from reliquant.layers.variant import load_variant
 from reliquant.steps import run
-from reliquant.unpack import unpack
 
 
 def main() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
+from reliquant.artifacts import ROW_SCHEMA, provenance, save_frame
 from reliquant.device import add_words, chosen
-from reliquant.explain import explain, of_samples
-from reliquant.models import load_model, load_variant
-from reliquant.records import ROW_SCHEMA, provenance, save_frame
+from reliquant.evaluation.explain import explain, of_samples
+from reliquant.layers.variant import load_variant
+from reliquant.models.files import load_model
 from reliquant.steps import run
 
 

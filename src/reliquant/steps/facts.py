@@ -8,9 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from reliquant.records import provenance, read_header, save_json
+from reliquant.artifacts import provenance, read_header, save_json
 from reliquant.steps import run
-from reliquant.study import Study
+from reliquant.study import paths
+from reliquant.study.check import read_study
+from reliquant.study.study import Study
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
     parser.add_argument("--study", type=json.loads, required=True, help="the study's config, JSON")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    study = Study(args.study)
+    study = read_study(args.study)
     models = {name: _model(study, name) for name in study.config.models}
     used = {c["dataset"]: c["folder"] for m in study.config.models for s in study.shards for c in study.cells(m, s)}
     datasets = {name: _dataset(Path(folder)) for name, folder in used.items()}
@@ -29,7 +31,7 @@ def main() -> None:
 
 
 def _model(study: Study, name: str) -> dict[str, object]:
-    header = read_header(Path(f"data/models/{name}.safetensors"))
+    header = read_header(Path(paths.model(name)))
     entry = study.tower_entry(name)
     source = study.config.models[name].get("source", "")
     return {

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from reliquant import plugins
-from reliquant.fetch import fetch, sources_of
-from reliquant.records import save_json
+from reliquant.artifacts import save_json
+from reliquant.download.http import fetch
+from reliquant.download.lock import check, check_or_record
+from reliquant.download.source import sources_of
 from reliquant.steps import run
-from reliquant.weights import check, check_or_record
 
 
 def main() -> None:

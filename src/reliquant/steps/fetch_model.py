@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from reliquant import plugins
-from reliquant.models import save_model
+from reliquant.download.hub import facts_of, name_of
+from reliquant.download.lock import check_or_record, read_lock
+from reliquant.models.files import save_model
 from reliquant.steps import run
-from reliquant.weights import check_or_record, facts_of, name_of, read_lock
 
 
 def main() -> None:

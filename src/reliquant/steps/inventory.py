@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from reliquant.fetch import sha256_of
-from reliquant.records import save_json
+from reliquant.artifacts import save_json
+from reliquant.download.http import sha256_of
 from reliquant.steps import run
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.measure import rows
-from reliquant.records import ROW_SCHEMA, provenance, read_facts, read_header, save_frame
+from reliquant.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, save_frame
+from reliquant.evaluation.records import SCALED, at_tuned_scale
+from reliquant.measures.rows import rows
 from reliquant.steps import run
-from reliquant.tuning import SCALED, at_tuned_scale
 
 PLACE = ["suite", "dataset", "reference"]
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from reliquant import plugins
-from reliquant.prepare import prepare
+from reliquant.images.prepare import prepare
 from reliquant.steps import run
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from reliquant import plugins
-from reliquant.models import save_model
-from reliquant.prepare import load
-from reliquant.pretrain import pretrain
+from reliquant.images.prepare import load
+from reliquant.models.files import save_model
+from reliquant.models.pretrain import pretrain
 from reliquant.steps import run
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
+from reliquant.artifacts import provenance, save_tensors, whole
 from reliquant.device import add_words, chosen
-from reliquant.models import load_model
-from reliquant.prepare import load
-from reliquant.quantize import make_proxy, quantize
-from reliquant.records import provenance, save_tensors, whole
-from reliquant.resume import Checkpoints
+from reliquant.images.prepare import load
+from reliquant.layers.variant import Arrays
+from reliquant.models.files import load_model
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import make_proxy, quantize
 from reliquant.steps import run
-from reliquant.variant import Arrays
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant import behind, claims, frames, published, report
-from reliquant.records import save_json, whole
+from reliquant.artifacts import save_json, whole
+from reliquant.report import claims, frames, page, published, source_rows
 from reliquant.steps import run
 
 
@@ -24,11 +24,11 @@ def main() -> None:
     if not args.rows.is_file():
         raise FileNotFoundError(f"{args.rows}: no such rows")
     every, facts = pl.scan_parquet(args.rows), json.loads(args.facts.read_text())
-    rows = report.lean(every)
-    made, summary = report.pieces(rows, args.processes), report.summary(rows) | report.counts(every)
+    rows = page.lean(every)
+    made, summary = page.pieces(rows, args.processes), page.summary(rows) | page.counts(every)
     with frames.reading() as read:
         judged = claims.judge(rows)
-    used = behind.gathered(read.values())
+    used = source_rows.gathered(read.values())
     for folder in ("figures", "tables", "plots"):
         (args.output / folder).mkdir(parents=True, exist_ok=True)
     for piece in made:
@@ -37,13 +37,13 @@ def main() -> None:
     facts["published"] = published.compared(rows, facts)
     if facts["published"].height:
         _save(args.output / "tables" / "published.csv", facts["published"].write_csv().encode())
-    for name, frame in report.plots(rows).items():
+    for name, frame in page.plots(rows).items():
         _save(args.output / "plots" / f"{name}.csv", frame.write_csv().encode())
     save_json(args.output / "summary.json", summary)
     save_json(args.output / "claims.json", judged)
-    end, content = behind.as_file(used)
+    end, content = source_rows.as_file(used)
     _save(args.output / "tables" / f"claims{end}", content)
-    _save(args.output / "report.html", report.page(made, judged, summary, facts, used).encode())
+    _save(args.output / "report.html", page.page(made, judged, summary, facts, used).encode())
 
 
 def _save(path: Path, content: bytes) -> None:

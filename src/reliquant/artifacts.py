@@ -1,0 +1,150 @@
+"""What travels between steps, and how it is written and read whole: atomic, checksummed, with provenance."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+import reliquant
+
+ROW_SCHEMA = pl.Schema(
+    {
+        **dict.fromkeys(["study", "model", "source", "scheme", "family", "precision", "scope", "proxy"], pl.String),
+        **dict.fromkeys(["seed", "iteration"], pl.Int64),
+        **dict.fromkeys(["suite", "dataset", "reference", "group", "corruption"], pl.String),
+        "severity": pl.Int64,
+        **dict.fromkeys(["scale", "score", "measure"], pl.String),
+        **dict.fromkeys(["value", "low", "high", "p"], pl.Float64),
+        "n": pl.Int64,
+    }
+)
+
+
+class DamagedFile(ValueError):
+    """A file is truncated, altered or of another kind; the message names it."""
+
+
+@contextmanager
+def whole(path: Path, /) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it there when the block ends well, delete it when it does not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, PolarsError) as error:
+        if "No space left on device" not in str(error) or getattr(error, "filename", None):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error  # numpy and polars name no file
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Say how an artifact was made: the given facts and the versions. No clock: equal runs give equal bytes."""
+    packages = ("torch", "open_clip_torch", "numpy", "polars")
+    versions = {"python": platform.python_version(), "reliquant": reliquant.__version__}
+    return {**facts, "versions": versions | {p: version(p) for p in packages}}
+
+
+def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], /) -> str:
+    """Hash names, types, shapes and bytes of the tensors in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        digest.update(f"{name}\0{array.dtype}\0{array.shape}\0".encode())
+        digest.update(array.reshape(-1).view(np.uint8) if array.size else b"")
+    return digest.hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any], /) -> None:
+    """Write arrays and a JSON header as safetensors, whole or not at all; the header gains their sha256."""
+    facts = {**header, "sha256": sha256_of_tensors(tensors)}
+    with whole(path) as part:
+        arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+        save_file(arrays, part, metadata={"reliquant": json.dumps(facts, sort_keys=True)})
+
+
+def read_header(path: Path, /) -> dict[str, Any]:
+    """Read the JSON header of a safetensors file; raise DamagedFile if it is not one of ours."""
+    return _open(path, lambda file: _header(path, file))
+
+
+def load_tensors(path: Path, /) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read arrays and header; raise DamagedFile when truncated, altered (sha256) or not written by `save_tensors`."""
+
+    def read(file: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        return {name: file.get_tensor(name) for name in file.keys()}, _header(path, file)  # noqa: SIM118
+
+    tensors, header = _open(path, read)
+    if header.get("sha256") != sha256_of_tensors(tensors):
+        raise DamagedFile(f"{path}: the tensors do not match the sha256 in the header: the file was altered")
+    return tensors, header
+
+
+def _open(path: Path, read: Any) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return read(file)
+    except SafetensorError as error:
+        raise DamagedFile(f"{path}: truncated or not a safetensors file ({error})") from error
+
+
+def _header(path: Path, file: Any) -> dict[str, Any]:
+    text = (file.metadata() or {}).get("reliquant")
+    if text is None:
+        raise DamagedFile(f"{path}: no reliquant header; it was not written by this project")
+    return json.loads(text)
+
+
+def save_json(path: Path, value: Any, /) -> None:
+    """Write JSON, sorted and indented, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def save_frame(path: Path, frame: pl.DataFrame, facts: Mapping[str, Any], /) -> None:
+    """Write a frame as parquet with its provenance in the file's metadata, whole or not at all."""
+    with whole(path) as part:
+        frame.write_parquet(part, metadata={"reliquant": json.dumps(facts, sort_keys=True)})
+
+
+def read_facts(path: Path, /) -> dict[str, Any]:
+    """Read the provenance that `save_frame` put into a parquet file; empty if another program wrote it."""
+    return json.loads(pl.read_parquet_metadata(path).get("reliquant", "{}"))
+
+
+def save_array(path: Path, array: NDArray[Any], /) -> None:
+    """Write an array as npy, whole or not at all."""
+    with whole(path) as part, open(part, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_rows(path: Path, /) -> pl.DataFrame:
+    """Read the rows of a study; raise FileNotFoundError, or DamagedFile where the file is no parquet."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return pl.read_parquet(path)
+    except PolarsError as error:
+        raise DamagedFile(f"{path}: truncated or not parquet ({error})") from error

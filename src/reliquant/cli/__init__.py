@@ -1,0 +1,1 @@
+"""The console command `reliquant`, a file for each subcommand."""

@@ -1,0 +1,29 @@
+"""`reliquant compare`: two studies side by side, what changed significantly."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import polars as pl
+
+from reliquant.artifacts import read_rows
+from reliquant.cli.output import Output, table_output
+from reliquant.report.compare import compare
+
+EXAMPLE = "reliquant compare old/rows.parquet results/lab/rows.parquet"
+
+
+def add_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add what the subcommand takes."""
+    parser.add_argument("rows_a", type=Path, help="rows.parquet of one study, or of one commit")
+    parser.add_argument("rows_b", type=Path)
+    parser.add_argument("--level", type=float, default=0.05, help="false discovery rate")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(*, rows_a: Path, rows_b: Path, level: float) -> Output:
+    """Show what changed significantly from one study's rows to another's."""
+    found = compare(read_rows(rows_a), read_rows(rows_b), level=level)
+    changed = found.filter(pl.col("significant") | (pl.col("where") != "both"))
+    return table_output(changed, "nothing changed significantly")

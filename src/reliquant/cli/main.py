@@ -1,0 +1,47 @@
+"""The console command `reliquant`: one model without a workflow, over the same functions as the steps."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+
+SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for: torch takes seconds
+    "measure": "every measure and OOD score of stored features or probabilities; no model",
+    "plan": "what a scheme would quantize in a model, or what a study expands to",
+    "quantize": "quantize a model on image-caption pairs of your own",
+    "evaluate": "embed labelled images and print every measure",
+    "recommend": "the variants of a study that meet a wish, and how sure that is",
+    "compare": "two studies side by side: what changed significantly",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and run a subcommand; bad input ends in one line on stderr and exit code 1."""
+    words = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="reliquant", description=__doc__)
+    subparsers = parser.add_subparsers(dest="subcommand", required=True)
+    by_name = {name: subparsers.add_parser(name, help=told) for name, told in SUBCOMMANDS.items()}
+    asked = words[0] if words and words[0] in SUBCOMMANDS else None
+    if asked is None:
+        parser.parse_args(words)  # shows the help, or says what is wrong, and ends
+        raise AssertionError(words)
+    module = importlib.import_module(f"reliquant.cli.{asked}")
+    by_name[asked].epilog = f"example: {module.EXAMPLE}"
+    module.add_words(by_name[asked])
+    given = vars(parser.parse_args(words))
+    as_json = given.pop("json", False)
+    try:
+        output = module.run(**{name: value for name, value in given.items() if name != "subcommand"})
+    except (ValueError, OSError, ArithmeticError) as error:
+        sys.exit(f"reliquant {asked}: error: {error}")
+    try:
+        print(json.dumps(output.data, indent=2) if as_json else output.text, flush=True)
+    except BrokenPipeError:  # `reliquant ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

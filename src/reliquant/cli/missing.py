@@ -1,0 +1,147 @@
+"""What a study needs and does not find here: weights, data, packages, and how to get them; torch-free."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reliquant import plugins
+from reliquant.download.hub import name_of
+from reliquant.download.lock import Pin, read_lock
+from reliquant.download.source import Source, sources_of
+from reliquant.study import paths
+from reliquant.study.config import Entry
+from reliquant.study.study import Study
+
+LICENCES = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())["licences"]
+
+
+def missing(study: Study, lock: Path, /) -> dict[str, str]:
+    """Name what is not here, with how to get it, size and licence; the lock file says what weights are pinned."""
+    return {**_missing_extras(study), **_missing_models(study, read_lock(lock)), **_missing_data(study)}
+
+
+def files_read(study: Study, /) -> set[str]:
+    """Return the files that evaluation jobs read besides models and variants."""
+    return {f for m in study.config.models for s in study.shards for f in study.inputs(m, s)}
+
+
+def images_read(study: Study, /) -> set[tuple[str, str]]:
+    """Return (dataset, form) of everything that is decoded: for suites, proxies and pre-training."""
+    folders = {str(Path(f).parent) for f in files_read(study) if f.endswith("/meta.json")}
+    for model in study.config.models:
+        folders |= (
+            {study.prepared(p.of, model) for p in study.config.proxies.values()} if study.config.schemes else set()
+        )
+        folders |= {study.prepared(study.pretrain_words(model)[0], model)} if study.trains(model) else set()
+    return {(Path(f).parent.name, Path(f).name) for f in folders}
+
+
+def _published(study: Study) -> dict[str, tuple[str, Entry, str]]:
+    """Return (family, entry, folder of its files) of each dataset that is decoded, and of the lexicon."""
+    names = sorted({d for d, _ in images_read(study)})
+    found = {f"dataset {d}": ("dataset", study.dataset_entry(d), study.root(d)) for d in names}
+    entry, folder = study.negatives()
+    return {**found, f"lexicon {entry['lexicon']}": ("lexicon", entry, folder)} if entry else found
+
+
+def sources_fetched(study: Study, /) -> dict[str, list[Source]]:
+    """Return what is published of each dataset and lexicon that the workflow downloads."""
+    return {
+        name: list(sources_of(family, entry))
+        for name, (family, entry, _) in _published(study).items()
+        if not study.config.data_root and plugins.published(family, entry[family])
+    }
+
+
+def _missing_extras(study: Study) -> dict[str, str]:
+    models = ", ".join(m for m in study.config.models if _needs_transformers(study.tower_entry(m)))
+    if not models or find_spec("transformers"):
+        return {}
+    return {"extra huggingface": f"transformers, for {models}: pip install 'reliquant[huggingface]'"}
+
+
+def _needs_transformers(entry: Entry) -> bool:
+    """Whether a tower's file says so, or open_clip's description of the architecture, read without importing it."""
+    if plugins.needs("tower", entry["tower"]) == "transformers":
+        return True
+    folder = Path(find_spec("open_clip").origin).parent / "model_configs"
+    described = folder / f"{entry.get('architecture')}.json"
+    if entry["tower"] != "openclip" or not described.is_file():
+        return False
+    return bool(json.loads(described.read_text())["text_cfg"].keys() & {"hf_tokenizer_name", "hf_model_name"})
+
+
+def _missing_models(study: Study, lock: Mapping[str, Pin]) -> dict[str, str]:
+    found = {}
+    for model in study.config.models:
+        if study.trains(model) or Path(paths.model(model)).is_file():
+            continue
+        if (name := name_of(entry := study.tower_entry(model))) is None:
+            continue
+        revision = (lock.get(name, {}).get("revision") or "")[:12]
+        state = f"revision {revision}" if revision else "not pinned yet: the first fetch records it"
+        tag = entry.get("pretrained")
+        licence = LICENCES.get(tag) if tag else f"see huggingface.co/{name}"
+        terms = f"; licence: {licence}" if licence else ""
+        found[f"model {model}"] = f"weights {name}, fetched by the workflow; {state}{terms}"
+    return found
+
+
+def _missing_data(study: Study) -> dict[str, str]:
+    found, downloads = {}, sources_fetched(study)
+    for name, (family, entry, folder) in _published(study).items():
+        if name in downloads:
+            if not Path(folder, "fetched.json").is_file():
+                terms = "; ".join(dict.fromkeys(s.licence for s in downloads[name]))
+                found[name] = f"{_size(downloads[name])}, fetched by the workflow; licence: {terms}"
+            continue
+        told = plugins.described(family, entry[family])
+        lacks = "" if "Nothing is read" in told else _lacks(Path(folder), _place(Path(folder), family, entry))
+        if lacks:
+            how = plugins.how(family, entry[family]) or told.splitlines()[0]
+            found[name] = f"not downloaded by the workflow, and {lacks}: {how}"
+    return found
+
+
+def _lacks(*folders: Path) -> str:
+    """Say which is the first of some folders that is missing, or holds no file but hidden ones."""
+    for folder in folders:
+        if not folder.is_dir():
+            return f"{folder} is missing"
+        if not any(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*")):
+            return f"{folder} is empty"
+    return ""
+
+
+def _place(root: Path, family: str, entry: Entry) -> Path:
+    """Return the folder that a plugin asks people to fill, as in `placed(root / split, HOW)`; else `root`."""
+    path = plugins.source(family, entry[family])
+    words = {"root": root, **{w: default for w, (_, default) in plugins.words(path, family).items()}, **entry}
+
+    def value(node: ast.expr) -> Any:
+        if isinstance(node, ast.BinOp):
+            return value(node.left) / str(value(node.right))
+        if isinstance(node, ast.Call):  # str(severity)
+            return value(node.args[0])
+        return node.value if isinstance(node, ast.Constant) else words[node.id]
+
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "placed":
+            with suppress(LookupError, AttributeError):  # a plugin from elsewhere may put it in other words
+                return value(node.args[0])
+    return root
+
+
+def _size(sources: list[Source]) -> str:
+    known = sum(s.bytes for s in sources if s.bytes is not None)
+    size = f"{known / 2**30:.2f} GiB" if known > 0.1 * 2**30 else f"{known / 2**20:.2f} MiB"
+    unknown = any(s.bytes is None for s in sources)
+    return " and ".join([size] * bool(known) + ["files of unknown size"] * unknown)

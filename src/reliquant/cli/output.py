@@ -1,0 +1,31 @@
+"""How a subcommand shows what it found: text for a terminal, data for `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import polars as pl
+
+
+class Output(NamedTuple):
+    """Hold what a subcommand found, as JSON-like data and as text for a terminal."""
+
+    data: Any
+    text: str
+
+
+def measured_output(found: Mapping[str, Any], /) -> Output:
+    """Lay out {dataset: {measure: {value, low, high, n}}} as a table."""
+    lines = [f"{'dataset':24} {'measure':28} {'value':>9}   95 % interval          n"]
+    for dataset, measures in found.items():
+        for name, m in measures.items():
+            low, high = ("" if m[k] is None else f"{m[k]:.4f}" for k in ("low", "high"))
+            lines.append(f"{dataset:24} {name:28} {m['value']:9.4f}   {low:>8} .. {high:8} {m['n']:6}")
+    return Output(found, "\n".join(lines))
+
+
+def table_output(frame: pl.DataFrame, nothing: str, /) -> Output:
+    """Lay out a frame; say `nothing` where it has no rows."""
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, fmt_str_lengths=60, tbl_width_chars=200):
+        return Output(frame.to_dicts(), nothing if frame.is_empty() else str(frame))

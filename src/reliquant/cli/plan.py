@@ -1,0 +1,76 @@
+"""`reliquant plan`: what a scheme would quantize in a model, or what a study expands to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from reliquant import plugins
+from reliquant.cli.output import Output
+from reliquant.cli.plan_study import as_text, estimate
+from reliquant.cli.words import add_model_words
+from reliquant.study.check import read_study
+
+EXAMPLE = "reliquant plan --model ViT-B-32 --scheme rtn --precision w4a8"
+
+
+def add_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add what the subcommand takes."""
+    parser.add_argument("config", type=Path, nargs="?", help="a study config; else give --model")
+    add_model_words(parser)
+    parser.add_argument("--json", action="store_true")
+
+
+def run(*, config: Path | None, model: str | None, scheme: str, precision: str, scope: str) -> Output:
+    """Say what a study expands to, or layer by layer what a scheme quantizes in a model."""
+    if (config is None) == (model is None):
+        raise ValueError("give a study config or --model, one of them")
+    return _of_study(config) if config else _of_model(model, scheme, precision, scope)
+
+
+def _of_model(model: str, scheme: str, precision: str, scope: str) -> Output:
+    from reliquant.cli.inputs import open_model, scheme_entry  # torch and open_clip are slow to import
+    from reliquant.cli.plan_model import plan_model
+
+    found = plan_model(open_model(model), scheme_entry(scheme, precision), scope)
+    return Output(found, _model_text(found))
+
+
+def _model_text(found: dict[str, Any]) -> str:
+    lines = [f"{'module':58} {'weight':22} {'activation':18} {'MMAC':>9}  stays FP32 because"]
+    for p in found["products"]:
+        module = p["module"] or "(the model itself)"
+        lines.append(f"{module:58} {p['weight']:22} {p['activation']:18} {p['macs'] / 1e6:9.2f}  {p['reason']}")
+    lines += [f"{name}: {share:.1%}" for name, share in found["shares"].items()]
+    if found["from_data"]:
+        lines.append("the method decides part of this by its data, which here were random images")
+    return "\n".join(lines)
+
+
+def _of_study(config: Path) -> Output:
+    if not config.is_file():
+        raise FileNotFoundError(f"{config}: no such file")
+    try:
+        given = yaml.safe_load(config.read_bytes())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        told = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+        _wrong_config(f"{config}: no YAML: {' '.join(told.split())}")
+    if not isinstance(given, dict):
+        _wrong_config(f"{config}: must hold keys and values (study, models, ...), not {given!r:.40}")
+    try:
+        study = read_study(given)
+    except plugins.ConfigError as error:
+        _wrong_config(f"{config}: {error}")
+    found = estimate(study, lock=config.with_name("weights.lock.json"))
+    return Output(found, as_text(found))
+
+
+def _wrong_config(message: str) -> NoReturn:
+    """End with exit code 2, as a config is part of the command line."""
+    print(f"reliquant plan: error: {message}", file=sys.stderr)
+    sys.exit(2)

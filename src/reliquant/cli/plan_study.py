@@ -1,0 +1,204 @@
+"""What a study takes before it is run: jobs, bytes, hours, and what is missing; downloads nothing, torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reliquant import plugins
+from reliquant.cli.count_rows import expected_rows
+from reliquant.cli.missing import files_read, images_read, missing, sources_fetched
+from reliquant.grid import parse_precision
+from reliquant.study.study import Study, Variant
+
+COSTS = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())
+FLOAT = 4  # bytes
+TOWERS = {"image": ("image",), "both": ("image", "text")}  # by scope
+Found = dict[str, Any]
+
+
+def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) -> Found:
+    """Return what a study expands to, what it needs and what of it is not here; every figure is an estimate but counts.
+
+    Counts of jobs, evaluations and rows (without those of `explain`) are exact for a fresh tree. Bytes and hours follow
+    from `costs.yaml`: `unknown` names what is not in it, and downloads whose size nobody publishes.
+    """
+    shards = {s for _, s in study.evaluations}
+    cells = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for s in shards}
+    runs = {v: len(study.snapshots(variant)) for v, variant in study.variants.items()}
+    evaluations = sum(cells[s] * (runs[v] if s == study.SNAPSHOTS else 1) for v, s in study.evaluations)
+    jobs, rows = _jobs(study), expected_rows(study)
+    return {
+        "study": study.name,
+        "models": len(study.config.models),
+        "schemes": len(study.config.schemes),
+        "variants": len(study.variants),
+        "jobs": {**jobs, "total": sum(jobs.values())},
+        "evaluations": evaluations,
+        "rows": rows,
+        "bytes": _bytes(study, rows),
+        "hours": _hours(study),
+        "missing": missing(study, lock),
+        "unknown": sorted(_unknown(study)),
+    }
+
+
+def as_text(found: Found, /) -> str:
+    """Lay out an estimate for a terminal."""
+    sizes = {name: f"{size / 2**30:,.1f} GiB" for name, size in found["bytes"].items()}
+    hours = {**found["hours"], **{k: f"{v:,.1f}" for k, v in found["hours"].items() if isinstance(v, float)}}
+    lines = [f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in found.items() if not _nested(v)]
+    for name, part in (("jobs", found["jobs"]), ("bytes", sizes), ("hours", hours)):
+        lines += [f"{name}:", *(f"  {k}: {v:,}" if isinstance(v, int) else f"  {k}: {v}" for k, v in part.items())]
+    lines += ["missing:", *(f"  {name}: {how}" for name, how in found["missing"].items())] if found["missing"] else []
+    lines += [f"not known, left out of bytes and hours: {', '.join(found['unknown'])}"] * bool(found["unknown"])
+    return "\n".join(lines)
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, dict | list)
+
+
+def _any(study: Study) -> str:
+    return next(iter(study.config.models))
+
+
+def _jobs(study: Study) -> dict[str, int]:
+    trained = sum(study.trains(m) for m in study.config.models)
+    variants, kept = len(study.variants), sum(bool(study.snapshots(v)) for v in study.variants.values())
+    prepared = images_read(study)
+    fetched = {study.root(d) for d, _ in prepared if study.is_fetched(d)}
+    return {
+        "fetch": len(fetched | {f for f in files_read(study) if f.endswith("fetched.json")}),
+        "prepare": len(prepared),
+        "corrupt": sum("/corrupt/" in f for f in files_read(study)),
+        "fetch_model": len(study.config.models) - trained,
+        "pretrain": trained,
+        "inventory": len({(study.variants[v].model, s) for v, s in study.evaluations}),
+        "quantize": variants - kept,
+        "quantize_snapshots": kept,
+        "evaluate": len(study.evaluations),
+        "measure": len(study.evaluations),
+        "explain": len(study.explained),
+        "collect": 1,
+        "facts": 1,
+        "report": 1,
+    }
+
+
+def _images(study: Study, dataset: str) -> int:
+    entry = study.dataset_entry(dataset)
+    return entry.get("images") or COSTS["images"].get(entry["dataset"], 0)
+
+
+def _side(form: str) -> int:
+    return 32 if form == "native" else int(form.split("-")[0])
+
+
+def _bytes(study: Study, rows: int) -> dict[str, int]:
+    """Estimate what is downloaded, and what lies on disk at rest, and at peak, while archives are unpacked.
+
+    Nothing deletes data as published or prepared, nor the hub's cache: weights are there and in `data/models`. Unpacked
+    files are taken to be as large as their archives. What people place by hand is not in it.
+    """
+    prepared = sum(_images(study, d) * 3 * _side(form) ** 2 for d, form in images_read(study))
+    corrupted = 0
+    for name in {f for f in files_read(study) if "/corrupt/" in f}:
+        dataset, form = Path(name).parts[2:4]
+        noise = study.config.suites.noise[dataset]
+        corrupted += len(noise.severities) * (noise.images or _images(study, dataset)) * 3 * _side(form) ** 2
+    fetched = [m for m in study.config.models if not study.trains(m)]
+    weights = sum(FLOAT * 10**6 * part["parameters"] for m in fetched for part in _parts(study, m).values())
+    sources = list({s.url: s for found in sources_fetched(study).values() for s in found}.values())  # each file once
+    raw = sum(s.bytes or 0 for s in sources)
+    variants = sum(_held(study, v) * (1 + len(study.snapshots(v))) for v in study.variants.values())
+    records = sum(
+        len(study.variants) * (c["images"] or _images(study, c["dataset"])) * len(c["severities"])
+        for s in study.shards
+        for c in study.cells(_any(study), s)
+    )
+    results = variants + records * COSTS["record_bytes"] + rows * COSTS["row_bytes"]
+    kept = 2 * weights + raw + prepared + corrupted + results
+    return {
+        "to download": int(weights + raw),
+        "at peak": int(kept + sum(s.bytes or 0 for s in sources if s.unpack)),
+        "at rest": int(kept),
+        "of it variants": int(variants),
+    }
+
+
+def _held(study: Study, variant: Variant) -> float:
+    if variant.scheme == "fp32":
+        return 0
+    towers = [part for name, part in _parts(study, variant.model).items() if name in TOWERS[variant.scope]]
+    return variant_bytes(towers, parse_precision(variant.precision)[0])
+
+
+def variant_bytes(towers: Iterable[Mapping[str, float]], bits: int, /) -> float:
+    """Return the bytes of a variant's towers, each with millions of `parameters` and how many of them are `quantized`.
+
+    The matrices inside the blocks are codes, the rest stays FP32. Scales come on top: less than a percent where a
+    channel has one, up to a tenth where each 64 weights have one.
+
+    >>> variant_bytes([{"parameters": 88, "quantized": 80}], bits=4)
+    72000000.0
+    """
+    return sum(10**6 * (t["quantized"] * bits / 8 + (t["parameters"] - t["quantized"]) * FLOAT) for t in towers)
+
+
+def _parts(study: Study, model: str) -> Mapping[str, Mapping[str, float]]:
+    return COSTS["models"].get(study.tower_entry(model).get("architecture", ""), {})
+
+
+def _hours(study: Study) -> Found:
+    """Estimate device hours: multiply-accumulates of all forwards (training: three times) at one measured rate."""
+    gflop = {"quantize": 0.0, "evaluate": 0.0}
+    for variant in study.variants.values():
+        gflop["quantize"] += sum(_gflop(study, variant.model).values()) * _pairs_seen(study, variant)
+    forwards = {m: _forwards(study, m) for m in study.config.models}
+    each = len(study.variants) / len(study.config.models)
+    gflop["evaluate"] = sum(each * n * _gflop(study, m).get("image", 0) for m, n in forwards.items())
+    rate = COSTS["throughput"]
+    hours = {name: work / rate["gflop_per_second"] / 3600 for name, work in gflop.items()}
+    basis = f"{rate['gflop_per_second']} GFLOP/s, measured with {rate['measured_with']}"
+    return {**hours, "on": rate["device"], "measured": basis, "GFLOP": sum(gflop.values())}
+
+
+def _gflop(study: Study, model: str) -> dict[str, float]:
+    return {name: part["gflop"] for name, part in _parts(study, model).items() if "gflop" in part}
+
+
+def _forwards(study: Study, model: str) -> int:
+    """Count the images that one variant of a model forwards: a dataset once, however many cells share it."""
+    found: dict[tuple[str, str], int] = {}
+    for cell in (c for s in study.shards for c in study.cells(model, s)):
+        n = (
+            (cell["images"] or _images(study, cell["dataset"]))
+            if cell["corruption"]
+            else _images(study, cell["dataset"])
+        )
+        found[cell["folder"], cell["corruption"]] = n * len(cell["severities"])
+    return sum(found.values())
+
+
+def _pairs_seen(study: Study, variant: Variant) -> int:
+    """Count the pairs that quantizing forwards; a trained pair counts three times, for its gradient."""
+    if variant.scheme == "fp32":
+        return 0
+    entry = study.scheme_entry(variant)
+    defaults = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
+    value = {name: entry.get(name, default) for name, (_, default) in defaults.items()}
+    tuning = study.config.proxies[variant.proxy].pairs if study.config.tuning != "none" else 0
+    if "losses" in value:
+        return 3 * value["iterations"] * value["batch"] + tuning
+    return value.get("pairs", 0) + tuning
+
+
+def _unknown(study: Study) -> set[str]:
+    models = {f"model {m}" for m in study.config.models if not study.trains(m) and not _parts(study, m)}
+    unsized = {name for name, found in sources_fetched(study).items() if any(s.bytes is None for s in found)}
+    uncounted = {f"dataset {d}" for d, _ in images_read(study) if not _images(study, d)}
+    return models | {f"download of {name}" for name in unsized} | uncounted

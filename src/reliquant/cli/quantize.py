@@ -1,0 +1,64 @@
+"""`reliquant quantize`: quantize a model on image-caption pairs of your own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reliquant.artifacts import provenance, save_tensors
+from reliquant.cli.inputs import open_images, open_model, scheme_entry, tower_entry
+from reliquant.cli.output import Output
+from reliquant.cli.words import add_model_words
+from reliquant.device import choose
+from reliquant.models.files import load_model, save_model
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import Tuning, make_proxy
+from reliquant.quantization.quantize import quantize as quantize_model
+
+EXAMPLE = "reliquant quantize --model lab-vit-curated --precision w8a8 --pairs pairs.parquet --output w8a8.safetensors"
+TUNING = "objective by which one logit scale is fitted on the pairs, stored beside the model's own"
+
+
+def add_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add what the subcommand takes."""
+    add_model_words(parser)
+    parser.add_argument("--pairs", required=True, help="captioned images: a dataset entry (YAML), .parquet or .tar")
+    parser.add_argument("--number", type=int, default=1000, help="how many pairs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive", help=TUNING)
+    parser.add_argument("--every", type=int, default=100, help="iterations between the checkpoints of a training")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--output", type=Path, required=True)
+
+
+def run(
+    *,
+    model: str,
+    scheme: str,
+    precision: str,
+    scope: str,
+    pairs: str,
+    number: int,
+    seed: int,
+    tuning: Tuning,
+    every: int,
+    device: str,
+    output: Path,
+) -> Output:
+    """Quantize a model on image-caption pairs; write the variant, and beside it the FP32 model if it is no file yet."""
+    entry = scheme_entry(scheme, precision)
+    path = Path(model)
+    if path.suffix != ".safetensors":
+        path = output.with_suffix(".fp32.safetensors")
+        save_model(path, open_model(model), tower_entry(model))
+    clip, facts = load_model(path)
+    device = choose(device)
+    clip.model.to(device)
+    proxy, which = make_proxy(open_images(pairs, clip.form), number, seed, device)
+    of = {"entry": entry, "labels": {"scope": scope, "seed": seed}, "model_sha256": facts["sha256"]}
+    saved = Checkpoints(output.with_suffix(".checkpoints"), every, of)
+    arrays, found = quantize_model(clip, entry, scope, proxy, saved, tuning=tuning)
+    save_tensors(output, arrays, provenance(kind="variant", **of, **found, pairs=which))
+    saved.clear()
+    told = {"variant": str(output), "model": str(path), **found["measures"]}
+    return Output(told, "\n".join(f"{k}: {v}" for k, v in told.items()))

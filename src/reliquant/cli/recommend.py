@@ -1,0 +1,25 @@
+"""`reliquant recommend`: the variants of a study that meet a wish, and how sure that is."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reliquant.artifacts import read_rows
+from reliquant.cli.output import Output, table_output
+from reliquant.report.recommend import recommend
+
+EXAMPLE = "reliquant recommend results/lab/rows.parquet --wish 'ece_change <= 0' 'accuracy_delta <= 0.01'"
+
+
+def add_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add what the subcommand takes."""
+    parser.add_argument("rows", type=Path, help="rows.parquet of a study")
+    parser.add_argument("--wish", nargs="+", required=True, help="such as 'ece_change <= 0' 'ood:auroc_change >= 0'")
+    parser.add_argument("--cost", default="bytes", help="the measure to keep small")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(*, rows: Path, wish: list[str], cost: str) -> Output:
+    """Name the variants of a study that meet every wish and lie on the Pareto front, smallest cost first."""
+    return table_output(recommend(read_rows(rows), wish, cost=cost), "no variant meets the wish")

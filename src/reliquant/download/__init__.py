@@ -1,0 +1,1 @@
+"""Published files, fetched, checked against their sha256 and pinned."""

@@ -1,0 +1,110 @@
+"""Published weights, fetched from the hub at a fixed revision, the one that a lock file pins; free of torch.
+
+`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE` and the proxy variables mean what they mean to huggingface_hub.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reliquant.download.http import BUSY, LONGEST_PAUSE, FetchError, offline, sha256_of
+
+WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+BESIDE = (".json", ".txt", ".model")  # configs and tokenizers
+
+
+def name_of(entry: Mapping[str, Any], /) -> str | None:
+    """Name the published weights that a tower entry loads: `architecture/tag` or a repository; None for local ones."""
+    architecture, pretrained = str(entry.get("architecture", "")), entry.get("pretrained")
+    local = Path(str(pretrained)).is_file() if pretrained else Path(architecture).is_dir()
+    if local or entry.get("tower") == "small" or architecture.startswith("local-dir:"):
+        return None
+    return f"{architecture}/{pretrained}" if pretrained else architecture.removeprefix("hf-hub:")
+
+
+def hub_folder(
+    repository: str, /, *, revision: str | None = None, cache: str | None = None, tries: int = 5, pause: float = 1.0
+) -> Path:
+    """Return the cached folder of a hub repository: configs, tokenizer and one weights file, safetensors if there is.
+
+    What is cached already at a fixed `revision` needs no network. A busy or silent hub is tried again, `tries` times
+    with doubled pauses; broken downloads resume. Raises FetchError naming the repository: offline, not there, gated.
+    """
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    words = {"revision": revision, "cache_dir": cache}
+    if (offline() or revision) and (folder := _cached(repository, **words)):
+        return folder
+    if offline():
+        where = f"{repository}, revision {revision}" if revision else repository
+        said = f"HF_HUB_OFFLINE is set, and its weights are not in the cache {cache or HF_HUB_CACHE}"
+        raise FetchError(f"{repository}: {said}; they are published at {ENDPOINT}/{where}")
+    for left in reversed(range(tries)):
+        try:
+            return _download(repository, **words)
+        except GatedRepoError as error:
+            raise FetchError(f"{repository}: accept its licence on the hub and set HF_TOKEN") from error
+        except RepositoryNotFoundError as error:
+            raise FetchError(f"{repository}: the hub has no such repository, or hides it (HF_TOKEN)") from error
+        except OSError as error:
+            _raise_unless_passing(repository, error, left)
+        except Exception as error:  # the hub's client raises those of httpx: connection, timeout, protocol
+            if not type(error).__module__.startswith("http"):
+                raise
+            _raise_unless_passing(repository, error, left)
+        time.sleep(min(pause, LONGEST_PAUSE))
+        pause *= 2
+    raise AssertionError
+
+
+def weights_in(folder: Path, /, name: str = "") -> Path | None:
+    """Return the weights file in a folder, the given or the preferred one; None without."""
+    return next((folder / n for n in ([name] if name else WEIGHTS) if (folder / n).is_file()), None)
+
+
+def facts_of(path: Path, /) -> dict[str, Any]:
+    """Describe a fetched weights file: revision if it lies in the hub's cache, name, sha256, bytes."""
+    revision = path.parent.name if path.parent.parent.name == "snapshots" else None
+    return {"revision": revision, "file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
+
+
+def _cached(repository: str, /, *, revision: str | None, cache_dir: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in WEIGHTS:
+        found = try_to_load_from_cache(repository, name, revision=revision, cache_dir=cache_dir)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def _download(repository: str, /, *, revision: str | None, cache_dir: str | None) -> Path:
+    from huggingface_hub import HfApi, hf_hub_download
+
+    info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+    files = {file.rfilename: file for file in info.siblings or []}
+    weights = next((n for n in WEIGHTS if n in files), None)
+    if weights is None:
+        raise FetchError(f"{repository}: holds none of {', '.join(WEIGHTS)}")
+    for name in [n for n in files if "/" not in n and n.endswith(BESIDE)] + [weights]:
+        path = Path(hf_hub_download(repository, name, revision=revision, cache_dir=cache_dir))
+        if path.parent.name != info.sha:
+            raise ConnectionError(f"the repository changed from {info.sha} while it was fetched")
+    published = getattr(files[weights].lfs, "sha256", None)
+    if published and (found := sha256_of(path)) != published:
+        path.resolve().unlink()
+        raise ConnectionError(f"{weights} came with the sha256 {found}, not {published}")
+    return path.parent
+
+
+def _raise_unless_passing(repository: str, error: Exception, left: int) -> None:
+    """Raise FetchError unless another try may help."""
+    if isinstance(error, FetchError):
+        raise error
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if left == 0 or (status is not None and status not in BUSY):
+        raise FetchError(f"{repository}: {error}") from error

@@ -1,0 +1,127 @@
+"""Unpack archives from strangers: plain files inside the folder only, all of them or none."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import lzma
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+from reliquant.artifacts import DamagedFile
+
+EXPANSION = 50  # an archive may unpack to this many times its size, and
+ROOM = 2**20  # this many bytes more
+BLOCK = 2**20
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, IndexError)
+# gzip and bz2 raise OSError, zipfile OSError (EINVAL) and IndexError too, and RuntimeError for what it cannot read
+
+
+def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | None = None) -> None:
+    """Unpack tars (plain or compressed) or zips into a folder; their top entries appear there when all are unpacked.
+
+    Archives may share folders; entries of an earlier call are replaced. Raises ValueError naming a member that is a
+    link or device, has an absolute path or one with `..`, is in another archive with other content, or exceeds `limit`
+    bytes in an archive (default: 50 times the archive); DamagedFile when one is damaged or of an unsupported kind.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
+        merged = Path(temporary, "all")
+        merged.mkdir()
+        for number, archive in enumerate([archives] if isinstance(archives, Path) else archives):
+            single = Path(temporary, str(number))
+            single.mkdir()
+            try:
+                _extract(archive, single, EXPANSION * archive.stat().st_size + ROOM if limit is None else limit)
+            except DAMAGE as error:
+                if getattr(error, "errno", None) not in (None, errno.EINVAL):  # of the disk
+                    raise
+                said = f"{archive}: truncated or damaged, or of an unsupported kind ({error}); delete it to get it anew"
+                raise DamagedFile(said) from error
+            _merge(single, merged, archive)
+        for path in sorted(merged.iterdir()):
+            there = folder / path.name
+            if there.is_dir():
+                shutil.rmtree(there)
+            path.replace(there)
+
+
+def _extract(archive: Path, folder: Path, limit: int) -> None:
+    room = limit
+    for name, data in _members(archive):
+        target = Path(folder, *_parts(archive, name))
+        if data is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        room -= _copy(data, target, room)
+        if room < 0:
+            raise ValueError(f"{archive}: unpacks to more than {limit} bytes (at {name})")
+    if not any(folder.iterdir()):
+        raise EOFError("it is empty")
+
+
+def _merge(path: Path, there: Path, archive: Path) -> None:
+    """Move a file or folder; what is there already must be a folder, or a file of the same content."""
+    if not there.exists():
+        path.replace(there)
+    elif path.is_dir() and there.is_dir():
+        for child in sorted(path.iterdir()):
+            _merge(child, there / child.name, archive)
+    elif not filecmp.cmp(path, there, shallow=False):
+        raise ValueError(f"{archive}: {path.name} is in another archive too, with other content")
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Yield names and open files, None for folders."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise ValueError(f"{archive}: {info.filename} is a link or device")
+                if info.is_dir():
+                    yield info.filename, None
+                else:
+                    with zipped.open(info) as file:
+                        yield info.filename, file
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if not (member.isreg() or member.isdir()):
+                raise ValueError(f"{archive}: {member.name} is a link or device")
+            yield member.name, tar.extractfile(member) if member.isreg() else None
+        _finish(tar)
+
+
+def _finish(tar: tarfile.TarFile) -> None:
+    """Raise ReadError unless the members end as they should; read the rest, at whose end checksums are."""
+    file = cast(IO[bytes], tar.fileobj)
+    file.seek(tar.offset)
+    end = file.read(2 * tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE or any(end):
+        raise tarfile.ReadError("no end of the archive where its members end")
+    while file.read(BLOCK):
+        pass
+
+
+def _parts(archive: Path, name: str) -> tuple[str, ...]:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise ValueError(f"{archive}: {name!r} points outside the folder")
+    return path.parts
+
+
+def _copy(data: IO[bytes], target: Path, room: int) -> int:
+    """Copy a member and return its size; stop once it exceeds the room that is left."""
+    size = 0
+    with open(target, "wb") as file:
+        while size <= room and (block := data.read(BLOCK)):
+            size += file.write(block)
+    return size

@@ -1,0 +1,1 @@
+"""Run a variant on images: records, and the reasons for what changed."""

@@ -1,0 +1,148 @@
+"""Where in the image tower noise enters: SQNR of each layer's weight and output, and noise put in weights instead."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from reliquant.layers.surgery import tower_of, twins, unpack_attention
+from reliquant.layers.transforms import RootMeanSquare, Stream
+from reliquant.measures.spectrum import effective_rank, sqnr
+from reliquant.models.clip import Clip
+
+MAPS = re.compile(r"visual\.(transformer|trunk\.blocks|trunk\.stages\.\d+|layer\d)$")  # before pooling
+SMALLEST = 4  # side of a map below which radii mean little
+MOVED = 0.1  # relative change of a LayerNorm's weight from which scales were folded into it
+
+
+def opened(clip: Clip, /) -> Clip:
+    """Copy a model with its attention unpacked, so that its layers have the names of a variant's twins."""
+    model = copy.deepcopy(clip.model)
+    unpack_attention(model)
+    return replace(clip, model=model)
+
+
+def layers(variant: nn.Module, /) -> list[str]:
+    """Name the image tower's quantized layers whose outputs mean what FP32's mean: none in a rotated stream."""
+    if any(isinstance(m, Stream | RootMeanSquare) for m in variant.modules()):
+        return []
+    return [name for name in twins(variant) if tower_of(name) == "image"]
+
+
+def weight_facts(exact: nn.Module, variant: nn.Module, /) -> dict[str, dict[str, float]]:
+    """Return by layer the effective rank of its quantized weight, and SQNR to FP32's in dB where the two compare.
+
+    They do not where a method moved scales or rotations between weights and activations.
+    """
+    names = layers(variant)
+    folded = _folded(exact, variant)
+    found: dict[str, dict[str, float]] = {}
+    for name in names:
+        twin, layer = variant.get_submodule(name), exact.get_submodule(name)
+        weight = twin.weight.detach().flatten(1).double().numpy(force=True)
+        gram = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+        values = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None))
+        found[name] = {"weight_effective_rank": effective_rank(values)}
+        if isinstance(twin.transform, nn.Identity) and not folded and not twin.weight_grid.floating:
+            before = layer.weight.detach().flatten(1).double().numpy(force=True)
+            found[name]["weight_sqnr"] = sqnr(before, weight)
+    return found
+
+
+class OutputNoise:
+    """Add up, batch by batch, signal and noise in the outputs of named layers of two models on the same input."""
+
+    def __init__(self, exact: nn.Module, variant: nn.Module, names: list[str], /) -> None:
+        self.models, self.names = (exact, variant), names
+        self.signal, self.noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Account for one forward of the exact model and then one of the variant inside the block."""
+        kept: dict[str, torch.Tensor] = {}
+
+        def keep(name: str) -> Any:
+            def hook(module: nn.Module, given: Any, output: torch.Tensor) -> None:
+                kept[name] = output
+                self.signal[name] += output.float().square().sum().item()
+
+            return hook
+
+        def subtract(name: str) -> Any:
+            def hook(module: nn.Module, given: Any, output: torch.Tensor) -> None:
+                self.noise[name] += (output.float() - kept.pop(name).float()).square().sum().item()
+
+            return hook
+
+        handles = []
+        for model, make in zip(self.models, (keep, subtract), strict=True):
+            handles += [model.get_submodule(n).register_forward_hook(make(n)) for n in self.names]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def sqnr(self) -> dict[str, float]:
+        """Return SQNR in dB by layer, infinite where nothing changed."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.array([self.signal[n] for n in self.names]) / np.array([self.noise[n] for n in self.names])
+        return dict(zip(self.names, (10 * np.log10(ratio)).tolist(), strict=True))
+
+
+def with_weight_noise(exact: Clip, weights: dict[str, dict[str, float]], generator: torch.Generator, /) -> Clip | None:
+    """Copy FP32 with Gaussian noise in its weights at each layer's own weight SQNR; None where any is unknown."""
+    levels = {name: facts.get("weight_sqnr", np.nan) for name, facts in weights.items()}
+    if not levels or not np.isfinite(list(levels.values())).all():
+        return None
+    model = copy.deepcopy(exact.model)
+    with torch.no_grad():
+        for name, level in levels.items():
+            weight = model.get_submodule(name).weight
+            size = weight.square().mean().sqrt() * 10 ** (-level / 20)
+            weight.add_((torch.randn(weight.shape, generator=generator) * size.cpu()).to(weight))
+    return replace(exact, model=model)
+
+
+@contextmanager
+def maps_of(model: nn.Module, /) -> Iterator[dict[str, list[torch.Tensor]]]:
+    """Collect feature maps (n, c, h, w) by place while the block runs: of token towers and of convolutional stages.
+
+    Tokens are laid out on their square grid, class and register tokens in front of them left out; maps of fewer than
+    4 x 4 are not kept.
+    """
+    found: dict[str, list[torch.Tensor]] = {}
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            x = (output[0] if isinstance(output, tuple) else output).detach().float()
+            if x.ndim == 3:
+                side = int(x.shape[1] ** 0.5)
+                x = x[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
+            if min(x.shape[-2:]) >= SMALLEST:
+                found.setdefault(name, []).append(x.cpu())
+
+        return hook
+
+    handles = [m.register_forward_hook(keep(n)) for n, m in model.named_modules() if MAPS.search(n)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _folded(exact: nn.Module, variant: nn.Module) -> bool:
+    """Whether a LayerNorm of the image tower carries scales that were moved out of the weights behind it."""
+    there = dict(variant.named_modules())
+    norms = [(n, m) for n, m in exact.named_modules() if isinstance(m, nn.LayerNorm) and tower_of(n) == "image"]
+    pairs = [(m.weight, there[n].weight) for n, m in norms if hasattr(there.get(n), "weight") and m.weight is not None]
+    return any(((b - a).norm() > MOVED * a.norm()).item() for a, b in pairs)

@@ -1,0 +1,93 @@
+"""Records of images: what a variant predicts of each, how confidently, and its OOD scores; torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from reliquant.evaluation.features import Features
+from reliquant.measures import calibration
+from reliquant.measures.accuracy import labels_within, ranks
+from reliquant.measures.divergence import top_of
+
+CHUNK = 1024
+
+
+Score = Callable[[Features, Features | None], NDArray[np.float64]]
+
+
+def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Features | None = None) -> pl.DataFrame:
+    """Return one record an image: prediction, confidence, rank, nll, brier (null without label), score:<name>.
+
+    Logits are worked on in float64, 1,024 images at a time. Raises ValueError for a label outside the classes, and
+    naming the score that gives NaN.
+    """
+    labels_within(features.label, len(features.text))
+    parts = [
+        records_of(features.logits[i : i + CHUNK].astype(float), features.label[i : i + CHUNK])
+        for i in range(0, len(features.label), CHUNK)
+    ]
+    frame = pl.concat(parts) if parts else records_of(np.zeros((0, 1)), features.label)
+    for name, score in scores.items():
+        values = np.asarray(score(features, train), dtype=float)
+        if np.isnan(values).any():
+            raise ValueError(f"score {name}: {int(np.isnan(values).sum())} of {len(values)} values are NaN")
+        frame = frame.with_columns(pl.Series(f"score:{name}", values))
+    return frame.with_row_index("index").with_columns(pl.col("index").cast(pl.Int32))
+
+
+def records_of(logits: NDArray[np.float64], label: NDArray[np.integer], /) -> pl.DataFrame:
+    """Return label, prediction, confidence, rank, nll and brier of each row of logits (n, c) or log-probabilities.
+
+    nll and brier are null, and rank is meaningless, where the label (n,) is -1.
+    """
+    probabilities = np.exp(log_softmax(logits, axis=1)) if len(logits) else logits
+    known, truth = pl.Series(label >= 0), np.maximum(label, 0)
+    frame = pl.DataFrame(
+        {
+            "label": label.astype(np.int32),
+            "prediction": logits.argmax(axis=1).astype(np.int32),
+            "confidence": probabilities.max(axis=1).astype(np.float32),
+            "rank": ranks(logits, label),
+            "nll": calibration.negative_log_likelihoods(logits, truth).astype(np.float32),
+            "brier": calibration.brier_scores(probabilities, truth).astype(np.float32),
+        }
+    )
+    return frame.with_columns(pl.when(known).then(pl.col(c)).alias(c) for c in ("nll", "brier"))
+
+
+def top_classes(features: Features, /) -> list[pl.Series]:
+    """Return what `divergence.divergences` compares: the likeliest classes of each image, as columns of records."""
+    parts = [
+        top_of(log_softmax(features.logits[i : i + CHUNK].astype(float), axis=1))
+        for i in range(0, len(features.label), CHUNK)
+    ]
+    return [pl.concat(columns) for columns in zip(*parts, strict=True)]
+
+
+def at_scale(features: Features, logit_scale: float, /) -> list[pl.Series]:
+    """Return confidence, nll and brier of each image under another logit scale, as `<name>_tuned`."""
+    found = samples_of(replace(features, logit_scale=logit_scale), {})
+    return [found[name].alias(f"{name}_tuned") for name in TUNED]
+
+
+TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
+
+
+SCALED = (  # measures that depend on the logit scale
+    r"^(ece|mce(_change)?$|debiased_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc|excess_aurc"
+    r"|misclassification)"
+)
+
+
+def at_tuned_scale(samples: pl.DataFrame, /) -> pl.DataFrame | None:
+    """Return records of images as they would be at the tuned logit scale, without OOD scores; None if it is unknown."""
+    if "confidence_tuned" not in samples.columns:
+        return None
+    renamed = {f"{name}_tuned": name for name in TUNED}
+    return samples.drop(*TUNED, pl.selectors.starts_with("score:")).rename(renamed)

@@ -1,0 +1,87 @@
+"""Zero-shot classification: class embeddings from prompts, image embeddings from prepared arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from reliquant.evaluation.local_features import local_features
+from reliquant.models.clip import Clip
+from reliquant.models.preprocess import batches, pixel_words
+from reliquant.progress import progress
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@torch.no_grad()
+def text_head(
+    clip: Clip, classes: list[str], templates: list[str], /, *, device: str = "cpu", prompts: int = 256
+) -> NDArray[np.float32]:
+    """Embed classes, (c, d): unit embeddings of the prompts, their mean over templates, unit again.
+
+    Radford et al. 2021, section 3.1.4; what open_clip's `build_zero_shot_classifier` does. About `prompts` of them go
+    through the text tower at a time.
+    """
+    means = []
+    at_once = max(1, prompts // len(templates))  # classes
+    for start in range(0, len(classes), at_once):
+        part = classes[start : start + at_once]
+        tokens = clip.tokenizer([template.format(name) for name in part for template in templates]).to(device)
+        each = clip.model.encode_text(tokens, normalize=True).float()
+        means.append(each.unflatten(0, (len(part), len(templates))).mean(dim=1))
+    return normalize(torch.cat(means), dim=1).cpu().numpy()
+
+
+def image_features(
+    clip: Clip,
+    images: NDArray[np.uint8],
+    /,
+    *,
+    batch: int = 256,
+    device: str = "cpu",
+    dtype: Dtype = "float32",
+    label: str = "images",
+) -> NDArray[np.float32]:
+    """Embed uint8 images (n, h, w, 3) as unit rows (n, d), float32 whatever the type of the forward."""
+    return np.concatenate(list(_embedded(clip, images, batch, device, dtype, label)))
+
+
+@torch.no_grad()
+def features_with_local(
+    clip: Clip,
+    images: NDArray[np.uint8],
+    /,
+    *,
+    batch: int = 256,
+    device: str = "cpu",
+    dtype: Dtype = "float32",
+    label: str = "images",
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield unit features of batches of images (b, d) and of their patches (b, p, d), which would fill memory at once.
+
+    Raises ValueError for a tower without local features.
+    """
+    with local_features(clip.model) as local:
+        for features in _embedded(clip, images, batch, device, dtype, label):
+            yield features, local().cpu().numpy()
+
+
+@torch.no_grad()
+def _embedded(
+    clip: Clip, images: NDArray[np.uint8], batch: int, device: str, dtype: Dtype, label: str
+) -> Iterator[NDArray[np.float32]]:
+    total = -(-len(images) // batch)
+    for pixels in progress(batches(images, **pixel_words(clip), batch=batch, device=device), label=label, total=total):
+        features = clip.model.encode_image(pixels.to(getattr(torch, dtype)), normalize=False)
+        yield normalize(features.float(), dim=1).cpu().numpy()
+
+
+def logit_scale_and_bias(clip: Clip, /) -> tuple[float, float]:
+    """Return the model's own multiplier (not its logarithm) and bias of the similarities."""
+    bias = getattr(clip.model, "logit_bias", None)
+    return float(clip.model.logit_scale.detach().exp()), 0.0 if bias is None else float(bias.detach())

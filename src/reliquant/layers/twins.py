@@ -1,0 +1,177 @@
+"""Quantized twins of Linear and Conv2d, and the quantizers of their inputs.
+
+In training a twin passes its float weight through `weight_rule` in every forward. Frozen, it holds integer codes and
+scales and, computed once, the weight they stand for: evaluation then costs only the rounding of its input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, linear
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import affine, dequantize, fake_quantize, quantize, weight_affine
+
+CHUNK = 2**17  # numbers rounded at a time, so that they stay in the cache from one pass to the next
+ROOM = 2**23  # numbers (32 MB) from which malloc would fetch new pages from the system in every call
+
+
+class Scratch:
+    """Lend memory for a large rounded input: the same in every call, as each is read before the next is made."""
+
+    def __init__(self) -> None:
+        self.memory = torch.empty(0)
+
+    def like(self, x: torch.Tensor, /) -> torch.Tensor:
+        """Return an uninitialised tensor of the shape and type of contiguous x, which may overwrite the last one."""
+        if x.numel() < ROOM or x.device.type != "cpu" or x.dtype != torch.float32:
+            return torch.empty_like(x)
+        if len(self.memory) < x.numel():
+            self.memory = torch.empty(x.numel())
+        return self.memory[: x.numel()].view(x.shape)
+
+
+class StaticInput(nn.Module):
+    """Round the input on a grid whose one scale came from calibration.
+
+    With a `scratch`, a large result lives only until the next one is made, where gradients are off.
+    """
+
+    def __init__(self, grid: Grid, scale: float, zero: float = 0, scratch: Scratch | None = None, /) -> None:
+        super().__init__()
+        self.grid, self.scale, self.zero, self.scratch = grid, float(scale), zero, scratch
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, of the same shape."""
+        g = self.grid
+        if self.zero % 1:  # a learned offset (LSQ+) need not be a whole number of steps
+            codes = (x.float() / self.scale).add_(self.zero).round_().clamp_(g.low, g.high)
+            return codes.sub_(self.zero).mul_(self.scale).to(x.dtype)
+        if torch.is_grad_enabled() and x.requires_grad:
+            scale, zero = self.scale, int(self.zero)
+            return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, g.low, g.high).to(x.dtype)
+        return self._rounded(x.float()).to(x.dtype)
+
+    def _rounded(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what torch's operator returns, to the bit, in a third of its time."""
+        inverse = (1 / torch.tensor(self.scale, dtype=torch.float32)).item()
+        low, high = self.grid.low - self.zero, self.grid.high - self.zero
+        if not x.is_contiguous() or x.device.type != "cpu":
+            return torch.mul(x, inverse).round_().clamp_(low, high).mul_(self.scale)
+        lends = self.scratch is not None and not torch.is_grad_enabled()  # a gradient would need the result later
+        out = self.scratch.like(x) if lends else torch.empty_like(x)
+        for part, into in zip(x.view(-1).split(CHUNK), out.view(-1).split(CHUNK), strict=True):
+            torch.mul(part, inverse, out=into).round_().clamp_(low, high).mul_(self.scale)
+        return out
+
+
+class DynamicInput(nn.Module):
+    """Round the input on a grid whose scale is taken from the input itself, a tensor or a token at a time.
+
+    A token is a row of (..., d), or a position of the images (n, d, h, w) that a convolution reads (`axis` -3).
+    """
+
+    def __init__(self, grid: Grid, /, axis: int = -1) -> None:
+        super().__init__()
+        self.grid, self.axis = grid, axis
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, of the same shape."""
+        rows = x.movedim(self.axis, -1)
+        low, high = rows.aminmax() if self.grid.granularity == "tensor" else rows.aminmax(dim=-1, keepdim=True)
+        scale, zero = affine(low.reshape(-1, 1), high.reshape(-1, 1), self.grid)
+        return fake_quantize(rows, scale, zero, self.grid).movedim(-1, self.axis)
+
+
+class SparedInput(nn.Module):
+    """Leave some columns of (..., d) as they are and round the rest by themselves (LLM.int8's outliers)."""
+
+    def __init__(self, inner: nn.Module, columns: torch.Tensor, /) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("columns", columns.to(torch.int32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x with all but the spared columns on the grid; a dynamic range does not see those."""
+        columns = self.columns.long()
+        return self.inner(x.index_fill(-1, columns, 0)).index_copy(-1, columns, x[..., columns])
+
+
+class Twin(nn.Module):
+    """Hold what a quantized Linear and a quantized Conv2d have in common.
+
+    `transform` is applied to the input before it is rounded: nothing, or a piece of transforms.py that the weight
+    has been made to fit.
+    """
+
+    def __init__(self, inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
+        super().__init__()
+        self.weight_grid, self.activation_grid = weight_grid, activation_grid
+        self.weight, self.bias = inner.weight, inner.bias
+        self.transform: nn.Module = nn.Identity()
+        self.input: nn.Module = nn.Identity()
+        self.weight_rule: nn.Module | None = None
+        self.codes: torch.Tensor | None = None
+        self.weight_scale: torch.Tensor | None = None
+        self.weight_zero: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the layer to the rounded input with the rounded weight."""
+        weight = self.weight if self.weight_rule is None else self.weight_rule(self.weight)
+        return self._apply_layer(self.input(self.transform(x)), weight)
+
+    def freeze(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /) -> None:
+        """Fix the weight to the given codes; from now on it is computed no more."""
+        self.codes, self.weight_scale, self.weight_zero = codes, scale, zero
+        value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
+        self.weight = nn.Parameter(value, requires_grad=False)
+        self.weight_rule = None
+
+    def spare(self, columns: torch.Tensor, values: torch.Tensor, /) -> None:
+        """Keep some input columns (k,) in floating point: of the input, and of the frozen weight (o, d) as (o, k)."""
+        self.input = SparedInput(self.input, columns)
+        self.register_buffer("spared", values)
+        with torch.no_grad():
+            self.weight[:, columns.long()] = values.to(self.weight.dtype)
+
+    def freeze_absmax(self) -> None:
+        """Fix the weight to the nearest codes of a grid that covers it: round to nearest."""
+        if self.weight_grid.floating:
+            return
+        scale, zero = weight_affine(self.weight.detach(), self.weight_grid)
+        self.freeze(quantize(self.weight.detach(), scale, zero, self.weight_grid), scale, zero)
+
+    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class QuantLinear(Twin):
+    """Twin of nn.Linear."""
+
+    inputs = -1  # the axis of what the weight sums over
+
+    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return linear(x, weight, self.bias)
+
+
+class QuantConv2d(Twin):
+    """Twin of nn.Conv2d with zero padding."""
+
+    inputs = -3
+
+    def __init__(self, inner: nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
+        super().__init__(inner, weight_grid, activation_grid)
+        if inner.padding_mode != "zeros":
+            raise ValueError(f"padding mode {inner.padding_mode!r} is not supported; only zeros is")
+        self.stride, self.padding = inner.stride, inner.padding
+        self.dilation, self.groups = inner.dilation, inner.groups
+
+    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def twin(inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> Twin:
+    """Make the quantized twin of a layer, sharing its parameters, not yet rounding anything."""
+    kind = QuantConv2d if isinstance(inner, nn.Conv2d) else QuantLinear
+    return kind(inner, weight_grid, activation_grid)

@@ -1,0 +1,149 @@
+"""A quantized model as arrays: integer codes packed at their real width, scales, and what stayed in floating point."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from reliquant.artifacts import DamagedFile, load_tensors
+from reliquant.grid import Grid
+from reliquant.layers.surgery import Scope, in_scope, insert_twins, twins, unpack_attention
+from reliquant.layers.transforms import RootMeanSquare, Stream, attach, build
+from reliquant.layers.twins import DynamicInput, Scratch, SparedInput, StaticInput, Twin
+from reliquant.models.clip import Clip
+from reliquant.models.files import load_model
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def pack(codes: NDArray[np.integer], low: int, bits: int, /) -> NDArray[np.uint8]:
+    """Pack integer codes in [low, low + 2^bits) into bits * n / 8 bytes.
+
+    >>> pack(np.array([-2, 1, 0, -1]), -2, 2).tolist()  # 00 11 10 01
+    [57]
+    """
+    shifted = (codes.reshape(-1, 1).astype(np.int32) - low).astype(np.uint16)
+    return np.packbits((shifted >> np.arange(bits - 1, -1, -1, dtype=np.uint16)).astype(np.uint8) & 1)
+
+
+def unpack(packed: NDArray[np.uint8], low: int, bits: int, count: int, /) -> NDArray[np.int16]:
+    """Undo `pack` for a known count of codes; raise ValueError when there are too few bytes."""
+    if len(packed) != -(-count * bits // 8):
+        raise ValueError(f"{len(packed)} bytes cannot be {count} codes of {bits} bits")
+    digits = np.unpackbits(packed, count=count * bits).reshape(count, bits)
+    return (digits @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int32)) + low).astype(np.int16)
+
+
+def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays of a quantized model's towers in scope, and what its twins are, by module name.
+
+    Beside twins the modules are what a method put into the FP32 model itself; those entries have a `kind`.
+    """
+    arrays: Arrays = {}
+    modules: dict[str, Any] = {}
+    owned: set[str] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, Stream | RootMeanSquare):
+            modules[name] = module.facts()
+    for name, module in twins(model).items():
+        modules[name] = _facts(module)
+        if module.codes is not None:
+            grid = module.weight_grid
+            arrays[f"{name}.codes"] = pack(module.codes.cpu().numpy(), grid.low, grid.bits)
+            arrays[f"{name}.scale"] = module.weight_scale.cpu().numpy()
+            zero = module.weight_zero.cpu().numpy()
+            if zero.any():  # fractional ones too: grids of half steps (StatsQ, DoReFa), optimised ones (HQQ)
+                arrays[f"{name}.zero"] = zero if (zero % 1).any() else zero.astype(np.int16)
+            owned.add(f"{name}.weight")
+    for name, value in model.state_dict().items():
+        if in_scope(name, scope) and name not in owned:
+            arrays[name] = value.detach().cpu().numpy()
+    return arrays, modules
+
+
+def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> None:
+    """Turn an FP32 model, in place, into the variant that `export` described; its outputs are the same to the bit."""
+    if not arrays:
+        return
+    unpack_attention(model)
+    there = dict(model.named_modules())
+    scratch = Scratch()
+    for name, facts in modules.items():
+        if (name.rpartition(".")[0] if facts.get("kind") == "stream" else name) not in there:
+            raise ValueError(f"the variant changes {name!r}, which the model has not; is it another architecture?")
+        if "kind" in facts:
+            _put(model, name, facts)
+            continue
+        made = insert_twins(model, [name], Grid(**facts["weight"]), Grid(**facts["activation"]))[name]
+        made.input = _input(made, facts.get("input"), scratch)
+        if "transform" in facts:
+            made.transform = build(facts["transform"])
+        if made.bias is None and f"{name}.bias" in arrays:  # what a folded LayerNorm left
+            made.bias = nn.Parameter(torch.zeros(made.weight.shape[0]))
+        if f"{name}.codes" in arrays:
+            _restore_weight(made, name, arrays)
+        if f"{name}.spared" in arrays:
+            made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))
+    rest = {k: torch.from_numpy(v) for k, v in arrays.items() if k.rpartition(".")[2] not in ("codes", "scale", "zero")}
+    unknown = model.load_state_dict(rest, strict=False).unexpected_keys
+    if unknown:
+        raise ValueError(f"the variant holds {unknown[0]!r}, which the model does not; is it another architecture?")
+
+
+def size_in_bytes(arrays: Arrays, /) -> int:
+    """Return what the arrays take on disk."""
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _facts(layer: Twin) -> dict[str, Any]:
+    facts: dict[str, Any] = {"weight": asdict(layer.weight_grid), "activation": asdict(layer.activation_grid)}
+    rounding = layer.input.inner if isinstance(layer.input, SparedInput) else layer.input
+    if isinstance(rounding, StaticInput):
+        facts["input"] = {"scale": rounding.scale, "zero": rounding.zero}
+    if not isinstance(layer.transform, nn.Identity):
+        facts["transform"] = layer.transform.facts()
+    return facts
+
+
+def _put(model: nn.Module, name: str, facts: dict[str, Any]) -> None:
+    """Put a piece that is no twin into its place."""
+    parent, _, leaf = name.rpartition(".")
+    piece = build(facts)
+    if isinstance(piece, Stream):
+        attach(model.get_submodule(parent), piece)
+    else:
+        setattr(model.get_submodule(parent), leaf, piece)
+
+
+def _input(layer: Twin, static: dict[str, Any] | None, scratch: Scratch) -> nn.Module:
+    grid = layer.activation_grid
+    if grid.floating:
+        return nn.Identity()
+    return StaticInput(grid, static["scale"], static["zero"], scratch) if static else DynamicInput(grid, layer.inputs)
+
+
+def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
+    grid = made.weight_grid
+    codes = unpack(arrays[f"{name}.codes"], grid.low, grid.bits, made.weight.numel()).reshape(made.weight.shape)
+    scale = torch.from_numpy(arrays[f"{name}.scale"])
+    zero = torch.from_numpy(arrays.get(f"{name}.zero", np.zeros_like(scale))).to(scale.dtype)
+    wide = grid.bits > 8 or not grid.signed
+    made.freeze(torch.from_numpy(codes).to(torch.int16 if wide else torch.int8), scale, zero)
+
+
+def load_variant(model: Path, variant: Path, /) -> tuple[Clip, dict[str, Any]]:
+    """Read a model and quantize it as the variant's file says; raise DamagedFile if the two do not belong together."""
+    clip, facts = load_model(model)
+    arrays, header = load_tensors(variant)
+    if header.get("kind") != "variant":
+        raise DamagedFile(f"{variant}: is a {header.get('kind')}, not a variant")
+    if header["model_sha256"] != facts["sha256"]:
+        raise DamagedFile(f"{variant}: was made from other weights than {model} holds; quantize it again")
+    restore(clip.model, arrays, header["modules"])
+    return clip, header

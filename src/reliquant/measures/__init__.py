@@ -1,0 +1,1 @@
+"""Arrays and records in, numbers with intervals out; free of torch."""

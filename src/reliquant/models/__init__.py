@@ -1,0 +1,1 @@
+"""Open, feed and pretrain a CLIP-like model."""

@@ -1,0 +1,31 @@
+"""Models as files: the FP32 state dict with the tower entry that loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reliquant import plugins
+from reliquant.artifacts import DamagedFile, load_tensors, provenance, save_tensors
+from reliquant.models.clip import Clip
+
+
+def save_model(path: Path, clip: Clip, entry: Mapping[str, Any], /, **facts: Any) -> None:
+    """Write a model's FP32 state dict; the header holds the tower entry that loads it and the given facts."""
+    arrays = {name: value.detach().cpu().numpy() for name, value in clip.model.state_dict().items()}
+    parameters = sum(p.numel() for p in clip.model.parameters())
+    made = provenance(kind="model", tower=dict(entry), form=clip.form, parameters=parameters, **facts)
+    save_tensors(path, arrays, made)
+
+
+def load_model(path: Path, /) -> tuple[Clip, dict[str, Any]]:
+    """Read a model and its header, on the CPU, in evaluation mode; raise DamagedFile if it is not whole."""
+    arrays, header = load_tensors(path)
+    if header.get("kind") != "model":
+        raise DamagedFile(f"{path}: is a {header.get('kind')}, not a model")
+    clip = plugins.load("tower", header["tower"])({name: torch.from_numpy(array) for name, array in arrays.items()})
+    clip.model.eval()
+    return clip, header

@@ -1,0 +1,1 @@
+"""The trained checkpoints that the package ships."""

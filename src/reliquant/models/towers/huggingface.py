@@ -1,0 +1,123 @@
+"""ALIGN (Jia et al. 2021) through Hugging Face transformers, an optional dependency: `reliquant[huggingface]`.
+
+`architecture` is a hub repository such as `kakaobrain/align-base`, or a local folder. The image tower is an
+EfficientNet, the text tower a BERT. open_clip does not have them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize as unit
+
+from reliquant.download.hub import hub_folder, weights_in
+from reliquant.models.clip import Clip
+
+NEEDS = "transformers"
+FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+def tower(
+    state: dict[str, torch.Tensor] | None,
+    /,
+    *,
+    architecture: str,
+    cache: str | None = None,
+    revision: str | None = None,
+) -> Clip:
+    """Build the ALIGN model of a hub repository or local folder and load `state`, else its weights.
+
+    `revision` is a commit of the repository. Raises ValueError without transformers, for another kind of model, or when
+    the weights do not fit; FetchError when they cannot be had.
+    """
+    transformers = _transformers()
+    folder = _folder(architecture, revision, cache)
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type != "align":
+        raise ValueError(f"architecture {architecture!r} is a {config.model_type} model; this tower opens align only")
+    if state is None:
+        model = transformers.AlignModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    else:
+        model = transformers.AlignModel(config)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    context = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
+
+    def tokens(texts: list[str]) -> torch.Tensor:
+        words = {"padding": "max_length", "max_length": context, "truncation": True, "return_tensors": "pt"}
+        return tokenizer(texts, **words).input_ids
+
+    facts = json.loads((folder / "preprocessor_config.json").read_text())
+    crop = facts["crop_size"]["height"] if facts.get("do_center_crop") else facts["size"]["height"]
+    align = Align(model, tokenizer.pad_token_id, crop)
+    if state is not None:
+        try:
+            align.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"the weights do not fit architecture {architecture!r}: {error}") from error
+    pixels = {"resize": "squash", "interpolation": FILTERS[facts.get("resample", 3)]}
+    return Clip(align.eval(), tokens, facts["size"]["height"], *_mean_and_std(facts), **pixels)
+
+
+def weights(*, architecture: str, cache: str | None = None, revision: str | None = None) -> Path | None:
+    """Fetch the published weights of an entry and return their path; None for a local folder's.
+
+    Raises ValueError without transformers, before anything is fetched.
+    """
+    _transformers()
+    return None if Path(architecture).is_dir() else weights_in(_folder(architecture, revision, cache))
+
+
+class Align(nn.Module):
+    """Give an AlignModel of transformers the face of an open_clip model.
+
+    `logit_scale` is the negative logarithm of its temperature. Padding is not attended to. Images come resized to a
+    square; of it the centre, `crop` pixels wide, is seen, as ALIGN's own preprocessing has it.
+    """
+
+    def __init__(self, model: Any, padding: int, crop: int, /) -> None:
+        super().__init__()
+        self.padding, self.crop = padding, crop
+        self.visual, self.text, self.text_projection = model.vision_model, model.text_model, model.text_projection
+        self.text.pooler = None  # BERT's, which ALIGN does not use
+        self.logit_scale = nn.Parameter(-model.temperature.detach().log())
+
+    def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor:
+        """Embed normalised pixels (n, 3, s, s) as (n, d)."""
+        edge = (image.shape[-1] - self.crop) // 2
+        image = image[..., edge : edge + self.crop, edge : edge + self.crop]
+        features = self.visual(pixel_values=image).pooler_output
+        return unit(features, dim=-1) if normalize else features
+
+    def encode_text(self, text: torch.Tensor, normalize: bool = False) -> torch.Tensor:
+        """Embed token ids (n, l) as (n, d)."""
+        states = self.text(input_ids=text, attention_mask=(text != self.padding).long()).last_hidden_state
+        features = self.text_projection(states[:, 0])
+        return unit(features, dim=-1) if normalize else features
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError("tower huggingface needs transformers: pip install 'reliquant[huggingface]'") from error
+    return transformers
+
+
+def _folder(architecture: str, revision: str | None, cache: str | None) -> Path:
+    """Return a local folder as it is, else that of the hub's repository."""
+    local = Path(architecture)
+    return local if local.is_dir() else hub_folder(architecture, revision=revision, cache=cache)
+
+
+def _mean_and_std(facts: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Say pixel * rescale_factor - rescale_offset, then (x - image_mean) / image_std, as one mean and std of [0, 1]."""
+    std = 1 / (255 * facts.get("rescale_factor", 1 / 255))
+    mean = std if facts.get("rescale_offset") else 0.0
+    if not facts.get("do_normalize", True):
+        return (mean,) * 3, (std,) * 3
+    further = list(zip(facts["image_mean"], facts["image_std"], strict=True))
+    return tuple(mean + m * std for m, _ in further), tuple(s * std for _, s in further)

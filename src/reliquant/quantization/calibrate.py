@@ -1,0 +1,116 @@
+"""Fix the grids of a model's inputs from what flows through it on the proxy pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from reliquant.layers.arithmetic import affine
+from reliquant.layers.surgery import tower_of
+from reliquant.layers.twins import DynamicInput, StaticInput, Twin
+from reliquant.models.clip import Clip
+from reliquant.quantization.observers import Bounds, Range, observed
+from reliquant.quantization.proxy import Proxy
+
+
+class _Reached(Exception):
+    """Say that a forward has come as far as it is needed."""
+
+
+def feed(
+    clip: Clip,
+    names: Iterable[str],
+    proxy: Proxy,
+    /,
+    *,
+    batch: int,
+    pairs: int | None = None,
+    until: nn.Module | None = None,
+) -> None:
+    """Run the first `pairs` proxy pairs (all if None) through those towers that hold the named modules.
+
+    With `until` each forward ends when that module has run.
+    """
+    handle = until.register_forward_hook(_stop) if until is not None else None
+    try:
+        _feed(clip, names, proxy, batch, pairs)
+    finally:
+        if handle:
+            handle.remove()
+
+
+def _feed(clip: Clip, names: Iterable[str], proxy: Proxy, batch: int, pairs: int | None) -> None:
+    towers = {tower_of(name) for name in names}
+    left = len(proxy.captions) if pairs is None else min(pairs, len(proxy.captions))
+    with torch.no_grad():
+        for pixels, tokens, _ in islice(proxy.in_order(clip, batch), -(-left // batch)):
+            for tower, encode, x in (
+                ("image", clip.model.encode_image, pixels),
+                ("text", clip.model.encode_text, tokens),
+            ):
+                if tower in towers:
+                    with suppress(_Reached):
+                        encode(x[:left])
+            left -= len(tokens)
+
+
+def _stop(module: nn.Module, inputs: Any, output: Any) -> None:
+    raise _Reached
+
+
+def calibrate_inputs(
+    clip: Clip, made: dict[str, Twin], proxy: Proxy, /, *, momentum: float, batch: int, pairs: int | None = None
+) -> None:
+    """Give each twin its input quantizer: a static scale from moving averages over the proxy, or a dynamic one.
+
+    Symmetric grids cover the averaged absolute maximum, others the averaged lowest and highest input. Raises ValueError
+    naming the layer when its inputs hold NaN.
+    """
+    observers = {name: Range(momentum) for name, layer in made.items() if is_static(layer)}
+    watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
+    fix_inputs(made, observers)
+
+
+def watch_inputs(
+    clip: Clip,
+    observers: Mapping[str, Any],
+    proxy: Proxy,
+    /,
+    *,
+    batch: int,
+    pairs: int | None = None,
+    until: nn.Module | None = None,
+) -> None:
+    """Show twins' inputs, transformed but not yet rounded, to their observers: the first `pairs` pairs, all if None."""
+    if observers:
+        with observed(clip.model, {f"{name}.input": observer for name, observer in observers.items()}):
+            feed(clip, observers, proxy, batch=batch, pairs=pairs, until=until)
+
+
+def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> None:
+    """Give each twin its input quantizer: dynamic, or static over the bounds that its observer found.
+
+    Raises ValueError naming a layer that saw nothing.
+    """
+    for name, layer in made.items():
+        grid = layer.activation_grid
+        if grid.floating:
+            continue
+        if grid.dynamic:
+            layer.input = DynamicInput(grid, layer.inputs)
+            continue
+        bounds = observers[name].bounds(grid)
+        if bounds is None:
+            raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
+        scale, zero = affine(*bounds, grid)
+        layer.input = StaticInput(grid, scale.item(), int(zero.item()))
+
+
+def is_static(layer: Twin, /) -> bool:
+    """Whether a layer's inputs take a range from calibration."""
+    return not (layer.activation_grid.floating or layer.activation_grid.dynamic)

@@ -1,0 +1,52 @@
+"""Where an interrupted training goes on: the latest state, kept in a folder until the variant itself is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from reliquant.artifacts import load_tensors, read_header, save_tensors
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Hold a folder (None: keep nothing), how many iterations lie between saves, and what identifies the run.
+
+    `snapshot` takes the iterations done and the model, frozen as it then is: accuracy against iterations from one run.
+    """
+
+    folder: Path | None = None
+    every: int = 50
+    run: Mapping[str, Any] | None = None
+    snapshot: Callable[[int, nn.Module], None] | None = None
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "latest.safetensors"
+
+    def is_due(self, iteration: int, /) -> bool:
+        """Whether to save after this many iterations."""
+        return self.folder is not None and iteration > 0 and iteration % self.every == 0
+
+    def save(self, iteration: int, state: Mapping[str, torch.Tensor], /) -> None:
+        """Replace the latest state, whole or not at all."""
+        arrays = {name: value.detach().cpu().numpy() for name, value in state.items()}
+        save_tensors(self._path, arrays, {"iteration": iteration, "run": self.run})
+
+    def latest(self) -> tuple[int, dict[str, torch.Tensor]]:
+        """Return the iterations done and the state after them; (0, {}) if there is none of this very run."""
+        if self.folder is None or not self._path.is_file() or read_header(self._path)["run"] != self.run:
+            return 0, {}
+        arrays, header = load_tensors(self._path)
+        return header["iteration"], {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def clear(self) -> None:
+        """Forget the state, once the result is safe."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)

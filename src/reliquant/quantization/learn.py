@@ -1,0 +1,84 @@
+"""Quantization-aware training as a whole: calibrate, give every twin its rules, train, and fix the codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.surgery import insert_twins
+from reliquant.layers.twins import StaticInput, Twin
+from reliquant.models.clip import Clip
+from reliquant.quantization.calibrate import fix_inputs, is_static, watch_inputs
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.observers import Bounds
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.train import Training, train
+
+InputRule = Callable[[StaticInput], nn.Module]
+WeightRule = Callable[[torch.Tensor, Grid], nn.Module]
+
+
+def learn(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    training: Training,
+    input_rule: InputRule,
+    weight_rule: WeightRule,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    watch: Callable[[], Bounds],
+    change: Callable[[dict[str, Twin]], object] | None = None,
+) -> None:
+    """Calibrate the named layers, train them in place under the given rules, and fix what the rules have come to.
+
+    `input_rule` makes a rule from a calibrated quantizer, `weight_rule` from a weight and its grid; `watch` makes what
+    observes a layer's input in calibration, `change` alters the new twins first (a rotation).
+    """
+    made = insert_twins(clip.model, names, weight, activation)
+    if change:
+        change(made)
+    observers = {name: watch() for name, layer in made.items() if is_static(layer)}
+    watch_inputs(clip, observers, proxy, batch=training.batch)
+    fix_inputs(made, observers)
+    install(made, input_rule, weight_rule)
+    train(clip, proxy, saved, training, freeze)
+    freeze(made.values())
+
+
+def install(made: dict[str, Twin], input_rule: InputRule, weight_rule: WeightRule, /) -> None:
+    """Give each twin its rules; what stays in floating point and dynamic inputs get none."""
+    for layer in made.values():
+        if not layer.weight_grid.floating:
+            layer.weight_rule = weight_rule(layer.weight.detach(), layer.weight_grid).to(layer.weight.device)
+        if isinstance(layer.input, StaticInput):
+            layer.input = input_rule(layer.input).to(layer.weight.device)
+
+
+def freeze(layers: Iterable[Twin], /) -> None:
+    """Replace each twin's rules by the codes, scales and zero points they have come to."""
+    for layer in layers:
+        if hasattr(layer.input, "freeze"):
+            layer.input = layer.input.freeze()
+        if layer.weight_rule is not None:
+            with torch.no_grad():
+                layer.freeze(*layer.weight_rule.freeze(layer.weight.detach()))
+
+
+def require_static(name: str, activation: Grid, /) -> None:
+    """Raise ValueError unless the inputs' grid has one calibrated scale a tensor (or is floating)."""
+    if activation.dynamic or activation.granularity != "tensor":
+        raise ValueError(f"{name} learns one range a tensor: activation takes no other granularity, nor dynamic")
+
+
+def require_symmetric(name: str, activation: Grid, /) -> None:
+    """Raise ValueError unless the inputs' grid has one calibrated scale a tensor and no zero point."""
+    require_static(name, activation)
+    if not activation.symmetric:
+        raise ValueError(f"{name} learns a symmetric range: activation takes no symmetric: false")

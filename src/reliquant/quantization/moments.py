@@ -1,0 +1,165 @@
+"""What the second moments X X^T of a layer's inputs are good for: GPTQ's codes, and the exact error of any others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import blocks, unblocks, weight_affine
+from reliquant.layers.surgery import BLOCKS
+from reliquant.layers.twins import QuantLinear, Twin
+from reliquant.models.clip import Clip
+from reliquant.quantization.calibrate import watch_inputs
+from reliquant.quantization.proxy import Proxy
+
+Codes = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # codes, scale, zero point
+
+
+@dataclass
+class Moments:
+    """Add up x x^T and |x| over the rows of a Linear's input, rounded as the layer will round it."""
+
+    layer: Twin
+    count: int = 0
+    gram: torch.Tensor | None = None
+    absolute: torch.Tensor | None = None
+
+    def update(self, x: torch.Tensor, /) -> None:
+        """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
+        rows = self.layer.input.forward(x.detach()).float().flatten(0, -2)  # not called: its hooks brought us here
+        if not torch.isfinite(rows.sum()):
+            raise ValueError("NaN or infinite values")
+        if self.gram is None:
+            self.gram, self.absolute = (rows.new_zeros(n) for n in ((rows.shape[1],) * 2, rows.shape[1]))
+        self.gram += rows.T @ rows  # in place: what stays must not move among what comes and goes
+        self.absolute += rows.abs().sum(0)
+        self.count += len(rows)
+
+
+def stages(names: Iterable[str], /) -> dict[str, list[str]]:
+    """Group layers by the block that holds them, in order.
+
+    >>> stages(["visual.blocks.0.fc1", "visual.blocks.0.fc2", "visual.blocks.1.fc1"])
+    {'visual.blocks.0': ['visual.blocks.0.fc1', 'visual.blocks.0.fc2'], 'visual.blocks.1': ['visual.blocks.1.fc1']}
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        match = BLOCKS.search(name)
+        found.setdefault(name[: match.end() - 1] if match else name, []).append(name)
+    return found
+
+
+def moments_of(clip: Clip, made: dict[str, Twin], proxy: Proxy, /, *, stage: str, batch: int, pairs: int) -> Any:
+    """Return the moments of the inputs of those of the given layers that are Linears; forwards end after the stage."""
+    seen = {name: Moments(layer) for name, layer in made.items() if isinstance(layer, QuantLinear)}
+    watch_inputs(clip, seen, proxy, batch=batch, pairs=pairs, until=clip.model.get_submodule(stage))
+    for name, moments in seen.items():
+        if not moments.count:
+            raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
+    return seen
+
+
+def gptq(
+    clip: Clip,
+    made: dict[str, Twin],
+    proxy: Proxy,
+    /,
+    *,
+    damp: float,
+    block: int,
+    act_order: bool,
+    batch: int,
+    pairs: int,
+) -> None:
+    """Freeze the layers by GPTQ, block after block on what the quantized blocks before give; Conv2d by absmax."""
+    for stage, names in stages(made).items():
+        layers = {name: made[name] for name in names}
+        seen = moments_of(clip, layers, proxy, stage=stage, batch=batch, pairs=pairs)
+        for name, layer in layers.items():
+            if name in seen and not layer.weight_grid.floating:
+                hessian = seen[name].gram * (2 / seen[name].count)
+                weight = layer.weight.detach()
+                layer.freeze(*gptq_codes(weight, hessian, layer.weight_grid, damp, block, act_order=act_order))
+            else:
+                layer.freeze_absmax()
+
+
+@torch.no_grad()
+def gptq_codes(
+    weight: torch.Tensor, hessian: torch.Tensor, grid: Grid, damp: float, block: int, /, *, act_order: bool
+) -> Codes:
+    """Round a weight (o, d) column by column, each time correcting the columns to come (Frantar et al. 2023, Alg. 1).
+
+    `hessian` is 2 X X^T (d, d); `damp` times its mean diagonal is added to it. Scales are those of the given weight; of
+    a group those of the weight as it is when its first column comes, unless columns come in the order of the Hessian's
+    diagonal (`act_order`), largest first.
+    """
+    width = weight.shape[1]
+    hessian = hessian.clone()
+    dead = hessian.diagonal() == 0
+    hessian.diagonal()[dead] = 1
+    order = hessian.diagonal().argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
+    weight = weight.to(hessian.dtype)
+    scale, zero = weight_affine(weight, grid)
+    left = weight.masked_fill(dead, 0)[:, order].T.contiguous()  # (d, o): a column is a row here
+    upper = _inverse_factor(hessian[order][:, order], damp)
+    scales, zeros = (_columns(v, weight.shape, grid)[:, order].T.contiguous() for v in (scale, zero))
+    moving = grid.granularity == "group" and not act_order
+    codes = torch.empty_like(left)
+    for start in range(0, width, block):
+        stop = min(start + block, width)
+        errors = torch.empty_like(left[start:stop])
+        for i in range(start, stop):
+            if moving and i % grid.group == 0:
+                last = min(i + grid.group, width)
+                fresh = weight_affine(_pending(left, upper, errors, start, stop, i, last).T, grid)
+                scales[i:last], zeros[i:last] = (v.reshape(-1) for v in fresh)
+            codes[i] = (left[i] / scales[i]).add_(zeros[i]).round_().clamp_(grid.low, grid.high)
+            errors[i - start] = (left[i] - (codes[i] - zeros[i]) * scales[i]) / upper[i, i]
+            left[i + 1 : stop] -= torch.outer(upper[i, i + 1 : stop], errors[i - start])
+        left[stop:] -= upper[start:stop, stop:].T @ errors
+    if moving:
+        scale, zero = (v.T.reshape(len(weight), -1)[:, :: grid.group].reshape(-1, 1) for v in (scales, zeros))
+    wide = grid.bits > 8 or not grid.signed
+    final = torch.empty_like(codes)
+    final[order] = codes
+    return final.T.contiguous().to(torch.int16 if wide else torch.int8), scale.float(), zero.float()
+
+
+def output_error(error: torch.Tensor, gram: torch.Tensor, /) -> torch.Tensor:
+    """Return sum over inputs x of (e x)^2 for each row e of a weight error (o, d), given the sum of x x^T (d, d)."""
+    return ((error @ gram) * error).sum(1)
+
+
+def _pending(
+    left: torch.Tensor, upper: torch.Tensor, errors: torch.Tensor, start: int, stop: int, first: int, last: int
+) -> torch.Tensor:
+    """Return columns `first` to `last` corrected by all columns before `first`, also those beyond this block."""
+    now = left[first:last].clone()
+    if last > stop:
+        now[stop - first :] -= upper[start:first, stop:last].T @ errors[: first - start]
+    return now
+
+
+def _columns(value: torch.Tensor, shape: torch.Size, grid: Grid) -> torch.Tensor:
+    """Spread one value a scale, (rows, 1), over the columns of a weight (o, d)."""
+    like = blocks(torch.zeros(shape, device=value.device), grid)
+    return unblocks(value.expand(like.shape).contiguous(), shape, grid)
+
+
+def _inverse_factor(hessian: torch.Tensor, damp: float) -> torch.Tensor:
+    """Return the upper Cholesky factor of the inverse of the damped Hessian; damp ten times more where it fails."""
+    mean = hessian.diagonal().mean()
+    while damp < 1e3:
+        damped = hessian + torch.eye(len(hessian), device=hessian.device) * (damp * mean)
+        lower, failed = torch.linalg.cholesky_ex(damped)
+        if not failed:
+            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+            if not failed:
+                return upper
+        damp *= 10
+    raise ValueError("the Hessian of a layer is not positive definite whatever the damping")

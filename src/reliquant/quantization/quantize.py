@@ -1,0 +1,106 @@
+"""Quantize a loaded model and say what was really quantized: what the step and the console command share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from reliquant import plugins
+from reliquant.grid import Grid
+from reliquant.images.dataset import subset
+from reliquant.images.prepare import Prepared
+from reliquant.layers.coverage import coverage
+from reliquant.layers.surgery import Scope, in_scope, targets, unpack_attention
+from reliquant.layers.variant import Arrays, export, size_in_bytes
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.logit_scale import tune_logit_scale
+from reliquant.quantization.proxy import Proxy, embed, embed_all
+
+Tuning = Literal["none", "contrastive", "match_fp32"]
+Keep = Callable[[int, Arrays, dict[str, Any]], None]
+
+
+def make_proxy(prepared: Prepared, number: int | None, seed: int, device: str, /) -> tuple[Proxy, dict[str, Any]]:
+    """Choose image-caption pairs, the same for every variant, and say which; raise ValueError without captions."""
+    if "captions" not in prepared.meta:
+        raise ValueError(f"{prepared.meta['entry']}: has no captions; a proxy needs image-caption pairs")
+    chosen = subset(len(prepared.images), number)
+    captions = [prepared.meta["captions"][i] for i in chosen]
+    images = prepared.images[chosen]
+    digest = hashlib.sha256(images)
+    digest.update("\0".join(captions).encode())
+    which = {"dataset": prepared.meta["entry"], "sha256": prepared.meta["sha256"], "indices": chosen.tolist()}
+    which |= {"names": [prepared.meta["names"][i] for i in chosen], "pairs_sha256": digest.hexdigest()}
+    return Proxy(images, captions, seed, device), which
+
+
+def quantize(
+    clip: Clip,
+    entry: Mapping[str, Any],
+    scope: Scope,
+    proxy: Proxy | None,
+    saved: Checkpoints,
+    /,
+    *,
+    tuning: Tuning = "contrastive",
+    keep: Keep | None = None,
+) -> tuple[Arrays, dict[str, Any]]:
+    """Quantize a model in place by an entry; return the variant's arrays and header facts.
+
+    The facts are `modules` (what each twin is), `measures` (bytes, share of weights and of multiply-accumulates that
+    ran quantized), `coverage` (each product with its bits, or why it stayed FP32), `words` (the method's, with those
+    left to their defaults, such as how many of the pairs calibrate) and `logit_scale_tuned` (on all pairs; None
+    without). Without a proxy (FP32) nothing is unpacked. `keep` is handed iterations, arrays and facts of each snapshot
+    of a training.
+    """
+    sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
+    exact = _embedded(clip, proxy) if proxy and tuning == "match_fp32" else None
+    names: list[str] = []
+    if proxy:
+        unpack_attention(clip.model)
+        names = targets(clip.model, scope)
+
+    method = plugins.load("quantizer", entry)
+    words = {k: asdict(w) if isinstance(w, Grid) else w for k, w in plugins.bound(method).items()}
+
+    def described(model: nn.Module) -> tuple[Arrays, dict[str, Any]]:
+        arrays, facts = _described(replace(clip, model=model), scope, proxy, sizes, tuning, exact)
+        return arrays, facts | {"words": words}
+
+    if keep:
+        saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
+    method(clip, names, proxy, saved)
+    return described(clip.model)
+
+
+def _described(
+    clip: Clip, scope: Scope, proxy: Proxy | None, sizes: dict[str, int], tuning: Tuning, exact: Any
+) -> tuple[Arrays, dict[str, Any]]:
+    rest = sum(size for name, size in sizes.items() if not in_scope(name, scope))
+    arrays, modules = export(clip.model, scope)
+    measures = {"bytes": rest + size_in_bytes(arrays), "bytes_fp32": sum(sizes.values())}
+    ran: list[dict[str, Any]] = []
+    tuned = None
+    if proxy:
+        with torch.no_grad():
+            seen = coverage(clip.model, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
+        measures |= {"quantized_weight_share": seen.weight_share, "quantized_mac_share": seen.mac_share}
+        ran = [vars(product) for product in seen.products]
+        if tuning != "none":
+            image, text, scale = _embedded(clip, proxy)
+            tuned = tune_logit_scale(image, text, proxy.caption_ids.numpy(), scale, objective=tuning, fp32=exact)
+    return arrays, {"modules": modules, "measures": measures, "coverage": ran, "logit_scale_tuned": tuned}
+
+
+def _embedded(clip: Clip, proxy: Proxy) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Return image and text embeddings of all pairs, and the logit scale."""
+    pairs = embed_all(clip, proxy)
+    return pairs.image.cpu().numpy(), pairs.text.cpu().numpy(), pairs.logit_scale.item()

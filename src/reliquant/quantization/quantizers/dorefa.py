@@ -1,0 +1,102 @@
+"""DoReFa (Zhou et al. 2016, Equations 8 and 9), rescaled so that a pretrained model keeps its range.
+
+Weights pass through tanh and are rounded on 2^b evenly spaced levels from -1 to 1, none of which is 0; here times the
+largest weight of a row, which the paper's form loses. Inputs are clipped to a fixed range, here the calibrated one
+instead of [0, 1], and rounded in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks
+from reliquant.layers.twins import StaticInput
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.learn import learn, require_static
+from reliquant.quantization.observers import Range
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.rules import Frozen, LearnedStep, StraightThrough, rounded
+from reliquant.quantization.train import Training
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
+    iterations: int = 200,
+    batch: int = 64,
+    lr: float = 1e-5,
+    scale_lr: float = 1e-4,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    warmup: float = 0.1,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    bf16: bool = False,
+    snapshots: list[int] = [],  # noqa: B006
+    momentum: float = 0.1,
+) -> None:
+    """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
+    require_static("dorefa", activation)
+    weight = weight if weight.floating else replace(weight, symmetric=False)  # levels lie half a step beside 0
+    training = Training(
+        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
+        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
+    )  # fmt: skip
+    grids = {"weight": weight, "activation": activation}
+    learn(clip, names, proxy, saved, training, FixedRange, TanhWeight, **grids, watch=partial(Range, momentum))
+
+
+class TanhWeight(nn.Module):
+    """Round m tanh(w) / tanh(m), m = max|w| of a row, on 2^b levels from -m to m; the gradient is that of tanh."""
+
+    def __init__(self, weight: torch.Tensor, grid: Grid, /) -> None:
+        super().__init__()
+        self.grid, self.zero = grid, (grid.low + grid.high) / 2
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight on its grid, of the same shape."""
+        smooth, scale = self._bent(weight)
+        out = StraightThrough.apply(smooth, rounded(smooth, scale, self.zero, self.grid))
+        return unblocks(out, weight.shape, self.grid)
+
+    def freeze(self, weight: torch.Tensor, /) -> Frozen:
+        """Return codes, scale and zero point of the weight."""
+        smooth, scale = self._bent(weight)
+        zero = torch.full_like(scale, self.zero)
+        return quantize(unblocks(smooth, weight.shape, self.grid), scale, zero, self.grid), scale, zero
+
+    def _bent(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = blocks(weight, self.grid)
+        largest = rows.detach().abs().amax(1, keepdim=True).clamp(min=SMALLEST_SCALE)
+        return rows.tanh() * (largest / largest.tanh()), 2 * largest / (self.grid.high - self.grid.low)
+
+
+class FixedRange(nn.Module):
+    """Round an input on its calibrated grid; the gradient passes inside the range."""
+
+    def __init__(self, calibrated: StaticInput, /) -> None:
+        super().__init__()
+        self.calibrated, self.scale = calibrated, nn.Buffer(torch.tensor(calibrated.scale))
+        self.offset = nn.Buffer(torch.tensor(-calibrated.zero * calibrated.scale)) if calibrated.zero else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, float32, of the same shape."""
+        grid = self.calibrated.grid
+        return LearnedStep.apply(x.float(), self.scale, self.offset, grid.low, grid.high)
+
+    def freeze(self) -> StaticInput:
+        """Return the calibrated quantizer."""
+        return self.calibrated

@@ -1,0 +1,87 @@
+"""HQQ: half-quadratic quantization of weights (Badri and Shaji 2023), without data.
+
+Groups of weights get an asymmetric grid whose zero point, a real number, is optimised so that the error is sparse:
+alternately W_e = shrink_p(W - W_r) and zero = mean(W_q - (W - W_e) / scale). Inputs, where they are rounded at all, are
+calibrated as in round to nearest. Linear and Conv2d alike: a group lies within one output channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import blocks, quantize
+from reliquant.layers.surgery import insert_twins
+from reliquant.models.clip import Clip
+from reliquant.quantization.calibrate import calibrate_inputs
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy
+
+LARGEST_INVERSE = 2e4  # the reference's floor of the scale, inverted
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    group: int = 64,
+    norm: float = 0.7,
+    beta: float = 10.0,
+    kappa: float = 1.01,
+    iterations: int = 20,
+    momentum: float = 0.1,
+    batch: int = 64,
+    pairs: int = 512,
+) -> None:
+    """Quantize the named layers in place; of the weight grid only the bits count, the rest is the method's own."""
+    grid = replace(weight, granularity="group", group=group, symmetric=False, signed=False)
+    made = insert_twins(clip.model, names, grid, activation)
+    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
+    for layer in made.values():
+        if not weight.floating:
+            value = layer.weight.detach().float()
+            scale, zero = optimise(_rows(value, grid), grid, norm, beta, kappa, iterations)
+            layer.freeze(quantize(value, scale, zero, grid), scale, zero)
+
+
+@torch.no_grad()
+def optimise(
+    rows: torch.Tensor, grid: Grid, norm: float, beta: float, kappa: float, iterations: int, /
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return scale and zero point, each (rows, 1); stop once the mean absolute error falls no more."""
+    low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
+    scale = 1 / (grid.high / (high - low)).clamp(max=LARGEST_INVERSE)
+    zero = -low / scale
+    if grid.bits == 4:
+        zero = zero.round()
+    best, least = zero, torch.inf
+    for _ in range(iterations):
+        codes = (rows / scale).add_(zero).round_().clamp_(0, grid.high)
+        error = rows - (codes - zero).mul_(scale)
+        mean = error.abs().mean().item()
+        if mean >= least:
+            break
+        best, least = zero, mean
+        zero = (codes - (rows - _shrink(error, beta, norm)) / scale).mean(1, keepdim=True)
+        beta *= kappa
+    return scale, best
+
+
+def _shrink(x: torch.Tensor, beta: float, norm: float) -> torch.Tensor:
+    """Return sign(x) relu(|x| - |x|^(p - 1) / beta), the proximal operator of the p-norm."""
+    size = x.abs()
+    return size.sub_(size.pow(norm - 1) / beta).clamp_(min=0).copysign_(x)
+
+
+def _rows(weight: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """View the weight as groups; what pads the last group of a row repeats its last weight, to widen no range."""
+    flat = weight.reshape(len(weight), -1)
+    missing = -flat.shape[1] % grid.group
+    return blocks(torch.cat([flat, flat[:, -1:].expand(-1, missing)], 1), grid)

@@ -1,0 +1,89 @@
+"""LSQ+: learned scale and learned offset of activations, learned scales of weights (Bhalgat et al. 2020).
+
+Starts (section 3.3): weights s = max(|mu - 3 sigma|, |mu + 3 sigma|) / 2^(b-1) a row; activations the scale and offset
+with the least squared error on the proxy's inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks
+from reliquant.layers.twins import StaticInput
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.learn import learn, require_static
+from reliquant.quantization.observers import Sample
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.rules import LearnedStep, LearnedWeight, positive
+from reliquant.quantization.train import Training
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
+    iterations: int = 200,
+    batch: int = 64,
+    lr: float = 1e-5,
+    scale_lr: float = 1e-4,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    warmup: float = 0.1,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    bf16: bool = False,
+    snapshots: list[int] = [],  # noqa: B006
+    sample: int = 16384,
+    candidates: int = 60,
+    smallest: float = 0.2,
+) -> None:
+    """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes.
+
+    An input's first range is the best of `candidates` shares, from `smallest` to 1, of that of `sample` values a batch.
+    """
+    require_static("lsq_plus", activation)
+    activation = activation if activation.floating else replace(activation, symmetric=False)  # it has an offset
+    training = Training(
+        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
+        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
+    )  # fmt: skip
+    grids = {"weight": weight, "activation": activation}
+    watch = partial(Sample, sample, candidates, smallest)
+    learn(clip, names, proxy, saved, training, LearnedOffset, _three_sigma, **grids, watch=watch)
+
+
+class LearnedOffset(nn.Module):
+    """Round an input with a learned scale and a learned offset."""
+
+    def __init__(self, calibrated: StaticInput, /) -> None:
+        super().__init__()
+        self.grid, self.scale = calibrated.grid, nn.Parameter(torch.tensor(calibrated.scale))
+        self.offset = nn.Parameter(torch.tensor(-calibrated.zero * calibrated.scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, float32, of the same shape."""
+        scale = positive(self.scale)
+        return LearnedStep.apply(x.float(), scale, self.offset, self.grid.low, self.grid.high)
+
+    def freeze(self) -> StaticInput:
+        """Return the quantizer with scale and offset as they are now; the zero point -o/s is no whole number."""
+        scale = max(self.scale.item(), SMALLEST_SCALE)
+        return StaticInput(self.grid, scale, -self.offset.item() / scale)
+
+
+def _three_sigma(weight: torch.Tensor, grid: Grid) -> LearnedWeight:
+    rows = blocks(weight, grid)
+    mean, spread = rows.mean(1, keepdim=True), 3 * rows.std(1, keepdim=True, correction=0)
+    return LearnedWeight(torch.maximum((mean - spread).abs(), (mean + spread).abs()) / 2 ** (grid.bits - 1), grid)

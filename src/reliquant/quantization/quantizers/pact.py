@@ -1,0 +1,86 @@
+"""PACT: a learned clipping level of activations (Choi et al. 2018), in a signed form for transformers.
+
+The paper clips ReLU outputs to [0, alpha]; inputs here have both signs and are clipped to [-alpha', alpha], where
+alpha' = alpha |low| / high is the other end of the signed grid. Weights are rounded with absmax scales, as in the other
+arms, so that only the activations differ.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import SMALLEST_SCALE
+from reliquant.layers.twins import StaticInput
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.learn import learn, require_symmetric
+from reliquant.quantization.observers import Range
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.rules import AbsMaxWeight, StraightThrough, positive, rounded
+from reliquant.quantization.train import Training
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    alpha_l2: float = 1e-4,
+    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
+    iterations: int = 200,
+    batch: int = 64,
+    lr: float = 1e-5,
+    scale_lr: float = 1e-2,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    warmup: float = 0.1,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    bf16: bool = False,
+    snapshots: list[int] = [],  # noqa: B006
+    momentum: float = 0.1,
+) -> None:
+    """Calibrate the named layers, train them in place, and fix the codes.
+
+    `scale_lr` is that of alpha, `high` times a scale, so its default is as many times larger; `alpha_l2` weighs alpha^2
+    in the loss.
+    """
+    require_symmetric("pact", activation)
+    training = Training(
+        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
+        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
+    )  # fmt: skip
+    grids = {"weight": weight, "activation": activation}
+    rule = partial(LearnedClip, l2=alpha_l2)
+    learn(clip, names, proxy, saved, training, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
+
+
+class LearnedClip(nn.Module):
+    """Clip an input at a learned level and round it; d out / d alpha is 1 above, -|low| / high below, 0 inside."""
+
+    def __init__(self, calibrated: StaticInput, /, *, l2: float) -> None:
+        super().__init__()
+        self.grid, self.l2 = calibrated.grid, l2
+        self.alpha = nn.Parameter(torch.tensor(calibrated.scale * self.grid.high))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, float32, of the same shape."""
+        alpha = positive(self.alpha, SMALLEST_SCALE * self.grid.high)
+        clipped = torch.clamp(x.float(), alpha * (self.grid.low / self.grid.high), alpha)
+        return StraightThrough.apply(clipped, rounded(clipped, alpha.detach() / self.grid.high, 0, self.grid))
+
+    def penalty(self) -> torch.Tensor:
+        """Return l2 alpha^2, which the loss takes (Choi et al. 2018, section 3): it makes the range shrink."""
+        return self.l2 * self.alpha.square()
+
+    def freeze(self) -> StaticInput:
+        """Return the quantizer with the level as it is now."""
+        return StaticInput(self.grid, max(self.alpha.item() / self.grid.high, SMALLEST_SCALE))

@@ -1,0 +1,108 @@
+"""ParetoQ (Liu et al. 2025): the quantizer of weights that fits the bits, made for 4 bits and below.
+
+At 2 bits stretched elastic quantization (SEQ, Equation 5): levels half a step beside 0, all of equal width and none
+wasted on 0. At 3 bits and more LSQ with learned scales, started at absmax. Activations learn one scale a tensor (LSQ).
+Chosen as the recent method because it is the one whose rule changes where the others break, between 3 and 2 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks, weight_affine
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.learn import learn, require_symmetric
+from reliquant.quantization.observers import Range
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.rules import Frozen, LearnedInput, LearnedWeight, positive
+from reliquant.quantization.train import Training
+
+CLIP = 0.99  # the authors' code clips here, so that the outermost levels get weights of full width
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
+    iterations: int = 200,
+    batch: int = 64,
+    lr: float = 1e-5,
+    scale_lr: float = 1e-4,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    warmup: float = 0.1,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    bf16: bool = False,
+    snapshots: list[int] = [],  # noqa: B006
+    momentum: float = 0.1,
+) -> None:
+    """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
+    require_symmetric("paretoq", activation)
+    if not weight.symmetric:
+        raise ValueError("paretoq has its own grids: weight takes no symmetric: false")
+    weight = replace(weight, symmetric=weight.bits > 2)
+    training = Training(
+        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
+        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
+    )  # fmt: skip
+    grids = {"weight": weight, "activation": activation}
+    learn(clip, names, proxy, saved, training, LearnedInput, _by_bits, **grids, watch=partial(Range, momentum))
+
+
+def _by_bits(weight: torch.Tensor, grid: Grid) -> nn.Module:
+    if grid.bits > 2:
+        return LearnedWeight(weight_affine(weight, grid)[0], grid)
+    return StretchedWeight(blocks(weight, grid).abs().amax(1, keepdim=True), grid)
+
+
+class StretchedWeight(nn.Module):
+    """Round a weight by SEQ with learned scales alpha, one for each row of `blocks`."""
+
+    def __init__(self, alpha: torch.Tensor, grid: Grid, /) -> None:
+        super().__init__()
+        self.grid, self.alpha = grid, nn.Parameter(alpha.clamp(min=SMALLEST_SCALE))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight on its grid, of the same shape."""
+        out = Stretched.apply(blocks(weight, self.grid), positive(self.alpha), self.grid.bits)
+        return unblocks(out, weight.shape, self.grid)
+
+    def freeze(self, weight: torch.Tensor, /) -> Frozen:
+        """Return codes, scale and zero point of the weight."""
+        scale = self.alpha.detach().clamp(min=SMALLEST_SCALE) / 2 ** (self.grid.bits - 1)
+        zero = torch.full_like(scale, (self.grid.low + self.grid.high) / 2)
+        return quantize(weight, scale, zero, self.grid), scale, zero
+
+
+class Stretched(torch.autograd.Function):
+    """alpha (round(n c - 1/2) + 1/2) / n, c = w/alpha clipped to +-0.99, n = 2^(b-1), w (rows, k), alpha (rows, 1)."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, alpha: torch.Tensor, bits: int) -> torch.Tensor:
+        """Return the rows on the grid."""
+        n = 2 ** (bits - 1)
+        out = (rows / alpha).clamp_(-CLIP, CLIP).mul_(n).sub_(0.5).round_().add_(0.5).mul_(alpha / n)
+        ctx.save_for_backward(rows, alpha, out)
+        ctx.high = n - 1
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Pass the gradient inside; for alpha sum g (q - w/alpha) inside and g q outside, / sqrt(k high)."""
+        rows, alpha, out = ctx.saved_tensors
+        inside = grad * ((rows / alpha).abs() <= CLIP)
+        slope = ((grad * out).sum(1, keepdim=True) - (inside * rows).sum(1, keepdim=True)) / alpha
+        return inside, slope / (rows.shape[1] * ctx.high) ** 0.5, None

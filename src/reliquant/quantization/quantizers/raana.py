@@ -1,0 +1,66 @@
+"""RaanA (Yang et al. 2025): random Hadamard rotation, RaBitQ's grid, and bits where the loss feels them.
+
+Inputs are rotated online (a power-of-two head, then a tail), weights to match; each weight row then lies on half steps
+scaled to be unbiased. The precision's weight bits are an average: AllocateBits gives each Linear its own, minimising
+sum_k a_k 2^-b_k with a_k = |dL/dH_k| |X_k| |W_k| / sqrt(d_k), L the contrastive loss of a few pairs (Frobenius norms).
+Linears only; convolutions are rounded to nearest at the average bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from reliquant.grid import Bits, Grid
+from reliquant.layers.surgery import insert_twins
+from reliquant.layers.transforms import Rotation
+from reliquant.layers.twins import QuantLinear
+from reliquant.models.clip import Clip
+from reliquant.quantization.calibrate import calibrate_inputs
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.rabitq import allocate_bits, rabitq_codes
+from reliquant.quantization.rotation import rotate_input
+from reliquant.quantization.sensitivity import sensitivities
+
+TOGETHER = 8  # layers whose gradients are held together; those of a whole tower would take as much as the model
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    choices: list[Bits] = [2, 3, 4, 5, 6, 7, 8],  # noqa: B006  literals are the schema; never changed
+    allocate: bool = True,
+    samples: int = 16,
+    candidates: int = 64,
+    momentum: float = 0.1,
+    batch: int = 64,
+    pairs: int = 512,
+) -> None:
+    """Quantize the named layers in place; `samples` pairs give sensitivities, the first `pairs` ranges of inputs."""
+    made = insert_twins(
+        clip.model, names, replace(weight, granularity="channel", symmetric=True, signed=True), activation
+    )
+    linears = {name: layer for name, layer in made.items() if isinstance(layer, QuantLinear)}
+    if linears and allocate and not weight.floating:
+        parts = [list(linears.items())[i : i + TOGETHER] for i in range(0, len(linears), TOGETHER)]
+        felt = np.concatenate([sensitivities(clip, dict(part), proxy, samples) for part in parts])
+        sizes = np.array([layer.weight.numel() for layer in linears.values()])
+        for layer, bits in zip(linears.values(), allocate_bits(felt, sizes, weight.bits, choices), strict=True):
+            layer.weight_grid = replace(layer.weight_grid, bits=bits)
+    rng = np.random.default_rng(proxy.seed)
+    for layer in linears.values():
+        rotate_input(layer, Rotation(layer.weight.shape[1], rng, head_tail=True))
+    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
+    for name, layer in made.items():
+        if name in linears and not weight.floating:
+            layer.freeze(*rabitq_codes(layer.weight.detach(), layer.weight_grid.bits, candidates))
+        else:
+            layer.freeze_absmax()

@@ -1,0 +1,89 @@
+"""StatsQ of OFQ (Liu et al. 2023, Oscillation-free Quantization for Low-bit Vision Transformers).
+
+The scale of a row of weights is not learned but a statistic, 2 mean|w|, so that it cannot make weights oscillate
+between two levels; the 2^b levels lie half a step beside 0. Activations learn one scale a tensor (LSQ).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.learn import learn, require_symmetric
+from reliquant.quantization.observers import Range
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.rules import Frozen, LearnedInput, StraightThrough, rounded
+from reliquant.quantization.train import Training
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
+    iterations: int = 200,
+    batch: int = 64,
+    lr: float = 1e-5,
+    scale_lr: float = 1e-4,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    warmup: float = 0.1,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    bf16: bool = False,
+    snapshots: list[int] = [],  # noqa: B006
+    momentum: float = 0.1,
+) -> None:
+    """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
+    require_symmetric("statsq", activation)
+    weight = weight if weight.floating else replace(weight, symmetric=False)  # levels lie half a step beside 0
+    training = Training(
+        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
+        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
+    )  # fmt: skip
+    grids = {"weight": weight, "activation": activation}
+    learn(clip, names, proxy, saved, training, LearnedInput, StatisticWeight, **grids, watch=partial(Range, momentum))
+
+
+class StatisticWeight(nn.Module):
+    """Round to s (round(n c - 1/2) + 1/2) / n, c = w/s clipped to [-1, 1 - 1e-6], s = 2 mean|w|, n = 2^(b-1)."""
+
+    def __init__(self, weight: torch.Tensor, grid: Grid, /) -> None:
+        super().__init__()
+        self.grid, self.zero = grid, (grid.low + grid.high) / 2  # -1/2 of a signed grid
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight on its grid, of the same shape; the gradient passes where it is not clipped."""
+        rows = blocks(weight, self.grid)
+        scale = self._step(weight)
+        edge = scale * 2 ** (self.grid.bits - 1)
+        inside = (rows.detach() >= -edge) & (rows.detach() <= edge * (1 - 1e-6))
+        out = StraightThrough.apply(rows, rounded(rows, scale, self.zero, self.grid), inside)
+        return unblocks(out, weight.shape, self.grid)
+
+    def freeze(self, weight: torch.Tensor, /) -> Frozen:
+        """Return codes, scale and zero point of the weight."""
+        scale = self._step(weight)
+        zero = torch.full_like(scale, self.zero)
+        return quantize(weight, scale, zero, self.grid), scale, zero
+
+    def _step(self, weight: torch.Tensor) -> torch.Tensor:
+        mean = _row_mean(weight.detach().abs(), self.grid)
+        return (2 * mean / 2 ** (self.grid.bits - 1)).clamp(min=SMALLEST_SCALE)
+
+
+def _row_mean(weight: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Average each row of `blocks`, (rows, 1), without the zeros that fill up its last group."""
+    return blocks(weight, grid).sum(1, keepdim=True) / blocks(torch.ones_like(weight), grid).sum(1, keepdim=True)

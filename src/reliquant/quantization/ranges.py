@@ -1,0 +1,62 @@
+"""Ranges that leave out part of the values: by percentile, or by the least mean squared error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import affine, blocks
+
+Edges = tuple[torch.Tensor, torch.Tensor]
+CHUNK = 2**17  # numbers of a row sorted out together: that copies them, with an index for each
+
+
+def percentile_bounds(rows: torch.Tensor, percent: float, grid: Grid, /) -> Edges:
+    """Return the range, each (rows, 1), that holds `percent` of the values of each row (rows, k).
+
+    Symmetric grids: of the absolute values; others: the percentile and its mirror. Nearest rank, no interpolation.
+
+    >>> percentile_bounds(torch.arange(101.0)[None], 90, Grid(bits=8))[1].item()
+    90.0
+    """
+    count = rows.shape[1] - round(percent / 100 * (rows.shape[1] - 1))  # the bound is the count-th largest
+    if grid.symmetric:
+        high = _extreme(rows, count, torch.abs)
+        return -high, high
+    return -_extreme(rows, count, torch.neg), _extreme(rows, count, torch.positive)
+
+
+def _extreme(rows: torch.Tensor, count: int, view: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Return the `count`-th largest of what `view` makes of each row (rows, k), as (rows, 1)."""
+    largest = rows[:, :0]  # so far
+    for chunk in rows.split(max(CHUNK, count), dim=1):
+        largest = torch.cat([largest, view(chunk)], dim=1)
+        largest = largest.topk(min(count, largest.shape[1]), dim=1, sorted=False).values
+    return largest.amin(1, keepdim=True)
+
+
+def mse_bounds(rows: torch.Tensor, grid: Grid, candidates: int, smallest: float, /) -> Edges:
+    """Return the range, each (rows, 1), whose grid has the least mean squared error on each row (rows, k).
+
+    Tried are `candidates` evenly spaced shares, from `smallest` to 1, of each row's full range.
+    """
+    low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
+    if grid.symmetric:
+        high = torch.maximum(-low, high)
+        low = -high
+    best = torch.full_like(high, torch.inf)
+    share = torch.ones_like(high)
+    for candidate in torch.linspace(1, smallest, candidates).tolist():
+        scale, zero = affine(low * candidate, high * candidate, grid)
+        value = (rows / scale).add_(zero).round_().clamp_(grid.low, grid.high).sub_(zero).mul_(scale)
+        error = value.sub_(rows).square_().sum(1, keepdim=True)
+        better = error < best
+        best, share = torch.where(better, error, best), share.masked_fill(better, candidate)
+    return low * share, high * share
+
+
+def weight_rows(weight: torch.Tensor, grid: Grid, /) -> torch.Tensor:
+    """View a weight as rows that share a scale, float32."""
+    return blocks(weight.detach().float(), grid)

@@ -1,0 +1,160 @@
+"""What quantization-aware training puts into twins: rules that round weights and inputs and pass gradients on.
+
+A rule is a module with `forward(x)`, and `freeze` to say what it has come to: an input rule returns a StaticInput, a
+weight rule takes the trained weight and returns the codes, scale and zero point that `Twin.freeze` takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks, weight_affine
+from reliquant.layers.twins import StaticInput
+
+Frozen = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # codes, scale, zero point
+
+
+def rounded(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | float, grid: Grid, /) -> torch.Tensor:
+    """Return scale * (clip(round(x / scale + zero)) - zero) with one new tensor and no gradient; x broadcasts."""
+    codes = (x.detach() / scale).add_(zero).round_().clamp_(grid.low, grid.high)
+    return codes.sub_(zero).mul_(scale)
+
+
+class StraightThrough(torch.autograd.Function):
+    """Put a value in the place of x; the gradient goes to x, where `inside` says so or (None) everywhere."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, value: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the value."""
+        ctx.inside = inside
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Pass the gradient."""
+        return grad if ctx.inside is None else grad * ctx.inside, None, None
+
+
+class LearnedStep(torch.autograd.Function):
+    """round(clip((x - o) / s, low, high)) * s + o with the gradients of LSQ (Esser et al. 2020, Equations 1, 3, 5).
+
+    x is (..., k) with one scale, or (rows, k) with scales (rows, 1). With an offset o these are the gradients of LSQ+
+    (Bhalgat et al. 2020, Equations 5 and 6). Two passes over memory forward, three backward: training a ViT is bound by
+    them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor | None, low: int, high: int
+    ) -> torch.Tensor:
+        """Return x on the grid; x, the scale and the result (which the layer keeps anyway) serve the gradient."""
+        out = x / scale if offset is None else (x - offset).div_(scale)
+        out.clamp_(low, high).round_().mul_(scale)
+        if offset is not None:
+            out.add_(offset)
+        ctx.save_for_backward(x, scale, offset, out)
+        ctx.bounds = low, high
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Pass the gradient inside the range; for the scale sum g (q - x/s) inside and g q outside, / sqrt(N high).
+
+        As s (q - x/s) = out - x, that sum is (g . out - (g inside) . x) / s: two dot products. The offset gets sum g of
+        the clipped values.
+        """
+        x, scale, offset, out = ctx.saved_tensors
+        low, high = ctx.bounds
+        inside = _inside(grad, x, scale, offset, low, high)
+        if not any(ctx.needs_input_grad[1:3]):
+            return inside, None, None, None, None
+        rows, shift, grad_offset = scale.numel(), 0.0, None
+        grads, insides = grad.reshape(rows, -1), inside.reshape(rows, -1)
+        if offset is not None:
+            clipped = grads.sum(1) - insides.sum(1)
+            shift = offset.reshape(-1) * clipped
+            grad_offset = clipped.reshape(offset.shape)
+        slope = _dot(grads, out.reshape(rows, -1)) - _dot(insides, x.reshape(rows, -1)) - shift
+        slope = slope.reshape(scale.shape) / scale / (x.numel() / rows * high) ** 0.5
+        return inside, slope, grad_offset, None, None
+
+
+class AbsMaxWeight(nn.Module):
+    """Round a weight on the grid that covers it, found anew in every forward; the gradient passes straight through."""
+
+    def __init__(self, weight: torch.Tensor, grid: Grid, /) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight on its grid, of the same shape."""
+        scale, zero = weight_affine(weight.detach(), self.grid)
+        value = rounded(blocks(weight, self.grid), scale, zero, self.grid)
+        return StraightThrough.apply(weight, unblocks(value, weight.shape, self.grid))
+
+    def freeze(self, weight: torch.Tensor, /) -> Frozen:
+        """Return codes, scale and zero point of the weight."""
+        scale, zero = weight_affine(weight, self.grid)
+        return quantize(weight, scale, zero, self.grid), scale, zero
+
+
+def positive(scale: torch.Tensor, least: float = SMALLEST_SCALE, /) -> torch.Tensor:
+    """Return a learned scale, at least `least`; the gradient passes, so that one that fell below comes back."""
+    return scale.clamp(min=least).detach() + (scale - scale.detach())
+
+
+class LearnedWeight(nn.Module):
+    """Round a weight with learned scales (LSQ), one for each row of `blocks`, started at the given ones."""
+
+    def __init__(self, scale: torch.Tensor, grid: Grid, /) -> None:
+        super().__init__()
+        if not grid.symmetric:
+            raise ValueError("learned scales of weights need a symmetric grid: weight takes no symmetric: false")
+        self.grid, self.scale = grid, nn.Parameter(scale.clamp(min=SMALLEST_SCALE))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight on its grid, of the same shape."""
+        rows, scale = blocks(weight, self.grid), positive(self.scale)
+        out = LearnedStep.apply(rows, scale, None, self.grid.low, self.grid.high)
+        return unblocks(out, weight.shape, self.grid)
+
+    def freeze(self, weight: torch.Tensor, /) -> Frozen:
+        """Return codes, scale and zero point of the weight."""
+        scale = self.scale.detach().clamp(min=SMALLEST_SCALE)
+        zero = torch.zeros_like(scale)
+        return quantize(weight, scale, zero, self.grid), scale, zero
+
+
+class LearnedInput(nn.Module):
+    """Round an input with one learned scale (LSQ), started at the calibrated one."""
+
+    def __init__(self, calibrated: StaticInput, /) -> None:
+        super().__init__()
+        self.grid, self.scale = calibrated.grid, nn.Parameter(torch.tensor(calibrated.scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x on its grid, float32, of the same shape."""
+        scale = positive(self.scale)
+        return LearnedStep.apply(x.float(), scale, None, self.grid.low, self.grid.high)
+
+    def freeze(self) -> StaticInput:
+        """Return the quantizer with the scale as it is now."""
+        return StaticInput(self.grid, self.scale.clamp(min=SMALLEST_SCALE).item())
+
+
+def _inside(grad: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, offset: Any, low: int, high: int) -> torch.Tensor:
+    """Return the gradient where low < (x - offset) / scale < high, else 0, in one pass if there is one scale."""
+    if scale.numel() == 1:
+        start = 0.0 if offset is None else offset.item()
+        bounds = start + low * scale.item(), start + high * scale.item()
+        return torch.ops.aten.hardtanh_backward(grad, x, *bounds)
+    ratio = (x if offset is None else x - offset) / scale
+    return torch.ops.aten.hardtanh_backward(grad, ratio, low, high)
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.dot(a[0], b[0]).reshape(1) if len(a) == 1 else torch.linalg.vecdot(a, b)

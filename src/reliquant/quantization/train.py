@@ -1,0 +1,222 @@
+"""Quantization-aware training on proxy pairs: resumable, and the same weights whether or not it was interrupted."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from reliquant import plugins
+from reliquant.layers.surgery import Scope, in_scope, tower_of, twins
+from reliquant.layers.twins import Twin
+from reliquant.models.clip import Clip
+from reliquant.models.embedded import Embedded
+from reliquant.progress import progress
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy, embed_all
+
+PARTS = ("input", "weight_rule")  # where a twin holds its rules
+
+
+class Diverged(ArithmeticError):
+    """The loss or its gradient is no longer a number; the message gives the iteration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Hold the words of a training.
+
+    `losses` are entries that are summed. Learning rates of weights (`lr`) and quantizer scales (`scale_lr`, no decay)
+    rise over the `warmup` share of the iterations, then fall to 0 by a cosine or stay. `bf16` runs the towers under
+    bfloat16 autocast. `snapshots` are the iterations after which the model is kept, as if training had ended there.
+    """
+
+    losses: Sequence[Mapping[str, Any]]
+    iterations: int
+    batch: int
+    lr: float
+    scale_lr: float
+    weight_decay: float
+    clip_norm: float
+    warmup: float
+    schedule: Literal["cosine", "constant"]
+    bf16: bool
+    snapshots: Sequence[int]
+
+    def __post_init__(self) -> None:
+        if not self.losses:
+            raise ValueError("losses: there must be at least one, such as {loss: contrastive}")
+        late = [i for i in self.snapshots if not 0 <= i <= self.iterations]
+        if late:
+            raise ValueError(f"snapshots: {late[0]} is not within the {self.iterations} iterations")
+
+    def rate(self, iteration: int, /) -> float:
+        """Return the share of the learning rates that an iteration (from 0) uses."""
+        rising = max(1, round(self.warmup * self.iterations))
+        if iteration < rising:
+            return (iteration + 1) / rising
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / max(1, self.iterations - rising)))
+
+
+def train(
+    clip: Clip, proxy: Proxy, saved: Checkpoints, training: Training, freeze: Callable[[Iterable[Twin]], None], /
+) -> None:
+    """Train the quantized towers of a model in place with AdamW; the logit scale and the other tower stay fixed.
+
+    `freeze` fixes the twins of a copy of the model for a snapshot. Raises Diverged, before the step, at the first loss
+    or gradient that is not finite; a checkpoint holds only weights whose loss was finite.
+    """
+    if training.snapshots and saved.snapshot is None:
+        raise ValueError("snapshots: there is no place to keep them but in a study (in Python: a Checkpoints.snapshot)")
+    losses = [plugins.load("loss", entry) for entry in training.losses]
+    reference = _reference(clip, proxy, training.batch)  # before any step, so of the FP32 model
+    optimizer = _optimizer(clip.model, training)
+    start = _resume(clip.model, saved, optimizer)
+    for iteration in progress(range(start, training.iterations), label="training"):
+        if iteration in training.snapshots:
+            saved.snapshot(iteration, _frozen(clip.model, freeze))
+        chosen = proxy.chosen(iteration, training.batch)
+        ranges = {name: buffer.clone() for name, buffer in _buffers(clip.model).items()}  # the forward moves them
+        student, teacher = _student(clip, proxy, chosen, reference, training), _take(reference, chosen)
+        value = torch.stack([loss(student, teacher) for loss in losses]).sum() + _penalty(clip.model)
+        if not torch.isfinite(value):
+            raise Diverged(_where("loss", value, iteration, saved))
+        if saved.is_due(iteration) and iteration > start:
+            saved.save(iteration, _state(clip.model, optimizer) | ranges)
+        _step(value, optimizer, training, iteration, saved)
+    if not all(torch.isfinite(p).all() for p in clip.model.parameters() if p.requires_grad):
+        raise Diverged(_where("weights", math.nan, training.iterations, saved))
+    if training.iterations in training.snapshots:
+        saved.snapshot(training.iterations, _frozen(clip.model, freeze))
+
+
+@contextmanager
+def unrounded(model: nn.Module, /) -> Iterator[None]:
+    """Let the twins of a model compute in floating point while the block runs."""
+    rules = {layer: (layer.input, layer.weight_rule) for layer in twins(model).values()}
+    for layer in rules:
+        layer.input, layer.weight_rule = nn.Identity(), None
+    try:
+        yield
+    finally:
+        for layer, (input_rule, weight_rule) in rules.items():
+            layer.input, layer.weight_rule = input_rule, weight_rule
+
+
+def _reference(clip: Clip, proxy: Proxy, batch: int) -> Embedded:
+    """Embed all pairs once with the model as it is in floating point: the teacher, and the text of a fixed tower."""
+    with unrounded(clip.model):
+        return embed_all(clip, proxy, batch)
+
+
+def _take(pairs: Embedded, chosen: NDArray[Any]) -> Embedded:
+    image, text, caption = (getattr(pairs, k)[chosen] for k in ("image", "text", "caption"))
+    return Embedded(image, text, pairs.logit_scale, pairs.logit_bias, caption)
+
+
+def _student(clip: Clip, proxy: Proxy, chosen: NDArray[Any], reference: Embedded, training: Training) -> Embedded:
+    pixels, tokens, captions = proxy.take(clip, chosen)
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=training.bf16):
+        image = clip.model.encode_image(pixels, normalize=True).float()
+        if _scope(clip.model) == "both":
+            text = clip.model.encode_text(tokens, normalize=True).float()
+        else:
+            text = reference.text[chosen]
+    return Embedded(image, text, reference.logit_scale, reference.logit_bias, captions)
+
+
+def _step(
+    value: torch.Tensor, optimizer: torch.optim.Optimizer, training: Training, iteration: int, saved: Checkpoints
+) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * training.rate(iteration)
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, training.clip_norm)
+    if not torch.isfinite(norm):
+        raise Diverged(_where("gradient", norm, iteration, saved))
+    optimizer.step()
+
+
+def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """Free the weights of every tower that holds a twin, and the parameters of the twins' rules; nothing else."""
+    rules = {id(p) for layer in twins(model).values() for p in _of_rules(layer)}
+    scope = _scope(model)
+    model.requires_grad_(False)
+    weights, scales = [], []
+    for name, parameter in model.named_parameters():
+        if in_scope(name, scope):
+            (scales if id(parameter) in rules else weights).append(parameter.requires_grad_())
+    groups = [
+        {"params": weights, "initial_lr": training.lr, "weight_decay": training.weight_decay},
+        {"params": scales, "initial_lr": training.scale_lr, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
+
+
+def _of_rules(layer: Twin) -> Iterator[nn.Parameter]:
+    for part in PARTS:
+        if (rule := getattr(layer, part)) is not None:
+            yield from rule.parameters()
+
+
+def _scope(model: nn.Module) -> Scope:
+    return "both" if any(tower_of(name) == "text" for name in twins(model)) else "image"
+
+
+def _penalty(model: nn.Module) -> torch.Tensor | float:
+    """Sum what input rules add to the loss (PACT)."""
+    return sum(layer.input.penalty() for layer in twins(model).values() if hasattr(layer.input, "penalty"))
+
+
+def _frozen(model: nn.Module, freeze: Callable[[Iterable[Twin]], None]) -> nn.Module:
+    copied = copy.deepcopy(model)
+    freeze(twins(copied).values())
+    return copied
+
+
+def _where(what: str, value: Any, iteration: int, saved: Checkpoints) -> str:
+    kept = f"; the last good checkpoint is kept in {saved.folder}" if saved.latest()[0] else ""
+    return f"the {what} became {float(torch.as_tensor(value).detach())} at iteration {iteration}{kept}"
+
+
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return the trained parameters with their moments."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            found[name] = parameter
+            found |= {f"{name}:{key}": value for key, value in optimizer.state[parameter].items()}
+    return found
+
+
+def _resume(model: nn.Module, saved: Checkpoints, optimizer: torch.optim.Optimizer) -> int:
+    iteration, state = saved.latest()
+    if iteration == 0:
+        return 0
+    with torch.no_grad():
+        for name, buffer in _buffers(model).items():
+            buffer.copy_(state[name])
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(state[name])
+                moments = {k: state.get(f"{name}:{k}") for k in ("step", "exp_avg", "exp_avg_sq")}
+                if moments["step"] is not None:  # a parameter that got no gradient has none
+                    optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
+    return iteration
+
+
+def _buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the buffers of rules by name: what training changes without a gradient."""
+    rules = ((name, part, getattr(layer, part)) for name, layer in twins(model).items() for part in PARTS)
+    return {f"{name}.{part}.{key}": b for name, part, rule in rules if rule for key, b in rule.named_buffers()}

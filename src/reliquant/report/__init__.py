@@ -1,0 +1,1 @@
+"""Rows to figures, tables, verdicts and the page; free of torch."""

@@ -1,0 +1,66 @@
+"""Fourier heat maps: error with one Fourier wave added to the image, FP32 and quantized (Yin et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from reliquant.report import frames, plotting
+from reliquant.report.frames import Rows
+from reliquant.report.plotting import NothingToDraw
+
+TITLE = "Sensitivity to Fourier waves"
+QUESTION, PLACE = "why", 4
+READ = """Each cell is the error on images to which one wave was added (norm 4 at 32 x 32 pixels, a random sign a
+channel): in the middle slow waves, at the rims fast ones; the middle itself, a constant, is left out. Light is a high
+error. Left FP32, then quantized models by precision, mean over models, methods and seeds of a source."""
+
+
+@plotting.styled
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+    """Draw maps by source and precision; raise NothingToDraw without rows of Fourier waves."""
+    found = frames.select(rows, "fourier_error", suite="explain")
+    if found.is_empty():
+        raise NothingToDraw("no model was shown Fourier waves (config key explain, waves)")
+    cells = frames.mean_of_runs(frames.mean_of_sets(found, "group"), ["source", "precision", "group"])
+    at = pl.col("group").str.split(",").list.eval(pl.element().cast(pl.Int64))
+    cells = cells.with_columns(u=at.list.get(0), v=at.list.get(1), value=pl.col("value") * 100)
+    sources, precisions = sorted(cells["source"].unique()), frames.ordered_precisions(cells)
+    low, high = float(cells["value"].min()), float(cells["value"].max())
+    size = (plotting.WIDTHS[columns] - 1.1) / len(precisions)
+    fig, axes = plotting.canvas(
+        columns, 0.55 + (size + 0.12) * len(sources), len(sources), len(precisions), sharex=True, sharey=True
+    )
+    picture = None
+    for (i, j), ax in np.ndenumerate(axes):
+        grid, steps = _grid(cells.filter(source=sources[i], precision=precisions[j]))
+        picture = ax.imshow(grid, cmap="cividis", vmin=low, vmax=high, origin="lower", interpolation="nearest")
+        shown = range(0, len(steps), max(1, len(steps) // 4))
+        ax.set_xticks(list(shown), [steps[k] for k in shown], fontsize=6)
+        ax.set_yticks(list(shown), [steps[k] for k in shown], fontsize=6)
+        ax.grid(visible=False)
+        ax.set_facecolor("#e8e8e8")
+        if i == 0:
+            ax.set_title(precisions[j].upper())
+        if j == 0:
+            ax.set_ylabel(sources[i] or "all models")
+    fig.colorbar(picture, ax=axes, shrink=0.8, pad=0.02, label="error (%)")
+    fig.supxlabel("cycles across the image", fontsize=8)
+    return fig
+
+
+def _grid(cells: pl.DataFrame) -> tuple[np.ndarray, list[int]]:
+    """Return the map (v, u) over signed frequencies, each wave at both places where it is the same, and the steps."""
+    found = {(u, v): value for u, v, value in cells.select("u", "v", "value").iter_rows()}
+    steps = sorted({s * sign for wave in found for s in wave for sign in (1, -1)} | {0})
+    top = max(steps, default=0)
+    grid = np.full((len(steps), len(steps)), np.nan)
+    for (i, v), (j, u) in ((a, b) for a in enumerate(steps) for b in enumerate(steps)):
+        same = [(u, v), (-u, -v)]
+        same += [(a, b * s) for a, b in same for s in (1, -1) if abs(b) == top or abs(a) == top]
+        same += [(-a, b) for a, b in same if abs(a) == top]
+        grid[i, j] = next((found[w] for w in same if w in found), np.nan)
+    return grid, steps

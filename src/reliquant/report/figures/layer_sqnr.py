@@ -1,0 +1,87 @@
+"""SQNR of weights and outputs layer by layer: where in the image tower does the noise enter?"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from reliquant.report import frames, plotting
+from reliquant.report.frames import Rows
+from reliquant.report.plotting import NothingToDraw
+
+TITLE = "Where the noise enters"
+QUESTION, PLACE = "why", 6
+READ = """Signal to quantization noise of each quantized layer of the image tower, from the input on the left to the
+embedding on the right: lines are the layers' outputs, with all noise that came before them, small crosses their weights
+alone. A step down between neighbours is where noise enters. Mean over methods and seeds; methods that rotate the stream
+between blocks cannot be compared layer by layer and are left out, as are weights into which scales were moved."""
+
+
+@plotting.styled
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+    """Draw SQNR over layers, a panel a model; raise NothingToDraw without layers."""
+    found = frames.select(rows, ["output_sqnr", "weight_sqnr"], suite="explain")
+    if found.is_empty():
+        raise NothingToDraw("no variant's layers were compared with FP32's (config key explain)")
+    means = frames.mean_of_runs(
+        frames.mean_of_sets(found, "group"), ["model", "source", "measure", "precision", "group"]
+    )
+    models = sorted(means.select("source", "model").unique().rows())
+    looks, precisions = plotting.looks(rows), frames.ordered_precisions(means)
+    shades = plotting.shades(precisions)
+    across = 2 if columns == 2 and len(models) > 1 else 1
+    down = -(-len(models) // across)
+    fig, axes = plotting.canvas(columns, 0.9 + 1.7 * down, down, across, sharey=True)
+    for ax, (source, model) in zip(axes.flat, models, strict=False):
+        part, colour = means.filter(model=model), looks[source].colour
+        names = sorted(part["group"].unique(), key=in_order)
+        place = {name: i for i, name in enumerate(names)}
+        for k, precision in enumerate(precisions):
+            fill = plotting.tint(colour, shades[precision])
+            for measure, style in (
+                ("output_sqnr", {"marker": plotting.MARKERS[k]}),
+                ("weight_sqnr", {"marker": "x", "linestyle": ""}),
+            ):
+                own = part.filter(precision=precision, measure=measure)
+                x = sorted((place[g], v) for g, v in own.select("group", "value").iter_rows())
+                shown = {"color": colour, "markerfacecolor": fill, "markersize": 3, **style}
+                ax.plot([a for a, _ in x], [b for _, b in x], linewidth=0.9, **shown)
+        firsts = [i for i, n in enumerate(names) if i == 0 or _block(n) != _block(names[i - 1])]
+        every = max(1, len(firsts) // 8)
+        ax.set_xticks(firsts[::every], [_block(names[i]) for i in firsts[::every]], fontsize=6.5)
+        ax.set_title(model, fontsize=7.5)
+    for ax in list(axes.flat)[len(models) :]:
+        ax.set_visible(False)
+    fig.supxlabel("layer (ticks: first layer of a block)", fontsize=8)
+    fig.supylabel("SQNR (dB)", fontsize=8)
+    grey = {"color": "#444444", "markersize": 4}
+    entries = [
+        (
+            f"outputs, {p.upper()}",
+            {
+                "marker": plotting.MARKERS[k],
+                "linestyle": "-",
+                "markerfacecolor": plotting.tint("#444444", shades[p]),
+                **grey,
+            },
+        )
+        for k, p in enumerate(precisions)
+    ]
+    plotting.key(fig, [*entries, ("weights", {"marker": "x", **grey})], loc="outside upper center", ncols=2 * columns)
+    return fig
+
+
+def in_order(name: str, /) -> list[tuple[int, int | str]]:
+    """Return what sorts layers as they run: numbers as numbers, attention before the MLP, its input before its output.
+
+    >>> sorted(["b.10.mlp.fc1", "b.2.attn.proj", "b.2.attn.qkv"], key=in_order)
+    ['b.2.attn.qkv', 'b.2.attn.proj', 'b.10.mlp.fc1']
+    """
+    name = name.replace("qkv", "a_qkv").replace("c_proj", "z_proj").replace("conv_dw", "a_dw")
+    return [(0, int(x)) if x.isdigit() else (1, x) for x in re.split(r"[._]", name)]
+
+
+def _block(name: str) -> str:
+    return ".".join(re.findall(r"(?<=\.)\d+(?=\.)", name))

@@ -1,0 +1,69 @@
+"""Method x measure overview: which of the measures got better or worse, significantly."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from reliquant.report import frames, plotting
+from reliquant.report.frames import Rows
+from reliquant.report.plotting import NothingToDraw
+
+TITLE = "Which measures got better?"
+QUESTION, PLACE = "headline", 2
+READ = """One line a method and precision, one column a measure: an triangle pointing up on blue is better than FP32,
+one pointing down on orange worse, both significantly (the 95 % interval of the mean over models, scopes, seeds and
+sets excludes 0); a dot is no significant change. The number is the mean change in points."""
+COLUMNS = {
+    "accuracy": ("clean", "accuracy_change", 1),
+    "ECE": ("clean", "ece_change", -1),
+    "Brier": ("clean", "brier_change", -1),
+    "OOD AUROC": ("ood", "auroc_change", 1),
+    "shifted": ("shift", "accuracy_change", 1),
+    "noise": ("noise", "accuracy_change", 1),
+    "spurious": ("spurious", "rsg_change", -1),
+}
+BETTER, WORSE, SAME = "#cfe0f0", "#fbdcb0", "#f2f2f2"
+
+
+@plotting.styled
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+    """Draw the grid of signs; raise NothingToDraw without quantized variants."""
+    keys = ["family", "scheme", "precision"]
+    parts = []
+    for name, (suite, measure, _) in COLUMNS.items():
+        found = frames.quantized(frames.select(rows, measure, suite=suite))
+        parts.append(frames.mean_of_runs(frames.mean_of_sets(found), keys).with_columns(column=pl.lit(name)))
+    cells = pl.concat(parts)
+    if cells.is_empty():
+        raise NothingToDraw("no quantized variant has a change to FP32")
+    order = {p: i for i, p in enumerate(frames.ordered_precisions(cells))}
+    lines = sorted(cells.select(keys).unique().rows(), key=lambda k: (order[k[2]], k))
+    names = [n for n in COLUMNS if n in cells["column"]]
+    fig, axes = plotting.canvas(columns, 0.6 + 0.2 * len(lines))
+    ax = axes[0, 0]
+    for family, scheme, precision, value, low, high, name in cells.select(
+        *keys, "value", "low", "high", "column"
+    ).iter_rows():
+        x, y, sign = names.index(name), lines.index((family, scheme, precision)), COLUMNS[name][2]
+        known = low is not None and low * high > 0
+        better = known and value * sign > 0
+        ax.barh(y, 0.94, 0.9, x - 0.47, color=BETTER if better else WORSE if known else SAME)
+        mark = "^" if better else "v" if known else "."
+        ax.plot(x - 0.33, y, marker=mark, color=plotting.INK, markersize=3.5, linestyle="")
+        ax.text(x + 0.42, y, f"{value * 100:+.1f}", ha="right", va="center", fontsize=6.5 if columns == 2 else 5)
+    ax.set_xticks(
+        np.arange(len(names)), names, rotation=0 if columns == 2 else 40, ha="center" if columns == 2 else "left"
+    )
+    ax.xaxis.tick_top()
+    ax.set_yticks(range(len(lines)), [f"{s}  {p.upper()}" for _, s, p in lines])
+    ax.set_ylim(len(lines) - 0.4, -0.6)
+    ax.set_xlim(-0.55, len(names) - 0.45)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    return fig

@@ -1,0 +1,213 @@
+"""Views of rows that figures, tables and claims share; torch-free.
+
+Rows may be a frame or a lazy frame, with String or Categorical columns. Rows without a finite value are left out here;
+the report counts them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+import polars as pl
+
+from reliquant.grid import parse_precision
+from reliquant.measures.stats import freedom_over_seeds, half_over_seeds, p_of_interval
+
+Rows = pl.DataFrame | pl.LazyFrame
+VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
+_READ: ContextVar[dict[tuple[object, ...], pl.DataFrame] | None] = ContextVar("read", default=None)
+UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
+CELL = pl.struct("value", "low", "high", "freedom")  # of `mean_of_runs`: what `tabling.changes` writes
+STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+def select(
+    rows: Rows, measures: str | Iterable[str], /, *, suite: str = "clean", scale: str = "native"
+) -> pl.DataFrame:
+    """Return the rows of some measures in a suite, with a finite value, of finished variants.
+
+    Of the noise suite these are the means over corruptions and severities, which `measure` made with joint intervals.
+    """
+    frame = cells(rows, measures, suite=suite, scale=scale)
+    return frame.filter((pl.col("corruption") == "mean") & (pl.col("severity") == 0)) if suite == "noise" else frame
+
+
+def cells(rows: Rows, measures: str | Iterable[str], /, *, suite: str, scale: str = "native") -> pl.DataFrame:
+    """Return the rows of some measures in a suite, each corruption and severity on its own."""
+    measures = [measures] if isinstance(measures, str) else list(measures)
+    kept = (pl.col("suite") == suite) & pl.col("measure").is_in(measures) & (pl.col("scale") == scale)
+    frame = rows.lazy().filter(kept & pl.col("iteration").is_null() & pl.col("value").is_finite()).collect()
+    return noted((suite, scale, *measures), frame)
+
+
+def matching(rows: Rows, pattern: str, /, *, suite: str = "explain", scale: str = "native") -> pl.DataFrame:
+    """Return the rows of a suite whose measure matches a pattern, with a finite value."""
+    kept = (pl.col("suite") == suite) & (pl.col("scale") == scale)
+    kept &= pl.col("measure").cast(pl.String).str.contains(pattern)
+    return noted((suite, scale, pattern), rows.lazy().filter(kept & pl.col("value").is_finite()).collect())
+
+
+@contextmanager
+def reading() -> Iterator[dict[tuple[object, ...], pl.DataFrame]]:
+    """Collect what `select`, `cells` and `matching` read inside the block: the rows behind a piece of a report."""
+    found: dict[tuple[object, ...], pl.DataFrame] = {}
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
+
+
+def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
+    """Leave FP32 out."""
+    return frame.filter(pl.col("scheme") != "fp32")
+
+
+def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
+    """Average each variant's measures over test sets: value, low, high, n (images), sets.
+
+    Cells of one set (corruptions, severities, scores) share its images: the ends of their mean's interval are the means
+    of their ends. Different sets are independent: half-widths add in squares. A null end makes the mean's ends null.
+    """
+    keys = [*VARIANT, *by, "measure"]
+    below, above = pl.col("value") - pl.col("low"), pl.col("high") - pl.col("value")
+    ends = {"low": _if_known(pl.col("low").mean()), "high": _if_known(pl.col("high").mean())}
+    sets = frame.group_by([*keys, "dataset"] if "dataset" not in keys else keys).agg(
+        pl.col("value").mean(), **ends, n=pl.col("n").max()
+    )
+    return (
+        sets.group_by(keys)
+        .agg(
+            pl.col("value").mean(),
+            low=_if_known(pl.col("value").mean() - (below**2).sum().sqrt() / pl.len()),
+            high=_if_known(pl.col("value").mean() + (above**2).sum().sqrt() / pl.len()),
+            n=pl.col("n").sum(),
+            sets=pl.len(),
+        )
+        .sort(keys)
+    )
+
+
+def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
+    """Average a measure over runs on the same images: value, low, high, freedom, runs, n.
+
+    Runs that differ in their seed alone are averaged first, see `mean_of_seeds`. The others share their images, so
+    their errors go together: the ends of the interval are the means of their ends, an upper bound of its width;
+    `freedom` is the least of their degrees of freedom, infinite but for seeds.
+    """
+    return (
+        mean_of_seeds(frame.with_columns(runs=pl.lit(1), freedom=pl.lit(float("inf"))), by)
+        .group_by(by)
+        .agg(
+            pl.col("value").mean(),
+            low=_if_known(pl.col("low").mean()),
+            high=_if_known(pl.col("high").mean()),
+            freedom=pl.col("freedom").min(),
+            runs=pl.col("runs").sum(),
+            n=pl.col("n").max(),
+        )
+        .sort(by)
+    )
+
+
+def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
+    """Average runs that differ in nothing but their seed, a random effect: their spread widens the interval.
+
+    Texts, whole numbers and `by` say what differs; `runs` is the number of seeds.
+    """
+    if "seed" not in frame.columns or frame["seed"].n_unique() < 2:
+        return frame
+    counts = {"seed", "n", "sets", "runs"}
+    keys = [c for c, kind in frame.schema.items() if c in by or (not kind.is_float() and c not in counts)]
+    found = frame.group_by(keys, maintain_order=True).agg(
+        pl.col("value").mean(),
+        spread=pl.col("value").std().fill_null(0.0),
+        low=_if_known(pl.col("low").mean()),
+        high=_if_known(pl.col("high").mean()),
+        n=pl.col("n").max(),
+        runs=pl.len().cast(pl.Int32),
+    )
+    seen = [found[c].to_numpy() for c in ("spread", "runs")]
+    ends, freedom = {}, np.full(found.height, np.inf)
+    for end, sign in (("low", -1), ("high", 1)):
+        images = abs(found[end] - found["value"]).to_numpy()
+        moved = found["value"].to_numpy() + sign * half_over_seeds(images, *seen)
+        ends[end] = pl.Series(np.where(seen[0] > 0, moved, found[end].to_numpy())).fill_nan(None)
+        freedom = np.fmin(freedom, freedom_over_seeds(images, *seen))
+    return found.with_columns(**ends, freedom=pl.Series(freedom))
+
+
+def wide(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
+    """Turn measures into columns: `<measure>`, `<measure>_low`, `<measure>_high`; one row a variant and `by`."""
+    found = frame.pivot("measure", index=[*VARIANT, *by], values=["value", "low", "high"], aggregate_function="mean")
+    names = {c: re.sub(r"^(value|low|high)_(.*)$", _swap, c) for c in found.columns}
+    return found.rename(names).sort([*VARIANT, *by])
+
+
+def ordered_precisions(frame: pl.DataFrame, /) -> list[str]:
+    """List a frame's precisions, most bits first.
+
+    >>> ordered_precisions(pl.DataFrame({"precision": ["w4a8", "fp32", "w8a8"]}))
+    ['fp32', 'w8a8', 'w4a8']
+    """
+    return sorted(frame["precision"].unique().to_list(), key=lambda p: (-weight_bits(p), -activation_bits(p), p))
+
+
+def weight_bits(precision: str, /) -> float:
+    """Return the bits of a weight in a precision such as `w4a8`; `fp32` has 32."""
+    return 32.0 if precision == "fp32" else float(parse_precision(precision)[0])
+
+
+def activation_bits(precision: str, /) -> float:
+    """Return the bits of an activation in a precision."""
+    return 32.0 if precision == "fp32" else float(parse_precision(precision)[1])
+
+
+def ordered_schemes(frame: pl.DataFrame, /) -> list[tuple[str, str]]:
+    """List a frame's (family, scheme) pairs, families together."""
+    return sorted(frame.select("family", "scheme").unique().rows())
+
+
+def stars(value: float | None, low: float | None, high: float | None, freedom: float = float("inf"), /) -> str:
+    """Mark significance from a 95 % interval: * .05, ** .01, *** .001.
+
+    >>> stars(1.0, 0.1, 1.9), stars(1.0, -0.1, 2.1), stars(1.0, None, None)
+    ('*', '', '')
+    """
+    return marked(p_value(value, low, high, freedom))
+
+
+def p_value(value: float | None, low: float | None, high: float | None, freedom: float = float("inf"), /) -> float:
+    """Return the p-value of no change from a 95 % interval, normal or Student's t; NaN without an interval.
+
+    >>> round(p_value(1.0, 0.0, 2.0), 3)
+    0.05
+    """
+    if value is None or low is None or high is None or not low < high:
+        return float("nan")
+    return p_of_interval(value, (high - low) / 2, freedom)
+
+
+def marked(p: float, /) -> str:
+    """Return the stars of a p-value; none for NaN."""
+    return next((mark for level, mark in STARS if p < level), "")
+
+
+def noted(key: tuple[object, ...], frame: pl.DataFrame, /) -> pl.DataFrame:
+    """Return rows that were read, texts as strings; `reading` remembers them."""
+    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    if (read := _READ.get()) is not None:
+        read[key] = frame
+    return frame
+
+
+def _if_known(end: pl.Expr, /) -> pl.Expr:
+    return pl.when(pl.col("low").is_not_null().all() & pl.col("high").is_not_null().all()).then(end)
+
+
+def _swap(match: re.Match[str]) -> str:
+    return match[2] if match[1] == "value" else f"{match[2]}_{match[1]}"

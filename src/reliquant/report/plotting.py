@@ -1,0 +1,130 @@
+"""What figures share: one style, one colour a source, one marker a family; no pyplot state; torch-free."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from io import BytesIO
+from typing import Any, Literal
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reliquant.report.frames import Rows
+
+WIDTHS = {1: 3.35, 2: 6.9}  # inches: one column, two columns
+MARKERS = "os^DvPX<>hp*d"
+BIG = 2_000  # marks above which a layer is kept as pixels inside the vector file
+INK = "#222222"
+
+
+class NothingToDraw(ValueError):
+    """The rows lack what a figure or table needs; the message says what, in words for the report's reader."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a source looks everywhere: colours of different lightness, and a hatch for fills."""
+
+    colour: str
+    hatch: str
+    dash: str | tuple[int, tuple[int, ...]]
+
+
+DARK, LIGHT = Look("#0b4f8a", "", "-"), Look("#e69f00", "////", (0, (4, 1.5)))
+SPARE = (
+    Look("#009e73", "....", (0, (1, 1))),
+    Look("#8c3b7a", "xx", (0, (5, 1, 1, 1))),
+    Look("#56b4e9", "\\\\\\\\", (0, (2, 2))),
+    Look("#8a8a8a", "++", (0, (6, 2))),
+    Look("#3d3d3d", "oo", (0, (3, 1, 1, 1))),
+)
+NOISY = ("laion", "web", "webli", "datacomp", "noisy")
+CLEAN = ("wit", "openai", "curated", "clean")
+
+
+def styled(figure: Callable[..., Figure], /) -> Callable[..., Figure]:
+    """Run a figure in the project's style, whatever the caller's is."""
+
+    @functools.wraps(figure)
+    def run(*args: Any, **words: Any) -> Figure:
+        with matplotlib.rc_context():
+            matplotlib.style.use(str(files("reliquant").joinpath("report", "figures", "style.mplstyle")))
+            return figure(*args, **words)
+
+    return run
+
+
+def save(figure: Figure, form: Literal["pdf", "png", "svg"], /) -> bytes:
+    """Return the figure as a file's bytes: fonts embedded, no date, the same bytes for the same figure."""
+    undated = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "svg": {"Date": None}, "png": {}}
+    stream = BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.style.use(str(files("reliquant").joinpath("report", "figures", "style.mplstyle")))
+        figure.savefig(stream, format=form, metadata=undated[form])
+    return stream.getvalue()
+
+
+def canvas(columns: Literal[1, 2], height: float, rows: int = 1, cols: int = 1, **words: Any) -> tuple[Figure, Any]:
+    """Return a figure of one or two text columns and its axes as an array (rows, cols); `height` in inches."""
+    figure = Figure(figsize=(WIDTHS[columns], height), layout="constrained")
+    return figure, figure.subplots(rows, cols, squeeze=False, **words)
+
+
+def looks(rows: Rows, /) -> dict[str, Look]:
+    """Give each source of a study its look: web-like light orange, curated dark blue, others in the order of names."""
+    sources = sorted(str(s) for s in rows.lazy().select(pl.col("source").unique()).collect()["source"].drop_nulls())
+    spare, found = iter(SPARE * len(sources)), {}
+    for source in sources:
+        kind = DARK if source.lower().startswith(CLEAN) else LIGHT if source.lower().startswith(NOISY) else None
+        found[source] = next(spare) if kind is None or kind in found.values() else kind
+    return found
+
+
+def markers(rows: Rows, column: str = "family", /) -> dict[str, str]:
+    """Give each family (or scheme) of a study its marker, in the order of names."""
+    names = sorted(str(s) for s in rows.lazy().select(pl.col(column).unique()).collect()[column].drop_nulls())
+    return dict(zip([n for n in names if n not in ("FP32", "fp32")], MARKERS * len(names), strict=False))
+
+
+def tint(colour: str, share: float, /) -> tuple[float, ...]:
+    """Mix a colour with white; share 1 keeps it."""
+    return tuple(1 - share * (1 - c) for c in to_rgb(colour))
+
+
+def shades(precisions: Iterable[str], /) -> dict[str, float]:
+    """Give each precision, most bits first, a share of colour: full for the most bits, white for the fewest."""
+    precisions = list(precisions)
+    return dict(zip(precisions, np.linspace(1, 0, len(precisions)) if len(precisions) > 1 else [1.0], strict=True))
+
+
+def key(axes: Axes | Figure, entries: Iterable[tuple[str, dict[str, Any]]], /, **words: Any) -> None:
+    """Add a legend of hand-made entries (label, line properties)."""
+    handles = [Line2D([], [], linestyle=style.pop("linestyle", ""), label=n, **style) for n, style in entries]
+    if handles:
+        axes.legend(handles=handles, **words)
+
+
+def zero(axes: Axes, /, *, x: bool = False, y: bool = False) -> None:
+    """Draw the line of no change."""
+    if x:
+        axes.axvline(0, color=INK, linewidth=0.7, zorder=1)
+    if y:
+        axes.axhline(0, color=INK, linewidth=0.7, zorder=1)
+
+
+def errors(frame: pl.DataFrame, measure: str = "value", /, *, factor: float = 1.0) -> np.ndarray | None:
+    """Return whiskers (2, n) around a column from its low and high columns; None where any is unknown."""
+    low, high = ("low", "high") if measure == "value" else (f"{measure}_low", f"{measure}_high")
+    if low not in frame.columns or frame[low].null_count() or frame[high].null_count():
+        return None
+    ends = np.stack([frame[measure] - frame[low], frame[high] - frame[measure]]) * factor
+    return np.clip(ends, 0, None)

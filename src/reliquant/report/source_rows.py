@@ -1,0 +1,53 @@
+"""The rows behind a number of a report: as a file beside the page, and, where they are few, inside it; torch-free."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable
+
+import polars as pl
+
+from reliquant.artifacts import ROW_SCHEMA
+
+READABLE = 50_000  # rows of a csv; more become parquet
+EMBEDDED = 30_000  # rows that the page itself holds
+DIGITS = 6
+ROWS = "-rows"  # how the name of such a file goes on, before its ending
+
+
+def gathered(read: Iterable[pl.DataFrame], /) -> pl.DataFrame:
+    """Put together what was read, each row once, with the columns of rows."""
+    parts = [frame.select(c for c in ROW_SCHEMA if c in frame.columns) for frame in read]
+    if not parts:
+        return pl.DataFrame(schema=ROW_SCHEMA)
+    whole = pl.concat(parts, how="diagonal")
+    return whole.unique(maintain_order=True) if len(parts) > 1 and whole.height <= 20 * EMBEDDED else whole
+
+
+def ending(frame: pl.DataFrame, /) -> str:
+    """Return how the name of a file of rows ends: csv that a person can open, parquet where there are many."""
+    return f"{ROWS}.csv" if frame.height <= READABLE else f"{ROWS}.parquet"
+
+
+def as_file(frame: pl.DataFrame, /) -> tuple[str, bytes]:
+    """Return the ending and bytes of a file of rows."""
+    stream, end = io.BytesIO(), ending(frame)
+    (frame.write_csv if end.endswith(".csv") else frame.write_parquet)(stream)
+    return end, stream.getvalue()
+
+
+def as_json(frame: pl.DataFrame, /) -> str:
+    """Return rows as JSON {columns, rows} that is safe inside a script element; "" where they are too many.
+
+    Columns that hold one value only or nothing are left out; numbers have six significant digits, and JSON has no word
+    for those that are not finite: null.
+    """
+    if not 0 < frame.height <= EMBEDDED:
+        return ""
+    kept = [c for c in frame.columns if c in ("value", "measure") or frame[c].n_unique() > 1]
+    floats = pl.col(pl.Float64)
+    short = frame.select(kept).with_columns(pl.when(floats.is_finite()).then(floats.round_sig_figs(DIGITS)))
+    text = json.dumps({"columns": kept, "rows": [list(r) for r in short.iter_rows()]}, allow_nan=False)
+    return re.sub("[<>&]", lambda m: f"\\u{ord(m[0]):04x}", text)

@@ -1,0 +1,59 @@
+"""The main result: every scheme at every precision and scope, by source, as changes to FP32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from reliquant.report import frames, tabling
+from reliquant.report.frames import Rows
+from reliquant.report.plotting import NothingToDraw
+
+TITLE = "Changes to FP32 by method, precision, scope and source"
+QUESTION, PLACE = "headline", 1
+READ = (
+    "Mean over models, seeds and test sets, in points (100 times the fraction); of AUROC over all OOD sets and scores, "
+    "of noise over corruptions and severities; 'tuned': after re-fitting the logit scale."
+)
+COLUMNS = {
+    "accuracy": ("clean", "accuracy_change", "native", True),
+    "ECE": ("clean", "ece_change", "native", False),
+    "ECE, tuned": ("clean", "ece_change", "tuned", False),
+    "Brier": ("clean", "brier_change", "native", False),
+    "AUROC": ("ood", "auroc_change", "native", True),
+    "accuracy, shifted": ("shift", "accuracy_change", "native", True),
+    "accuracy, noise": ("noise", "accuracy_change", "native", True),
+    "RSG": ("spurious", "rsg_change", "native", False),
+}
+KEYS = ["source", "family", "scheme", "precision", "scope"]
+
+
+def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
+    """Name the rows behind a cell."""
+    if column not in COLUMNS:
+        return None
+    suite, measure, scale, _ = COLUMNS[column]
+    of = {k: line[k] for k in ("source", "scheme", "scope")} | {"precision": line["precision"].lower()}
+    return {"suite": suite, "measure": measure, "scale": scale, **of}
+
+
+def table(rows: Rows, /) -> pl.DataFrame:
+    """List the mean changes; columns that the rows lack stay away; raise NothingToDraw without quantized variants."""
+    shown = None
+    for name, (suite, measure, scale, _) in COLUMNS.items():
+        found = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
+        if found.height:
+            means = frames.mean_of_runs(frames.mean_of_sets(found), KEYS)
+            column = means.select(*KEYS, frames.CELL.alias(name))
+            shown = column if shown is None else shown.join(column, on=KEYS, how="full", coalesce=True)
+    if shown is None:
+        raise NothingToDraw("no quantized variant has a change to FP32")
+    order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
+    shown = shown.sort("source", pl.col("precision").replace_strict(order), "scope", "family", "scheme")
+    shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])
+    for name, (*_, highest) in COLUMNS.items():
+        if name in shown.columns:
+            shown = tabling.best(shown, name, highest=highest, by=("source", "precision", "scope"))
+    return shown.with_columns(pl.col("precision").str.to_uppercase()).fill_null("")

@@ -1,0 +1,154 @@
+"""What tables share: marked cells, and a frame as csv, Markdown, LaTeX and HTML; torch-free.
+
+A table plugin returns a frame of display cells. `**x**` marks the best of a column; a cell without a value is empty.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from reliquant.measures.stats import holm
+from reliquant.report import frames
+
+Cell = str | int | float | None
+Where = Callable[[str, Mapping[str, Any]], Mapping[str, str] | None]
+LEGEND = (
+    "Bold: best of the column. In brackets: 95 % interval. *, **, ***: p < .05, .01, .001, after Holm's correction for "
+    "the number of tests in the table."
+)
+TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
+TEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "→": r"$\to$", "²": "$^2$"}
+
+
+def number(value: float | None, /, *, factor: float = 100.0, digits: int = 1, sign: bool = False) -> str:
+    """Write a number, in points by default; nothing for an unknown one.
+
+    >>> number(0.1234), number(-0.02, sign=True), number(None)
+    ('12.3', '-2.0', '')
+    """
+    if value is None or value != value:
+        return ""
+    text = f"{value * factor:{'+' if sign else ''}.{digits}f}"
+    return text.replace("-0.0", "0.0") if float(text) == 0 and digits == 1 else text
+
+
+def changes(frame: pl.DataFrame, columns: Iterable[str], /) -> pl.DataFrame:
+    """Write the changes of a table, structs of value, low and high, with intervals and stars.
+
+    The p-values are those of the normal approximation to each interval, of Student's t where the structs say `freedom`,
+    corrected for the number of changes in these columns (Holm 1979).
+
+    >>> cells = [{"value": -0.02, "low": -0.03, "high": -0.01}, {"value": 0.01, "low": -0.01, "high": 0.03}]
+    >>> changes(pl.DataFrame({"a": cells}), ["a"])["a"].to_list()
+    ['-2.0 [-3.0, -1.0]***', '+1.0 [-1.0, +3.0]']
+    """
+    cells = {name: [(c or {}) for c in frame[name].to_list()] for name in columns}
+    words = ("value", "low", "high")
+    found = [([c.get(w) for w in words], c.get("freedom", float("inf"))) for part in cells.values() for c in part]
+    corrected = iter(holm([frames.p_value(*ends, freedom) for ends, freedom in found]))
+    written = {
+        name: [_change(c.get("value"), c.get("low"), c.get("high"), next(corrected)) for c in part]
+        for name, part in cells.items()
+    }
+    return frame.with_columns(pl.Series(name, texts, dtype=pl.String) for name, texts in written.items())
+
+
+def _change(value: float | None, low: float | None, high: float | None, p: float) -> str:
+    if value is None or value != value:
+        return ""
+    if low is None or high is None:
+        return number(value, sign=True)
+    return f"{number(value, sign=True)} [{number(low, sign=True)}, {number(high, sign=True)}]{frames.marked(p)}"
+
+
+def best(frame: pl.DataFrame, column: str, /, *, highest: bool, by: tuple[str, ...] = ()) -> pl.DataFrame:
+    """Mark the best cells of a column of written numbers, within each group of `by`."""
+    value = pl.col(column).str.extract(r"^([-+]?[\d.]+)").cast(pl.Float64, strict=False)
+    top = value.max() if highest else value.min()
+    top, several = (top.over(by), pl.len().over(by) > 1) if by else (top, pl.len() > 1)
+    marked = pl.format("**{}**", column)
+    return frame.with_columns(pl.when((value == top) & several).then(marked).otherwise(column).alias(column))
+
+
+def to_csv(frame: pl.DataFrame, /) -> str:
+    """Write a table as csv, without marks."""
+    return frame.with_columns(pl.col(pl.String).str.replace_all(r"^\*\*(.*)\*\*$", "$1")).write_csv()
+
+
+def to_markdown(frame: pl.DataFrame, title: str, note: str, /) -> str:
+    """Write a table as Markdown with its title and note."""
+    lines = [frame.columns, ["---"] * frame.width, *_cells(frame, lambda t: _escape_stars(t.replace("|", "\\|")))]
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {title}\n\n{rows}\n\n{note} {_escape_stars(LEGEND)}\n"
+
+
+def to_latex(frame: pl.DataFrame, title: str, note: str, name: str, /) -> str:
+    r"""Write a table as LaTeX for booktabs and longtable, so that it may break over pages; `\input` it."""
+    texts = [c for c in frame.columns if frame[c].dtype == pl.String and not frame[c].str.contains(r"^\W*\d").any()]
+    align = "".join("l" if c in texts else "r" for c in frame.columns)
+    head = " & ".join(_tex(c) for c in frame.columns) + r" \\"
+    body = "\n".join(" & ".join(line) + r" \\" for line in _cells(frame, _tex, r"\textbf{{{}}}"))
+    caption = rf"\caption{{{_tex(title)}. {_tex(note)} {_tex(LEGEND)}}}\label{{tab:{name}}}\\"
+    return (
+        f"% needs booktabs and longtable\n{{\\footnotesize\n\\begin{{longtable}}{{{align}}}\n{caption}\n"
+        f"\\toprule\n{head}\n\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n\\bottomrule\n"
+        f"\\endfoot\n{body}\n\\end{{longtable}}}}\n"
+    )
+
+
+def to_html(frame: pl.DataFrame, /, where: Where | None = None, href: str = "") -> str:
+    """Write a table's rows as HTML; cells sort by their leading number.
+
+    `where` names the rows behind a cell, given its column and line; such a cell links to `href`, the file that holds
+    them, and carries what they have in common.
+    """
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in frame.columns)
+    body = ""
+    for line in frame.iter_rows(named=True):
+        cells = (_html_cell(v, where(c, line) if where else None, href) for c, v in line.items())
+        body += f"<tr>{''.join(cells)}</tr>\n"
+    return f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>"
+
+
+def _cells(frame: pl.DataFrame, escape: Callable[[str], str], bold: str = "**{}**") -> list[list[str]]:
+    def cell(value: Cell) -> str:
+        text = "" if value is None else str(value)
+        marked = _marked(text)
+        return bold.format(escape(marked)) if marked is not None else escape(text)
+
+    return [[cell(v) for v in line] for line in frame.iter_rows()]
+
+
+def _marked(text: str) -> str | None:
+    match = re.fullmatch(r"\*\*([^*].*?)\*\*", text, re.S)
+    return match[1] if match else None
+
+
+def _html_cell(value: Cell, where: Mapping[str, str] | None = None, href: str = "") -> str:
+    text = "" if value is None else str(value)
+    shown = _marked(text)
+    found = re.match(r"[-+]?[\d.]+(?![\w-])", shown if shown is not None else text)
+    order = f' data-order="{float(found[0])}" class="number"' if found and _is_number(found[0]) else ""
+    inner = f"<b>{html.escape(shown)}</b>" if shown is not None else html.escape(text)
+    if where and text:
+        words = html.escape(json.dumps(dict(where), sort_keys=True))
+        inner = f'<a class="behind" href="{html.escape(href)}" data-where="{words}">{inner}</a>'
+    return f"<td{order}>{inner}</td>"
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", text))
+
+
+def _escape_stars(text: str) -> str:
+    return text.replace("*", r"\*")
+
+
+def _tex(text: str) -> str:
+    return "".join(TEX.get(c, c) for c in text)

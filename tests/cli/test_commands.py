@@ -1,0 +1,260 @@
+"""The console command, run as a user runs it, on files that other libraries wrote."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from reliquant import plugins
+from reliquant.cli import main
+from reliquant.models.files import save_model
+
+CLASSES = ["circle", "square"]
+ENTRY = {"tower": "small", "architecture": "lab_vit"}
+
+
+def run(capsys, *words):
+    main.main([str(w) for w in words])
+    return capsys.readouterr().out
+
+
+def refused(*words):
+    with pytest.raises(SystemExit) as stop:
+        main.main([str(w) for w in words])
+    return str(stop.value)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(path, plugins.load("tower", ENTRY)(None), ENTRY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The same 24 captioned images as a folder, a parquet file and a WebDataset tar."""
+    import webdataset
+
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    records = []
+    with webdataset.TarWriter(str(folder / "images.tar")) as tar:
+        for i in range(24):
+            name = CLASSES[i % 2]
+            file = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)).save(file, "PNG")
+            (folder / "tree" / name).mkdir(parents=True, exist_ok=True)
+            (folder / "tree" / name / f"{i:03}.png").write_bytes(file.getvalue())
+            text = f"a photo of a {name} {i}"
+            records.append({"image": file.getvalue(), "label": name, "caption": text})
+            tar.write({"__key__": f"{i:03}", "png": file.getvalue(), "cls": name.encode(), "txt": text})
+    pl.DataFrame(records).write_parquet(folder / "images.parquet")
+    return folder
+
+
+def test_the_three_forms_of_a_dataset_give_the_same_figures(capsys, model, data):
+    words = ("--templates", "a photo of a {}", "--resamples", 200, "--json")
+    found = [
+        next(iter(json.loads(run(capsys, "evaluate", "--model", model, "--data", data / form, *words)).values()))
+        for form in ("tree", "images.parquet", "images.tar")
+    ]
+    assert found[0]["accuracy"]["n"] == 24
+    for other in found[1:]:
+        assert {k: v["value"] for k, v in other.items()} == pytest.approx({k: v["value"] for k, v in found[0].items()})
+
+
+def test_quantize_then_evaluate_then_measure_agree(capsys, model, data, tmp_path):
+    out, features = tmp_path / "w4a8.safetensors", tmp_path / "f.safetensors"
+    pairs = f"{{dataset: parquet, root: {data}, caption: caption}}"
+    words = ("--scheme", "{quantizer: rtn, batch: 8}", "--precision", "w4a8", "--pairs", pairs, "--number", 16)
+    said = run(capsys, "quantize", "--model", model, *words, "--output", out)
+    assert "quantized_mac_share: 0.9" in said
+    evaluate = ("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--ood", data / "images.tar")
+    direct = json.loads(run(capsys, *evaluate, "--resamples", 200, "--save", features, "--json"))
+    plain = json.loads(run(capsys, "evaluate", "--model", model, "--data", data / "tree", "--resamples", 200, "--json"))
+    assert direct["tree"]["nll"]["value"] != plain["tree"]["nll"]["value"]
+    ood = tmp_path / "ood.safetensors"
+    save_file({"image": load_file(features)["image"]}, ood)
+    simulated = json.loads(run(capsys, *evaluate, "--resamples", 200, "--backend", "simulate", "--json"))
+    assert simulated["tree"]["nll"]["value"] == pytest.approx(direct["tree"]["nll"]["value"], rel=1e-3)
+    stored = json.loads(run(capsys, "measure", features, "--ood", ood, "--resamples", 200, "--json"))
+    assert stored["f"]["nll"]["value"] == pytest.approx(direct["tree"]["nll"]["value"], rel=1e-5)
+    other = stored[str(ood.with_suffix(""))]
+    assert other["mcm_auroc"]["value"] == pytest.approx(0.5)
+    assert {"energy_fpr95_id_positive", "msp_aupr_in", "max_logit_fpr95_ood_positive"} <= set(other)
+
+
+def test_a_variant_is_measured_at_its_tuned_scale_where_it_was_tuned(capsys, model, data, tmp_path):
+    out = tmp_path / "v.safetensors"
+    words = ("--pairs", f"{{dataset: parquet, root: {data}, caption: caption}}", "--number", 16, "--output", out)
+    scheme = ("--model", model, "--scheme", "{quantizer: rtn, batch: 8}")
+    evaluate = ("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--resamples", 200, "--json")
+    run(capsys, "quantize", *scheme, *words)
+    native, tuned = (json.loads(run(capsys, *evaluate, "--scale", s))["tree"] for s in ("native", "tuned"))
+    assert tuned["accuracy"]["value"] == native["accuracy"]["value"]
+    assert tuned["nll"]["value"] != native["nll"]["value"]
+    run(capsys, "quantize", *scheme, *words, "--tuning", "none")
+    assert "v.safetensors: has no tuned logit scale" in refused(*evaluate, "--scale", "tuned")
+
+
+def test_a_backend_that_cannot_is_refused_with_variant_layer_and_reason(model, data, tmp_path):
+    out = tmp_path / "w4a16.safetensors"
+    words = [
+        "--precision",
+        "w4a16",
+        "--pairs",
+        f"{{dataset: parquet, root: {data}, caption: caption}}",
+        "--number",
+        "16",
+    ]
+    main.main(
+        ["quantize", "--model", str(model), "--scheme", "{quantizer: rtn, batch: 8}", *words, "--output", str(out)]
+    )
+    message = refused("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--backend", "integer")
+    assert "w4a16.safetensors: backend integer cannot compute visual.transformer.resblocks.0.attn.qkv" in message
+    assert "activations stay in floating point" in message
+
+
+def test_a_variant_of_other_weights_is_refused(model, data, tmp_path):
+    out, other = tmp_path / "v.safetensors", tmp_path / "other.safetensors"
+    save_model(other, plugins.load("tower", {**ENTRY, "seed": 1})(None), {**ENTRY, "seed": 1})
+    main.main(["quantize", "--model", str(model), "--scheme", "{quantizer: rtn, batch: 8}", "--number", "16",
+              "--pairs", f"{{dataset: parquet, root: {data}, caption: caption}}", "--output", str(out)])  # fmt: skip
+    message = refused("evaluate", "--model", other, "--variant", out, "--data", data / "tree")
+    assert "made from other weights" in message
+
+
+def test_known_figures_of_real_embeddings(capsys, shared_data):
+    path = shared_data / "clip_vit_b_32_openai_cifar10" / "embeddings.safetensors"
+    found = json.loads(run(capsys, "measure", path, "--json"))["embeddings"]
+    assert found["accuracy"]["value"] == pytest.approx(0.896)
+    assert found["ece"]["value"] == pytest.approx(0.1021, abs=5e-5)
+    assert set(found["ece"]) == {"value", "low", "high", "n"}
+    assert found["ece"]["low"] < found["ece"]["value"] < found["ece"]["high"]
+
+
+def test_known_figures_of_a_real_softmax_table(capsys, shared_data):
+    found = json.loads(run(capsys, "measure", shared_data / "softmax_tables" / "cifar10_resnet.safetensors", "--json"))
+    found = found["cifar10_resnet"]
+    assert found["accuracy"]["value"] == pytest.approx(0.9294)
+    assert found["ece"]["value"] == pytest.approx(0.0326, abs=5e-5)
+
+
+def test_plan_names_each_product_and_why_it_stays(capsys, model):
+    found = json.loads(run(capsys, "plan", "--model", model, "--precision", "w4a8", "--json"))
+    by_module = {p["module"]: p for p in found["products"]}
+    assert by_module["visual.transformer.resblocks.0.attn.qkv"]["weight"] == "int4 / channel"
+    assert by_module["visual.conv1"]["reason"] == "outside the blocks"
+    assert by_module["visual.transformer.resblocks.0.attn"]["reason"] == "attention product"
+
+
+def test_plan_counts_a_study(capsys):
+    config = plugins.PACKAGE.parents[1] / "config" / "config.yaml"
+    found = json.loads(run(capsys, "plan", config, "--json"))
+    assert found["variants"] == 4 * (1 + 2 * 3 * 2)
+    assert found["jobs"]["quantize"] + found["jobs"]["quantize_snapshots"] == found["variants"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: [", "no YAML: line 1, column 5: expected the node content, but found '<stream end>'"),
+        (b"study: x\nmodels: [1\nb: 2\n", "no YAML: line 3, column 2: expected ',' or ']', but got ':'"),
+        (b"\xff\xfe\x00", "no YAML: unacceptable character #x0000: truncated data in"),
+        (b"5", "must hold keys and values (study, models, ...), not 5"),
+        (b"", "must hold keys and values (study, models, ...), not None"),
+        (b"study: x\ntitle: x\nmodels: {}\ndatasets: {a: {dataset: lab}}", "suites: missing"),
+    ],
+)
+def test_a_config_that_cannot_be_planned_is_told_with_its_file_and_place(capsys, tmp_path, text, message):
+    path = tmp_path / "study.yaml"
+    path.write_bytes(text)
+    with pytest.raises(SystemExit) as stop:
+        main.main(["plan", str(path)])
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert told.startswith(f"reliquant plan: error: {path}: ")
+    assert message in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("measure", "nowhere.safetensors"), "nowhere.safetensors: no such file"),
+        (("plan",), "give a study config or --model"),
+        (("plan", "--model", "ViT-Z-99"), "architecture 'ViT-Z-99' is unknown to open_clip"),
+        (("plan", "--model", "lab.safetensors"), "lab.safetensors: no such file"),
+        (
+            ("quantize", "--model", "x", "--scheme", "rtm", "--pairs", "p", "--output", "o"),
+            "quantizer 'rtm' is unknown",
+        ),
+        (
+            (
+                "quantize",
+                "--model",
+                "x",
+                "--scheme",
+                "{quantizer: rtn, weight: {bits: 1}}",
+                "--pairs",
+                "p",
+                "--output",
+                "o",
+            ),
+            "--scheme: weight: bits: come from the precision, such as w4a8; leave bits: 1 out",
+        ),
+        (("quantize", "--model", "x", "--precision", "w1a8", "--pairs", "p", "--output", "o"), "bits must be from 2"),
+    ],
+)
+def test_bad_input_is_named(words, message):
+    assert message in refused(*words)
+
+
+def test_features_with_nan_are_refused(tmp_path):
+    image = np.ones((4, 3), np.float32)
+    image[2, 1] = np.nan
+    head = {"text": np.eye(3, dtype=np.float32), "logit_scale": np.float32([10]), "label": np.arange(4) % 3}
+    save_file({"image": image, **head}, tmp_path / "f.safetensors")
+    assert "f.safetensors: image holds NaN" in refused("measure", tmp_path / "f.safetensors")
+    save_file({"image": np.ones((4, 3), np.float32)}, tmp_path / "g.safetensors")
+    assert "g.safetensors: has no tensor 'label'; there are image" in refused("measure", tmp_path / "g.safetensors")
+    save_file({"image": np.ones((4, 3), np.float32), **head, "label": np.arange(4)}, tmp_path / "h.safetensors")
+    assert "3" in refused("measure", tmp_path / "h.safetensors")
+
+
+def test_an_installed_command_needs_no_torch_to_measure(tmp_path):
+    table = np.full((6, 3), 0.2, np.float32)
+    table[:, 0] = 0.6
+    save_file({"probabilities": table, "label": np.zeros(6, np.int64)}, tmp_path / "p.safetensors")
+    script = (
+        f"import sys; from reliquant.cli.main import main; main(['measure', {str(tmp_path / 'p.safetensors')!r}]); "
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script + "print('torch' in sys.modules)"], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert "accuracy" in done.stdout
+
+
+def test_recommend_and_compare_read_the_rows_of_a_study(capsys, tmp_path):
+    from reliquant.report import synthetic
+
+    rows = synthetic.rows(synthetic.Shape(), synthetic.Truth(), seed=0)
+    rows.write_parquet(tmp_path / "a.parquet")
+    better = pl.when(pl.col("measure") == "ece").then(pl.col("value") - 0.5).otherwise(pl.col("value"))
+    shift = {c: pl.when(pl.col("measure") == "ece").then(pl.col(c) - 0.5).otherwise(pl.col(c)) for c in ("low", "high")}
+    rows.with_columns(value=better, **shift).write_parquet(tmp_path / "b.parquet")
+    found = json.loads(run(capsys, "recommend", tmp_path / "a.parquet", "--wish", "accuracy_delta <= 1", "--json"))
+    assert found
+    assert all(0 <= row["confidence"] <= 1 for row in found)
+    changed = json.loads(run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "b.parquet", "--json"))
+    assert {row["measure"] for row in changed} == {"ece"}
+    assert "nothing changed" in run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "a.parquet")
+    assert "must read [suite:]measure" in refused("recommend", tmp_path / "a.parquet", "--wish", "small please")
+    assert "no such file" in refused("recommend", tmp_path / "c.parquet", "--wish", "ece <= 1")

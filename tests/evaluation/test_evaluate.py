@@ -1,0 +1,155 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy.special import softmax
+
+from reliquant import plugins
+from reliquant.evaluation.evaluate import evaluate
+from reliquant.evaluation.features import Features
+from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.images.dataset import Dataset, subset
+from reliquant.images.prepare import load, prepare
+
+CELL = {"group": "", "corruption": "", "severities": [0], "images": None}
+WORDS = {"batch": 8, "device": "cpu", "dtype": "float32"}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two prepared datasets of twenty images; the second has groups."""
+    found = {}
+    for seed, name in enumerate(("inside", "outside")):
+        images = np.random.default_rng(seed).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+        names, labels = [str(i) for i in range(20)], np.arange(20) % 3
+        groups = ["common", "counter"] * 10 if name == "outside" else None
+        data = Dataset(["cat", "dog", "cow"], ["a {}"], labels, images.__getitem__, names, groups=groups)
+        found[name] = tmp_path / name / "native"
+        prepare(data, found[name], form="native", entry={})
+    return {name: str(path) for name, path in found.items()}
+
+
+def cell(folders, suite, dataset, **more):
+    where = {"suite": suite, "dataset": dataset, "reference": "inside"}
+    return {**CELL, **where, "folder": folders[dataset], "head": folders["inside"], **more}
+
+
+def test_records_equal_a_softmax_by_hand(clip, folders):
+    frame = evaluate(clip, [cell(folders, "clean", "inside")], {}, **WORDS)
+    prepared = load(folders["inside"])
+    image, head = image_features(clip, prepared.images), text_head(clip, ["cat", "dog", "cow"], ["a {}"])
+    p = softmax(logit_scale_and_bias(clip)[0] * image @ head.T, axis=1)
+    assert frame["prediction"].to_list() == p.argmax(1).tolist()
+    np.testing.assert_allclose(frame["confidence"], p.max(1), atol=1e-5)
+    np.testing.assert_allclose(frame["nll"], -np.log(p[np.arange(20), prepared.labels]), atol=1e-4)
+    assert frame["index"].to_list() == list(range(20))
+
+
+def test_ood_images_have_no_label_but_scores(clip, folders):
+    scores = {"mcm": plugins.load("score", {"score": "mcm"})}
+    cells = [cell(folders, "clean", "inside"), cell(folders, "ood", "outside", group="near")]
+    frame = evaluate(clip, cells, scores, **WORDS)
+    ood = frame.filter(suite="ood")
+    assert ood["label"].to_list() == [-1] * 20
+    assert ood["nll"].null_count() == 20
+    assert ood["group"].unique().to_list() == ["near"]
+    assert frame["score:mcm"].null_count() == 0
+
+
+def test_groups_come_from_the_dataset_and_scores_only_where_asked(clip, folders):
+    frame = evaluate(clip, [cell(folders, "spurious", "outside")], {"mcm": None}, **WORDS)
+    assert frame["group"].to_list() == ["common", "counter"] * 10
+    assert "score:mcm" not in frame.columns
+
+
+def test_corrupted_images_keep_the_index_of_the_clean_ones(clip, folders):
+    chosen = subset(20, 6)
+    clean = load(folders["inside"]).images
+    corrupt = np.stack([clean[chosen], 255 - clean[chosen]])
+    path = f"{folders['inside']}/corrupt"
+    Path(path).mkdir()
+    np.save(f"{path}/negative.npy", corrupt)
+    noise = cell(folders, "noise", "inside", corruption="negative", severities=[1, 2], images=6)
+    frame = evaluate(clip, [cell(folders, "clean", "inside"), noise], {}, **WORDS)
+    first = frame.filter(suite="noise", severity=1).select("index", "label", "confidence")
+    same = frame.filter(pl.col("suite") == "clean", pl.col("index").is_in(chosen.tolist()))
+    assert first["index"].to_list() == chosen.tolist()
+    np.testing.assert_allclose(first["confidence"], same["confidence"], atol=1e-5)
+
+
+def test_one_forward_serves_all_cells_of_a_dataset(clip, folders, monkeypatch):
+    from reliquant.evaluation import evaluate as module
+
+    calls = []
+
+    def counted(*args, **words):
+        calls.append(words["label"])
+        return image_features(*args, **words)
+
+    monkeypatch.setattr(module, "image_features", counted)
+    cells = [cell(folders, "clean", "inside"), cell(folders, "shift", "outside"), cell(folders, "spurious", "outside")]
+    evaluate(clip, cells, {}, **WORDS)
+    assert calls == ["inside", "outside"]
+
+
+def test_images_prepared_for_another_model_are_refused(clip, folders):
+    wrong = {**cell(folders, "clean", "inside"), "folder": "data/prepared/x/224-shortest-bicubic"}
+    with pytest.raises(ValueError, match="prepared as 224-shortest-bicubic, but the model wants `form: 32-shortest"):
+        evaluate(clip, [wrong], {}, **WORDS)
+
+
+def test_features_that_are_not_finite_name_the_dataset(vit, folders):
+    with torch.no_grad():
+        vit.model.visual.proj[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="inside: 20 images have NaN"):
+        evaluate(vit, [cell(folders, "clean", "inside")], {}, **WORDS)
+
+
+def fitting(folders, **more):
+    return cell(folders, "clean", "inside", fit=folders["outside"], **more)
+
+
+def test_scores_fit_on_the_training_set_of_the_same_variant(clip, folders):
+    scores = {"knn": plugins.load("score", {"score": "knn", "k": 3})}
+    frame = evaluate(clip, [fitting(folders)], scores, **WORDS, needs={"knn": "train"})
+    image, known = (image_features(clip, load(folders[name]).images) for name in ("inside", "outside"))
+    distance = np.sort(np.linalg.norm(image[:, None].astype(float) - known[None], axis=2), axis=1)
+    np.testing.assert_allclose(frame["score:knn"], -distance[:, 2], atol=1e-5)
+
+
+def test_a_cell_without_a_training_set_leaves_the_score_out(clip, folders):
+    scores = {"knn": plugins.load("score", {"score": "knn", "k": 3}), "mcm": plugins.load("score", {"score": "mcm"})}
+    cells = [cell(folders, "clean", "inside"), {**fitting(folders), "suite": "ood", "group": "far"}]
+    frame = evaluate(clip, cells, scores, **WORDS, needs={"knn": "train"})
+    assert frame.group_by("suite").agg(pl.col("score:knn").null_count()).sort("suite")["score:knn"].to_list() == [20, 0]
+    assert frame["score:mcm"].null_count() == 0
+
+
+def test_a_training_set_of_other_classes_is_refused(clip, folders):
+    path = Path(folders["outside"], "meta.json")
+    path.write_text(path.read_text().replace("cow", "hen"))
+    with pytest.raises(ValueError, match=r"fits: the classes of .*outside.* are not those of .*inside"):
+        evaluate(clip, [fitting(folders)], {"knn": None}, **WORDS, needs={"knn": "train"})
+
+
+def test_patch_and_negative_scores_equal_the_library_called_by_hand(clip, folders):
+    from reliquant.evaluation.zero_shot import features_with_local
+
+    entries = {"gl_mcm": {"score": "gl_mcm"}, "neglabel": {"score": "neglabel", "share": 1.0, "groups": 2}}
+    scores = {name: plugins.load("score", entry) for name, entry in entries.items()}
+    needs = {"gl_mcm": "patches", "neglabel": "negatives"}
+    cells = [cell(folders, "clean", "inside"), cell(folders, "ood", "outside", group="near")]
+    frame = evaluate(clip, cells, scores, **WORDS, needs=needs, negatives=["sky", "sea", "mud", "tar"])
+    head, words = (
+        text_head(clip, ["cat", "dog", "cow"], ["a {}"]),
+        text_head(clip, ["sky", "sea", "mud", "tar"], ["a {}"]),
+    )
+    for name, suite in (("inside", "clean"), ("outside", "ood")):
+        parts = list(features_with_local(clip, load(folders[name]).images))
+        image, patches = (np.concatenate(x) for x in zip(*parts, strict=True))
+        of = Features(image, head, np.zeros(20, int), *logit_scale_and_bias(clip), patches=patches, negatives=words)
+        for score, function in scores.items():
+            found = frame.filter(suite=suite)[f"score:{score}"]
+            np.testing.assert_allclose(found, function(of, None), atol=1e-5)

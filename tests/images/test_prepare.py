@@ -1,0 +1,116 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reliquant.artifacts import DamagedFile
+from reliquant.images.dataset import Dataset, UnreadableImage
+from reliquant.images.prepare import load, prepare
+
+
+def made(sizes=((8, 8),) * 5, bad=(), **more):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (*s, 3), dtype=np.uint8) for s in sizes]
+
+    def read(i):
+        if i in bad:
+            raise UnreadableImage(f"img{i}.png: truncated")
+        return images[i]
+
+    n = len(sizes)
+    names = [f"img{i}.png" for i in range(n)]
+    return images, Dataset(["cat", "dog"], ["a {}"], np.arange(n) % 2, read, names, **more)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_native_images_come_back_as_they_were(tmp_path, workers):
+    images, dataset = made(captions=[f"c{i}" for i in range(5)])
+    prepare(dataset, tmp_path / "x", form="native", entry={"dataset": "x"}, workers=workers)
+    found = load(tmp_path / "x")
+    assert np.array_equal(found.images, np.stack(images))
+    assert found.labels.tolist() == [0, 1, 0, 1, 0]
+    assert found.meta["captions"] == ["c0", "c1", "c2", "c3", "c4"]
+    assert found.meta["entry"] == {"dataset": "x"}
+
+
+@pytest.mark.parametrize("form", ["16-shortest-bicubic", "16-shortest-bilinear", "16-squash-bicubic"])
+def test_large_images_are_fitted_as_torchvision_does(tmp_path, form):
+    import reliquant.models.openclip  # noqa: F401  must come first
+
+    # isort: split
+    from torchvision import transforms as t
+
+    images, dataset = made(sizes=((40, 31), (20, 57), (16, 16)))
+    prepare(dataset, tmp_path / "x", form=form, entry={})
+    _, resize, mode = form.split("-")
+    interpolation = t.InterpolationMode(mode)
+    target = 16 if resize == "shortest" else (16, 16)
+    theirs = t.Compose([t.Resize(target, interpolation), t.CenterCrop(16)])
+    expected = [np.asarray(theirs(Image.fromarray(i))) for i in images]
+    assert np.array_equal(load(tmp_path / "x").images, np.stack(expected))
+
+
+def test_an_image_of_another_size_is_named(tmp_path):
+    _, dataset = made(sizes=((8, 8), (8, 9)))
+    with pytest.raises(ValueError, match=r"img1\.png: 9x8 pixels where the first image has 8x8"):
+        prepare(dataset, tmp_path / "x", form="native", entry={})
+    assert not (tmp_path / "x" / "images.npy").exists()
+    assert not list((tmp_path / "x").glob(".*"))
+
+
+def test_an_unreadable_image_stops_by_name(tmp_path):
+    _, dataset = made(bad=[3])
+    with pytest.raises(UnreadableImage, match=r"img3\.png"):
+        prepare(dataset, tmp_path / "x", form="native", entry={})
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "x")
+
+
+def test_or_is_skipped_and_counted(tmp_path):
+    images, dataset = made(bad=[0, 3], groups=list("abcde"))
+    prepare(dataset, tmp_path / "x", form="native", entry={}, unreadable="skip")
+    found = load(tmp_path / "x")
+    assert np.array_equal(found.images, np.stack([images[i] for i in (1, 2, 4)]))
+    assert found.meta["skipped"] == ["img0.png", "img3.png"]
+    assert found.meta["groups"] == ["b", "c", "e"]
+    assert found.labels.tolist() == [1, 0, 0]
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    _, dataset = made(bad=range(5))
+    with pytest.raises(ValueError, match=r"none of the 5 images can be read; the first is img0\.png"):
+        prepare(dataset, tmp_path / "x", form="native", entry={}, unreadable="skip")
+
+
+def test_equal_datasets_give_equal_bytes(tmp_path):
+    for name in "ab":
+        prepare(made()[1], tmp_path / name, form="native", entry={})
+    for file in ("images.npy", "labels.npy", "meta.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_files_that_do_not_fit_together_are_named(tmp_path):
+    prepare(made()[1], tmp_path / "x", form="native", entry={})
+    meta = json.loads((tmp_path / "x" / "meta.json").read_text())
+    (tmp_path / "x" / "meta.json").write_text(json.dumps({**meta, "n": 4}))
+    with pytest.raises(DamagedFile, match=r"5 images and 5 labels, but meta\.json says 4"):
+        load(tmp_path / "x")
+    (tmp_path / "x" / "labels.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"labels\.npy"):
+        load(tmp_path / "x")
+
+
+def test_a_label_outside_the_classes_is_named():
+    with pytest.raises(ValueError, match="two: label 2 is outside the 2 classes"):
+        Dataset(["a", "b"], ["{}"], np.array([0, 2]), lambda i: None, ["one", "two"])
+
+
+def test_an_empty_dataset_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        Dataset(["a"], ["{}"], np.array([], int), lambda i: None, [])
+
+
+def test_a_template_without_a_place_for_the_class_is_refused():
+    with pytest.raises(ValueError, match="'a photo' must hold"):
+        Dataset(["a"], ["a photo"], np.array([0]), lambda i: None, ["x"])

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import affine, blocks, dequantize, fake_quantize, quantize, unblocks, weight_affine
+from reliquant.layers.twins import ROOM, Scratch, StaticInput
+
+
+def test_symmetric_four_bits_by_hand():
+    weight = torch.tensor([[-1.4, 0.2, 0.7], [0.0, 0.35, 3.5]])
+    grid = Grid(bits=4, granularity="channel")
+    scale, zero = weight_affine(weight, grid)
+    assert scale.flatten().tolist() == pytest.approx([0.2, 0.5])  # absmax / 7
+    codes = quantize(weight, scale, zero, grid)
+    assert codes.tolist() == [[-7, 1, 4], [0, 1, 7]]  # 0.7 / 0.2 = 3.5 rounds to even, 0.35 / 0.5 = 0.7
+    assert codes.dtype == torch.int8
+    expected = torch.tensor([[-1.4, 0.2, 0.8], [0, 0.5, 3.5]])
+    torch.testing.assert_close(dequantize(codes, scale, zero, grid), expected)
+
+
+def test_asymmetric_grid_holds_zero_exactly():
+    grid = Grid(bits=8, symmetric=False, signed=False)
+    scale, zero = affine(torch.tensor([[0.5]]), torch.tensor([[2.55]]), grid)
+    assert scale.item() == pytest.approx(0.01)
+    assert zero.item() == 0  # the range was widened down to 0
+    scale, zero = affine(torch.tensor([[-1.0]]), torch.tensor([[1.55]]), grid)
+    assert (scale.item(), zero.item()) == (pytest.approx(0.01), 100)
+    assert dequantize(quantize(torch.zeros(1), scale, zero, grid), scale, zero, grid).item() == 0
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "group", "token"])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_error_is_at_most_half_a_step_inside_the_range(granularity, bits):
+    x = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
+    grid = Grid(bits=bits, granularity=granularity, group=4, dynamic=granularity == "token")
+    scale, zero = weight_affine(x, grid)
+    error = blocks(fake_quantize(x, scale, zero, grid) - x, grid).abs()
+    assert (error <= scale / 2 + 1e-6).all()
+    levels = torch.unique(torch.round(blocks(fake_quantize(x, scale, zero, grid), grid) / scale))
+    assert len(levels) <= 2**bits
+
+
+def test_groups_that_do_not_divide_the_width_are_padded_and_cut_again():
+    x = torch.arange(14.0).reshape(2, 7)
+    grid = Grid(bits=4, granularity="group", group=4)
+    assert blocks(x, grid).shape == (4, 4)
+    assert torch.equal(unblocks(blocks(x, grid), x.shape, grid), x)
+
+
+def test_an_all_zero_channel_stays_zero():
+    weight = torch.tensor([[0.0, 0.0], [1.0, -1.0]])
+    grid = Grid(bits=4, granularity="channel")
+    assert fake_quantize(weight, *weight_affine(weight, grid), grid)[0].tolist() == [0, 0]
+
+
+def test_the_gradient_passes_inside_the_range_and_stops_outside():
+    grid = Grid(bits=2)  # codes -2..1
+    x = torch.tensor([-9.0, -1.2, 0.3, 0.9, 5.0], requires_grad=True)
+    fake_quantize(x, torch.ones(1, 1), torch.zeros(1, 1), grid).sum().backward()
+    assert x.grad.tolist() == [0, 1, 1, 1, 0]
+
+
+def test_fake_quantization_equals_torch_own_operator():
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 3
+    grid = Grid(bits=8, symmetric=False)
+    scale, zero = torch.full((1, 1), 2.0**-5), torch.full((1, 1), 7.0)
+    own = fake_quantize(x, scale, zero, grid)
+    assert torch.equal(own, torch.fake_quantize_per_tensor_affine(x, 2.0**-5, 7, -128, 127))
+
+
+def test_codes_of_a_conv_weight_are_per_output_channel():
+    weight = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 3, 5, 5)).astype(np.float32))
+    grid = Grid(bits=8, granularity="channel")
+    scale, zero = weight_affine(weight, grid)
+    assert scale.shape == (4, 1)
+    assert quantize(weight, scale, zero, grid).flatten(1).abs().amax(1).tolist() == [127] * 4
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("zero", [0, -2, 1])  # codes of every grid, as torch asks
+@pytest.mark.parametrize("scratch", [None, Scratch()])
+def test_rounding_in_place_equals_torch_own_operator_to_the_bit(bits, zero, scratch, monkeypatch):
+    monkeypatch.setattr("reliquant.layers.twins.ROOM", 1000)
+    x = torch.randn(300, 700, generator=torch.Generator().manual_seed(bits)) * 3
+    x[0, :4] = torch.tensor([float("inf"), -float("inf"), 0.015, 0.045])  # ties round to even
+    grid = Grid(bits=bits, symmetric=zero == 0)
+    expected = torch.fake_quantize_per_tensor_affine(x, 0.03, zero, grid.low, grid.high)
+    rounding = StaticInput(grid, 0.03, zero, scratch)
+    for view in (x, x.t()):
+        with torch.no_grad():
+            found = rounding(view)
+        assert torch.equal(found, expected if view is x else expected.t())
+    small = rounding(x[:1])
+    assert torch.equal(small, expected[:1])
+
+
+def test_scratch_memory_is_lent_to_large_results_alone_and_never_to_training():
+    scratch, grid = Scratch(), Grid(bits=8)
+    rounding, x = StaticInput(grid, 0.03, 0, scratch), torch.randn(ROOM)
+    with torch.no_grad():
+        assert rounding(x).data_ptr() == rounding(x + 1).data_ptr()
+        assert rounding(x[:9]).data_ptr() != scratch.memory.data_ptr()
+    kept = rounding(x.requires_grad_())
+    assert kept.data_ptr() != scratch.memory.data_ptr()
+    kept.sum().backward()
+    assert x.grad.max() == 1

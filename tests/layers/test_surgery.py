@@ -1,0 +1,79 @@
+import copy
+
+import pytest
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.surgery import in_scope, insert_twins, targets, twins, unpack_attention
+
+
+def forward(model):
+    torch.manual_seed(1)
+    with torch.no_grad():
+        return model.encode_image(torch.randn(3, 3, 32, 32)), model.encode_text(torch.randint(1, 127, (3, 16)))
+
+
+def test_unpacking_attention_keeps_the_outputs(clip):
+    before = forward(clip.model)
+    unpack_attention(clip.model)
+    for a, b in zip(before, forward(clip.model), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    assert not any(isinstance(m, torch.nn.MultiheadAttention) for m in clip.model.modules())
+
+
+def test_unpacking_shares_the_parameters_of_self_attention(vit):
+    packed = vit.model.visual.transformer.resblocks[0].attn.in_proj_weight
+    unpack_attention(vit.model)
+    assert vit.model.visual.transformer.resblocks[0].attn.qkv.weight is packed
+
+
+@pytest.mark.parametrize("same_width", [True, False])
+def test_cross_attention_equals_torch(same_width):
+    from reliquant.layers.attention import CrossAttention
+
+    torch.manual_seed(0)
+    width = 12 if same_width else 7
+    packed = torch.nn.MultiheadAttention(12, 3, kdim=width, vdim=width, batch_first=True)
+    torch.nn.init.normal_(packed.in_proj_bias)
+    query, context = torch.randn(2, 4, 12), torch.randn(2, 5, width)
+    torch.testing.assert_close(CrossAttention(packed)(query, context, context)[0], packed(query, context, context)[0])
+
+
+def test_self_attention_without_batch_first_equals_torch():
+    from reliquant.layers.attention import SelfAttention
+
+    torch.manual_seed(0)
+    packed = torch.nn.MultiheadAttention(12, 3, batch_first=False)
+    x, mask = torch.randn(5, 2, 12), torch.triu(torch.full((5, 5), float("-inf")), 1)
+    torch.testing.assert_close(SelfAttention(packed)(x, x, x, attn_mask=mask)[0], packed(x, x, x, attn_mask=mask)[0])
+
+
+def test_targets_are_every_matrix_inside_the_blocks(vit):
+    unpack_attention(vit.model)
+    found = targets(vit.model, "image")
+    assert len(found) == 2 * 4
+    assert all(name.startswith("visual.transformer.resblocks.") for name in found)
+    assert len(targets(vit.model, "both")) == 2 * 4 + 2 * 4
+
+
+def test_targets_of_a_convnext_leave_out_stem_and_downsampling(convnext):
+    found = targets(convnext.model, "image")
+    assert any("conv_dw" in name for name in found)
+    assert any("mlp.fc1" in name for name in found)
+    assert not any("stem" in name or "downsample" in name or "head" in name for name in found)
+
+
+def test_the_logit_scale_belongs_to_no_tower():
+    assert not in_scope("logit_scale", "both")
+    assert in_scope("visual.conv1.weight", "image")
+    assert not in_scope("token_embedding.weight", "image")
+
+
+def test_fresh_twins_change_nothing(clip):
+    plain = copy.deepcopy(clip.model)
+    unpack_attention(plain)
+    before = forward(plain)
+    made = insert_twins(plain, targets(plain, "both"), Grid(bits=4, granularity="channel"), Grid(bits=8))
+    assert made == twins(plain)
+    for a, b in zip(before, forward(plain), strict=True):
+        assert torch.equal(a, b)

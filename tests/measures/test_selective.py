@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from reliquant.measures import selective
+
+
+def data(n, seed, levels=None):
+    rng = np.random.default_rng(seed)
+    confidence = rng.random(n) if levels is None else rng.integers(1, levels + 1, n) / levels
+    return confidence, rng.random(n) < 0.3 + 0.6 * confidence
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_aurc_is_the_mean_risk_of_all_at_least_as_confident(levels):
+    confidence, correct = data(57, 0, levels)
+    expected = np.mean([np.mean(~correct[confidence >= c]) for c in confidence])
+    assert selective.aurc(confidence, correct)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("f", [selective.aurc, selective.excess_aurc, selective.misclassification_auroc])
+@pytest.mark.parametrize("levels", [None, 8])
+def test_influences_give_the_spread_of_a_plain_bootstrap(f, levels):
+    confidence, correct = data(400, 1, levels)
+    rng = np.random.default_rng(2)
+    boot = [f(confidence[i], correct[i])[0] for i in rng.integers(0, 400, (1500, 400))]
+    influence = f(confidence, correct)[1]
+    assert np.sqrt(influence.var() / 400) == pytest.approx(np.std(boot), rel=0.1)
+
+
+def test_a_perfect_ranking_has_little_excess_and_the_reverse_much():
+    correct = np.arange(1000) < 800
+    assert selective.excess_aurc(-np.arange(1000.0) / 1000 + 1, correct)[0] == pytest.approx(0, abs=1e-3)
+    assert selective.excess_aurc(np.arange(1000.0) / 1000, correct)[0] > 0.3
+
+
+def test_flipped_gap_is_the_gap_of_the_flipped_images_with_the_spread_of_a_plain_bootstrap():
+    confidence, correct = data(400, 4)
+    flipped = np.random.default_rng(5).random(400) < 0.3
+    value, influence = selective.flipped_confidence_gap(confidence, correct, flipped)
+    assert value == pytest.approx(confidence[flipped].mean() - correct[flipped].mean())
+    draws = np.random.default_rng(6).integers(0, 400, (1500, 400))
+    boot = [selective.flipped_confidence_gap(confidence[i], correct[i], flipped[i])[0] for i in draws]
+    assert np.sqrt(influence.var() / 400) == pytest.approx(np.std(boot), rel=0.1)
+    assert np.isnan(selective.flipped_confidence_gap(confidence, correct, np.zeros(400, bool))[0])
+
+
+def test_misclassification_auroc_equals_scikit_learn():
+    confidence, correct = data(200, 3, 10)
+    assert selective.misclassification_auroc(confidence, correct)[0] == pytest.approx(
+        roc_auc_score(correct, confidence)
+    )
+
+
+def test_all_correct_all_wrong_one_and_none_are_defined():
+    c = np.array([0.2, 0.9])
+    assert selective.aurc(c, np.ones(2, bool))[0] == 0
+    assert selective.excess_aurc(c, np.ones(2, bool))[0] == 0
+    assert selective.aurc(c, np.zeros(2, bool))[0] == 1
+    assert selective.excess_aurc(c, np.zeros(2, bool))[0] == 0
+    assert np.isnan(selective.misclassification_auroc(c, np.ones(2, bool))[0])
+    assert selective.aurc(c[:1], np.array([False]))[0] == 1
+    assert np.isnan(selective.aurc(c[:0], np.array([], bool))[0])

@@ -1,0 +1,265 @@
+"""Every kind of tower that the paper quantizes: small, with random weights, through the same functions as a study."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from reliquant import plugins
+from reliquant.artifacts import provenance, read_header, save_tensors
+from reliquant.evaluation.zero_shot import logit_scale_and_bias
+from reliquant.layers.surgery import BLOCKS, targets, twins, unpack_attention
+from reliquant.layers.variant import load_variant
+from reliquant.models.files import save_model
+from reliquant.models.openclip import open_clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy, embed
+from reliquant.quantization.quantize import quantize
+
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+VIT = {"image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8}
+OWN = dict.fromkeys(["qk_norm", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"], True)
+TIMM = {"timm_model_pretrained": False, "image_size": 32}
+CONVNEXT = {**TIMM, "timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear"}
+SIGMOID = {**TIMM, "timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": "none"}
+SIGMOID_TEXT = {**TEXT, "context_length": 64, "no_causal_mask": True, "proj_bias": True, "pool_type": "last"}
+COCA = {**VIT, "attentional_pool": True, "attn_pooler_heads": 3, "attn_pooler_queries": 4, "output_tokens": True}
+COCA_TEXT = {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True}
+CONFIGS = {
+    "vit": {"embed_dim": 24, "vision_cfg": VIT, "text_cfg": TEXT},
+    "quickgelu": {"embed_dim": 24, "quick_gelu": True, "vision_cfg": VIT, "text_cfg": TEXT},
+    "own-attention": {"embed_dim": 24, "vision_cfg": {**VIT, **OWN}, "text_cfg": TEXT},
+    "convnext": {"embed_dim": 24, "vision_cfg": CONVNEXT, "text_cfg": TEXT},
+    "sigmoid": {
+        "embed_dim": 64, "init_logit_bias": -10, "custom_text": True, "vision_cfg": SIGMOID, "text_cfg": SIGMOID_TEXT,
+    },
+    "coca": {
+        "embed_dim": 24, "custom_text": True, "vision_cfg": COCA, "text_cfg": COCA_TEXT,
+        "multimodal_cfg": {**TEXT, "context_length": 76},
+    },
+    "resnet": {
+        "embed_dim": 24, "text_cfg": TEXT,
+        "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 16},
+    },
+}  # fmt: skip
+BOTH = {"vit": 12, "quickgelu": 12, "own-attention": 12, "sigmoid": 28, "coca": 12, "resnet": 20, "align": 21}
+GRIDS = {"weight": {"bits": 4, "granularity": "channel"}, "activation": {"bits": 8}}
+METHODS = {
+    "rtn": {}, "smoothquant": {}, "gptq": {"pairs": 8},
+    "lsq": {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]},
+}  # fmt: skip
+ALLOWED = {"image": {"", "attention product", "outside the blocks", "outside the scope"}}
+ALLOWED["both"] = ALLOWED["image"] - {"outside the scope"}
+
+
+@pytest.fixture(scope="module")
+def align(tmp_path_factory):
+    """A small ALIGN as transformers writes it; its tower entry."""
+    transformers = pytest.importorskip("transformers", reason="the extra `huggingface` is not installed")
+    folder = tmp_path_factory.mktemp("align")
+    words = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    text = transformers.AlignTextConfig(vocab_size=64, max_position_embeddings=16, **words)
+    blocks = {"in_channels": [32, 8], "out_channels": [8, 16], "kernel_sizes": [3, 3], "strides": [1, 2]}
+    rest = {"num_block_repeats": [1, 1], "expand_ratios": [1, 6], "width_coefficient": 1.0, "depth_coefficient": 1.0}
+    vision = transformers.AlignVisionConfig(image_size=28, hidden_dim=32, depthwise_padding=[], **blocks, **rest)
+    torch.manual_seed(0)
+    config = transformers.AlignConfig(text_config=text, vision_config=vision, projection_dim=16)
+    transformers.AlignModel(config).save_pretrained(folder)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "star", "circle"]))
+    transformers.BertTokenizer(str(vocabulary), model_max_length=12).save_pretrained(folder)
+    sizes = {"size": {"height": 32, "width": 32}, "crop_size": {"height": 28, "width": 28}, "do_center_crop": True}
+    facts = {**sizes, "rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False, "resample": 2}
+    (folder / "preprocessor_config.json").write_text(json.dumps(facts))
+    return {"tower": "huggingface", "architecture": str(folder)}
+
+
+@pytest.fixture(params=[*CONFIGS, "align"])
+def entry(request, tmp_path_factory):
+    """The tower entry of each small model."""
+    if request.param == "align":
+        return request.getfixturevalue("align")
+    name = f"test-{request.param}"
+    if name not in open_clip.list_models():
+        folder = tmp_path_factory.mktemp("architecture")
+        (folder / f"{name}.json").write_text(json.dumps(CONFIGS[request.param]))
+        open_clip.add_model_config(folder)
+    return {"tower": "openclip", "architecture": name}
+
+
+@pytest.fixture
+def clip(entry):
+    """The model, with no bias at zero and no norm at one: else no test would see one lost."""
+    torch.manual_seed(0)
+    found = plugins.load("tower", entry)(None)
+    with torch.no_grad():
+        for parameter in found.model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return found
+
+
+@pytest.fixture
+def pairs():
+    """Twelve random images with captions."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    return Proxy(images, [f"a {('red', 'blue')[i % 2]} {('star', 'circle')[i % 3 % 2]} {i}" for i in range(12)])
+
+
+def outputs(clip, pairs):
+    with torch.no_grad():
+        found = embed(clip, *pairs.take(clip, np.arange(4)))
+    return found.image, found.text
+
+
+def kind(entry):
+    return "align" if entry["tower"] == "huggingface" else entry["architecture"].removeprefix("test-")
+
+
+def test_unpacking_keeps_the_outputs(clip, pairs):
+    before = outputs(clip, pairs)
+    unpack_attention(clip.model)
+    for a, b in zip(outputs(clip, pairs), before, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    assert not any(hasattr(m, "in_proj_weight") for n, m in clip.model.named_modules() if "text_decoder" not in n)
+
+
+class _Products(TorchDispatchMode):
+    """Count matrix products and convolutions as torch dispatches them, whoever asks for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.of_weights, self.of_attention = 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        self.of_weights += name in ("mm", "addmm", "convolution")
+        self.of_attention += name in ("bmm", "baddbmm")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("scope", ["image", "both"])
+def test_every_product_inside_a_block_is_a_target_or_attention(clip, entry, pairs, scope):
+    unpack_attention(clip.model)
+    names = set(targets(clip.model, scope))
+    if scope == "both" and kind(entry) in BOTH:
+        assert len(names) == BOTH[kind(entry)]
+    blocks = {f"{BLOCKS.search(n).string[: BLOCKS.search(n).end() - 1]}" for n in names}
+    counts = {name: _Products() for name in blocks}
+    for name, counter in counts.items():
+        block = clip.model.get_submodule(name)
+        block.register_forward_pre_hook(lambda *_, c=counter: c.__enter__() and None)
+        block.register_forward_hook(lambda *_, c=counter: c.__exit__(None, None, None))
+    outputs(clip, pairs)
+    targeted = {b: sum(n.startswith(f"{b}.") for n in names) for b in blocks}
+    assert {b: c.of_weights for b, c in counts.items()} == targeted
+    assert {c.of_attention for c in counts.values()} <= {0, 2}  # fused, or query x key and attention x value
+
+
+def stored_and_loaded(model, variant, arrays, facts):
+    save_tensors(variant, arrays, provenance(kind="variant", model_sha256=read_header(model)["sha256"], **facts))
+    return load_variant(model, variant)[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "scope"),
+    [("rtn", "image"), ("lsq", "image"), *((m, "both") for m in METHODS)],
+)
+def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip, entry, pairs, tmp_path, method, scope):
+    model, variant = tmp_path / "model.safetensors", tmp_path / "variant.safetensors"
+    save_model(model, clip, entry)
+    before = outputs(copy.deepcopy(clip), pairs)
+    words = {"quantizer": method, **GRIDS, **METHODS[method]}
+    arrays, facts = quantize(clip, words, scope, pairs, Checkpoints())
+    quantized = [p for p in facts["coverage"] if not p["reason"]]
+    assert {p["reason"] for p in facts["coverage"]} <= ALLOWED[scope]
+    assert {p["module"] for p in quantized} == set(twins(clip.model)) == set(facts["modules"])
+    assert {p["weight_bits"] for p in quantized} == {4}
+    again = stored_and_loaded(model, variant, arrays, facts)
+    after = outputs(clip, pairs)
+    for a, b in zip(after, outputs(again, pairs), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(after[0], before[0])
+    kept = torch.allclose(after[1], before[1], atol=1e-5)  # unpacking rounds a little differently
+    assert kept == (scope == "image")
+
+
+@pytest.mark.parametrize("method", sorted(set(plugins.names("quantizer")) - {"none", *METHODS}))
+def test_every_other_quantizer_runs_on_it(clip, entry, pairs, tmp_path, method):
+    model, variant = tmp_path / "model.safetensors", tmp_path / "variant.safetensors"
+    save_model(model, clip, entry)
+    exact = outputs(clip, pairs)
+    trained = "losses" in plugins.words(plugins.source("quantizer", method), "quantizer")
+    words = {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]} if trained else {}
+    grids = {"weight": {"bits": 8, "granularity": "channel"}, "activation": {"bits": 8}}
+    arrays, facts = quantize(clip, {"quantizer": method, **grids, **words}, "both", pairs, Checkpoints())
+    assert {p["reason"] for p in facts["coverage"]} <= ALLOWED["both"] | {"online rotation", "outlier columns"}
+    again = stored_and_loaded(model, variant, arrays, facts)
+    for after, loaded, before in zip(outputs(clip, pairs), outputs(again, pairs), exact, strict=True):
+        assert torch.equal(after, loaded)
+        assert torch.nn.functional.cosine_similarity(after, before).min() > 0.8
+        assert not torch.equal(after, before)
+
+
+def test_contexts_logit_scale_and_bias_are_the_models_own(clip, entry):
+    context = {"sigmoid": 64, "coca": 76, "align": 12}.get(kind(entry), 16)
+    assert clip.tokenizer(["a red star", "a circle"]).shape == (2, context)
+    scale, bias = logit_scale_and_bias(clip)
+    assert scale == pytest.approx(1.0 if kind(entry) == "align" else 1 / 0.07)
+    assert bias == (-10 if kind(entry) == "sigmoid" else 0)
+
+
+def test_align_computes_what_transformers_computes(align):
+    transformers = pytest.importorskip("transformers")
+    folder = align["architecture"]
+    clip, model = plugins.load("tower", align)(None), transformers.AlignModel.from_pretrained(folder).eval()
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    pairs = Proxy(image, ["a red star", "a circle"])
+    words = transformers.AutoTokenizer.from_pretrained(folder)(
+        pairs.captions, padding="max_length", max_length=12, return_tensors="pt"
+    )
+    pixels = torch.from_numpy(image).permute(0, 3, 1, 2)[..., 2:30, 2:30] / 127.5 - 1  # the centre, from -1 to 1
+    with torch.no_grad():
+        theirs = model(pixel_values=pixels, **words)
+        ours = embed(clip, *pairs.take(clip, np.arange(2)))
+    torch.testing.assert_close(ours.image, theirs.image_embeds, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.text, theirs.text_embeds, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.logits, theirs.logits_per_image, atol=1e-4, rtol=1e-4)
+
+
+def test_align_says_what_it_needs_and_what_it_cannot_open(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(ValueError, match=r"needs transformers: pip install 'reliquant\[huggingface\]'"):
+        plugins.load("tower", {"tower": "huggingface", "architecture": str(tmp_path)})(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "bias", "context", "tower"),
+    [
+        ("ViT-B-32", None, 77, "VisionTransformer"),
+        ("ViT-B-32-quickgelu", None, 77, "VisionTransformer"),
+        ("convnext_base_w", None, 77, "TimmModel"),
+        ("ViT-B-16-SigLIP", -10, 64, "TimmModel"),
+        ("coca_ViT-B-32", None, 76, "VisionTransformer"),
+        ("RN50", None, 77, "ModifiedResNet"),
+    ],
+)
+def test_the_papers_architectures_have_every_block_matrix_among_the_targets(name, bias, context, tower):
+    config = open_clip.get_model_config(name)
+    kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    kind = kind if config.pop("custom_text", False) else open_clip.CLIP
+    with torch.device("meta"):  # no memory, no weights
+        model = kind(**config)
+    assert (type(model.visual).__name__, model.context_length) == (tower, context)
+    assert (None if model.logit_bias is None else config["init_logit_bias"]) == bias
+    unpack_attention(model)
+    names = targets(model, "both")
+    matrices = {n.removesuffix(".weight") for n, p in model.named_parameters() if p.ndim >= 2 and BLOCKS.search(n)}
+    assert set(names) == {n for n in matrices if not n.startswith("text_decoder.")}
+    weights = sum(model.get_submodule(n).weight.numel() for n in names if n.startswith("visual."))
+    matrices = sum(p.numel() for p in model.visual.parameters() if p.ndim >= 2)
+    assert weights > (0.6 if name == "RN50" else 0.84) * matrices  # a third of a ResNet-50 is its attention pooling

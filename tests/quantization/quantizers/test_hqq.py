@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import fake_quantize, weight_affine
+from reliquant.layers.surgery import targets, twins, unpack_attention
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantizers.hqq import _rows, optimise, quantizer
+
+
+def slow(w, bits, p=0.7, beta=10.0, kappa=1.01, iterations=20):
+    """Transcribe the reference's solver for one matrix of groups (rows), float64, by its own convention w * s + z."""
+    top = 2**bits - 1
+    low, high = w.min(1, keepdims=True), w.max(1, keepdims=True)
+    s = np.minimum(top / (high - low), 2e4)
+    z = -low * s
+    if bits == 4:
+        z = np.round(z)
+    least, best = np.inf, z
+    for _ in range(iterations):
+        q = np.clip(np.round(w * s + z), 0, top)
+        r = (q - z) / s
+        if np.abs(w - r).mean() >= least:
+            break
+        least, best = np.abs(w - r).mean(), z
+        size = np.abs(w - r).clip(1e-300)
+        e = np.sign(w - r) * np.maximum(size - size ** (p - 1) / beta, 0)
+        z = np.mean(q - (w - e) * s, axis=1, keepdims=True)
+        beta *= kappa
+    return 1 / s, best
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_scale_and_zero_equal_a_slow_transcription(bits):
+    w = np.random.default_rng(bits).standard_t(4, size=(40, 64)) * 0.05
+    grid = Grid(bits=bits, granularity="group", group=64, symmetric=False, signed=False)
+    scale, zero = optimise(torch.tensor(w), grid, 0.7, 10.0, 1.01, 20)
+    expected_scale, expected_zero = slow(w, bits)
+    np.testing.assert_allclose(scale, expected_scale)
+    np.testing.assert_allclose(zero, expected_zero, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_the_mean_absolute_error_is_below_that_of_covering_the_range(bits):
+    w = torch.distributions.StudentT(4.0).sample((64, 256)) * 0.05
+    grid = Grid(bits=bits, granularity="group", group=64, symmetric=False, signed=False)
+    errors = [
+        (fake_quantize(w, *pair, grid) - w).abs().mean()
+        for pair in (optimise(_rows(w, grid), grid, 0.7, 10.0, 1.01, 20), weight_affine(w, grid))
+    ]
+    assert errors[0] < errors[1]
+
+
+def test_a_group_that_does_not_divide_the_width_is_padded_with_the_last_weight():
+    grid = Grid(bits=4, granularity="group", group=4, symmetric=False, signed=False)
+    assert _rows(torch.tensor([[5.0, 6, 7, 8, 9]]), grid).tolist() == [[5, 6, 7, 8], [9, 9, 9, 9]]
+
+
+def test_only_the_bits_of_the_weight_grid_count(convnext, proxy):
+    unpack_attention(convnext.model)
+    names = targets(convnext.model, "image")
+    grids = {"weight": Grid(bits=3, granularity="channel"), "activation": Grid(bits=16)}
+    quantizer(convnext, names, proxy, Checkpoints(), **grids, group=32)
+    for layer in twins(convnext.model).values():
+        assert layer.weight_grid == Grid(bits=3, granularity="group", group=32, symmetric=False, signed=False)
+        columns = layer.weight[0].numel()
+        assert layer.weight_scale.shape == (len(layer.weight) * -(-columns // 32), 1)

@@ -1,0 +1,42 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from reliquant.layers.variant import restore
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.logit_scale import tune_logit_scale
+from reliquant.quantization.proxy import embed_all
+from reliquant.quantization.quantize import quantize
+
+RTN = {"quantizer": "rtn", "weight": {"bits": 4}, "activation": {"bits": 8}}
+LSQ = {"quantizer": "lsq", "weight": {"bits": 4}, "activation": {"bits": 8}, "iterations": 4, "batch": 16}
+
+
+@pytest.mark.parametrize("tuning", ["contrastive", "match_fp32"])
+def test_the_tuned_scale_is_that_of_the_quantized_models_own_embeddings(vit, proxy, tuning):
+    exact = embed_all(copy.deepcopy(vit), proxy)
+    _, facts = quantize(vit, RTN, "both", proxy, Checkpoints(), tuning=tuning)
+    found = embed_all(vit, proxy)
+    arrays = found.image.numpy(), found.text.numpy(), proxy.caption_ids.numpy(), found.logit_scale.item()
+    fp32 = exact.image.numpy(), exact.text.numpy(), exact.logit_scale.item()
+    assert facts["logit_scale_tuned"] == pytest.approx(tune_logit_scale(*arrays, objective=tuning, fp32=fp32))
+
+
+def test_fp32_and_tuning_none_have_no_tuned_scale(vit, proxy):
+    assert quantize(vit, {"quantizer": "none"}, "image", None, Checkpoints())[1]["logit_scale_tuned"] is None
+    assert quantize(vit, RTN, "image", proxy, Checkpoints(), tuning="none")[1]["logit_scale_tuned"] is None
+
+
+def test_snapshots_are_whole_variants_of_their_own(vit, proxy):
+    fresh, kept = copy.deepcopy(vit.model), {}
+    entry = {**LSQ, "snapshots": [0, 2, 4]}
+    arrays, facts = quantize(vit, entry, "image", proxy, Checkpoints(), keep=lambda i, *rest: kept.update({i: rest}))
+    assert sorted(kept) == [0, 2, 4]
+    assert all(facts["measures"] == other["measures"] for _, other in kept.values())
+    assert all(np.array_equal(arrays[name], kept[4][0][name]) for name in arrays)
+    assert any(not np.array_equal(arrays[name], kept[0][0][name]) for name in arrays)
+    restore(fresh, kept[2][0], kept[2][1]["modules"])
+    with torch.no_grad():
+        assert torch.isfinite(fresh.encode_image(torch.randn(2, 3, 32, 32))).all()

@@ -1,0 +1,100 @@
+import polars as pl
+import pytest
+import scipy.stats
+
+from reliquant.measures.stats import half_over_seeds
+from reliquant.report import frames
+from reliquant.report.synthetic import Shape, rows
+
+LABELS = {
+    "model": "m",
+    "source": "s",
+    "scheme": "rtn",
+    "family": "f",
+    "precision": "w8a8",
+    "scope": "image",
+    "proxy": "p",
+}
+
+
+def lines(**columns):
+    return pl.DataFrame(columns).with_columns(
+        **{k: pl.lit(v) for k, v in LABELS.items()}, seed=pl.lit(0), measure=pl.lit("x")
+    )
+
+
+def test_intervals_of_independent_sets_add_in_squares():
+    frame = lines(dataset=["a", "b"], value=[0.1, 0.3], low=[0.07, 0.26], high=[0.13, 0.34], n=[100, 200])
+    row = frames.mean_of_sets(frame).row(0, named=True)
+    assert row["value"] == pytest.approx(0.2)
+    assert (row["low"], row["high"]) == pytest.approx((0.175, 0.225))  # 0.2 -+ sqrt(0.03^2 + 0.04^2) / 2
+    assert (row["n"], row["sets"]) == (300, 2)
+
+
+def test_cells_of_one_set_do_not_narrow_the_interval():
+    frame = lines(dataset=["a", "a"], value=[0.1, 0.3], low=[0.0, 0.2], high=[0.2, 0.4], n=[100, 100])
+    row = frames.mean_of_sets(frame).row(0, named=True)
+    assert (row["low"], row["high"], row["n"]) == (pytest.approx(0.1), pytest.approx(0.3), 100)
+
+
+def test_an_unknown_interval_makes_the_means_unknown():
+    frame = lines(dataset=["a", "b"], value=[0.1, 0.3], low=[0.0, None], high=[0.2, None], n=[1, 1])
+    assert frames.mean_of_sets(frame).row(0, named=True)["low"] is None
+
+
+def test_values_that_are_not_finite_and_variants_on_the_way_are_left_out():
+    frame = rows(Shape(seeds=(0,), corruptions=()))
+    broken = frame.with_columns(value=pl.when(pl.col("dataset") == "shapes").then(float("nan")).otherwise("value"))
+    found = frames.select(broken, "accuracy")
+    assert "shapes" not in found["dataset"]
+    assert found["iteration"].null_count() == found.height
+
+
+def test_noise_is_read_from_its_means():
+    found = frames.select(rows(Shape(seeds=(0,))), "accuracy_change", suite="noise")
+    assert set(found["corruption"]) == {"mean"}
+    assert found.height == 4 * 3 * 3 * 2
+
+
+def test_the_spread_of_seeds_widens_a_mean_over_runs_and_that_of_schemes_does_not():
+    values = {"value": [0.4, 0.5, 0.6], "low": [0.36, 0.46, 0.56], "high": [0.44, 0.54, 0.64], "n": [9, 9, 9]}
+    seeds = frames.mean_of_runs(lines(**values).with_columns(seed=pl.Series([0, 1, 2])), ["source"]).row(0, named=True)
+    half = half_over_seeds(0.04, 0.1, 3)
+    assert (seeds["low"], seeds["high"]) == (pytest.approx(0.5 - half, 1e-4), pytest.approx(0.5 + half, 1e-4))
+    assert (seeds["value"], seeds["runs"], seeds["n"]) == (pytest.approx(0.5), 3, 9)
+    schemes = lines(**values).with_columns(scheme=pl.Series(["a", "b", "c"]))
+    plain = frames.mean_of_runs(schemes, ["source"]).row(0, named=True)
+    assert (plain["low"], plain["high"], plain["runs"]) == (pytest.approx(0.46), pytest.approx(0.54), 3)
+
+
+def test_seeds_are_averaged_within_what_is_the_same_before_all_else():
+    frame = lines(value=[0.0, 0.2, 1.0], low=[0.0] * 3, high=[1.0] * 3, n=[1] * 3)
+    frame = frame.with_columns(seed=pl.Series([0, 1, 0]), scheme=pl.Series(["lsq", "lsq", "rtn"]))
+    row = frames.mean_of_runs(frame, ["source"]).row(0, named=True)
+    assert (row["value"], row["runs"]) == (pytest.approx(0.55), 3)  # (0.1 + 1.0) / 2
+
+
+def test_seeds_without_intervals_have_none():
+    frame = lines(value=[0.1, 0.3], low=[None, 0.2], high=[None, 0.4], n=[1, 1]).with_columns(seed=pl.Series([0, 1]))
+    assert frames.mean_of_runs(frame, ["source"]).row(0, named=True)["low"] is None
+
+
+def test_stars_over_seeds_are_those_of_students_t():
+    values = {"value": [-0.020, -0.022, -0.018], "low": [-0.021, -0.023, -0.019], "high": [-0.019, -0.021, -0.017]}
+    frame = lines(**values, n=[9, 9, 9]).with_columns(seed=pl.Series([0, 1, 2]))
+    row = frames.mean_of_runs(frame, ["source"]).row(0, named=True)
+    p = frames.p_value(row["value"], row["low"], row["high"], row["freedom"])
+    part, images = 0.002**2 / 3, (0.001 / 1.96) ** 2
+    assert row["freedom"] == pytest.approx(2 * ((part + images) / part) ** 2, rel=1e-3)
+    half = (row["high"] - row["low"]) / 2
+    assert p == pytest.approx(
+        2 * scipy.stats.t.sf(0.02 / half * scipy.stats.t.ppf(0.975, row["freedom"]), row["freedom"])
+    )
+    assert 0.001 < p < 0.01  # by the normal approximation it would have three stars
+
+
+def test_a_single_run_beside_several_seeds_keeps_its_ends():
+    frame = lines(value=[0.010, 0.1, 0.2], low=[0.015, 0.0, 0.1], high=[0.030, 0.2, 0.3], n=[1, 1, 1])
+    frame = frame.with_columns(scheme=pl.Series(["fp32", "lsq", "lsq"]), seed=pl.Series([0, 0, 1]))
+    row = frames.mean_of_runs(frame, ["scheme"]).filter(scheme="fp32").row(0, named=True)
+    assert (row["low"], row["high"]) == (0.015, 0.030)

@@ -1,0 +1,150 @@
+import json
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from reliquant import plugins
+from reliquant.report.page import QUESTIONS, counts, lean
+from reliquant.report.plotting import NothingToDraw
+from reliquant.report.synthetic import Shape, rows
+
+SMALL = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog",), severities=(1, 5))
+FACTS = {
+    "study": "small",
+    "title": "A study of <shapes> & more",
+    "note": "The lab is synthetic.",
+    "models": {"vit-wit": {"source": "wit", "architecture": "ViT-B-32", "n_parameters": 1234567}},
+    "datasets": {"shapes": {"n": 1000, "classes": 8, "entry": {"dataset": "lab"}}},
+    "config": "study: small\n",
+    "versions": {"polars": pl.__version__},
+    "commit": "",
+}
+
+
+def write(folder, frame, *more):
+    folder.mkdir()
+    frame.write_parquet(folder / "rows.parquet")
+    (folder / "facts.json").write_text(json.dumps(FACTS))
+    words = ["--rows", folder / "rows.parquet", "--facts", folder / "facts.json", "--output", folder / "out", *more]
+    subprocess.run([sys.executable, "-m", "reliquant.steps.report", *map(str, words)], check=True)
+    return folder / "out"
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("report") / "full", rows(SMALL))
+
+
+def test_the_page_needs_no_other_file_and_no_network(report):
+    page = (report / "report.html").read_text()
+    for address in re.findall(r'<(?:img|script|link|iframe)[^>]*?(?:src|href)="([^"]*)"', page):
+        assert address.startswith("data:")
+    assert "A study of &lt;shapes&gt; &amp; more" in page
+    assert "The lab is synthetic." in page
+    assert "1,234,567" in page
+
+
+def test_every_link_of_the_page_leads_somewhere(report):
+    page = (report / "report.html").read_text()
+    page = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    for link in re.findall(r'<a[^>]* href="([^"]+)"', page):
+        assert link[1:] in anchors if link.startswith("#") else (report / link).is_file(), link
+
+
+def test_the_page_follows_the_readers_questions(report):
+    page = (report / "report.html").read_text()
+    asked = [q for q in QUESTIONS.values() if f"<h2>{q}</h2>".replace("'", "&#39;") in page]
+    assert len(asked) >= 8
+    assert page.count('id="claim-') == 16
+
+
+def test_claims_summary_and_plots_are_beside_the_page(report):
+    assert [c["number"] for c in json.loads((report / "claims.json").read_text())] == list(range(1, 17))
+    (beside,) = (report / "tables").glob("claims-rows.*")
+    read = pl.read_csv if beside.suffix == ".csv" else pl.read_parquet
+    assert {"ece_relative_change", "accuracy_delta", "auroc_change", "vuln_add"} <= set(read(beside)["measure"])
+    summary = json.loads((report / "summary.json").read_text())
+    assert summary["rows"] == rows(SMALL).height
+    assert summary["variants"] == 4 * 3 * 3 * 2
+    assert summary["change"]["w4a8"]["accuracy"] == pytest.approx(-0.11, abs=0.02)
+    assert {"bits", "accuracy_change"} <= set(pl.read_csv(report / "plots" / "accuracy_by_bits.csv").columns)
+
+
+def test_the_same_rows_give_the_same_bytes(report, tmp_path):
+    assert files(write(tmp_path / "again", rows(SMALL), "--processes", 2)) == files(report)
+
+
+def test_missing_groups_are_said_and_never_crash(tmp_path):
+    shape = replace(SMALL, models=(("vit", "wit"),), ood=(), spurious=(), corruptions=(), iterations=(), ranks=())
+    page = (write(tmp_path / "few", rows(shape)) / "report.html").read_text()
+    assert "Not shown: the study asks no OOD sets." in page
+    assert "Not shown: the study asks no corruptions." in page
+    assert "figure-dichotomy" in page
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"models": (("vit", "wit"),)},
+        {"ood": ()},
+        {"shift": ()},
+        {"spurious": ()},
+        {"corruptions": ()},
+        {"iterations": (), "ranks": ()},
+        {"schemes": (("rtn", "Simple PTQ"),), "precisions": ("w8a8",), "scopes": ("image",)},
+        {"schemes": ()},
+        {"scales": ("native",)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["figure", "table"])
+def test_a_study_of_few_parts_draws_or_says_why_not(left, kind):
+    few = lean(rows(replace(SMALL, **left)))
+    for name in plugins.names(kind):
+        module = plugins.module(kind, name)
+        made = None
+        with suppress(NothingToDraw):
+            made = getattr(module, kind)(few)
+        if made is not None:
+            assert made.axes if kind == "figure" else made.height, name
+
+
+def test_values_that_are_not_finite_are_shown_as_such_and_counted(tmp_path):
+    frame, said = rows(SMALL), {float("nan"): "NaN", float("inf"): "inf", float("-inf"): "-inf", None: "null"}
+    measures = dict(zip(["ece", "accuracy_change", "auroc", "nll"], said, strict=True))
+    broken = frame
+    for measure, value in measures.items():
+        chosen = pl.when(measure=measure, scheme="rtn", precision="w8a8")
+        broken = broken.with_columns(value=chosen.then(pl.lit(value, pl.Float64)).otherwise("value"))
+    out = write(tmp_path / "broken", broken)
+    shown = pl.read_csv(out / "tables" / "undefined.csv")
+    for measure, value in measures.items():
+        count = frame.filter(measure=measure, scheme="rtn", precision="w8a8").height
+        found = shown.filter(measure=measure)
+        assert (found["rows"].sum(), set(found["value"])) == (count, {said[value]}), measure
+    assert f"{shown['rows'].sum():,} values are undefined," in (out / "report.html").read_text()
+
+
+def test_values_that_are_not_finite_are_counted():
+    frame = rows(SMALL)
+    broken = frame.with_columns(value=pl.when(pl.int_range(pl.len()) < 7).then(float("nan")).otherwise("value"))
+    assert counts(broken) == {"rows": frame.height, "rows_without_finite_value": 7}
+
+
+def test_lean_rows_keep_the_means_of_the_corruptions():
+    frame = rows(SMALL)
+    few = lean(frame)
+    cells = frame.filter(suite="noise", measure="accuracy_change", corruption="fog", severity=5, precision="w4a8")
+    kept = few.filter(pl.col("corruption") == "fog", pl.col("severity") == 5, pl.col("precision") == "w4a8")
+    assert kept["value"].to_list() == pytest.approx([cells["value"].mean()])
+    assert few.filter(pl.col("suite") == "clean").height == frame.filter(suite="clean").height

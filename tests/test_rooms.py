@@ -1,0 +1,169 @@
+"""Who may import whom, read from the code's own imports (docs/design.md)."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from reliquant import fingerprint, plugins
+
+ORDER = [  # a room imports what stands before it, and nothing else of the package
+    "root",
+    "download",
+    "measures",
+    "study",
+    "images",
+    "models",
+    "report",
+    "layers",
+    "quantization",
+    "evaluation",
+    "deploy",
+    "cli",
+    "steps",
+]
+AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "artifacts", "fingerprint"}
+NEVER_IMPORTED = ("cli", "steps")
+TORCH_FREE_ROOMS = ("download", "measures", "study", "report")
+TORCH_FREE = ["plugins", "fingerprint", "grid", "artifacts", "evaluation.features", "evaluation.records"]
+TORCH_FREE += ["evaluation.measure", "evaluation.explain_rows", "evaluation.scoring", "cli.main", "cli.plan"]
+FAMILIES = [f"reliquant.{package}" for package in plugins.FAMILIES.values()]
+ALLOWED_IN_RULES = {
+    "from reliquant import fingerprint, plugins",
+    "from reliquant.study import paths",
+    "from reliquant.study.check import read_study",
+    "from reliquant.study.config import sliced",
+}
+
+
+def modules():
+    for path in sorted(plugins.PACKAGE.rglob("*.py")):
+        yield path.relative_to(plugins.PACKAGE).with_suffix("").as_posix().replace("/", "."), path
+
+
+def room(module):
+    """Name the room of a dotted name below the package: its first folder, or the root."""
+    first = module.split(".")[0]
+    return first if (plugins.PACKAGE / first).is_dir() else "root"
+
+
+def imported(path):
+    """Name the modules of the package that a file imports, without the folders that they lie in."""
+    names = {name.removeprefix("reliquant").lstrip(".") for name in fingerprint.imports(path)}
+    return {name for name in names if name and plugins.spec_of(f"reliquant.{name}") and not is_folder(name)}
+
+
+def is_folder(module):
+    return plugins.PACKAGE.joinpath(*module.split(".")).is_dir()
+
+
+def test_every_room_has_its_place_in_the_order():
+    rooms = {path.name for path in plugins.PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms - set(ORDER) == set()
+
+
+def test_only_what_everything_may_use_lies_at_the_root():
+    assert {path.stem for path in plugins.PACKAGE.glob("*.py")} <= AT_THE_ROOT
+    others = {path.name for path in plugins.PACKAGE.iterdir() if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert others <= {"py.typed", "__init__.pyi"}
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_room_imports_only_rooms_before_it(name):
+    for module, path in modules():
+        if room(module) == name:
+            for other in imported(path):
+                place = ORDER.index(room(other))
+                assert room(other) == name or place < ORDER.index(name), f"{module} imports {other}"
+
+
+def test_no_module_imports_itself_through_others():
+    arrows = {module: imported(path) for module, path in modules()}
+    done, on_the_way = set(), []
+
+    def visit(module):
+        assert module not in on_the_way, f"a circle: {on_the_way[on_the_way.index(module) :]}"
+        if module not in done:
+            on_the_way.append(module)
+            for other in arrows.get(module, ()):
+                visit(other)
+            done.add(on_the_way.pop())
+
+    for module in arrows:
+        visit(module)
+
+
+def test_nobody_imports_the_command_line_or_the_steps():
+    for module, path in modules():
+        for other in imported(path):
+            assert room(other) not in NEVER_IMPORTED or room(other) == room(module), f"{module} imports {other}"
+
+
+def test_rooms_hold_nothing_but_a_docstring_of_their_own():
+    for module, path in modules():
+        if path.stem == "__init__" and module not in ("__init__", "steps.__init__"):
+            body = ast.parse(path.read_text()).body
+            assert len(body) == 1, module
+            assert isinstance(body[0].value.value, str), module
+
+
+def test_families_never_import_each_other_nor_themselves():
+    for module, path in modules():
+        package = f"reliquant.{module}".rpartition(".")[0]
+        if package in FAMILIES and path.stem != "__init__":
+            others = {other for other in imported(path) if f"reliquant.{other}".rpartition(".")[0] in FAMILIES}
+            assert not others, f"{module} imports {others}"
+
+
+def test_rules_import_only_the_study_and_the_plugins():
+    root = plugins.PACKAGE.parents[1]
+    for path in [root / "Snakefile", *sorted((root / "workflow" / "rules").glob("*.smk"))]:
+        for line in path.read_text().splitlines():
+            if "reliquant" in line and line.lstrip().startswith(("import ", "from ")):
+                assert line in ALLOWED_IN_RULES, f"{path}: {line}"
+
+
+def test_measures_reports_and_config_need_no_torch():
+    named = [module for module, path in modules() if room(module) in TORCH_FREE_ROOMS and path.stem != "__init__"]
+    script = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(f"reliquant.{name}")
+    assert "torch" not in sys.modules, name
+"""
+    run = subprocess.run([sys.executable, "-c", script, *TORCH_FREE, *named], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("family", ["score", "corruption", "figure", "table"])
+def test_torch_free_families_are_torch_free(family):
+    for name in plugins.names(family):
+        for path in fingerprint._closure(frozenset({plugins.source(family, name)})):
+            tree = ast.parse(path.read_text())
+            names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+            names |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+            roots = {n.split(".")[0] for n in names}
+            assert not roots & {"torch", "open_clip", "timm"}, f"{name} reaches torch in {path}"
+
+
+def test_no_pickle_and_no_eval():
+    for module, path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec"), module
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [a.name for a in node.names] + [getattr(node, "module", "") or ""]
+                assert not any(n.split(".")[0] in ("pickle", "dill", "joblib", "shelve") for n in names), module
+
+
+def test_every_step_has_the_name_of_its_rule():
+    root = plugins.PACKAGE.parents[1]
+    rules = {
+        line.split()[1].rstrip(":")
+        for path in (root / "workflow" / "rules").glob("*.smk")
+        for line in path.read_text().splitlines()
+        if line.startswith("rule ")
+    }
+    steps = {p.stem for p in (plugins.PACKAGE / "steps").glob("*.py")} - {"__init__"}
+    assert rules == steps
