@@ -19,7 +19,7 @@ import torch
 from scipy.stats import bootstrap
 from sklearn.metrics import log_loss, roc_auc_score
 
-from reliquant.evaluation.measure import of_probabilities
+from reliquant.evaluation.measure import measure_probabilities
 from reliquant.measures.calibration import brier_scores
 from reliquant.models import openclip  # noqa: F401, torchmetrics imports torchvision
 
@@ -81,16 +81,16 @@ def main() -> None:
     p, label = table(args.images, args.classes)
     ours, values, intervals = [], [], []
     theirs(p[:1000], label[:1000] % args.classes, 2)  # imports and first calls
-    of_probabilities(p[:1000], label[:1000], resamples=10)
+    measure_probabilities(p[:1000], label[:1000], resamples=10)
     for _ in range(args.rounds):
         start = time.perf_counter()
-        found = of_probabilities(p, label, resamples=args.resamples)
+        found = measure_probabilities(p, label, resamples=args.resamples)
         ours.append(time.perf_counter() - start)
         a, b = theirs(p, label, args.theirs)
         values.append(a)
         intervals.append(b * args.resamples / args.theirs)
     tracemalloc.start()
-    of_probabilities(p, label, resamples=args.resamples)
+    measure_probabilities(p, label, resamples=args.resamples)
     memory = (p.nbytes + tracemalloc.get_traced_memory()[1]) / p.nbytes
     tracemalloc.stop()
     mine, other, drawn = (statistics.median(x) for x in (ours, values, intervals))

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import softmax
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.measure import of_features, of_probabilities
+from reliquant.evaluation.measure import measure_features, measure_probabilities
 from reliquant.evaluation.records import samples_of, top_classes
 from reliquant.measures import calibration, detection, shift
 from reliquant.measures.rows import SCHEMA, rows
@@ -259,7 +259,7 @@ def test_one_image_and_one_class_are_defined():
 
 
 def test_features_are_measured_one_object_a_dataset():
-    found = of_features(
+    found = measure_features(
         features(), {"o": features(noise=20.0, seed=4)}, {"cosine": max_cosine}, resamples=200, name="d"
     )
     assert set(found) == {"d", "o"}
@@ -267,14 +267,14 @@ def test_features_are_measured_one_object_a_dataset():
     assert {"ece", "nll", "brier", "best_temperature", "classwise_ece"} <= set(found["d"])
     assert found["o"]["cosine_auroc"]["value"] > 0.5
     with pytest.raises(ValueError, match="an OOD set has the name of the in-distribution set, 'd'"):
-        of_features(features(), {"d": features()}, {}, name="d")
+        measure_features(features(), {"d": features()}, {}, name="d")
 
 
 def test_probabilities_are_measured_as_the_features_they_come_from():
     f = features()
     one, two = (
-        of_features(f, {}, {}, resamples=100)["features"],
-        of_probabilities(f.probabilities, f.label, resamples=100),
+        measure_features(f, {}, {}, resamples=100)["features"],
+        measure_probabilities(f.probabilities, f.label, resamples=100),
     )
     assert one.keys() == two.keys()
     for name in one:
@@ -284,11 +284,11 @@ def test_probabilities_are_measured_as_the_features_they_come_from():
 @pytest.mark.parametrize("wrong", [np.full((4, 3), 0.9), np.full((4, 3), np.nan), np.array([[2.0, -1.0, 0.0]] * 4)])
 def test_tables_that_are_no_probabilities_are_refused(wrong):
     with pytest.raises(ValueError, match="4 images are not shares that sum to 1, first image 0"):
-        of_probabilities(wrong, np.zeros(4, int))
+        measure_probabilities(wrong, np.zeros(4, int))
 
 
 def test_a_probability_of_zero_gives_a_finite_nll():
-    found = of_probabilities(np.array([[1.0, 0.0], [1.0, 0.0]], np.float32), np.array([0, 1]), resamples=20)
+    found = measure_probabilities(np.array([[1.0, 0.0], [1.0, 0.0]], np.float32), np.array([0, 1]), resamples=20)
     assert np.isfinite(found["nll"]["value"])
 
 
@@ -297,7 +297,7 @@ def test_real_clip_embeddings_give_their_known_figures(shared_data):
 
     a = load_file(shared_data / "clip_vit_b_32_openai_cifar10" / "embeddings.safetensors")
     known = Features(a["image"], a["text"], a["label"].astype(np.int64), float(a["logit_scale"].item()))
-    found = of_features(known, {}, {}, resamples=200)["features"]
+    found = measure_features(known, {}, {}, resamples=200)["features"]
     assert found["accuracy"]["value"] == pytest.approx(0.896)
     assert found["ece"]["value"] == pytest.approx(0.1021, abs=5e-5)
     assert found["confidence_gap"]["value"] == pytest.approx(0.795 - 0.896, abs=5e-4)
@@ -370,6 +370,6 @@ def test_corruption_errors_are_absolute_relative_and_of_what_corruption_adds():
 
 def test_measures_of_the_whole_table_have_intervals():
     f = features(n=200, noise=1.0)
-    found = of_probabilities(f.probabilities, f.label, resamples=200)
+    found = measure_probabilities(f.probabilities, f.label, resamples=200)
     for name in ("classwise_ece", "ace", "best_temperature", "mce", "debiased_ce"):
         assert found[name]["low"] < found[name]["value"] < found[name]["high"], name

@@ -6,18 +6,18 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from reliquant.cli.inputs import open_images, open_model
 from reliquant.cli.measure import with_scores
 from reliquant.cli.output import Output
 from reliquant.cli.words import MODEL
 from reliquant.device import choose
+from reliquant.evaluation.embed import TEMPLATES, embed_images
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.images.open import open_images
 from reliquant.layers.backend import Backend, use_backend
 from reliquant.layers.variant import load_variant
+from reliquant.models.open import open_model
 
 EXAMPLE = "reliquant evaluate --model lab-vit-curated --data photos/ --ood others/ --save features.safetensors"
 BACKEND = (
@@ -32,7 +32,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--variant", type=Path, help="made by `reliquant quantize`; FP32 if left out")
     parser.add_argument("--data", required=True, help="labelled images: a folder, .parquet, .tar, or entry (YAML)")
     parser.add_argument("--ood", nargs="*", default=[], help="out-of-distribution images, likewise")
-    parser.add_argument("--templates", nargs="+", default=["a photo of a {}."], help="prompts with {} for the class")
+    parser.add_argument("--templates", nargs="+", default=list(TEMPLATES), help="prompts with {} for the class")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--device", default="auto")
@@ -67,19 +67,18 @@ def run(
     images = open_images(data, clip.form)
     if not images.meta["classes"]:
         raise ValueError(f"{data}: has no classes to tell apart")
-    head = text_head(clip, images.meta["classes"], templates, device=device)
-    logit_scale, bias = logit_scale_and_bias(clip)
-    logit_scale = header["logit_scale_tuned"] if scale == "tuned" else logit_scale
-
-    def features(array: NDArray[np.uint8], label: NDArray[np.int64]) -> Features:
-        return Features(image_features(clip, array, batch=batch, device=device), head, label, logit_scale, bias)
-
-    test = features(images.images, images.labels)
+    logit_scale = header["logit_scale_tuned"] if scale == "tuned" else None
+    test = embed_images(clip, images, templates=templates, logit_scale=logit_scale, batch=batch, device=device)
     if save:
-        arrays = {"image": test.image, "label": test.label, "text": head, "logit_scale": np.float32([logit_scale])}
-        save_file(arrays | {"logit_bias": np.float32([bias])}, save)
+        _save(save, test)
     others = {}
     for word in ood:
-        other = open_images(word, clip.form)
-        others[word] = features(other.images, np.full(len(other.images), -1))
+        others[word] = embed_images(clip, open_images(word, clip.form), beside=test, batch=batch, device=device)
     return with_scores(Path(data).stem, test, others, resamples)
+
+
+def _save(path: Path, features: Features) -> None:
+    """Write features as `reliquant measure` reads them."""
+    scale, bias = np.float32([features.logit_scale]), np.float32([features.logit_bias])
+    arrays = {"image": features.image, "label": features.label, "text": features.text}
+    save_file({**arrays, "logit_scale": scale, "logit_bias": bias}, path)

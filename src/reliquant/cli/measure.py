@@ -12,7 +12,7 @@ from reliquant import plugins
 from reliquant.cli.output import Output, measured_output
 from reliquant.cli.stored_features import features_of, read_arrays, require
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.measure import of_features, of_probabilities
+from reliquant.evaluation.measure import measure_features, measure_probabilities
 
 EXAMPLE = "reliquant measure features.safetensors --ood other.safetensors --json"
 SCORES = ("mcm", "msp", "max_logit", "energy")
@@ -37,7 +37,7 @@ def run(*, features: Path, ood: list[Path], resamples: int) -> Output:
         require(features, arrays, "label")
         if ood:
             raise ValueError(f"{features}: probabilities give no OOD scores; give image and text features")
-        found = {features.stem: of_probabilities(arrays["probabilities"], arrays["label"], resamples=resamples)}
+        found = {features.stem: measure_probabilities(arrays["probabilities"], arrays["label"], resamples=resamples)}
         return measured_output(found)
     require(features, arrays, "image", "label", "text", "logit_scale")
     test = features_of(features, arrays, arrays, arrays["label"])
@@ -52,4 +52,4 @@ def run(*, features: Path, ood: list[Path], resamples: int) -> Output:
 def with_scores(name: str, test: Features, others: Mapping[str, Features], resamples: int, /) -> Output:
     """Measure labelled features, and the common OOD scores on them against each set of other images."""
     scores = {score: plugins.load("score", {"score": score}) for score in SCORES}
-    return measured_output(of_features(test, others, scores, resamples=resamples, name=name))
+    return measured_output(measure_features(test, others, scores, resamples=resamples, name=name))

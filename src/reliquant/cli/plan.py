@@ -12,7 +12,7 @@ import yaml
 from reliquant import plugins
 from reliquant.cli.output import Output
 from reliquant.cli.plan_study import as_text, estimate
-from reliquant.cli.words import add_model_words
+from reliquant.cli.words import add_model_words, read_scheme
 from reliquant.study.check import read_study
 
 EXAMPLE = "reliquant plan --model ViT-B-32 --scheme rtn --precision w4a8"
@@ -33,10 +33,10 @@ def run(*, config: Path | None, model: str | None, scheme: str, precision: str, 
 
 
 def _of_model(model: str, scheme: str, precision: str, scope: str) -> Output:
-    from reliquant.cli.inputs import open_model, scheme_entry  # torch and open_clip are slow to import
-    from reliquant.cli.plan_model import plan_model
+    from reliquant.cli.plan_model import plan_model  # only here: importing torch and open_clip takes seconds
+    from reliquant.models.open import open_model
 
-    found = plan_model(open_model(model), scheme_entry(scheme, precision), scope)
+    found = plan_model(open_model(model), read_scheme(scheme, precision), scope)
     return Output(found, _model_text(found))
 
 

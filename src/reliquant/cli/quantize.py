@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reliquant.artifacts import provenance, save_tensors
-from reliquant.cli.inputs import open_images, open_model, scheme_entry, tower_entry
 from reliquant.cli.output import Output
-from reliquant.cli.words import add_model_words
+from reliquant.cli.words import add_model_words, read_scheme
 from reliquant.device import choose
+from reliquant.images.open import open_images
 from reliquant.models.files import load_model, save_model
+from reliquant.models.open import open_model, tower_entry
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.quantize import Tuning, make_proxy
-from reliquant.quantization.quantize import quantize as quantize_model
+from reliquant.quantization.quantize import Tuning
+from reliquant.quantization.quantize_model import quantize_model
 
 EXAMPLE = "reliquant quantize --model lab-vit-curated --precision w8a8 --pairs pairs.parquet --output w8a8.safetensors"
 TUNING = "objective by which one logit scale is fitted on the pairs, stored beside the model's own"
@@ -46,7 +46,7 @@ def run(
     output: Path,
 ) -> Output:
     """Quantize a model on image-caption pairs; write the variant, and beside it the FP32 model if it is no file yet."""
-    entry = scheme_entry(scheme, precision)
+    entry = read_scheme(scheme, precision)
     path = Path(model)
     if path.suffix != ".safetensors":
         path = output.with_suffix(".fp32.safetensors")
@@ -54,11 +54,11 @@ def run(
     clip, facts = load_model(path)
     device = choose(device)
     clip.model.to(device)
-    proxy, which = make_proxy(open_images(pairs, clip.form), number, seed, device)
-    of = {"entry": entry, "labels": {"scope": scope, "seed": seed}, "model_sha256": facts["sha256"]}
-    saved = Checkpoints(output.with_suffix(".checkpoints"), every, of)
-    arrays, found = quantize_model(clip, entry, scope, proxy, saved, tuning=tuning)
-    save_tensors(output, arrays, provenance(kind="variant", **of, **found, pairs=which))
+    run = {"entry": entry, "labels": {"scope": scope, "seed": seed}, "model_sha256": facts["sha256"]}
+    saved = Checkpoints(output.with_suffix(".checkpoints"), every, run)
+    words = {"scope": scope, "number": number, "seed": seed, "tuning": tuning, "device": device, "saved": saved}
+    variant = quantize_model(clip, scheme, precision, open_images(pairs, clip.form), **words)
+    variant.save(output, model_sha256=facts["sha256"])
     saved.clear()
-    told = {"variant": str(output), "model": str(path), **found["measures"]}
-    return Output(told, "\n".join(f"{k}: {v}" for k, v in told.items()))
+    told = {"variant": str(output), "model": str(path), **variant.facts["measures"]}
+    return Output(told, "\n".join(f"{name}: {value}" for name, value in told.items()))

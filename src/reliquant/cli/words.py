@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+from reliquant.plugins import ConfigError
+from reliquant.study.scheme import scheme_entry
 
 MODEL = (
     "a .safetensors file of ours, a shipped lab model (lab-vit-curated), an open_clip name with or without a"
@@ -16,3 +20,11 @@ def add_model_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--scheme", default="rtn", help="a quantizer, or an entry such as '{quantizer: lsq, lr: 1e-5}'")
     parser.add_argument("--precision", default="w8a8")
     parser.add_argument("--scope", choices=["image", "both"], default="image")
+
+
+def read_scheme(scheme: str, precision: str, /) -> dict[str, Any]:
+    """Read `--scheme` and `--precision`; raise ConfigError naming the word of the command line."""
+    try:
+        return scheme_entry(scheme, precision)
+    except ConfigError as error:
+        raise ConfigError(f"--{problem}" for problem in error.problems) from error

@@ -20,7 +20,7 @@ from reliquant.measures.temperature import best_temperature_influence
 Measured = dict[str, dict[str, dict[str, Any]]]
 
 
-def of_features(
+def measure_features(
     features: Features,
     ood: Mapping[str, Features],
     scores: Mapping[str, Score],
@@ -49,7 +49,7 @@ def of_features(
     return found
 
 
-def of_probabilities(
+def measure_probabilities(
     probabilities: NDArray[np.floating],
     label: NDArray[np.integer],
     /,

@@ -1,0 +1,59 @@
+"""Quantize one model on pairs of images and captions: what a notebook and the console command call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reliquant.artifacts import provenance, save_tensors
+from reliquant.images.prepare import Prepared
+from reliquant.layers.surgery import Scope
+from reliquant.layers.variant import Arrays
+from reliquant.models.clip import Clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import Tuning, make_proxy, quantize
+from reliquant.study.scheme import scheme_entry
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Hold a variant that is not on disk yet: its arrays by name, and all that its file says of itself.
+
+    `facts` has `entry`, `labels`, `measures` (bytes, shares of weights and products that ran quantized), `coverage`,
+    `words`, `logit_scale_tuned` and `pairs`.
+    """
+
+    arrays: Arrays
+    facts: dict[str, Any]
+
+    def save(self, path: Path, /, *, model_sha256: str) -> None:
+        """Write the variant, whole or not at all; `model_sha256` is that of the FP32 model's file (`load_model`)."""
+        save_tensors(Path(path), self.arrays, provenance(kind="variant", **self.facts, model_sha256=model_sha256))
+
+
+def quantize_model(
+    clip: Clip,
+    scheme: str | Mapping[str, Any],
+    precision: str,
+    pairs: Prepared,
+    /,
+    *,
+    scope: Scope = "image",
+    number: int | None = 1000,
+    seed: int = 0,
+    tuning: Tuning = "contrastive",
+    device: str = "cpu",
+    saved: Checkpoints | None = None,
+) -> Quantized:
+    """Quantize a model in place on image-caption pairs and return the variant.
+
+    `scheme` is a quantizer's name or an entry with its words, `precision` reads `w8a8`, `pairs` come from
+    `open_images` and need captions, of which `number` are taken (None: all). The model's tensors must be on `device`.
+    Raises ConfigError for a wrong scheme or precision, ValueError for images without captions.
+    """
+    entry = scheme_entry(scheme, precision)
+    proxy, which = make_proxy(pairs, number, seed, device)
+    arrays, facts = quantize(clip, entry, scope, proxy, saved or Checkpoints(), tuning=tuning)
+    return Quantized(arrays, {"entry": entry, "labels": {"scope": scope, "seed": seed}, **facts, "pairs": which})
