@@ -94,6 +94,22 @@ def test_one_forward_serves_all_cells_of_a_dataset(clip, folders, monkeypatch):
     assert calls == ["inside", "outside"]
 
 
+def test_every_prepared_folder_is_opened_once(clip, folders, monkeypatch):
+    from reliquant.evaluation import evaluate as module
+
+    opened = []
+
+    def counted(folder):
+        opened.append(str(folder))
+        return load(folder)
+
+    monkeypatch.setattr(module, "load", counted)
+    scores = {"knn": plugins.load("score", {"score": "knn", "k": 3})}
+    cells = [fitting(folders), cell(folders, "shift", "outside"), cell(folders, "ood", "outside", group="near")]
+    evaluate(clip, cells, scores, **WORDS, needs={"knn": "train"})
+    assert sorted(opened) == sorted(folders.values())
+
+
 def test_images_prepared_for_another_model_are_refused(clip, folders):
     wrong = {**cell(folders, "clean", "inside"), "folder": "data/prepared/x/224-shortest-bicubic"}
     with pytest.raises(ValueError, match="prepared as 224-shortest-bicubic, but the model wants `form: 32-shortest"):

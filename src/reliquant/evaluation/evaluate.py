@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import at_scale, samples_of, top_classes
+from reliquant.evaluation.records import Score, at_scale, samples_of, top_classes
 from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_features, logit_scale_and_bias, text_head
 from reliquant.images.dataset import subset
-from reliquant.images.prepare import Prepared, load
+from reliquant.images.prepare import load
 from reliquant.models.clip import Clip
 
-Score = Callable[..., NDArray[np.float64]]
+if TYPE_CHECKING:  # the shape of a cell alone: an evaluation runs nothing of the study
+    from reliquant.study.cells import PlacedCell
+
 Scores = Mapping[str, Score]
 Floats = NDArray[np.float32]
+PatchScores = dict[tuple[str, str, str], NDArray[np.float64]]  # by folder of the images, folder of the head, score
 
 
 def evaluate(
     clip: Clip,
-    cells: Sequence[Mapping[str, Any]],
+    cells: Sequence[PlacedCell],
     scores: Scores,
     /,
     *,
@@ -37,132 +39,203 @@ def evaluate(
     needs: Mapping[str, str] | None = None,
     negatives: list[str] | None = None,
 ) -> pl.DataFrame:
-    """Return the records of all cells (see `Study.cells`); OOD scores where they are asked: clean and ood cells.
+    """Return the records of all cells (see `Study.cells`), with OOD scores in the cells of the clean and ood suites.
 
     `needs` says which scores want `train`, `patches` or `negatives` (the words given); a score that wants training
-    features is null in a cell that names no set to `fit` on. With a `tuned` logit scale also what confidence, nll and
-    brier would be with it: `<name>_tuned`.
+    features is null in a cell that names no set to `fit` on. With a `tuned` logit scale, records also hold what
+    confidence, nll and brier would be with it, as `<name>_tuned`.
     Raises ValueError naming the dataset when its images do not fit the model or its features are not finite.
     """
-    tower = _Tower(clip, {"batch": batch, "device": device, "dtype": dtype}, negatives or [])
-    needs = {} if needs is None else needs
-    tower.local = _local_scores(tower, cells, {n: s for n, s in scores.items() if needs.get(n) == "patches"})
-    parts = []
-    for cell in cells:
-        prepared = tower.prepared(cell["folder"])
-        chosen = subset(len(prepared.labels), cell["images"])
-        labels = np.full(len(chosen), -1) if cell["suite"] == "ood" else prepared.labels[chosen]
-        groups = prepared.meta.get("groups")
-        group = [groups[i] for i in chosen] if groups and not cell["group"] else [cell["group"]] * len(chosen)
-        for i, severity in enumerate(cell["severities"]):
-            if cell["corruption"]:
-                images = np.load(Path(cell["folder"], "corrupt", f"{cell['corruption']}.npy"), mmap_mode="r")[i]
-                image = tower.embed(images, cell["dataset"])
-            else:
-                image = tower.features(cell["folder"], cell["dataset"])[chosen]
-            if cell["suite"] == "shift" and prepared.meta["classes"] != load(Path(cell["head"])).meta["classes"]:
-                raise ValueError(f"shift suite, {cell['dataset']}: its classes are not those of {cell['reference']}")
-            features = tower.beside(cell["head"], image, labels)
-            where = {k: pl.lit(cell[k]) for k in ("suite", "dataset", "reference", "corruption")}
-            where |= {"severity": pl.lit(severity, pl.Int8), "index": pl.Series(chosen.astype(np.int32))}
-            found = _records(tower, features, cell, scores if cell["suite"] in ("clean", "ood") else {}, needs)
-            if cell["suite"] != "ood" and not cell["corruption"]:
-                found = found.with_columns(top_classes(features))
-            if tuned:
-                found = found.with_columns(at_scale(features, tuned))
-            parts.append(found.with_columns(**where, group=pl.Series(group, dtype=pl.String)))
+    job = _Job(clip, batch, device, dtype, negatives or [])
+    asked = _Asked(scores, {} if needs is None else needs)
+    patch_scores = _score_patches(job, cells, asked.on_patches())
+    parts = [part for cell in cells for part in _of_cell(job, cell, asked, patch_scores, tuned)]
     return pl.concat(parts, how="diagonal")
 
 
 @dataclass
-class _Tower:
-    """Embed each dataset and each set of classes or words once, whatever the number of cells that use it."""
+class _Opened:
+    """Hold a prepared folder that was opened once: labels (n,), what is known of it, and its images' features (n, d).
+
+    The images are mapped until they are embedded and then let go: pages of mapped files count as a job's memory.
+    """
+
+    labels: NDArray[np.int64]
+    meta: dict[str, Any]
+    images: NDArray[np.uint8] | None
+    features: Floats | None = None
+
+
+@dataclass
+class _Job:
+    """Open each folder once, and embed its images, classes or words once, whatever the number of cells that use it."""
 
     clip: Clip
-    forward: dict[str, Any]  # batch, device, dtype
-    words: list[str]
-    sets: dict[str, Floats] = field(default_factory=dict)
-    heads: dict[str, Floats] = field(default_factory=dict)
-    negatives: dict[tuple[str, ...], Floats] = field(default_factory=dict)
-    local: dict[tuple[str, str, str], NDArray[np.float64]] = field(default_factory=dict)  # (folder, head, score)
+    batch: int
+    device: str
+    dtype: Dtype
+    words: list[str]  # negative words
+    folders: dict[str, _Opened] = field(default_factory=dict)
+    heads: dict[str, Floats] = field(default_factory=dict)  # classes (c, d) by folder
+    negatives: dict[str, Floats] = field(default_factory=dict)  # negative words (m, d) by prompt
 
-    def prepared(self, folder: str) -> Prepared:
+    def opened(self, folder: str) -> _Opened:
+        """Return a prepared folder, whose classes may serve as a head whatever the form of its images."""
+        if folder not in self.folders:
+            prepared = load(Path(folder))
+            self.folders[folder] = _Opened(prepared.labels, prepared.meta, prepared.images)
+        return self.folders[folder]
+
+    def of_images(self, folder: str) -> _Opened:
+        """Return a prepared folder whose images the model can take."""
         form = Path(folder).name
         if form not in ("native", self.clip.form):
             raise ValueError(f"{folder}: prepared as {form}, but the model wants `form: {self.clip.form}` in its entry")
-        return load(Path(folder))
+        return self.opened(folder)
+
+    def forward_words(self, name: str) -> dict[str, Any]:
+        """Return the keyword arguments of a forward over the images of a dataset of that name."""
+        return {"batch": self.batch, "device": self.device, "dtype": self.dtype, "label": name}
 
     def embed(self, images: NDArray[np.uint8], name: str) -> Floats:
-        return _finite(image_features(self.clip, images, **self.forward, label=name), name)
+        return _finite(image_features(self.clip, images, **self.forward_words(name)), name)
 
     def features(self, folder: str, name: str) -> Floats:
-        if folder not in self.sets:
-            self.sets[folder] = self.embed(self.prepared(folder).images, name)
-        return self.sets[folder]
+        """Return the features (n, d) of all images of a folder."""
+        dataset = self.of_images(folder)
+        if dataset.features is None:
+            dataset.features = self.embed(dataset.images, name)
+            dataset.images = None
+        return dataset.features
 
     def head(self, folder: str) -> Floats:
+        """Return the embeddings (c, d) of a dataset's classes; negative words get the first of its templates."""
         if folder not in self.heads:
-            meta = load(Path(folder)).meta
-            embed = partial(text_head, self.clip, device=self.forward["device"])
-            self.heads[folder] = embed(meta["classes"], meta["templates"])
-            prompt = tuple(meta["templates"][:1])  # one a word: there may be 70,000 words
+            meta = self.opened(folder).meta
+            self.heads[folder] = text_head(self.clip, meta["classes"], meta["templates"], device=self.device)
+            prompt = meta["templates"][0]  # one per word: there may be 70,000 words
             if self.words and prompt not in self.negatives:
-                self.negatives[prompt] = embed(self.words, list(prompt))
+                self.negatives[prompt] = text_head(self.clip, self.words, [prompt], device=self.device)
         return self.heads[folder]
 
-    def beside(self, head: str, image: Floats, labels: NDArray[np.int64], **more: Floats) -> Features:
+    def beside(self, head: str, image: Floats, labels: NDArray[np.int64], patches: Floats | None = None) -> Features:
         """Put image features beside the classes (and negative words) of a dataset."""
         text = self.head(head)
-        negatives = self.negatives.get(tuple(load(Path(head)).meta["templates"][:1]))
-        return Features(image, text, labels, *logit_scale_and_bias(self.clip), negatives=negatives, **more)
+        negatives = self.negatives.get(self.opened(head).meta["templates"][0])
+        scale, bias = logit_scale_and_bias(self.clip)
+        return Features(image, text, labels, scale, bias, patches=patches, negatives=negatives)
 
     def training(self, folder: str, head: str) -> Features:
-        """Return the features that scores fit on; their classes must be those of the head."""
-        fit, reference = self.prepared(folder), load(Path(head))
-        if fit.meta["classes"] != reference.meta["classes"]:
+        """Return the features that scores fit on; raise ValueError unless their classes are those of the head."""
+        if self.of_images(folder).meta["classes"] != self.opened(head).meta["classes"]:
             raise ValueError(f"fits: the classes of {folder} are not those of {head}")
-        return self.beside(head, self.features(folder, Path(folder).parent.name), fit.labels)
+        image = self.features(folder, Path(folder).parent.name)
+        return self.beside(head, image, self.opened(folder).labels)
 
 
-def _records(
-    tower: _Tower, features: Features, cell: Mapping[str, Any], asked: Scores, needs: Mapping[str, str]
-) -> pl.DataFrame:
-    fitting = {n for n in asked if needs.get(n) == "train"}
-    train = tower.training(cell["fit"], cell["head"]) if fitting and cell.get("fit") else None
-    now = {n: s for n, s in asked.items() if needs.get(n) != "patches" and (train is not None or n not in fitting)}
-    found = samples_of(features, now, train=train)
-    local = {n: tower.local[cell["folder"], cell["head"], n] for n in asked if needs.get(n) == "patches"}
-    return found.with_columns(pl.Series(f"score:{name}", values) for name, values in local.items())
+@dataclass(frozen=True)
+class _Asked:
+    """Hold the scores that are asked for and what they need beside the features of images and classes."""
+
+    scores: Scores
+    needs: Mapping[str, str]
+
+    def on_patches(self) -> Scores:
+        return {name: score for name, score in self.scores.items() if self.needs.get(name) == "patches"}
+
+    def fitted(self) -> Scores:
+        return {name: score for name, score in self.scores.items() if self.needs.get(name) == "train"}
+
+    def on_images(self, *, fitted: bool) -> Scores:
+        """Return the scores of whole images, with or without those that fit on training features."""
+        left_out = {*self.on_patches(), *(() if fitted else self.fitted())}
+        return {name: score for name, score in self.scores.items() if name not in left_out}
 
 
-def _local_scores(
-    tower: _Tower, cells: Sequence[Mapping[str, Any]], scores: Scores
-) -> dict[tuple[str, str, str], NDArray[np.float64]]:
+def _of_cell(
+    job: _Job, cell: PlacedCell, asked: _Asked, patch_scores: PatchScores, tuned: float | None
+) -> Iterator[pl.DataFrame]:
+    """Yield the records of a cell, a frame for each severity."""
+    dataset, reference = job.of_images(cell["folder"]), job.opened(cell["head"])
+    if cell["suite"] == "shift" and dataset.meta["classes"] != reference.meta["classes"]:
+        raise ValueError(f"shift suite, {cell['dataset']}: its classes are not those of {cell['reference']}")
+    index = subset(len(dataset.labels), cell["images"])
+    labels = np.full(len(index), -1) if cell["suite"] == "ood" else dataset.labels[index]
+    for severity, image in _embedded(job, cell, index):
+        features = job.beside(cell["head"], image, labels)
+        records = _records(job, features, cell, asked, patch_scores)
+        if cell["suite"] != "ood" and not cell["corruption"]:
+            records = records.with_columns(top_classes(features))
+        if tuned:
+            records = records.with_columns(at_scale(features, tuned))
+        yield records.with_columns(**_place(cell, severity, index, dataset.meta.get("groups")))
+
+
+def _embedded(job: _Job, cell: PlacedCell, index: NDArray[np.int64]) -> Iterator[tuple[int, Floats]]:
+    """Yield each severity of a cell (0 where nothing corrupts its images) and the features of its images (k, d)."""
+    for i, severity in enumerate(cell["severities"]):
+        if cell["corruption"]:  # mapped anew for each severity, so that only its images are held
+            corrupted = np.load(Path(cell["folder"], "corrupt", f"{cell['corruption']}.npy"), mmap_mode="r")
+            yield severity, job.embed(corrupted[i], cell["dataset"])
+        else:
+            yield severity, job.features(cell["folder"], cell["dataset"])[index]
+
+
+def _place(cell: PlacedCell, severity: int, index: NDArray[np.int64], groups: list[str] | None) -> dict[str, Any]:
+    """Return the columns that say which cell and image a record is of; `groups` are those of all the dataset's images.
+
+    The group of a cell (near or far) comes before the groups of its images.
+    """
+    group = [groups[i] for i in index] if groups and not cell["group"] else [cell["group"]] * len(index)
+    return {
+        "suite": pl.lit(cell["suite"]),
+        "dataset": pl.lit(cell["dataset"]),
+        "reference": pl.lit(cell["reference"]),
+        "corruption": pl.lit(cell["corruption"]),
+        "severity": pl.lit(severity, pl.Int8),
+        "index": pl.Series(index.astype(np.int32)),
+        "group": pl.Series(group, dtype=pl.String),
+    }
+
+
+def _records(job: _Job, features: Features, cell: PlacedCell, asked: _Asked, patch_scores: PatchScores) -> pl.DataFrame:
+    """Return the records of the images of a cell, with OOD scores where its suite asks for them."""
+    if cell["suite"] not in ("clean", "ood"):
+        return samples_of(features, {})
+    train = job.training(cell["fit"], cell["head"]) if asked.fitted() and cell.get("fit") else None
+    records = samples_of(features, asked.on_images(fitted=train is not None), train=train)
+    columns = [
+        pl.Series(f"score:{name}", patch_scores[cell["folder"], cell["head"], name]) for name in asked.on_patches()
+    ]
+    return records.with_columns(columns)
+
+
+def _score_patches(job: _Job, cells: Sequence[PlacedCell], scores: Scores) -> PatchScores:
     """Score every dataset against every head that asks, batch by batch, and keep its features for the other measures.
 
     Local features of a whole dataset would fill memory: 50,000 images of 196 patches are 20 GB.
     """
-    heads: dict[str, list[str]] = {}
-    for cell in cells if scores else []:
+    if not scores:
+        return {}
+    heads: dict[str, list[str]] = {}  # by folder of the images
+    for cell in cells:
         if cell["suite"] in ("clean", "ood") and cell["head"] not in heads.setdefault(cell["folder"], []):
             heads[cell["folder"]].append(cell["head"])
-    found: dict[tuple[str, str, str], list[NDArray[np.float64]]] = {}
-    for folder, of in heads.items():
-        name = Path(folder).parent.name
+    values: dict[tuple[str, str, str], list[NDArray[np.float64]]] = {}
+    for folder, asking in heads.items():
+        name, dataset = Path(folder).parent.name, job.of_images(folder)
         parts = []
-        for image, patches in features_with_local(
-            tower.clip, tower.prepared(folder).images, **tower.forward, label=name
-        ):
+        for image, patches in features_with_local(job.clip, dataset.images, **job.forward_words(name)):
             parts.append(_finite(image, name))
-            for head in of:
-                features = tower.beside(head, image, np.full(len(image), -1), patches=patches)
+            for head in asking:
+                features = job.beside(head, image, np.full(len(image), -1), patches)
                 for score, function in scores.items():
-                    found.setdefault((folder, head, score), []).append(function(features, None))
-        tower.sets[folder] = np.concatenate(parts)
-    return {key: np.concatenate(values) for key, values in found.items()}
+                    values.setdefault((folder, head, score), []).append(function(features, None))
+        dataset.features, dataset.images = np.concatenate(parts), None
+    return {key: np.concatenate(batches) for key, batches in values.items()}
 
 
-def _finite(found: Floats, name: str) -> Floats:
-    if bad := int((~np.isfinite(found).all(axis=1)).sum()):
+def _finite(features: Floats, name: str) -> Floats:
+    if bad := int((~np.isfinite(features).all(axis=1)).sum()):
         raise ValueError(f"{name}: {bad} images have NaN or infinite features")
-    return found
+    return features
