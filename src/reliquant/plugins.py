@@ -188,7 +188,15 @@ def how(family: str, name: str, /) -> str:
     return " ".join(_literal(family, name, "HOW").split())
 
 
-def _literal(family: str, name: str, constant: str) -> str:
+def place(family: str, name: str, /) -> str | None:
+    """Read the literal PLACE of a plugin's file: the folder, below its root, that people fill by hand.
+
+    Words of the plugin stand in braces, such as `{split}`. "" without the literal; None: the plugin reads no files.
+    """
+    return _literal(family, name, "PLACE")
+
+
+def _literal(family: str, name: str, constant: str) -> Any:
     value = _assigned(family, name, constant)
     return "" if value is None else ast.literal_eval(value)
 

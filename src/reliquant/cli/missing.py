@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -103,10 +100,10 @@ def _missing_data(study: Study) -> dict[str, str]:
                 terms = "; ".join(dict.fromkeys(s.licence for s in downloads[name]))
                 found[name] = f"{_size(downloads[name])}, fetched by the workflow; licence: {terms}"
             continue
-        told = plugins.described(family, entry[family])
-        lacks = "" if "Nothing is read" in told else _lacks(Path(folder), _place(Path(folder), family, entry))
+        place = _place(family, entry)
+        lacks = "" if place is None else _lacks(Path(folder), Path(folder, place))
         if lacks:
-            how = plugins.how(family, entry[family]) or told.splitlines()[0]
+            how = plugins.how(family, entry[family]) or plugins.described(family, entry[family]).splitlines()[0]
             found[name] = f"not downloaded by the workflow, and {lacks}: {how}"
     return found
 
@@ -121,23 +118,13 @@ def _lacks(*folders: Path) -> str:
     return ""
 
 
-def _place(root: Path, family: str, entry: Entry) -> Path:
-    """Return the folder that a plugin asks people to fill, as in `placed(root / split, HOW)`; else `root`."""
-    path = plugins.source(family, entry[family])
-    words = {"root": root, **{w: default for w, (_, default) in plugins.words(path, family).items()}, **entry}
-
-    def value(node: ast.expr) -> Any:
-        if isinstance(node, ast.BinOp):
-            return value(node.left) / str(value(node.right))
-        if isinstance(node, ast.Call):  # str(severity)
-            return value(node.args[0])
-        return node.value if isinstance(node, ast.Constant) else words[node.id]
-
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "placed":
-            with suppress(LookupError, AttributeError):  # a plugin from elsewhere may put it in other words
-                return value(node.args[0])
-    return root
+def _place(family: str, entry: Entry) -> str | None:
+    """Return the folder that people fill, relative to the plugin's root; None if it reads no files."""
+    place = plugins.place(family, entry[family])
+    if place is None:
+        return None
+    defaults = plugins.words(plugins.source(family, entry[family]), family)
+    return place.format(**{word: entry.get(word, default) for word, (_, default) in defaults.items()})
 
 
 def _size(sources: list[Source]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+PLACE = None  # nothing is read from `root`
+
 
 def lexicon(root: Path, /, *, words: list[str] | None = None, file: str | None = None) -> list[str]:
     """Return the words of a list or of a text file, one a line (empty lines and lines that start with # left out).

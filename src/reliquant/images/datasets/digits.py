@@ -10,6 +10,8 @@ from sklearn.datasets import load_digits
 
 from reliquant.images.dataset import Dataset
 
+PLACE = None  # nothing is read from `root`
+
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 

@@ -10,6 +10,7 @@ from reliquant.images.folders import expect, placed
 from reliquant.images.imagenet import read_wnids, subset
 from reliquant.images.reading import thinned
 
+PLACE = "val"  # below the dataset's folder
 HOW = (
     "ImageNet is given to registered researchers only (non-commercial research): get ILSVRC2012_img_val.tar from "
     "image-net.org, sort its images into one folder a WordNet id, and put these into val/ there"
@@ -30,6 +31,6 @@ def dataset(
     `prompts`: templates, or `openai` for CLIP's 80. `images` keeps that many, evenly spread.
     Raises FileNotFoundError that says how to get the images, ValueError naming classes whose numbers are wrong.
     """
-    folder = placed(root / "val", HOW)
+    folder = placed(root / PLACE, HOW)
     found = read_wnids(folder, only=subset("r"), own=True, prompts=prompts)
     return thinned(expect(found, folder, classes=200, each=EACH), images)

@@ -10,6 +10,7 @@ from reliquant.images.folders import expect, placed
 from reliquant.images.imagenet import read_wnids
 from reliquant.images.reading import thinned
 
+PLACE = "{corruption}/{severity}"  # below the dataset's folder
 HOW = (
     "Get noise.tar, blur.tar, weather.tar, digital.tar and extra.tar of ImageNet-C (zenodo.org, record 2224668; CC BY "
     "4.0, photographs under ImageNet's terms) and unpack them there as <corruption>/<severity>/<wnid>/"
@@ -32,5 +33,5 @@ def dataset(
     `prompts`: templates, or `openai` for CLIP's 80. `images` keeps that many, evenly spread.
     Raises FileNotFoundError that says how to get the images, ValueError naming classes whose numbers are wrong.
     """
-    folder = placed(root / corruption / str(severity), HOW)
+    folder = placed(root / PLACE.format(corruption=corruption, severity=severity), HOW)
     return thinned(expect(read_wnids(folder, prompts=prompts), folder, classes=1000, each=EACH), images)

@@ -12,6 +12,8 @@ from reliquant.images.world.chunks import CHUNK, chunks
 from reliquant.images.world.paint import paint
 from reliquant.images.world.scenes import KNOWN, ask, draw, names, oppose
 
+PLACE = None  # nothing is read from `root`
+
 TEMPLATES = {
     "shape": ["a photo of a {}", "a picture of a {}", "an image of a {}"],
     "colour": ["a photo of a {} shape", "a picture of a {} object", "an image of a {} shape"],

@@ -13,6 +13,8 @@ from reliquant.images.world.chunks import CHUNK, chunks
 from reliquant.images.world.paint import paint
 from reliquant.images.world.scenes import bind, draw, names
 
+PLACE = None  # nothing is read from `root`
+
 
 def dataset(root: Path, /, *, world: Literal["curated", "web"], images: int, seed: int = 0) -> Dataset:
     """Paint 32 x 32 images with one caption each; labels number the shapes. Nothing is read from `root`.

@@ -11,6 +11,8 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.world.chunks import CHUNK, chunks
 from reliquant.images.world.patterns import PATTERNS
 
+PLACE = None  # nothing is read from `root`
+
 
 def dataset(
     root: Path, /, *, pattern: Literal["fractal", "gratings", "glyphs", "rectangles"], images: int, seed: int = 0

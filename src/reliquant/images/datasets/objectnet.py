@@ -10,6 +10,7 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.folders import expect, placed, read_folders
 from reliquant.images.reading import TEMPLATES, thinned
 
+PLACE = "objectnet-1.0"  # below the dataset's folder
 HOW = (
     "Get objectnet-1.0.zip from objectnet.dev (CC BY 4.0 with two conditions: no training on it, and its red border "
     "stays on published images) and unpack it there"
@@ -24,7 +25,7 @@ def dataset(root: Path, /, *, templates: list[str] | None = None, images: int | 
     The red border is cut off. `images` keeps that many, evenly spread. Raises FileNotFoundError that says how to get
     the images, ValueError when classes or images are not as many as published.
     """
-    folder = placed(root / "objectnet-1.0", HOW)
+    folder = placed(root / PLACE, HOW)
     labels, shared = (
         json.loads((folder / "mappings" / f"{name}.json").read_text())
         for name in ("folder_to_objectnet_label", "objectnet_to_imagenet_1k")

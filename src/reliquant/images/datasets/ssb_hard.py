@@ -8,6 +8,7 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.folders import placed, unlabelled
 from reliquant.images.reading import TEMPLATES, thinned
 
+PLACE = "ssb_hard"  # below the dataset's folder
 HOW = (
     "Put the images of OpenOOD v1.5 (github.com/Jingkang50/OpenOOD, images_largescale/ssb_hard) there. "
     "Terms: those of ImageNet, non-commercial research"
@@ -21,5 +22,5 @@ def dataset(root: Path, /, *, images: int | None = None) -> Dataset:
     Without labels. `images` keeps that many, evenly spread. Raises FileNotFoundError that says how to get the images,
     ValueError when their number is not the published one.
     """
-    found = unlabelled(placed(root / "ssb_hard", HOW), templates=TEMPLATES, total=IMAGES)
+    found = unlabelled(placed(root / PLACE, HOW), templates=TEMPLATES, total=IMAGES)
     return thinned(found, images)
