@@ -18,12 +18,15 @@ def code(module: str, /, *, data: tuple[str, ...] = (), **families: str | Iterab
 
     As a rule's parameter it reruns exactly the jobs whose code changed, whatever the files' times say.
     """
-    todo = [plugins.spec_of(module)]
-    files: set[Path] = {Path(spec.origin) for spec in todo if spec}
+    files: set[Path] = set()
+    if spec := plugins.spec_of(module):
+        files.add(Path(spec.origin))
     for family, chosen in families.items():
         files |= {plugins.source(family, name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
-    read = frozenset(p for pattern in data for p in plugins.PACKAGE.glob(pattern) if p.is_file() and p.suffix != ".py")
-    return _digest(_closure(frozenset(files)) | read)
+    read: set[Path] = set()
+    for pattern in data:
+        read |= {path for path in plugins.PACKAGE.glob(pattern) if path.is_file()}
+    return _digest(_closure(frozenset(files)) | frozenset(read))
 
 
 @cache

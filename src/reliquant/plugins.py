@@ -11,7 +11,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
 from importlib.machinery import ModuleSpec
@@ -36,6 +36,7 @@ FAMILIES = {  # family -> the package of its plugins
     "table": "report.tables",
 }
 Entry = Mapping[str, Any]
+Words = dict[str, tuple[Any, Any]]  # name -> (annotation, default, or `...` where the word must be given)
 
 
 class ConfigError(ValueError):
@@ -79,19 +80,68 @@ def unknown(kind: str, word: object, allowed: Iterable[str], /) -> str:
 
 
 @cache
-def words(path: Path, function: str, /) -> dict[str, tuple[Any, Any]]:
-    """Read the keyword-only parameters of a function in a source file: name -> (annotation, default or `...`)."""
+def words(path: Path, function: str, /) -> Words:
+    """Read the words that a function in a source file takes: name -> (annotation, default or `...`).
+
+    These are its keyword-only parameters and, if it ends in `**name: Unpack[SomeWords]`, the keys of that TypedDict. A
+    shared word that the function names itself, too, has the annotation and the default that the function gives it.
+    """
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
-            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            return {
-                arg.arg: (
-                    ast.unparse(arg.annotation) if arg.annotation else "Any",
-                    ... if default is None else ast.literal_eval(default),
-                )
-                for arg, default in pairs
-            }
+            own = _keyword_only(node.args)
+            shared = _unpacked(path, node.args.kwarg)
+            return {word: said for word, said in own.items() if word not in shared} | shared | own
     raise ConfigError([f"{path} has no function {function!r}"])
+
+
+def _keyword_only(arguments: ast.arguments) -> Words:
+    own: Words = {}
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        annotation = ast.unparse(argument.annotation) if argument.annotation else "Any"
+        own[argument.arg] = (annotation, ... if default is None else ast.literal_eval(default))
+    return own
+
+
+def _unpacked(path: Path, argument: ast.arg | None) -> Words:
+    """Read the words of `**name: Unpack[SomeWords]`; any other `**name` takes no words of a config."""
+    annotation = argument.annotation if argument else None
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[2] == "Unpack":
+        return _typed_dict(path, ast.unparse(annotation.slice))
+    return {}
+
+
+@cache
+def _typed_dict(path: Path, name: str, /) -> Words:
+    """Read the keys of a TypedDict that a file defines, or imports by `from ... import ...`, without importing it.
+
+    Their defaults stand in the literal beside it: `DEFAULTS: SomeWords = {...}`, whatever its name. A key without one
+    must be given.
+    """
+    keys: dict[str, str] = {}
+    defaults: dict[str, Any] = {}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _typed_dict(_imported_file(path, node), alias.name)
+        elif isinstance(node, ast.ClassDef) and node.name == name and "TypedDict" in map(ast.unparse, node.bases):
+            lines = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+            keys = {ast.unparse(line.target): ast.unparse(line.annotation) for line in lines}
+        elif isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.annotation) == name:
+            defaults = ast.literal_eval(node.value)
+    if not keys:
+        raise ConfigError([f"{path}: {name} is no class of TypedDict in that file, nor imported by `from ... import`"])
+    return {key: (annotation, defaults.get(key, ...)) for key, annotation in keys.items()}
+
+
+def _imported_file(path: Path, node: ast.ImportFrom) -> Path:
+    """Find the file of the module in `from module import ...`; leading dots count folders up from the file itself."""
+    if node.level:
+        return path.parents[node.level - 1].joinpath(*(node.module or "__init__").split(".")).with_suffix(".py")
+    spec = spec_of(node.module or "")
+    if spec is None or spec.origin is None:
+        raise ConfigError([f"{path} imports from {node.module}: there is no such Python module"])
+    return Path(spec.origin)
 
 
 def check_words(path: Path, function: str, given: Entry, /) -> list[str]:
@@ -137,11 +187,14 @@ def _shares(given: Entry) -> list[str]:
 
 def entries(value: Any, /) -> list[tuple[str, Entry]]:
     """Find the entries inside a word's value, such as the losses of a quantizer: (family, entry) pairs."""
-    found = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Mapping)]
-    return [(family, item) for item in found for family in FAMILIES if family in item]
+    pairs = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Mapping):
+            pairs += [(family, item) for family in FAMILIES if family in item]
+    return pairs
 
 
-def load(family: str, entry: Entry, /) -> Callable[..., Any]:
+def load(family: str, entry: Entry, /) -> partial[Any]:
     """Import the plugin that an entry names and bind the entry's words; raise ConfigError if it cannot be.
 
     >>> load("score", {"score": "mcm", "temperature": 2.0}).keywords
@@ -161,14 +214,14 @@ def module(family: str, name: str, /) -> ModuleType:
     return importlib.import_module(name if "." in name else f"reliquant.{FAMILIES[family]}.{name}")
 
 
-def bound(function: Callable[..., Any], /) -> Entry:
+def bound(function: partial[Any], /) -> Entry:
     """Return the words of what `load` returned, given ones and defaults.
 
     >>> bound(load("score", {"score": "gen", "gamma": 0.5}))["gamma"]
     0.5
     """
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    own = words(Path(inspect.getfile(function.func)), function.func.__name__)
+    return {word: default for word, (_, default) in own.items()} | function.keywords
 
 
 def published(family: str, name: str, /) -> bool:

@@ -1,4 +1,4 @@
-"""What a study needs and does not find here: weights, data, packages, and how to get them; torch-free."""
+"""What a study needs and does not find here: weights, data, packages, and how to get them; free of torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -27,35 +28,48 @@ def missing(study: Study, lock: Path, /) -> dict[str, str]:
 
 def files_read(study: Study, /) -> set[str]:
     """Return the files that evaluation jobs read besides models and variants."""
-    return {f for m in study.config.models for s in study.shards for f in study.inputs(m, s)}
+    files: set[str] = set()
+    for model in study.config.models:
+        for shard in study.shards:
+            files.update(study.inputs(model, shard))
+    return files
 
 
 def images_read(study: Study, /) -> set[tuple[str, str]]:
     """Return (dataset, form) of everything that is decoded: for suites, proxies and pre-training."""
-    folders = {str(Path(f).parent) for f in files_read(study) if f.endswith("/meta.json")}
+    folders = {str(Path(file).parent) for file in files_read(study) if file.endswith("/meta.json")}
     for model in study.config.models:
-        folders |= (
-            {study.prepared(p.of, model) for p in study.config.proxies.values()} if study.config.schemes else set()
-        )
-        folders |= {study.prepared(study.pretrain_words(model)[0], model)} if study.trains(model) else set()
-    return {(Path(f).parent.name, Path(f).name) for f in folders}
+        if study.config.schemes:
+            folders.update(study.prepared(proxy.of, model) for proxy in study.config.proxies.values())
+        if study.trains(model):
+            folders.add(study.prepared(study.pretrain_words(model)[0], model))
+    return {(Path(folder).parent.name, Path(folder).name) for folder in folders}
 
 
-def _published(study: Study) -> dict[str, tuple[str, Entry, str]]:
-    """Return (family, entry, folder of its files) of each dataset that is decoded, and of the lexicon."""
-    names = sorted({d for d, _ in images_read(study)})
-    found = {f"dataset {d}": ("dataset", study.dataset_entry(d), study.root(d)) for d in names}
+class _Needed(NamedTuple):
+    """A dataset that is decoded, or the lexicon: its plugin's entry, and the folder of its published files."""
+
+    family: str
+    entry: Entry
+    folder: str
+
+
+def _needed(study: Study) -> dict[str, _Needed]:
+    names = sorted({dataset for dataset, _ in images_read(study)})
+    needed = {f"dataset {name}": _Needed("dataset", study.dataset_entry(name), study.root(name)) for name in names}
     entry, folder = study.negatives()
-    return {**found, f"lexicon {entry['lexicon']}": ("lexicon", entry, folder)} if entry else found
+    if entry:
+        needed[f"lexicon {entry['lexicon']}"] = _Needed("lexicon", entry, folder)
+    return needed
 
 
 def sources_fetched(study: Study, /) -> dict[str, list[Source]]:
     """Return what is published of each dataset and lexicon that the workflow downloads."""
-    return {
-        name: list(sources_of(family, entry))
-        for name, (family, entry, _) in _published(study).items()
-        if not study.config.data_root and plugins.published(family, entry[family])
-    }
+    sources = {}
+    for name, (family, entry, _) in _needed(study).items():
+        if not study.config.data_root and plugins.published(family, entry[family]):
+            sources[name] = list(sources_of(family, entry))
+    return sources
 
 
 def _missing_extras(study: Study) -> dict[str, str]:
@@ -94,7 +108,7 @@ def _missing_models(study: Study, lock: Mapping[str, Pin]) -> dict[str, str]:
 
 def _missing_data(study: Study) -> dict[str, str]:
     found, downloads = {}, sources_fetched(study)
-    for name, (family, entry, folder) in _published(study).items():
+    for name, (family, entry, folder) in _needed(study).items():
         if name in downloads:
             if not Path(folder, "fetched.json").is_file():
                 terms = "; ".join(dict.fromkeys(s.licence for s in downloads[name]))

@@ -1,4 +1,4 @@
-"""What a study takes before it is run: jobs, bytes, hours, and what is missing; downloads nothing, torch-free."""
+"""What a study takes before it is run: jobs, bytes, hours, and what is missing; downloads nothing; free of torch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from reliquant.study.study import Study, Variant
 COSTS = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())
 FLOAT = 4  # bytes
 TOWERS = {"image": ("image",), "both": ("image", "text")}  # by scope
-Found = dict[str, Any]
+Plan = dict[str, Any]
 
 
-def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) -> Found:
-    """Return what a study expands to, what it needs and what of it is not here; every figure is an estimate but counts.
+def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) -> Plan:
+    """Return what a study expands to, what it needs and what of it is not here; every figure but counts is an estimate.
 
     Counts of jobs, evaluations and rows (without those of `explain`) are exact for a fresh tree. Bytes and hours follow
     from `costs.yaml`: `unknown` names what is not in it, and downloads whose size nobody publishes.
     """
-    shards = {s for _, s in study.evaluations}
-    cells = {s: sum(len(c["severities"]) for c in study.cells(_any(study), s)) for s in shards}
-    runs = {v: len(study.snapshots(variant)) for v, variant in study.variants.items()}
-    evaluations = sum(cells[s] * (runs[v] if s == study.SNAPSHOTS else 1) for v, s in study.evaluations)
+    cells = {}  # of each shard, every severity on its own
+    for shard in {shard for _, shard in study.evaluations}:
+        cells[shard] = sum(len(cell["severities"]) for cell in study.cells(_any(study), shard))
+    evaluations = 0
+    for variant, shard in study.evaluations:
+        states = len(study.snapshots(study.variants[variant])) if shard == study.SNAPSHOTS else 1
+        evaluations += cells[shard] * states
     jobs, rows = _jobs(study), expected_rows(study)
     return {
         "study": study.name,
@@ -46,16 +49,23 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
     }
 
 
-def as_text(found: Found, /) -> str:
+def as_text(plan: Plan, /) -> str:
     """Lay out an estimate for a terminal."""
-    sizes = {name: f"{size / 2**30:,.1f} GiB" for name, size in found["bytes"].items()}
-    hours = {**found["hours"], **{k: f"{v:,.1f}" for k, v in found["hours"].items() if isinstance(v, float)}}
-    lines = [f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in found.items() if not _nested(v)]
-    for name, part in (("jobs", found["jobs"]), ("bytes", sizes), ("hours", hours)):
-        lines += [f"{name}:", *(f"  {k}: {v:,}" if isinstance(v, int) else f"  {k}: {v}" for k, v in part.items())]
-    lines += ["missing:", *(f"  {name}: {how}" for name, how in found["missing"].items())] if found["missing"] else []
-    lines += [f"not known, left out of bytes and hours: {', '.join(found['unknown'])}"] * bool(found["unknown"])
+    lines = [f"{name}: {_number(value)}" for name, value in plan.items() if not _nested(value)]
+    lines += ["jobs:", *(f"  {rule}: {count:,}" for rule, count in plan["jobs"].items())]
+    lines += ["bytes:", *(f"  {name}: {size / 2**30:,.1f} GiB" for name, size in plan["bytes"].items())]
+    lines.append("hours:")
+    for name, value in plan["hours"].items():
+        lines.append(f"  {name}: {value:,.1f}" if isinstance(value, float) else f"  {name}: {_number(value)}")
+    if plan["missing"]:
+        lines += ["missing:", *(f"  {name}: {how}" for name, how in plan["missing"].items())]
+    if plan["unknown"]:
+        lines.append(f"not known, left out of bytes and hours: {', '.join(plan['unknown'])}")
     return "\n".join(lines)
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _nested(value: object) -> bool:
@@ -111,15 +121,20 @@ def _bytes(study: Study, rows: int) -> dict[str, int]:
         noise = study.config.suites.noise[dataset]
         corrupted += len(noise.severities) * (noise.images or _images(study, dataset)) * 3 * _side(form) ** 2
     fetched = [m for m in study.config.models if not study.trains(m)]
-    weights = sum(FLOAT * 10**6 * part["parameters"] for m in fetched for part in _parts(study, m).values())
-    sources = list({s.url: s for found in sources_fetched(study).values() for s in found}.values())  # each file once
+    weights = 0
+    for model in fetched:
+        weights += sum(FLOAT * 10**6 * tower["parameters"] for tower in _parts(study, model).values())
+    by_url = {}  # each file once
+    for published in sources_fetched(study).values():
+        by_url |= {source.url: source for source in published}
+    sources = list(by_url.values())
     raw = sum(s.bytes or 0 for s in sources)
     variants = sum(_held(study, v) * (1 + len(study.snapshots(v))) for v in study.variants.values())
-    records = sum(
-        len(study.variants) * (c["images"] or _images(study, c["dataset"])) * len(c["severities"])
-        for s in study.shards
-        for c in study.cells(_any(study), s)
-    )
+    records = 0
+    for shard in study.shards:
+        for cell in study.cells(_any(study), shard):
+            images = cell["images"] or _images(study, cell["dataset"])
+            records += len(study.variants) * images * len(cell["severities"])
     results = variants + records * COSTS["record_bytes"] + rows * COSTS["row_bytes"]
     kept = 2 * weights + raw + prepared + corrupted + results
     return {
@@ -153,7 +168,7 @@ def _parts(study: Study, model: str) -> Mapping[str, Mapping[str, float]]:
     return COSTS["models"].get(study.tower_entry(model).get("architecture", ""), {})
 
 
-def _hours(study: Study) -> Found:
+def _hours(study: Study) -> Plan:
     """Estimate device hours: multiply-accumulates of all forwards (training: three times) at one measured rate."""
     gflop = {"quantize": 0.0, "evaluate": 0.0}
     for variant in study.variants.values():
@@ -173,15 +188,14 @@ def _gflop(study: Study, model: str) -> dict[str, float]:
 
 def _forwards(study: Study, model: str) -> int:
     """Count the images that one variant of a model forwards: a dataset once, however many cells share it."""
-    found: dict[tuple[str, str], int] = {}
-    for cell in (c for s in study.shards for c in study.cells(model, s)):
-        n = (
-            (cell["images"] or _images(study, cell["dataset"]))
-            if cell["corruption"]
-            else _images(study, cell["dataset"])
-        )
-        found[cell["folder"], cell["corruption"]] = n * len(cell["severities"])
-    return sum(found.values())
+    forwarded: dict[tuple[str, str], int] = {}
+    for shard in study.shards:
+        for cell in study.cells(model, shard):
+            images = _images(study, cell["dataset"])
+            if cell["corruption"] and cell["images"]:
+                images = cell["images"]
+            forwarded[cell["folder"], cell["corruption"]] = images * len(cell["severities"])
+    return sum(forwarded.values())
 
 
 def _pairs_seen(study: Study, variant: Variant) -> int:
