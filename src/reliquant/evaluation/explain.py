@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import polars as pl
@@ -26,23 +26,65 @@ from reliquant.measures.pairing import matched
 from reliquant.models.clip import Clip
 from reliquant.models.preprocess import batches, pixel_words
 
+if TYPE_CHECKING:  # the shape of a cell alone: explaining runs nothing of the study
+    from reliquant.study.cells import ExplainCell
+
 SUITE = "explain"
 WEIGHTS = "noise in FP32 weights"
 
 
+class Forward(TypedDict):
+    """Say how images go through a model: how many at a time, and on which device."""
+
+    batch: int
+    device: str
+
+
 @dataclass(frozen=True)
-class Seen:
-    """Hold what one model says of some images: un-normalised embeddings (n, d), feature maps or None, and features."""
+class Shown:
+    """Hold the images that the models are shown: pixels (n, h, w, 3), labels (n,) and what is known of the dataset."""
+
+    pixels: NDArray[np.uint8]
+    label: NDArray[np.int64]
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Hold what an image tower gives: un-normalised embeddings (n, d), and its last feature maps (n, c, h, w) or None.
+
+    The maps are None where the tower has none of at least 4 x 4.
+    """
 
     raw: NDArray[np.float32]
     maps: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Seen(Embedded):
+    """Hold what one model says of some images: its embeddings and maps, and unit features beside the classes."""
+
     features: Features
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hold what is made once to compare a variant with FP32, whatever the number of datasets.
+
+    `outputs` adds up the noise in the outputs of layers, `weights` says by layer what is known of the weights, and
+    `noised` is FP32 with that much noise in its weights (None where the noise of a layer is not known).
+    """
+
+    variant: Clip
+    outputs: OutputNoise
+    weights: Mapping[str, Mapping[str, float]]
+    noised: Clip | None
 
 
 def explain(
     exact: Clip,
     variant: Clip | None,
-    cells: Sequence[Mapping[str, Any]],
+    cells: Sequence[ExplainCell],
     /,
     *,
     images: int,
@@ -59,124 +101,156 @@ def explain(
     """
     exact = opened(exact)
     rng = np.random.default_rng(seed)
-    watch = None if variant is None else OutputNoise(exact.model, variant.model, layers(variant.model))
-    weights = {} if variant is None else weight_facts(exact.model, variant.model)
-    noised = None if variant is None else with_weight_noise(exact, weights, torch.Generator().manual_seed(seed))
-    rows: list[Row] = []
-    for i, cell in enumerate(cells):
-        prepared = load(Path(cell["folder"]))
-        chosen = subset(len(prepared.labels), images)
-        picked, label = np.asarray(prepared.images[chosen]), prepared.labels[chosen]
-        words = {"batch": batch, "device": device}
-        fp32, own = _both(exact, variant, watch if i == 0 else None, picked, label, prepared.meta, words)
-        if not all(np.isfinite(x.raw).all() for x in (fp32, own) if x is not None):
-            raise ValueError(f"{cell['dataset']}: the image features hold NaN or infinite values")
-        found = _of_dataset(fp32, own, rng)
-        if noised is not None:
-            found += explain_rows.of_control(
-                WEIGHTS, _see(noised, picked, label, prepared.meta, words).features, fp32.features
-            )
-        if i == 0:
-            found += _of_layers(watch, weights, len(label)) if watch is not None else []
-            asked, truth = exact if variant is None else variant, (fp32 if own is None else own).features
-            found += _sensitivity(asked, picked[:wave_images], truth, waves, words, rng)
-        rows += [{"dataset": cell["dataset"], **r} for r in found]
+    forward: Forward = {"batch": batch, "device": device}
+    comparison = None if variant is None else _comparison(exact, variant, seed)
+    rows: list[dict[str, Any]] = []
+    for number, cell in enumerate(cells):
+        shown, first = _shown(cell, images), number == 0
+        if comparison is None:
+            model, seen = exact, _see(exact, shown, forward)
+            _require_finite(cell, seen)
+            of_cell = _of_fp32(seen, rng)
+        else:
+            model = comparison.variant
+            fp32, seen = _see_both(exact, comparison, shown, forward, watched=first)
+            _require_finite(cell, fp32, seen)
+            of_cell = _of_variant(fp32, seen, rng)
+            if comparison.noised is not None:
+                noised = _see(comparison.noised, shown, forward)
+                of_cell += explain_rows.of_control(WEIGHTS, noised.features, fp32.features)
+            if first:
+                of_cell += _of_layers(comparison, len(shown.label))
+        if first:
+            of_cell += _sensitivity(model, shown.pixels[:wave_images], seen.features, waves, forward, rng)
+        rows += [{"dataset": cell["dataset"], **row} for row in of_cell]
     return framed(rows)
 
 
-def of_samples(
-    samples: pl.DataFrame, baseline: pl.DataFrame | None, cells: Sequence[Mapping[str, Any]], /
-) -> pl.DataFrame:
+def of_samples(samples: pl.DataFrame, baseline: pl.DataFrame | None, cells: Sequence[ExplainCell], /) -> pl.DataFrame:
     """Return the rows that records of all images of the cells' datasets give; baseline is None for FP32."""
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for cell in cells:
         where = (pl.col("suite") == cell["suite"]) & (pl.col("dataset") == cell["dataset"])
         own = samples.filter(where).sort("group", "index")
         fp32 = None if baseline is None else matched(own, baseline.filter(where)).sort("group", "index")
         classes = json.loads(Path(cell["folder"], "meta.json").read_text())["classes"]
-        rows += [{"dataset": cell["dataset"], **r} for r in explain_rows.of_records(own, fp32, classes)]
+        rows += [{"dataset": cell["dataset"], **row} for row in explain_rows.of_records(own, fp32, classes)]
     return framed(rows)
 
 
-def framed(rows: Sequence[Row], /) -> pl.DataFrame:
-    """Return rows as a frame with the suite's constant columns."""
+def framed(rows: Sequence[Mapping[str, Any]], /) -> pl.DataFrame:
+    """Return rows, each a `Row` with its dataset, as a frame with the suite's constant columns."""
     numbers = dict.fromkeys(["value", "low", "high", "p"], pl.Float64)
     schema = dict.fromkeys(["dataset", "group", "scale", "measure"], pl.String) | numbers | {"n": pl.Int64}
-    frame = pl.DataFrame([{"scale": "native", **r} for r in rows], schema=schema, infer_schema_length=None)
+    frame = pl.DataFrame(rows, schema=schema, infer_schema_length=None)
     return frame.with_columns(
         suite=pl.lit(SUITE), reference="dataset", corruption=pl.lit(""), score=pl.lit(""), severity=pl.lit(0, pl.Int64)
     )
 
 
-def _of_dataset(fp32: Seen, own: Seen | None, rng: np.random.Generator) -> list[Row]:
-    label, heads = fp32.features.label, [x.features.text for x in (fp32, own) if x is not None]
-    a, b = fp32.raw.astype(np.float64), None if own is None else own.raw.astype(np.float64)
-    rows = explain_rows.of_spectra(a, b, rng=rng) + explain_rows.of_bands(a, b, heads, label)
-    if own is not None and b is not None:
-        rows += explain_rows.of_controls(a, b, [fp32.features, own.features], rng=rng)
-    rows += explain_rows.of_margins((fp32 if own is None else own).features, None if own is None else fp32.features)
-    maps = (fp32 if own is None else own).maps
-    return rows + ([] if maps is None else explain_rows.of_maps(maps, None if own is None else fp32.maps))
+def _comparison(exact: Clip, variant: Clip, seed: int) -> Comparison:
+    weights = weight_facts(exact.model, variant.model)
+    outputs = OutputNoise(exact.model, variant.model, layers(variant.model))
+    return Comparison(variant, outputs, weights, with_weight_noise(exact, weights, torch.Generator().manual_seed(seed)))
 
 
-def _of_layers(watch: OutputNoise, weights: Mapping[str, Mapping[str, float]], n: int) -> list[Row]:
-    rows = [explain_rows.row("output_sqnr", value, np.nan, n, group=name) for name, value in watch.sqnr().items()]
-    return rows + [
-        explain_rows.row(measure, value, np.nan, n, group=name)
-        for name, facts in weights.items()
-        for measure, value in facts.items()
-    ]
+def _shown(cell: ExplainCell, images: int) -> Shown:
+    prepared = load(Path(cell["folder"]))
+    index = subset(len(prepared.labels), images)
+    return Shown(np.asarray(prepared.images[index]), prepared.labels[index], prepared.meta)
+
+
+def _require_finite(cell: ExplainCell, *seen: Seen) -> None:
+    if not all(np.isfinite(one.raw).all() for one in seen):
+        raise ValueError(f"{cell['dataset']}: the image features hold NaN or infinite values")
+
+
+def _of_fp32(fp32: Seen, rng: np.random.Generator) -> list[Row]:
+    raw, features = fp32.raw.astype(np.float64), fp32.features
+    rows = explain_rows.of_spectra(raw, None, rng=rng)
+    rows += explain_rows.of_bands(raw, None, features.label, exact_text=features.text, noisy_text=None)
+    rows += explain_rows.of_margins(features, None)
+    return rows if fp32.maps is None else rows + explain_rows.of_maps(fp32.maps, None)
+
+
+def _of_variant(fp32: Seen, own: Seen, rng: np.random.Generator) -> list[Row]:
+    exact, noisy = fp32.raw.astype(np.float64), own.raw.astype(np.float64)
+    texts = {"exact_text": fp32.features.text, "noisy_text": own.features.text}
+    rows = explain_rows.of_spectra(exact, noisy, rng=rng)
+    rows += explain_rows.of_bands(exact, noisy, fp32.features.label, **texts)
+    rows += explain_rows.of_controls(exact, noisy, exact_features=fp32.features, noisy_features=own.features, rng=rng)
+    rows += explain_rows.of_margins(own.features, fp32.features)
+    return rows if own.maps is None else rows + explain_rows.of_maps(own.maps, fp32.maps)
+
+
+def _of_layers(comparison: Comparison, n: int) -> list[Row]:
+    rows = []
+    for name, value in comparison.outputs.sqnr().items():
+        rows.append(explain_rows.row("output_sqnr", value, np.nan, n, group=name))
+    for name, facts in comparison.weights.items():
+        for measure, value in facts.items():
+            rows.append(explain_rows.row(measure, value, np.nan, n, group=name))
+    return rows
+
+
+def _see(clip: Clip, shown: Shown, forward: Forward) -> Seen:
+    return _seen(clip, _embedded(clip, shown.pixels, forward), shown, forward)
+
+
+def _see_both(
+    exact: Clip, comparison: Comparison, shown: Shown, forward: Forward, *, watched: bool
+) -> tuple[Seen, Seen]:
+    """Show the images to FP32 and to the variant; where `watched`, add up the noise in the outputs of layers."""
+    variant = comparison.variant
+    if not watched:
+        return _see(exact, shown, forward), _see(variant, shown, forward)
+    by_exact, by_variant = [], []
+    for start in range(0, len(shown.pixels), forward["batch"]):
+        part = shown.pixels[start : start + forward["batch"]]
+        with comparison.outputs.watching():  # one model, then the other: the outputs of one batch alone are held
+            by_exact.append(_embedded(exact, part, forward))
+            by_variant.append(_embedded(variant, part, forward))
+    fp32 = _seen(exact, _joined(by_exact), shown, forward)
+    return fp32, _seen(variant, _joined(by_variant), shown, forward)
 
 
 @torch.no_grad()
-def _both(
-    exact: Clip, variant: Clip | None, watch: OutputNoise | None, images: Any, label: Any, meta: Any, words: Any
-) -> tuple[Seen, Seen | None]:
-    if variant is None:
-        return _see(exact, images, label, meta, words), None
-    if watch is None:
-        return tuple(_see(clip, images, label, meta, words) for clip in (exact, variant))  # type: ignore[return-value]
-    size = words["batch"]
+def _embedded(clip: Clip, pixels: NDArray[np.uint8], forward: Forward) -> Embedded:
     parts = []
-    for i in range(0, len(images), size):  # through one, then the other: the outputs of a batch are held
-        with watch.watching():
-            parts.append([_forward(clip, images[i : i + size], words) for clip in (exact, variant)])
-    joined = [
-        [None if xs[0] is None else np.concatenate(xs) for xs in zip(*who, strict=True)]
-        for who in zip(*parts, strict=True)
-    ]
-    return tuple(_seen(c, *x, label, meta, words) for c, x in zip((exact, variant), joined, strict=True))  # type: ignore[return-value]
+    with maps_of(clip.model) as maps_by_place:
+        for x in batches(pixels, **pixel_words(clip), **forward):
+            parts.append(clip.model.encode_image(x, normalize=False).float().cpu())
+    maps = None
+    if maps_by_place:
+        *_, last = maps_by_place.values()
+        maps = torch.cat(last).numpy()
+    return Embedded(torch.cat(parts).numpy(), maps)
 
 
-def _see(clip: Clip, images: Any, label: Any, meta: Any, words: Any) -> Seen:
-    return _seen(clip, *_forward(clip, images, words), label, meta, words)
+def _joined(parts: Sequence[Embedded]) -> Embedded:
+    """Join what one model gave batch by batch."""
+    maps = [part.maps for part in parts if part.maps is not None]
+    return Embedded(np.concatenate([part.raw for part in parts]), np.concatenate(maps) if maps else None)
 
 
-@torch.no_grad()
-def _forward(clip: Clip, images: Any, words: Any) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    with maps_of(clip.model) as kept:
-        parts = [
-            clip.model.encode_image(x, normalize=False).float().cpu()
-            for x in batches(images, **pixel_words(clip), **words)
-        ]
-    last = list(kept.values())[-1] if kept else None
-    return torch.cat(parts).numpy(), None if last is None else torch.cat(last).numpy()
-
-
-def _seen(clip: Clip, raw: Any, maps: Any, label: Any, meta: Any, words: Any) -> Seen:
-    text = text_head(clip, meta["classes"], meta["templates"], device=words["device"])
-    unit = normalize(torch.from_numpy(raw), dim=1).numpy()
-    return Seen(raw, maps, Features(np.nan_to_num(unit), text, label, *logit_scale_and_bias(clip)))
+def _seen(clip: Clip, embedded: Embedded, shown: Shown, forward: Forward) -> Seen:
+    text = text_head(clip, shown.meta["classes"], shown.meta["templates"], device=forward["device"])
+    unit = np.nan_to_num(normalize(torch.from_numpy(embedded.raw), dim=1).numpy())
+    features = Features(unit, text, shown.label, *logit_scale_and_bias(clip))
+    return Seen(embedded.raw, embedded.maps, features)
 
 
 def _sensitivity(
-    clip: Clip, images: Any, seen: Features, cells: int, words: Any, rng: np.random.Generator
+    clip: Clip, pixels: NDArray[np.uint8], seen: Features, steps: int, forward: Forward, rng: np.random.Generator
 ) -> list[Row]:
-    """Return the error on images with a Fourier wave added, by frequency "u,v" in cycles a side (Yin et al. 2019)."""
-    label = seen.label[: len(images)]
+    """Return the error on images with a Fourier wave added, by frequency "u,v" in cycles per side (Yin et al. 2019).
+
+    The waves are those of a grid of so many steps; there are none with 0.
+    """
     rows = []
-    for u, v in frequencies(min(images.shape[1:3]), cells) if cells else []:
-        noisy = with_wave(images, u, v, rng)
-        wrong = (image_features(clip, noisy, **words, label=f"wave {u},{v}") @ seen.text.T).argmax(axis=1) != label
+    label = seen.label[: len(pixels)]
+    for u, v in frequencies(min(pixels.shape[1:3]), steps) if steps else []:
+        noisy = image_features(clip, with_wave(pixels, u, v, rng), **forward, label=f"wave {u},{v}")
+        wrong = (noisy @ seen.text.T).argmax(axis=1) != label
         rows.append(explain_rows.share("fourier_error", wrong, group=f"{u},{v}"))
     return rows

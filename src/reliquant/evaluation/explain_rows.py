@@ -1,12 +1,13 @@
-"""Rows that explain what quantization did: spectra, bands of ranks, controls, margins, trajectories; torch-free.
+"""Rows that explain what quantization did: spectra, bands of ranks, controls, margins, trajectories; free of torch.
 
-What a row is about beyond its measure stands in `group`: a control, a layer, a frequency, a bin or a class.
+What a row is about beyond its measure stands in `group`: a control, a layer, a frequency, a bin or a class. Arrays
+called `exact` are FP32's and those called `noisy` are the variant's, on the same images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import polars as pl
@@ -21,29 +22,67 @@ from reliquant.measures.rows import rows as measured_rows
 from reliquant.measures.spectrum import banded, bands
 from reliquant.measures.stats import normal_test, variance_of_mean, wilson
 
-Row = dict[str, Any]
 Array = NDArray[np.float64]
 BINS = 10
 FEWEST = 5  # images of a class or bin that are worth a row
-SHARED = ("accuracy", "ece", "nll", "confidence_gap")
+SHARED = ("accuracy", "ece", "nll", "confidence_gap")  # what controls are measured by
 
 
-def row(name: str, value: float, variance: float = np.nan, n: int = 0, /, *, kind: str = "value", **where: Any) -> Row:
-    """Return a row with its 95 % interval: of a plain `value`, of a `share` (Wilson), or of a `change` (with p)."""
+class Row(TypedDict):
+    """Hold one measured value of a dataset with its 95 % interval, and p where it is a change; None where unknown."""
+
+    measure: str
+    group: str
+    scale: str
+    value: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+
+
+def row(
+    measure: str,
+    value: float,
+    variance: float = np.nan,
+    n: int = 0,
+    /,
+    *,
+    kind: Literal["value", "share", "change"] = "value",
+    group: str = "",
+    scale: str = "native",
+) -> Row:
+    """Return a row with its 95 % interval: of a plain `value`, of a `share` (Wilson), or of a `change` (with p).
+
+    There is no interval where the variance is not known (NaN).
+    """
+    low = high = p = np.nan
     if kind == "share":
-        ends = (*wilson(value, variance, n), np.nan)
-    else:
-        ends = normal_test(value, variance) if np.isfinite(variance) else (np.nan,) * 3
-    if kind != "change":
-        ends = (*ends[:2], np.nan)
-    numbers = dict(zip(("value", "low", "high", "p"), (value, *ends), strict=True))
-    return {"measure": name, "group": "", **where, **{k: _known(x) for k, x in numbers.items()}, "n": n}
+        low, high = wilson(value, variance, n)
+    elif np.isfinite(variance):
+        low, high, p = normal_test(value, variance)
+    numbers = {"value": value, "low": low, "high": high, "p": p if kind == "change" else np.nan}
+    known = {name: float(x) if np.isfinite(x) else None for name, x in numbers.items()}
+    return {"measure": measure, "group": group, "scale": scale, **known, "n": n}
 
 
-def share(name: str, right: NDArray[np.bool_], /, **where: Any) -> Row:
-    """Return the row of a share of images, with Wilson's interval."""
+def share(measure: str, right: NDArray[np.bool_], /, *, group: str = "", scale: str = "native") -> Row:
+    """Return the row of a share of images, with Wilson's interval; right (n,) says which images count."""
     values = right.astype(float)
-    return row(name, float(values.mean()), variance_of_mean(values), len(values), kind="share", **where)
+    variance = variance_of_mean(values)
+    return row(measure, float(values.mean()), variance, len(values), kind="share", group=group, scale=scale)
+
+
+def mean(measure: str, values: Array, /, *, group: str = "", scale: str = "native") -> Row:
+    """Return the row of the mean of one value per image, (n,)."""
+    return row(measure, float(values.mean()), variance_of_mean(values), len(values), group=group, scale=scale)
+
+
+def change(measure: str, after: NDArray[Any], before: NDArray[Any], /, *, group: str = "") -> Row:
+    """Return the row `<measure>_change` of the mean difference on the same images, (n,) each."""
+    moved = after.astype(float) - before.astype(float)
+    variance = variance_of_mean(moved)
+    return row(f"{measure}_change", float(moved.mean()), variance, len(moved), kind="change", group=group)
 
 
 def of_spectra(exact: Array, noisy: Array | None, /, *, rng: np.random.Generator) -> list[Row]:
@@ -52,7 +91,8 @@ def of_spectra(exact: Array, noisy: Array | None, /, *, rng: np.random.Generator
     fp32 = spectrum.spectrum(exact, rng=rng)
     own = fp32 if noisy is None else spectrum.spectrum(noisy, rng=rng)
     shares = own.values**2 / max((own.values**2).sum(), np.finfo(float).tiny)
-    ranks = [r for r in (0, *(2**i for i in range(16))) if r < len(own.values)]
+    powers_of_two = [2**i for i in range(16)]
+    ranks = [r for r in (0, *powers_of_two) if r < len(own.values)]
     rows = [row(f"energy_share_rank_{r}", float(shares[r]), np.nan, n) for r in ranks]
     rows.append(row("effective_rank", own.effective_rank, np.nan, n))
     if noisy is None:
@@ -65,35 +105,54 @@ def of_spectra(exact: Array, noisy: Array | None, /, *, rng: np.random.Generator
     return rows + [row(f"sqnr_rank_{r}", float(values[r]), variance_of_mean(influences[:, r]), n) for r in kept]
 
 
-def of_bands(exact: Array, noisy: Array | None, heads: Sequence[Array], label: NDArray[np.integer], /) -> list[Row]:
-    """Classify from bands of ranks alone, the mean kept: in each one's own basis, and the variant's in FP32's.
+def of_bands(
+    exact: Array,
+    noisy: Array | None,
+    label: NDArray[np.integer],
+    /,
+    *,
+    exact_text: NDArray[np.floating],
+    noisy_text: NDArray[np.floating] | None,
+) -> list[Row]:
+    """Classify from bands of ranks alone, the mean kept: in each one's own basis, and the variant's in FP32's too.
 
-    `heads` are the text features (c, d) of FP32 and of the variant.
+    Embeddings are (n, d), un-normalised; text features (c, d) are those of FP32 and, if there is one, of the variant.
     """
     fp32 = spectrum.spectrum(exact)
-    own = None if noisy is None else spectrum.spectrum(noisy)
     rows = []
+    if noisy is None or noisy_text is None:
+        for name, (low, high) in bands(exact.shape[1]).items():
+            rows.append(share(f"accuracy_rank_{name}", _right(banded(exact, fp32, low, high), exact_text, label)))
+        return rows
+    own = spectrum.spectrum(noisy)
     for name, (low, high) in bands(exact.shape[1]).items():
-        before = _right(banded(exact, fp32, low, high), heads[0], label)
-        if noisy is None or own is None:
-            rows.append(share(f"accuracy_rank_{name}", before))
-            continue
+        before = _right(banded(exact, fp32, low, high), exact_text, label)
         for basis, end in ((own, ""), (fp32, "_fp32_basis")):
-            after = _right(banded(noisy, basis, low, high), heads[1], label)
-            rows += [share(f"accuracy_rank_{name}{end}", after), _change(f"accuracy_rank_{name}{end}", after, before)]
+            after = _right(banded(noisy, basis, low, high), noisy_text, label)
+            measure = f"accuracy_rank_{name}{end}"
+            rows += [share(measure, after), change(measure, after, before)]
     return rows
 
 
 def of_controls(
-    exact: Array, noisy: Array, features: Sequence[Features], /, *, rng: np.random.Generator, resamples: int = 1000
+    exact: Array,
+    noisy: Array,
+    /,
+    *,
+    exact_features: Features,
+    noisy_features: Features,
+    rng: np.random.Generator,
+    resamples: int = 1000,
 ) -> list[Row]:
     """Measure the variant (group "") and each control on the same images, as differences to FP32.
 
-    `features` are those of FP32 and of the variant; controls use FP32's text and logit scale.
+    `exact` and `noisy` are un-normalised embeddings (n, d); controls use FP32's text features and logit scale.
     """
     fp32 = spectrum.spectrum(exact)
-    made = {name: control(exact, noisy, fp32, rng) for name, control in CONTROLS.items()}
-    return _against(features[0], {"": features[1]} | {k: _of(features[0], x) for k, x in made.items()}, resamples)
+    compared = {"": noisy_features}
+    for name, control in CONTROLS.items():
+        compared[name] = _with_images(exact_features, control(exact, noisy, fp32, rng))
+    return _against(exact_features, compared, resamples)
 
 
 def of_control(name: str, features: Features, exact: Features, /, *, resamples: int = 1000) -> list[Row]:
@@ -103,28 +162,23 @@ def of_control(name: str, features: Features, exact: Features, /, *, resamples: 
 
 def of_margins(features: Features, exact: Features | None, /) -> list[Row]:
     """Describe confidence and margin (logit of the true class minus the best other one), and their shift."""
-    n, rows = len(features.label), []
-    for name, f in (("margin", _margins), ("confidence", lambda x: x.probabilities.max(axis=1).astype(float))):
-        after = f(features)
-        rows.append(row(name, float(after.mean()), variance_of_mean(after), n))
+    rows = []
+    for measure, of in (("margin", _margins), ("confidence", _confidence)):
+        after = of(features)
+        rows.append(mean(measure, after))
         if exact is not None:
-            moved = after - f(exact)
-            rows.append(row(f"{name}_change", float(moved.mean()), variance_of_mean(moved), n, kind="change"))
+            rows.append(change(measure, after, of(exact)))
     return rows
 
 
 def of_maps(maps: NDArray[np.floating], exact: NDArray[np.floating] | None, /) -> list[Row]:
     """Describe the spatial frequencies of feature maps (n, c, h, w): share of energy by radius, and below half."""
     radii, shares = radial_energy(maps)
-    n, low = len(maps), low_share(radii, shares)
-    rows = [
-        row("radial_energy", float(s.mean()), variance_of_mean(s), n, group=f"{r:.4g}")
-        for r, s in zip(radii, shares.T, strict=True)
-    ]
-    rows.append(row("low_frequency_share", float(low.mean()), variance_of_mean(low), n))
+    low = low_share(radii, shares)
+    rows = [mean("radial_energy", of_images, group=f"{r:.4g}") for r, of_images in zip(radii, shares.T, strict=True)]
+    rows.append(mean("low_frequency_share", low))
     if exact is not None:
-        moved = low - low_share(*radial_energy(exact))
-        rows.append(row("low_frequency_share_change", float(moved.mean()), variance_of_mean(moved), n, kind="change"))
+        rows.append(change("low_frequency_share", low, low_share(*radial_energy(exact))))
     return rows
 
 
@@ -134,58 +188,70 @@ def of_records(records: pl.DataFrame, fp32: pl.DataFrame | None, classes: Sequen
     Both frames hold the same images in the same order; `confidence_tuned` is used where it is there.
     """
     right = (records["prediction"] == records["label"]).to_numpy()
-    scales = {"native": "confidence", "tuned": "confidence_tuned"}
-    sure = {s: records[c].to_numpy() for s, c in scales.items() if c in records.columns}
-    start = sure["native"] if fp32 is None else fp32["confidence"].to_numpy()
-    rows = [
-        part
-        for scale, confidence in sure.items()
-        for kind, by in (("reliability", confidence), ("trajectory", start))
-        for part in _binned(kind, by, confidence, right, scale)
-    ]
-    if fp32 is None:
-        return rows
-    lost = right.astype(float) - (fp32["prediction"] == fp32["label"]).to_numpy()
-    label = records["label"].to_numpy()
-    for group in records["group"].unique(maintain_order=True):
-        at, name = (records["group"] == group).to_numpy(), f"{group}_class_accuracy" if group else "class_accuracy"
-        for k, word in enumerate(classes):
-            if (chosen := at & (label == k)).sum() >= FEWEST:
-                rows.append(_change(name, lost[chosen], np.zeros(int(chosen.sum())), group=word))
+    start = (records if fp32 is None else fp32)["confidence"].to_numpy()
+    rows: list[Row] = []
+    for scale, column in (("native", "confidence"), ("tuned", "confidence_tuned")):
+        if column in records.columns:
+            confidence = records[column].to_numpy()
+            rows += _binned("reliability", confidence, confidence, right, scale)
+            rows += _binned("trajectory", start, confidence, right, scale)
+    if fp32 is not None:
+        rows += _of_classes(records, right, (fp32["prediction"] == fp32["label"]).to_numpy(), classes)
     return rows
 
 
-def _binned(kind: str, by: NDArray[Any], confidence: NDArray[Any], right: NDArray[np.bool_], scale: str) -> list[Row]:
+def _of_classes(
+    records: pl.DataFrame, right: NDArray[np.bool_], fp32_right: NDArray[np.bool_], classes: Sequence[str]
+) -> list[Row]:
+    """Return the change of accuracy of each class, in each group of images where there are groups."""
+    rows = []
+    label = records["label"].to_numpy()
+    for group in records["group"].unique(maintain_order=True):
+        inside = (records["group"] == group).to_numpy()
+        measure = f"{group}_class_accuracy" if group else "class_accuracy"
+        for number, name in enumerate(classes):
+            at = inside & (label == number)
+            if at.sum() >= FEWEST:
+                rows.append(change(measure, right[at], fp32_right[at], group=name))
+    return rows
+
+
+def _binned(
+    kind: str, by: NDArray[np.floating], confidence: NDArray[np.floating], right: NDArray[np.bool_], scale: str
+) -> list[Row]:
+    """Return mean confidence and accuracy of the images (n,) in each of ten bins of the values `by` (n,)."""
     rows = []
     number = np.clip(np.ceil(by * BINS).astype(int) - 1, 0, BINS - 1)
     for k in range(BINS):
         at = number == k
         if at.sum() >= FEWEST:
-            where = {"group": f"bin {k}", "scale": scale}
-            sure = confidence[at].astype(float)
-            rows.append(row(f"{kind}_confidence", float(sure.mean()), variance_of_mean(sure), int(at.sum()), **where))
-            rows.append(share(f"{kind}_accuracy", right[at], **where))
+            rows.append(mean(f"{kind}_confidence", confidence[at].astype(float), group=f"bin {k}", scale=scale))
+            rows.append(share(f"{kind}_accuracy", right[at], group=f"bin {k}", scale=scale))
     return rows
 
 
 def _against(exact: Features, others: dict[str, Features], resamples: int) -> list[Row]:
+    """Measure the changes from FP32 of each of the others, by group; the variant's (group "") own values too."""
     baseline = _records(exact)
-    wanted = [f"{m}_change" for m in SHARED]
+    changes = [f"{measure}_change" for measure in SHARED]
     rows: list[Row] = []
     for name, features in others.items():
-        found = measured_rows(_records(features), baseline, resamples=resamples)
-        kept = found.filter(pl.col("measure").is_in([*wanted, *SHARED] if not name else wanted))
-        rows += [{**r, "group": name} for r in kept.select("measure", "value", "low", "high", "p", "n").to_dicts()]
+        measured = measured_rows(_records(features), baseline, resamples=resamples)
+        kept = measured.filter(pl.col("measure").is_in(changes if name else [*changes, *SHARED]))
+        columns = kept.select("measure", "value", "low", "high", "p", "n")
+        rows += columns.with_columns(group=pl.lit(name), scale=pl.lit("native")).to_dicts()
     return rows
 
 
 def _records(features: Features) -> pl.DataFrame:
+    """Return records of one nameless cell, as the measures want them."""
     where = {"suite": "clean", "dataset": "d", "reference": "d", "group": "", "corruption": ""}
-    found = samples_of(features, {})
-    return found.with_columns(severity=pl.lit(0, pl.Int8), **{k: pl.lit(v) for k, v in where.items()})
+    constants = {name: pl.lit(word) for name, word in where.items()}
+    return samples_of(features, {}).with_columns(severity=pl.lit(0, pl.Int8), **constants)
 
 
-def _of(features: Features, image: Array) -> Features:
+def _with_images(features: Features, image: Array) -> Features:
+    """Put other embeddings (n, d), made of unit length, in the place of the images'."""
     unit = (image / np.linalg.norm(image, axis=1, keepdims=True)).astype(np.float32)
     return Features(unit, features.text, features.label, features.logit_scale, features.logit_bias)
 
@@ -198,15 +264,9 @@ def _margins(features: Features) -> Array:
     return own - logits.max(axis=1)
 
 
+def _confidence(features: Features) -> Array:
+    return features.probabilities.max(axis=1).astype(float)
+
+
 def _right(image: Array, text: NDArray[np.floating], label: NDArray[np.integer]) -> NDArray[np.bool_]:
     return (image @ text.T.astype(float)).argmax(axis=1) == label
-
-
-def _change(name: str, after: NDArray[Any], before: NDArray[Any], **where: Any) -> Row:
-    moved = after.astype(float) - before.astype(float)
-    variance = variance_of_mean(moved)
-    return row(f"{name}_change", float(moved.mean()), variance, len(moved), kind="change", **where)
-
-
-def _known(x: float) -> float | None:
-    return float(x) if np.isfinite(x) else None
