@@ -9,11 +9,10 @@ import torch
 
 from reliquant import plugins
 from reliquant.evaluation.explain import explain, of_samples
-from reliquant.evaluation.layer_noise import layers, maps_of, opened, weight_facts, with_weight_noise
+from reliquant.evaluation.layer_noise import layers
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
 from reliquant.layers.surgery import targets, unpack_attention
-from reliquant.measures.spectrum import sqnr
 from reliquant.quantization.checkpoints import Checkpoints
 
 WORDS = {"images": 24, "waves": 2, "wave_images": 4}
@@ -74,35 +73,6 @@ def test_fp32_alone_has_values_and_no_changes(vit, cell):
     assert not found["measure"].str.contains("change|sqnr").any()
     assert {"effective_rank", "accuracy_rank_0_3", "radial_energy", "fourier_error", "margin"} <= set(found["measure"])
     assert found.filter(measure="radial_energy")["value"].sum() == pytest.approx(1)
-
-
-def test_weight_noise_has_the_sqnr_of_the_quantized_weights(vit, proxy):
-    exact, variant = opened(vit), quantized(vit, proxy)
-    facts = weight_facts(exact.model, variant.model)
-    noisy = with_weight_noise(exact, facts, torch.Generator().manual_seed(0))
-    for name, fact in facts.items():
-        pair = (m.get_submodule(name).weight.detach().numpy() for m in (exact.model, noisy.model))
-        assert sqnr(*pair) == pytest.approx(fact["weight_sqnr"], abs=0.5)
-
-
-def test_layers_of_a_rotated_stream_and_folded_weights_are_not_compared(vit, proxy):
-    assert layers(quantized(vit, proxy, "quarot").model) == []
-    smooth = quantized(vit, proxy, "smoothquant")
-    facts = weight_facts(opened(vit).model, smooth.model)
-    assert facts
-    assert not any("weight_sqnr" in fact for fact in facts.values())
-    assert with_weight_noise(opened(vit), facts, torch.Generator()) is None
-
-
-def test_maps_leave_the_class_token_out(vit):
-    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with maps_of(vit.model) as found, torch.no_grad():
-        tokens = []
-        handle = vit.model.visual.transformer.register_forward_hook(lambda m, i, o: tokens.append(o))
-        vit.model.encode_image(x)
-        handle.remove()
-    assert found["visual.transformer"][0].shape == (2, 48, 4, 4)
-    assert torch.equal(found["visual.transformer"][0][:, :, 1, 2], tokens[0][:, 1 + 4 + 2])
 
 
 def records(seed, right, confidence):
