@@ -1,0 +1,52 @@
+"""`import reliquant` as a notebook uses it, and as the docs show it."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+import reliquant
+from reliquant import plugins
+
+ROOT = plugins.PACKAGE.parents[1]
+PAGE = (ROOT / "docs" / "api.md").read_text()
+
+
+def test_the_import_itself_brings_nothing_heavy():
+    script = "import sys, reliquant; print([m for m in ('torch', 'numpy', 'polars', 'matplotlib') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", sorted(set(reliquant.__all__) - {"__version__"}))
+def test_every_name_is_a_documented_function_that_the_page_shows(name):
+    assert getattr(reliquant, name).__doc__
+    assert f"`{name}(" in PAGE
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_there():
+    with pytest.raises(AttributeError, match=r"no attribute 'open_modle'; there are open_model, "):
+        reliquant.open_modle  # noqa: B018
+
+
+def test_the_stub_names_what_the_module_gives():
+    stub = ast.parse((plugins.PACKAGE / "__init__.pyi").read_text())
+    named = {}
+    for node in stub.body:
+        if isinstance(node, ast.ImportFrom):
+            named |= {alias.asname: f"reliquant.{reliquant._PLACES[alias.asname]}" for alias in node.names}
+            assert all(named[alias.asname] == node.module for alias in node.names)
+    assert set(named) == set(reliquant._PLACES)
+    assert reliquant.__dir__() == sorted(reliquant.__all__)
+
+
+def test_the_example_of_the_page_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    exec(compile(code, "docs/api.md", "exec"), {})
+    fp32, quantized, share = capsys.readouterr().out.splitlines()
+    assert fp32.startswith("FP32")
+    assert quantized.startswith("W4A8")
+    assert fp32[5:] != quantized[5:]
+    assert float(share) > 0.5
