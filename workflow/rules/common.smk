@@ -38,7 +38,7 @@ SAMPLES = paths.samples(study.name, "{variant}", "{shard}")
 INVENTORY = paths.inventory(study.name, "{model}", "{shard}")  # one input in place of a hundred
 QUANTIZED = paths.variant(study.name, "{variant}")
 GPU = int(study.config.device.startswith("cuda"))  # one job a GPU, where the config asks for one
-KEPT = paths.snapshots(study.name, "{variant}")
+KEPT = paths.snapshots(QUANTIZED)
 REPORT = paths.report(study.name)
 SHIPPED = ("models/architectures/*", "models/vocabulary.txt", "models/shipped/table.json")  # what a tower reads
 

@@ -19,6 +19,7 @@ from PIL import Image
 from reliquant.artifacts import DamagedFile, save_array, save_json, whole
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.progress import progress
+from reliquant.study import paths
 
 AHEAD = 64  # images decoded ahead of the writer, for each worker
 
@@ -50,10 +51,10 @@ def prepare(
     """
     shape = (*_fit(dataset.read(_first_readable(dataset, unreadable)), form).shape,)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "meta.json").unlink(missing_ok=True)  # what is half replaced must not look complete
+    (folder / paths.META).unlink(missing_ok=True)  # what is half replaced must not look complete
     skipped: list[int] = []
     digest = hashlib.sha256()
-    with whole(folder / "images.npy") as part:
+    with whole(folder / paths.IMAGES) as part:
         out = open_memmap(part, "w+", np.uint8, (len(dataset.labels), *shape))
         _take_space(part)
         kept = 0
@@ -78,17 +79,17 @@ def prepare(
 def load(folder: Path, /) -> Prepared:
     """Open prepared images; raise FileNotFoundError or DamagedFile naming what is missing or does not fit together."""
     folder = Path(folder)
-    for name in ("meta.json", "images.npy", "labels.npy"):
+    for name in (paths.META, paths.IMAGES, paths.LABELS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name}: no such file; the dataset is not prepared")
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = json.loads((folder / paths.META).read_text())
     try:
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        images = np.load(folder / paths.IMAGES, mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / paths.LABELS, allow_pickle=False)
     except ValueError as error:
         raise DamagedFile(f"{folder}: {error}") from error
     if not len(images) == len(labels) == meta["n"]:
-        raise DamagedFile(f"{folder}: {len(images)} images and {len(labels)} labels, but meta.json says {meta['n']}")
+        raise DamagedFile(f"{folder}: {len(images)} images and {len(labels)} labels, but {paths.META} says {meta['n']}")
     return Prepared(images, labels, meta)
 
 
@@ -105,7 +106,7 @@ def _shorten(path: Path, out: np.memmap, kept: int) -> None:
 def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping[str, Any], digest: Any) -> None:
     keep = np.setdiff1d(np.arange(len(dataset.labels)), skipped)
     labels = dataset.labels[keep]
-    save_array(folder / "labels.npy", labels)
+    save_array(folder / paths.LABELS, labels)
     digest.update(labels.tobytes())
     meta = {
         "n": len(keep),
@@ -120,7 +121,7 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
             meta[name] = [values[i] for i in keep]
     if dataset.captions is not None:  # pairs are named one by one in the header of what was made with them
         meta["names"] = [dataset.names[i] for i in keep]
-    save_json(folder / "meta.json", meta)
+    save_json(folder / paths.META, meta)
 
 
 def _decoded(

@@ -1,4 +1,4 @@
-"""Thin command lines, one a rule: parse, load, one call, save."""
+"""Thin command lines, one per rule of the workflow: each parses, loads, makes one call and saves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def run(step: Callable[[], None], /) -> None:
-    """Run a step; turn what a user can mend (bad input, missing file, no space) into one line and exit code 1."""
+    """Run a step; an error that a user can mend (bad input, missing file, no space) is one line and exit code 1."""
     try:
         step()
     except (ValueError, OSError, ArithmeticError) as error:

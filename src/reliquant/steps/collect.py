@@ -18,18 +18,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--study", type=json.loads, help="the study's config, JSON: collect all its shards")
-    given.add_argument("--shards-from", type=Path, help="a file with one shard's path a line")
+    given.add_argument("--shards-from", type=Path, help="a file with the path of one shard per line")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    shards = _of_study(args.study) if args.study else args.shards_from.read_text().split("\n")
-    files = [Path(shard) for shard in shards if shard]
-    frame = collected(files)
-    facts = json.dumps(provenance(step="collect", backends=backends(files)), sort_keys=True)
+    names = _shards_of(args.study) if args.study else args.shards_from.read_text().split("\n")
+    shards = [Path(name) for name in names if name]
+    rows = collected(shards)
+    facts = json.dumps(provenance(step="collect", backends=backends(shards)), sort_keys=True)
     with whole(args.output) as part:
-        frame.sink_parquet(part, metadata={"reliquant": facts})
+        rows.sink_parquet(part, metadata={"reliquant": facts})
 
 
-def _of_study(config: dict[str, object]) -> list[str]:
+def _shards_of(config: dict[str, object]) -> list[str]:
+    """List the files of rows of a study: of every evaluation, and of every variant that is explained."""
     study = read_study(config)
     shards = [paths.shard_rows(study.name, variant, shard) for variant, shard in study.evaluations]
     return shards + [paths.explain_rows(study.name, variant) for variant in study.explained]

@@ -1,4 +1,4 @@
-"""Lay one common corruption, at each severity, over the images of a prepared dataset."""
+"""Apply one common corruption, at each severity, to the images of a prepared dataset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 64
 
 
 def main() -> None:
-    """Parse, corrupt the chosen images batch by batch, save (severities, n, h, w, 3)."""
+    """Parse, corrupt the chosen images batch by batch, save them as one array (severities, n, h, w, 3)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prepared", type=Path, required=True)
     parser.add_argument("--corruption", required=True)
@@ -29,15 +29,15 @@ def main() -> None:
     args = parser.parse_args()
     clean = load(args.prepared).images
     chosen = subset(len(clean), args.images)
-    out = np.empty((len(args.severities), len(chosen), *clean.shape[1:]), np.uint8)
+    corrupted = np.empty((len(args.severities), len(chosen), *clean.shape[1:]), np.uint8)
     seeds = image_seeds(chosen, args.corruption)
     starts = range(0, len(chosen), BATCH)
     for start in progress(starts, label=args.corruption):
         part = slice(start, start + BATCH)
         for i, severity in enumerate(args.severities):
             corrupt = plugins.load("corruption", {"corruption": args.corruption, "severity": severity})
-            out[i, part] = corrupt(clean[chosen[part]], seeds[part])
-    save_array(args.output, out)
+            corrupted[i, part] = corrupt(clean[chosen[part]], seeds[part])
+    save_array(args.output, corrupted)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluate one variant on the datasets of one shard: one forward a dataset, one record an image."""
+"""Evaluate one variant on the datasets of one shard: one forward pass per dataset, one record per image."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def main() -> None:
     """Parse, load the variant, evaluate, save the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--variant", type=Path, required=True, help="a file, or a tar of snapshots")
-    parser.add_argument("--cells", type=json.loads, required=True, help="what to forward: Study.cells, JSON")
-    parser.add_argument("--scores", type=json.loads, default={}, help="score entries by name, JSON")
-    parser.add_argument("--negatives", type=json.loads, default=None, help="lexicon entry of negative words, JSON")
-    parser.add_argument("--lexicon-root", type=Path, default=Path(), help="folder of the lexicon as published")
+    parser.add_argument("--variant", type=Path, required=True, help="a variant's file, or a tar of its snapshots")
+    parser.add_argument("--cells", type=json.loads, required=True, help="the cells to forward: Study.cells, JSON")
+    parser.add_argument("--scores", type=json.loads, default={}, help="entries of scores, by name, JSON")
+    parser.add_argument("--negatives", type=json.loads, default=None, help="entry of a lexicon of negative words, JSON")
+    parser.add_argument("--lexicon-root", type=Path, default=Path(), help="the folder of the lexicon's files")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto")
@@ -42,24 +42,23 @@ def main() -> None:
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}
     negatives = plugins.load("lexicon", args.negatives)(args.lexicon_root) if args.negatives else None
     words = {"batch": args.batch, "device": device, "dtype": args.dtype, "needs": needs, "negatives": negatives}
-    parts, made = [], {}
+    records, facts = [], {}
     with _files(args.variant) as files:
         for path in files:
             clip, header = load_variant(args.model, path)
             clip.model.to(device, getattr(torch, args.dtype))
             backend = use_backend(clip.model, args.backend, str(path))
-            words["tuned"] = header.get("logit_scale_tuned")
-            frame = evaluate(clip, args.cells, scores, **words)
-            if path != args.variant:
+            frame = evaluate(clip, args.cells, scores, tuned=header.get("logit_scale_tuned"), **words)
+            if path != args.variant:  # a snapshot
                 frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
-            parts.append(frame)
-            made = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype, "backend": backend}
-    save_frame(args.output, pl.concat(parts), provenance(**made, device=torch.device(device).type))
+            records.append(frame)
+            facts = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype, "backend": backend}
+    save_frame(args.output, pl.concat(records), provenance(**facts, device=torch.device(device).type))
 
 
 @contextmanager
 def _files(variant: Path) -> Iterator[list[Path]]:
-    """Yield a variant's file, or its snapshots unpacked for a while."""
+    """Yield a variant's file, or those of its snapshots in order, unpacked until the block ends."""
     if variant.suffix != ".tar":
         yield [variant]
         return

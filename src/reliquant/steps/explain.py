@@ -23,10 +23,10 @@ def main() -> None:
     parser.add_argument("--variant", type=Path, required=True)
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="records of the variant")
     parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="records of FP32; none for FP32 itself")
-    parser.add_argument("--cells", type=json.loads, required=True, help="what to forward: Study.explain_cells, JSON")
-    parser.add_argument("--records", type=json.loads, required=True, help="whose records to read, JSON")
+    parser.add_argument("--cells", type=json.loads, required=True, help="datasets to forward, JSON")
+    parser.add_argument("--records", type=json.loads, required=True, help="datasets whose records to read, JSON")
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
-    parser.add_argument("--images", type=int, required=True, help="of each dataset")
+    parser.add_argument("--images", type=int, required=True, help="how many images of each dataset")
     parser.add_argument("--waves", type=int, required=True, help="steps of the grid of Fourier waves; 0 for none")
     parser.add_argument("--wave-images", type=int, required=True, help="images of the first dataset for each wave")
     parser.add_argument("--batch", type=int, default=256)
@@ -41,15 +41,17 @@ def main() -> None:
         variant, _ = load_variant(args.model, args.variant)
         variant.model.to(device)
     words = {"images": args.images, "waves": args.waves, "wave_images": args.wave_images}
-    found = explain(exact, variant, args.cells, **words, batch=args.batch, device=device)
-    samples, baseline = (
-        pl.concat([pl.read_parquet(p) for p in paths], how="diagonal") if paths else None
-        for paths in (args.samples, args.baseline)
-    )
-    frame = pl.concat([found, of_samples(samples, baseline, args.records)])
-    constants = {k: pl.lit(v) for k, v in args.labels.items()}
-    frame = frame.with_columns(**constants, iteration=pl.lit(None, pl.Int64))
-    save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
+    of_images = explain(exact, variant, args.cells, **words, batch=args.batch, device=device)
+    samples = _records(args.samples)
+    baseline = _records(args.baseline) if args.baseline else None
+    rows = pl.concat([of_images, of_samples(samples, baseline, args.records)])
+    constants = {column: pl.lit(value) for column, value in args.labels.items()}
+    rows = rows.with_columns(**constants, iteration=pl.lit(None, pl.Int64))
+    save_frame(args.output, rows.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
+
+
+def _records(files: list[Path]) -> pl.DataFrame:
+    return pl.concat([pl.read_parquet(file) for file in files], how="diagonal")
 
 
 if __name__ == "__main__":

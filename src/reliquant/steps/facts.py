@@ -23,30 +23,36 @@ def main() -> None:
     args = parser.parse_args()
     study = read_study(args.study)
     models = {name: _model(study, name) for name in study.config.models}
-    used = {c["dataset"]: c["folder"] for m in study.config.models for s in study.shards for c in study.cells(m, s)}
-    datasets = {name: _dataset(Path(folder)) for name, folder in used.items()}
+    datasets = {name: _dataset(folder) for name, folder in _folders(study).items()}
     facts = {"study": study.name, "title": study.config.title, "note": study.config.note}
     text = yaml.safe_dump(args.study, sort_keys=False, allow_unicode=True)
     save_json(args.output, provenance(**facts, models=models, datasets=datasets, config=text, commit=""))
 
 
+def _folders(study: Study) -> dict[str, str]:
+    """Return, for each dataset that is evaluated, a folder of its prepared images (of the last model's form)."""
+    folders = {}
+    for model in study.config.models:
+        for shard in study.shards:
+            folders |= {cell["dataset"]: cell["folder"] for cell in study.cells(model, shard)}
+    return folders
+
+
 def _model(study: Study, name: str) -> dict[str, object]:
     header = read_header(Path(paths.model(name)))
     entry = study.tower_entry(name)
-    source = study.config.models[name].get("source", "")
     return {
-        "source": source,
+        "source": study.config.models[name].get("source", ""),
         "architecture": entry.get("architecture", ""),
         "pretrained": entry.get("pretrained"),
         "sha256": header["sha256"],
-    } | {
         "n_parameters": header["parameters"],
         "recipe": header.get("recipe"),
     }
 
 
-def _dataset(folder: Path) -> dict[str, object]:
-    meta = json.loads((folder / "meta.json").read_text())
+def _dataset(folder: str) -> dict[str, object]:
+    meta = json.loads(Path(paths.meta(folder)).read_text())
     skipped = len(meta.get("skipped", []))
     return {"n": meta["n"], "classes": len(meta["classes"]), "skipped": skipped, "entry": meta["entry"]}
 

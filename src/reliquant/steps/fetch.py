@@ -1,4 +1,4 @@
-"""Download a dataset or lexicon as published, check and unpack it."""
+"""Download a dataset or lexicon as published, check it and unpack it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", choices=["dataset", "lexicon"], default="dataset")
     parser.add_argument("--entry", type=json.loads, required=True, help="a plugin's entry, JSON")
-    parser.add_argument("--output", type=Path, required=True, help="fetched.json in the folder of its files")
-    parser.add_argument("--lock", type=Path, required=True, help="JSON of the sha256 that nobody publishes, by URL")
+    parser.add_argument("--output", type=Path, required=True, help="record of the download, beside its files")
+    parser.add_argument("--lock", type=Path, required=True, help="JSON, by URL, of the sha256 that nobody publishes")
     args = parser.parse_args()
     name = args.entry[args.family]
     if not plugins.published(args.family, name):
-        where = args.output.parent
-        raise ValueError(f"{args.family} {name!r} names no SOURCES: put its files into {where} yourself")
+        raise ValueError(f"{args.family} {name!r} names no SOURCES: put its files into {args.output.parent} yourself")
     sources = sources_of(args.family, args.entry)
     files = fetch(sources, args.output.parent, check=partial(check, args.lock))
     for source, facts in zip(sources, files, strict=True):

@@ -1,4 +1,4 @@
-"""Get the FP32 weights that a tower entry names: from its hub, a file or the package."""
+"""Get the FP32 weights that a tower entry names: from a hub, a file or the package."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def _pinned(entry: Mapping[str, Any], lock: Path) -> dict[str, str]:
         return {}
     words = {k: v for k, v in entry.items() if k != "tower"}
     known = read_lock(lock).get(name, {}).get("revision")
-    path = tower.weights(**{**({"revision": known} if known else {}), **words})
+    if known:
+        words = {"revision": known, **words}
+    path = tower.weights(**words)
     if path is None:
         return {}
     facts = facts_of(path)

@@ -1,4 +1,4 @@
-"""List the contents of all data that an evaluation shard reads: one file on which thousands of jobs depend."""
+"""List the sha256 of all data that an evaluation shard reads: one file on which thousands of jobs depend."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pathlib import Path
 from reliquant.artifacts import save_json
 from reliquant.download.http import sha256_of
 from reliquant.steps import run
+from reliquant.study import paths
 
 
 def main() -> None:
     """Parse, look up or compute the sha256 of each file, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=Path, nargs="+", required=True, help="images.npy, meta.json, corrupt/*.npy")
+    parser.add_argument("--files", type=Path, nargs="+", required=True, help="all files that the shard reads")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     save_json(args.output, {str(path): _sha256(path) for path in args.files})
 
 
 def _sha256(path: Path) -> str:
-    if path.name == "images.npy":  # gigabytes, hashed when they were decoded
-        return json.loads((path.parent / "meta.json").read_text())["sha256"]
+    if path.name == paths.IMAGES:  # gigabytes, hashed when they were decoded
+        return json.loads((path.parent / paths.META).read_text())["sha256"]
     return sha256_of(path)
 
 

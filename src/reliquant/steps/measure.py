@@ -23,15 +23,15 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="records of FP32; none for FP32 itself")
     parser.add_argument("--variant", type=Path, required=True)
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
-    parser.add_argument("--suites", nargs="+", required=True, help="suites to keep, or suite/dataset")
+    parser.add_argument("--suites", nargs="+", required=True, help="what to keep: suites, or suite/dataset")
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     snapshots = "iteration" in pl.read_parquet_schema(args.samples[0])
     samples = _records(args.samples)
-    baseline = _records(args.baseline, whole=snapshots) if args.baseline else None
+    baseline = _records(args.baseline, all_suites=snapshots) if args.baseline else None
     own = pl.read_parquet(args.samples[0], columns=PLACE).unique()
-    if snapshots:  # each has its rows, against the same baseline
+    if snapshots:  # each has its own rows, against the same baseline
         baseline = baseline.filter(pl.col("suite").is_in(args.suites))
         groups = samples.partition_by("iteration", as_dict=True, include_key=False)
         parts = [
@@ -41,8 +41,8 @@ def main() -> None:
     else:
         parts = [_rows(samples, baseline, own, args), _of_variant(args.variant, "clean" in args.suites)]
         parts = [part.with_columns(iteration=pl.lit(None, pl.Int64)) for part in parts]
-    frame = pl.concat(parts, how="diagonal").with_columns(**{k: pl.lit(v) for k, v in args.labels.items()})
-    frame = frame.with_columns(pl.col(pl.String).fill_null(""))
+    labels = {column: pl.lit(value) for column, value in args.labels.items()}
+    frame = pl.concat(parts, how="diagonal").with_columns(**labels).with_columns(pl.col(pl.String).fill_null(""))
     made = read_facts(args.samples[0])
     computed = {"backend": made.get("backend", {}).get("used", ""), "dtype": made.get("dtype", "")}
     facts = provenance(labels=args.labels, **computed, device=made.get("device", ""))
@@ -52,25 +52,30 @@ def main() -> None:
 def _rows(
     samples: pl.DataFrame, baseline: pl.DataFrame | None, own: pl.DataFrame, args: argparse.Namespace
 ) -> pl.DataFrame:
-    """Measure records at the native logit scale and, where it is known, at the tuned one, of the shard's own cells."""
+    """Measure records at the native logit scale and, where it is known, at the tuned one.
+
+    Kept are the rows of the shard's own suites, datasets and references (`own`).
+    """
     asked = {word.partition("/")[0] for word in args.suites}
     words = {"resamples": args.resamples}
     parts = [rows(samples, baseline, **words, suites=asked).with_columns(scale=pl.lit("native"))]
     tuned = at_tuned_scale(samples)
     if tuned is not None:
-        found = rows(tuned, baseline, **words, suites=asked - {"ood"}).filter(pl.col("measure").str.contains(SCALED))
-        parts.append(found.with_columns(scale=pl.lit("tuned")))
+        scaled = rows(tuned, baseline, **words, suites=asked - {"ood"}).filter(pl.col("measure").str.contains(SCALED))
+        parts.append(scaled.with_columns(scale=pl.lit("tuned")))
     return pl.concat(parts).join(own, on=PLACE, how="semi", maintain_order="left")
 
 
-def _records(paths: list[Path], *, whole: bool = False) -> pl.DataFrame:
-    """Read a shard's records, and of the other shards those of the clean suite: the references of its OOD sets."""
-    first, *others = (pl.read_parquet(p) for p in paths)
-    return pl.concat([first, *(o if whole else o.filter(suite="clean") for o in others)], how="diagonal")
+def _records(files: list[Path], *, all_suites: bool = False) -> pl.DataFrame:
+    """Read a shard's records and, of the other shards, those of the clean suite: the references of its OOD sets."""
+    own, *others = (pl.read_parquet(file) for file in files)
+    if not all_suites:
+        others = [records.filter(suite="clean") for records in others]
+    return pl.concat([own, *others], how="diagonal")
 
 
 def _of_variant(variant: Path, wanted: bool) -> pl.DataFrame:
-    """Return what is known without images: bytes and quantized shares; once a variant, with the clean suite."""
+    """Return what is known without images, bytes and quantized shares: once per variant, with the clean suite."""
     measures = read_header(variant)["measures"] if wanted else {}
     frame = pl.DataFrame({"measure": list(measures), "value": [float(v) for v in measures.values()]})
     return frame.with_columns(scale=pl.lit("native"))

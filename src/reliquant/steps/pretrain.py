@@ -19,8 +19,8 @@ def main() -> None:
     """Parse, build an untrained tower, train, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entry", type=json.loads, required=True, help="tower entry, JSON")
-    parser.add_argument("--recipe", type=json.loads, required=True, help="words of pretrain(), JSON")
-    parser.add_argument("--pairs", type=Path, required=True, help="prepared dataset with captions")
+    parser.add_argument("--recipe", type=json.loads, required=True, help="the words of pretrain(), JSON")
+    parser.add_argument("--pairs", type=Path, required=True, help="the folder of a prepared dataset with captions")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Draw a study's figures, make its tables, judge the paper's claims and lay them out as one page."""
+"""Draw a study's figures, make its tables, judge the paper's claims and put them on one page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import polars as pl
 from reliquant.artifacts import save_json, whole
 from reliquant.report import claims, frames, page, published, source_rows
 from reliquant.steps import run
+from reliquant.study import paths
 
 
 def main() -> None:
-    """Parse, make every piece, save."""
+    """Parse, make every figure and table, judge the claims, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--facts", type=Path, required=True, help="models, datasets, config and versions, JSON")
@@ -29,21 +30,24 @@ def main() -> None:
     with frames.reading() as read:
         judged = claims.judge(rows)
     used = source_rows.gathered(read.values())
-    for folder in ("figures", "tables", "plots"):
-        (args.output / folder).mkdir(parents=True, exist_ok=True)
+    figures, tables = Path(paths.figures(args.output)), Path(paths.tables(args.output))
+    plots = Path(paths.plots(args.output))
+    for folder in (figures, tables, plots):
+        folder.mkdir(parents=True, exist_ok=True)
     for piece in made:
+        folder = figures if piece.kind == "figure" else tables
         for end, content in piece.files.items():
-            _save(args.output / f"{piece.kind}s" / f"{piece.name}{end}", content)
+            _save(folder / f"{piece.name}{end}", content)
     facts["published"] = published.compared(rows, facts)
     if facts["published"].height:
-        _save(args.output / "tables" / "published.csv", facts["published"].write_csv().encode())
+        _save(tables / "published.csv", facts["published"].write_csv().encode())
     for name, frame in page.plots(rows).items():
-        _save(args.output / "plots" / f"{name}.csv", frame.write_csv().encode())
-    save_json(args.output / "summary.json", summary)
-    save_json(args.output / "claims.json", judged)
+        _save(plots / f"{name}.csv", frame.write_csv().encode())
+    save_json(Path(paths.summary(args.output)), summary)
+    save_json(Path(paths.claims(args.output)), judged)
     end, content = source_rows.as_file(used)
-    _save(args.output / "tables" / f"claims{end}", content)
-    _save(args.output / "report.html", page.page(made, judged, summary, facts, used).encode())
+    _save(tables / f"claims{end}", content)
+    _save(Path(paths.page(args.output)), page.page(made, judged, summary, facts, used).encode())
 
 
 def _save(path: Path, content: bytes) -> None:

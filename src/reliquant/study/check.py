@@ -1,7 +1,7 @@
 """Read a study from a config, or say all that is wrong with it: the one door to a `Study`.
 
-`config.check_config` looks at each section by itself; here is what is wrong across sections: names that lead nowhere,
-suites without a place.
+First each section and entry is checked by itself, then what is wrong across sections: names that lead nowhere, and
+suites that are in no shard or in two.
 """
 
 from __future__ import annotations
@@ -10,97 +10,94 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from reliquant import plugins
-from reliquant.study.config import SUITES, check_config, precision_problems
+from reliquant.study.config import FAMILY_OF, SUITES, Config, own_words
+from reliquant.study.entries import entry_problems, precision_problems
 from reliquant.study.study import Study
+from reliquant.study.variants import words_of_axis
 
 
 def read_study(given: Mapping[str, Any], /) -> Study:
     """Check a config and expand it; raise ConfigError with all that is wrong with it."""
-    config, found = check_config(given)
+    problems: list[str] = []
+    config = None
+    try:
+        config = Config.model_validate(dict(given))
+    except ValidationError as error:
+        problems += _shape_problems(error)
+    problems += _entry_problems(given)
     if config is None:
-        raise plugins.ConfigError(found)
+        raise plugins.ConfigError(problems)
     study = Study(config)
-    if found := list(dict.fromkeys([*found, *problems(study)])):
-        raise plugins.ConfigError(found)
+    problems += _study_problems(study)
+    if problems:
+        raise plugins.ConfigError(dict.fromkeys(problems))
     return study
 
 
-def problems(study: Study, /) -> Iterator[str]:
-    """Say what is wrong with a study across the sections of its config, one line each."""
-    c = study.config
-    for name, entry in c.models.items():
-        if (pairs := dict(entry.get("pretrain") or {}).get("pairs")) is not None:
-            yield from _known(study, f"model {name}: pretrain", pairs)
-    if "fp32" in c.schemes:
+def _shape_problems(error: ValidationError) -> Iterator[str]:
+    """Say what pydantic found, each with its key, the fault and what is allowed."""
+    for e in error.errors():
+        where = ".".join(str(part) for part in e["loc"])
+        if e["type"] == "extra_forbidden":
+            yield plugins.unknown("key", where, Config.model_fields)
+        elif e["type"] == "missing":
+            yield f"{where}: missing"
+        else:
+            yield f"{where}: {e['msg']}, got {e['input']!r}"
+
+
+def _entry_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with each entry by itself; what is no mapping is told with the shape."""
+    for section in FAMILY_OF:
+        entries = given.get(section)
+        for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+            if isinstance(entry, Mapping) and (section, name) != ("schemes", "fp32"):
+                yield from (f"{section.rstrip('s')} {name}: {p}" for p in entry_problems(section, entry, given))
+    negatives = given.get("negatives")
+    if isinstance(negatives, Mapping):
+        yield from (f"negatives: {p}" for p in plugins.check("lexicon", own_words("negatives", negatives)))
+
+
+def _study_problems(study: Study) -> Iterator[str]:
+    """Say what is wrong with a study across the sections of its config, one line per problem."""
+    config = study.config
+    for name, entry in config.models.items():
+        pairs = dict(entry.get("pretrain") or {}).get("pairs")
+        if pairs is not None:
+            yield from _unknown_datasets(study, f"model {name}: pretrain", pairs)
+    if "fp32" in config.schemes:
         yield "scheme fp32: is built in as the baseline; leave it out"
-    for name, proxy in c.proxies.items():
-        yield from _known(study, f"proxy {name}", proxy.of)
-    if c.schemes and not c.proxies:
+    for name, proxy in config.proxies.items():
+        yield from _unknown_datasets(study, f"proxy {name}", proxy.of)
+    if config.schemes and not config.proxies:
         yield "proxies: missing; schemes need image-caption pairs, such as {captions: {of: <dataset>, pairs: 1000}}"
-    for precision in c.precisions:
+    for precision in config.precisions:
         yield from (f"precisions: {p}" for p in precision_problems(precision))
     yield from _suite_problems(study)
     yield from _explain_problems(study)
-    if c.suites.ood and not c.scores:
+    if config.suites.ood and not config.scores:
         yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
     if study.SNAPSHOTS in study.shards:
         yield f"shards: {study.SNAPSHOTS!r} is the name of a shard that the workflow makes; choose another"
-    if "clean" not in c.snapshot_suites:
+    if "clean" not in config.snapshot_suites:
         yield "snapshot_suites: 'clean' must be among them"
-    yield from (f"snapshot_suites: {s!r} is not among the suites" for s in c.snapshot_suites if s not in study.suites)
+    for suite in config.snapshot_suites:
+        if suite not in study.suites:
+            yield f"snapshot_suites: {suite!r} is not among the suites"
     yield from _score_problems(study)
     yield from _shard_problems(study)
     yield from _folder_problems(study)
-    if c.data_root:
-        roots = {study.root(d) for d in _with_a_plugin(study) if study.is_published(d)}
-        yield from (f"data_root: {r}: no such folder" for r in sorted(roots) if not Path(r).is_dir())
-
-
-def _with_a_plugin(study: Study) -> list[str]:
-    return [d for d, e in study.config.datasets.items() if e.get("dataset") in plugins.names("dataset")]
-
-
-def _folder_problems(study: Study) -> Iterator[str]:
-    """Say which datasets would be downloaded into one folder: the second would silently be read as the first."""
-    from reliquant.download.source import sources_of  # only here: importing what downloads takes a while
-
-    by_folder: dict[str, list[str]] = {}
-    for dataset in filter(study.is_fetched, _with_a_plugin(study)):
-        by_folder.setdefault(study.root(dataset), []).append(dataset)
-    for folder, shared in by_folder.items():
-        entries = [study.dataset_entry(d) for d in shared]
-        if all(e == entries[0] for e in entries) or any(plugins.check("dataset", e) for e in entries):
-            continue
-        urls = {tuple(s.url for s in sources_of("dataset", entry)) for entry in entries}
-        if len(urls) > 1:
-            yield f"datasets: {', '.join(shared)} download different files into {folder}; give each its own `folder`"
-
-
-def _shard_problems(study: Study) -> Iterator[str]:
-    placed = [word for words in study.shards.values() for word in words]
-    for suite in study.suites:
-        if placed.count(suite) != 1:
-            yield f"shards: suite {suite!r} must be in exactly one shard, not {placed.count(suite)}"
-    for word in dict.fromkeys(placed):
-        suite, _, dataset = word.partition("/")
-        if suite not in SUITES:
-            yield f"shards: {plugins.unknown('suite', suite, SUITES)}"
-        elif dataset and dataset not in (there := _in_suite(study, suite)):
-            yield f"shards: {word}: {plugins.unknown('dataset', dataset, there)}"
-        elif placed.count(word) > 1 and dataset:
-            yield f"shards: {word!r} must be in exactly one shard, not {placed.count(word)}"
-
-
-def _in_suite(study: Study, suite: str) -> list[str]:
-    return list(dict.fromkeys(c[role] for role in ("dataset", "reference") for c in study.suite_cells(suite)))
 
 
 def _suite_problems(study: Study) -> Iterator[str]:
+    """Say which datasets and corruptions of the suites are unknown, and which references are not in the clean suite."""
     clean = study.config.suites.clean
     for suite in study.suites:
         for cell in study.suite_cells(suite):
-            yield from _known(study, f"suite {suite}", cell["dataset"], cell["reference"])
+            yield from _unknown_datasets(study, f"suite {suite}", cell["dataset"], cell["reference"])
             if cell["corruption"]:
                 entry = {"corruption": cell["corruption"], "severity": 1}
                 yield from (f"suite {suite}: {p}" for p in plugins.check("corruption", entry))
@@ -109,40 +106,106 @@ def _suite_problems(study: Study) -> Iterator[str]:
                 yield f"suite {suite}: {cell['reference']!r} must be in the clean suite too; there are {there}"
 
 
-def _score_problems(study: Study) -> Iterator[str]:
-    c = study.config
-    for reference, fit in c.fits.items():
-        yield from _known(study, "fits", reference, fit)
-        if reference not in c.suites.clean:
-            yield f"fits: {reference!r} is not in the clean suite; there are {', '.join(c.suites.clean)}"
-        if reference == fit:
-            yield f"fits: {reference}: scores must not be fitted on the images that they are tested on"
-    missing = [reference for reference in c.suites.ood if reference not in c.fits]
-    for score in study.scores_that_need("train") if missing else []:
-        there = "name a dataset of the same classes"
-        yield f"fits: {', '.join(missing)}: missing; score {score} fits on training images: {there}"
-    for score in study.scores_that_need("negatives") if c.negatives is None else []:
-        there = ", ".join(plugins.names("lexicon"))
-        yield f"negatives: missing; score {score} needs words, such as {{lexicon: wordnet}}; there are {there}"
-
-
 def _explain_problems(study: Study) -> Iterator[str]:
-    asked, c = study.config.explain, study.config
-    if asked is None:
+    """Say which datasets, and which words of the grid, `explain` names that are not there."""
+    config, explain = study.config, study.config.explain
+    if explain is None:
         return
-    clean = ", ".join(c.suites.clean)
-    for d in asked.datasets:
-        yield from _known(study, "explain: datasets", d)
-        if d in c.datasets and d not in c.suites.clean:
-            yield f"explain: datasets: {d!r} must be in the clean suite too; there are {clean}"
+    for dataset in explain.datasets:
+        yield from _unknown_datasets(study, "explain: datasets", dataset)
+        if dataset in config.datasets and dataset not in config.suites.clean:
+            there = ", ".join(config.suites.clean)
+            yield f"explain: datasets: {dataset!r} must be in the clean suite too; there are {there}"
     for axis in ("schemes", "precisions", "scopes", "seeds"):
-        there = {s: None for e in c.schemes.values() for s in study.axis(e, axis)} if axis != "schemes" else c.schemes
-        for word in getattr(asked, axis) or []:
+        there = _words_of_axis(study, axis)
+        for word in getattr(explain, axis) or []:
             if word not in there:
                 yield f"explain: {axis}: {word!r} is not in the grid; there are {', '.join(map(str, there))}"
 
 
-def _known(study: Study, where: str, *names: str) -> Iterator[str]:
+def _words_of_axis(study: Study, axis: str) -> list[Any]:
+    """List the words that an axis of the grid has, over all schemes."""
+    if axis == "schemes":
+        return list(study.config.schemes)
+    words: dict[Any, None] = {}
+    for entry in study.config.schemes.values():
+        words |= dict.fromkeys(words_of_axis(study.config, entry, axis))
+    return list(words)
+
+
+def _score_problems(study: Study) -> Iterator[str]:
+    """Say which training images and which negative words are missing that scores need."""
+    config = study.config
+    for reference, fit in config.fits.items():
+        yield from _unknown_datasets(study, "fits", reference, fit)
+        if reference not in config.suites.clean:
+            yield f"fits: {reference!r} is not in the clean suite; there are {', '.join(config.suites.clean)}"
+        if reference == fit:
+            yield f"fits: {reference}: scores must not be fitted on the images that they are tested on"
+    missing = [reference for reference in config.suites.ood if reference not in config.fits]
+    if missing:
+        for score in study.scores_that_need("train"):
+            there = "name a dataset of the same classes"
+            yield f"fits: {', '.join(missing)}: missing; score {score} fits on training images: {there}"
+    if config.negatives is None:
+        for score in study.scores_that_need("negatives"):
+            there = ", ".join(plugins.names("lexicon"))
+            yield f"negatives: missing; score {score} needs words, such as {{lexicon: wordnet}}; there are {there}"
+
+
+def _shard_problems(study: Study) -> Iterator[str]:
+    """Say which suites are not in exactly one shard, and which words of the shards are unknown."""
+    placed: list[str] = []
+    for words in study.shards.values():
+        placed += words
+    for suite in study.suites:
+        if placed.count(suite) != 1:
+            yield f"shards: suite {suite!r} must be in exactly one shard, not {placed.count(suite)}"
+    for word in dict.fromkeys(placed):
+        suite, _, dataset = word.partition("/")
+        if suite not in SUITES:
+            yield f"shards: {plugins.unknown('suite', suite, SUITES)}"
+        elif dataset and dataset not in _datasets_in(study, suite):
+            yield f"shards: {word}: {plugins.unknown('dataset', dataset, _datasets_in(study, suite))}"
+        elif placed.count(word) > 1 and dataset:
+            yield f"shards: {word!r} must be in exactly one shard, not {placed.count(word)}"
+
+
+def _datasets_in(study: Study, suite: str) -> set[str]:
+    """Name the datasets of a suite and the references whose classes tell their images apart."""
+    names: set[str] = set()
+    for cell in study.suite_cells(suite):
+        names |= {cell["dataset"], cell["reference"]}
+    return names
+
+
+def _folder_problems(study: Study) -> Iterator[str]:
+    """Say which datasets would be downloaded into one folder, and which folders of `data_root` are missing."""
+    known = [name for name, entry in study.config.datasets.items() if entry.get("dataset") in plugins.names("dataset")]
+    by_folder: dict[str, list[str]] = {}
+    for dataset in filter(study.is_fetched, known):
+        by_folder.setdefault(study.root(dataset), []).append(dataset)
+    for folder, datasets in by_folder.items():
+        if _would_overwrite(study, datasets):
+            yield f"datasets: {', '.join(datasets)} download different files into {folder}; give each its own `folder`"
+    if study.config.data_root:
+        for root in sorted({study.root(dataset) for dataset in known if study.is_published(dataset)}):
+            if not Path(root).is_dir():
+                yield f"data_root: {root}: no such folder"
+
+
+def _would_overwrite(study: Study, datasets: list[str]) -> bool:
+    """Whether datasets of one folder download different files: the second would silently be read as the first."""
+    entries = [study.dataset_entry(dataset) for dataset in datasets]
+    if all(entry == entries[0] for entry in entries) or any(plugins.check("dataset", entry) for entry in entries):
+        return False
+    from reliquant.download.source import sources_of  # only here: importing what downloads takes a while
+
+    urls = {tuple(source.url for source in sources_of("dataset", entry)) for entry in entries}
+    return len(urls) > 1
+
+
+def _unknown_datasets(study: Study, where: str, *names: str) -> Iterator[str]:
     for name in names:
         if name not in study.config.datasets:
             yield f"{where}: {plugins.unknown('dataset', name, study.config.datasets)}"

@@ -1,16 +1,22 @@
 """Where everything lies: the one place that knows the layout of `data/`, `results/` and `reports/`.
 
-Every function takes words or Snakemake's wildcards (`"{model}"`) and returns a path relative to the working folder.
+Every function takes words, or Snakemake's wildcards such as `"{model}"`, and returns a path as text: relative to the
+working folder, or below the folder that it is given. The capital names are those of files in a folder.
 """
 
 from __future__ import annotations
 
-RAW = "data/raw"  # datasets as published, where the config names no `data_root`
+from pathlib import Path
+
+RAW = "data/raw"  # the folder of datasets as published, where the config names no `data_root`
+FETCHED = "fetched.json"
+IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"  # what a prepared folder holds
+CORRUPT = "corrupt"  # the folder, below a prepared one, of its corrupted images
 
 
 def fetched(folder: str, /) -> str:
-    """Return the record of a download into a folder of `data/raw`, or into the folder of a full path."""
-    return f"{folder}/fetched.json"
+    """Return the record of a download, in the folder of the downloaded files: `data/raw/<dataset>` or another."""
+    return f"{folder}/{FETCHED}"
 
 
 def model(name: str, /) -> str:
@@ -25,22 +31,22 @@ def prepared(dataset: str, form: str, /) -> str:
 
 def images(folder: str, /) -> str:
     """Return the array of the images of a prepared folder, uint8 (n, h, w, 3)."""
-    return f"{folder}/images.npy"
+    return f"{folder}/{IMAGES}"
 
 
 def labels(folder: str, /) -> str:
     """Return the array of the labels of a prepared folder, int64 (n,)."""
-    return f"{folder}/labels.npy"
+    return f"{folder}/{LABELS}"
 
 
 def meta(folder: str, /) -> str:
     """Return what is known of the images of a prepared folder: classes, templates, names, captions, groups."""
-    return f"{folder}/meta.json"
+    return f"{folder}/{META}"
 
 
 def corrupted(folder: str, corruption: str, /) -> str:
     """Return the array of the images of a prepared folder under one corruption, uint8 (severities, n, h, w, 3)."""
-    return f"{folder}/corrupt/{corruption}.npy"
+    return f"{folder}/{CORRUPT}/{corruption}.npy"
 
 
 def inventory(study: str, model: str, shard: str, /) -> str:
@@ -53,9 +59,9 @@ def variant(study: str, variant: str, /) -> str:
     return f"results/{study}/quantize/{variant}.safetensors"
 
 
-def snapshots(study: str, variant: str, /) -> str:
-    """Return the archive of a variant's states on its way through training."""
-    return f"results/{study}/quantize/{variant}.snapshots.tar"
+def snapshots(variant_file: str | Path, /) -> str:
+    """Return the archive of the states that a variant had on its way through training, beside the variant's file."""
+    return f"{str(variant_file).removesuffix('.safetensors')}.snapshots.tar"
 
 
 def samples(study: str, variant: str, shard: str, /) -> str:
@@ -86,3 +92,33 @@ def facts(study: str, /) -> str:
 def report(study: str, /) -> str:
     """Return the folder of a study's report."""
     return f"reports/{study}"
+
+
+def page(report: str | Path, /) -> str:
+    """Return the page of a report's folder."""
+    return f"{report}/report.html"
+
+
+def claims(report: str | Path, /) -> str:
+    """Return the verdicts on the paper's claims of a report's folder."""
+    return f"{report}/claims.json"
+
+
+def summary(report: str | Path, /) -> str:
+    """Return the main numbers of a report's folder."""
+    return f"{report}/summary.json"
+
+
+def figures(report: str | Path, /) -> str:
+    """Return the folder of the figures of a report's folder."""
+    return f"{report}/figures"
+
+
+def tables(report: str | Path, /) -> str:
+    """Return the folder of the tables of a report's folder."""
+    return f"{report}/tables"
+
+
+def plots(report: str | Path, /) -> str:
+    """Return the folder of the numbers that `dvc plots` draws, of a report's folder."""
+    return f"{report}/plots"

@@ -1,52 +1,22 @@
-"""A study: its grid expanded into variants and jobs. Free of torch, so that the DAG is built quickly."""
+"""A study: its grid expanded into variants and jobs; free of torch, so that Snakemake plans its jobs quickly."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
-from itertools import product
 from pathlib import Path
-from typing import Any
 
 from reliquant import plugins
 from reliquant.study import paths
 from reliquant.study.cells import Cell, ExplainCell, PlacedCell, cells_of
-from reliquant.study.config import (
-    FP32_SCHEME,
-    SUITES,
-    Config,
-    Entry,
-    Suite,
-    own_words,
-    snapshots_of,
-    with_grids,
-)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One point of the grid: a model quantized by a scheme at a precision, in a scope, with a proxy and a seed."""
-
-    model: str
-    scheme: str
-    precision: str
-    scope: str
-    proxy: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.model}/{self.scheme}/{self.precision}-{self.scope}-{self.proxy}-{self.seed}"
-
-    @property
-    def baseline(self) -> Variant:
-        """The FP32 variant of the same model."""
-        return Variant(self.model, "fp32", "fp32", "none", "none", 0)
+from reliquant.study.config import FP32_SCHEME, SUITES, Config, Entry, Suite, own_words, snapshots_of, with_grids
+from reliquant.study.variants import Variant, variants_of
 
 
 class Study:
     """A config expanded: its variants, and what each rule hands to its step. `check.read_study` makes it."""
 
-    SNAPSHOTS = "snapshots"  # the shard of what is evaluated on its way
+    SNAPSHOTS = "snapshots"  # the shard of the states that variants have on their way through training
 
     def __init__(self, config: Config, /) -> None:
         self.config = config
@@ -59,30 +29,28 @@ class Study:
     @cached_property
     def variants(self) -> dict[str, Variant]:
         """Every variant of the study by its path, FP32 ones first."""
-        found = [Variant(m, "fp32", "fp32", "none", "none", 0) for m in self.config.models]
-        for scheme, entry in self.config.schemes.items():
-            axes = (self.axis(entry, a) for a in ("precisions", "scopes", "proxies", "seeds"))
-            found += [Variant(m, scheme, *rest) for m, *rest in product(self.config.models, *axes)]
-        return {str(v): v for v in found}
+        return {str(variant): variant for variant in variants_of(self.config)}
 
     @cached_property
     def evaluations(self) -> list[tuple[str, str]]:
         """Every evaluation job: a variant's path and a shard; those with snapshots have the shard `snapshots` too."""
-        shards = {
-            path: [*self.shards, self.SNAPSHOTS] if self.snapshots(v) else self.shards
-            for path, v in self.variants.items()
-        }
-        return [(path, shard) for path, found in shards.items() for shard in found]
+        jobs = []
+        for path, variant in self.variants.items():
+            jobs += [(path, shard) for shard in self.shards]
+            if self.snapshots(variant):
+                jobs.append((path, self.SNAPSHOTS))
+        return jobs
 
     @property
     def suites(self) -> list[str]:
-        """The suites that this study asks, in a fixed order."""
-        return [s for s in SUITES if getattr(self.config.suites, s)]
+        """The suites of this study, in a fixed order."""
+        return [suite for suite in SUITES if getattr(self.config.suites, suite)]
 
     def scheme_entry(self, variant: Variant, /) -> Entry:
         """Return the quantizer entry of a variant: the scheme's words and the grids of its precision."""
         entry = own_words("schemes", self.schemes[variant.scheme])
-        if snapshots := self.snapshots(variant):
+        snapshots = self.snapshots(variant)
+        if snapshots:
             entry["snapshots"] = snapshots
         return entry if variant.scheme == "fp32" else with_grids(entry, variant.precision)
 
@@ -93,7 +61,9 @@ class Study:
     def tower_entry(self, model: str, /) -> Entry:
         """Return the tower entry of a model; a model to pre-train from scratch loses its `pretrained` word."""
         entry = own_words("models", self.config.models[model])
-        return {k: v for k, v in entry.items() if k != "pretrained"} if self.trains(model) else self._rooted(entry)
+        if self.trains(model):
+            return {word: value for word, value in entry.items() if word != "pretrained"}
+        return self._rooted(entry)
 
     def trains(self, model: str, /) -> bool:
         """Whether the workflow itself pre-trains a model (else it is fetched, or read from a file)."""
@@ -140,8 +110,8 @@ class Study:
         """Return the family and the entry of the plugin whose published files a folder of `data/raw` holds."""
         if paths.fetched(f"{paths.RAW}/{folder}") in self.fetched_lexicon():
             return "lexicon", self.negatives()[0]
-        found = (self.dataset_entry(d) for d in self.config.datasets if self.root(d) == f"{paths.RAW}/{folder}")
-        return "dataset", next(found)
+        datasets = (d for d in self.config.datasets if self.root(d) == f"{paths.RAW}/{folder}")
+        return "dataset", self.dataset_entry(next(datasets))
 
     def prepared(self, dataset: str, model: str, /) -> str:
         """Return the folder of decoded images that fits a model."""
@@ -151,15 +121,15 @@ class Study:
 
     def cells(self, model: str, shard: str, /) -> list[PlacedCell]:
         """List what one evaluation job forwards: the cells of a shard's suites, with the folders that fit a model."""
-        found = []
+        placed = []
         for word in self.suites_in(shard):
             suite = word.partition("/")[0]
             if suite not in self.suites:
                 continue
             for cell in self.suite_cells(suite):
                 if self._word(suite, cell) == word:
-                    found.append(self._placed(cell, model))
-        return found
+                    placed.append(self._placed(cell, model))
+        return placed
 
     def _placed(self, cell: Cell, model: str) -> PlacedCell:
         return {
@@ -171,16 +141,20 @@ class Study:
 
     def inputs(self, model: str, shard: str, /) -> list[str]:
         """List the files that one evaluation job reads besides the model and the variant."""
-        found: list[str] = []
+        files: list[str] = []
         for cell in self.cells(model, shard):
-            corrupted = paths.corrupted(cell["folder"], cell["corruption"])
-            found.append(corrupted if cell["corruption"] else paths.images(cell["folder"]))
-            found += [paths.meta(cell["folder"]), paths.meta(cell["head"])]
+            if cell["corruption"]:
+                files.append(paths.corrupted(cell["folder"], cell["corruption"]))
+            else:
+                files.append(paths.images(cell["folder"]))
+            files += [paths.meta(cell["folder"]), paths.meta(cell["head"])]
             if cell["fit"]:
-                found += [paths.images(cell["fit"]), paths.meta(cell["fit"])]
-        words = self.config.negatives or {}
-        found += [*self.fetched_lexicon(), *([words["file"]] if words.get("file") else [])]
-        return list(dict.fromkeys(found))
+                files += [paths.images(cell["fit"]), paths.meta(cell["fit"])]
+        files += self.fetched_lexicon()
+        word_list = (self.config.negatives or {}).get("file")
+        if word_list:
+            files.append(word_list)
+        return list(dict.fromkeys(files))
 
     def suites_in(self, shard: str, /) -> list[str]:
         """List the suites of a shard."""
@@ -192,62 +166,72 @@ class Study:
         asked = self.config.explain
         if asked is None:
             return []
-        axes = {"scheme": asked.schemes, "precision": asked.precisions, "scope": asked.scopes, "seed": asked.seeds}
-        axes = {a: words for a, words in axes.items() if words is not None}
-        return [
-            path
-            for path, v in self.variants.items()
-            if v.scheme == "fp32" or all(getattr(v, axis) in words for axis, words in axes.items())
-        ]
+        named = {"scheme": asked.schemes, "precision": asked.precisions, "scope": asked.scopes, "seed": asked.seeds}
+        named = {axis: words for axis, words in named.items() if words is not None}
+
+        def is_asked(variant: Variant) -> bool:
+            return all(getattr(variant, axis) in words for axis, words in named.items())
+
+        return [path for path, v in self.variants.items() if v.scheme == "fp32" or is_asked(v)]
 
     def explain_cells(self, model: str, /) -> list[ExplainCell]:
         """List the datasets that explaining a variant of a model forwards, with their folders."""
-        return [
-            {"suite": "clean", "dataset": d, "folder": self.prepared(d, model)} for d in self.config.explain.datasets
-        ]
+        return [self._explain_cell("clean", dataset, model) for dataset in self.config.explain.datasets]
 
     def explain_record_cells(self, model: str, /) -> list[ExplainCell]:
         """List the datasets whose records of all images explaining reads: those, and the spurious ones."""
-        spurious = [
-            {"suite": "spurious", "dataset": d, "folder": self.prepared(d, model)} for d in self.config.suites.spurious
-        ]
+        spurious = [self._explain_cell("spurious", dataset, model) for dataset in self.config.suites.spurious]
         return self.explain_cells(model) + spurious
+
+    def _explain_cell(self, suite: Suite, dataset: str, model: str) -> ExplainCell:
+        return {"suite": suite, "dataset": dataset, "folder": self.prepared(dataset, model)}
 
     def shard_of(self, suite: str, /) -> str:
         """Name the shard that holds a suite."""
         return next(shard for shard, suites in self.shards.items() if suite in suites)
 
     def records(self, shard: str, /) -> list[str]:
-        """Name the shards whose records a shard's measures need: itself, and where its OOD sets' references are."""
+        """Name the shards whose records a shard's measures need: itself, and those of its OOD sets' references."""
         model = next(iter(self.config.models))
-        needed = {c["reference"] for c in self.cells(model, shard) if c["suite"] == "ood"}
-        held = {s: {c["dataset"] for c in self.cells(model, s) if c["suite"] == "clean"} for s in self.shards}
-        return list(dict.fromkeys([shard, *(s for s, sets in held.items() if sets & needed)]))
+        references = {cell["reference"] for cell in self.cells(model, shard) if cell["suite"] == "ood"}
+        needed = [shard]
+        for other in self.shards:
+            clean = {cell["dataset"] for cell in self.cells(model, other) if cell["suite"] == "clean"}
+            if clean & references:
+                needed.append(other)
+        return list(dict.fromkeys(needed))
 
     def _word(self, suite: str, cell: Cell) -> str:
-        """Return the word of `shards` that a cell of a suite belongs to: of its reference, its dataset or the suite."""
-        words = (f"{suite}/{cell[role]}" for role in ("reference", "dataset"))
-        return next((word for word in words if word in self._apart), suite)
+        """Return the word of `shards` that a cell belongs to: `suite/reference`, `suite/dataset`, else the suite."""
+        for role in ("reference", "dataset"):
+            word = f"{suite}/{cell[role]}"
+            if word in self._placed_apart:
+                return word
+        return suite
 
     @cached_property
-    def _apart(self) -> set[str]:
+    def _placed_apart(self) -> set[str]:
         """Name the `suite/dataset` that have a shard of their own."""
-        return {word for words in self.shards.values() for word in words if "/" in word}
+        apart: set[str] = set()
+        for words in self.shards.values():
+            apart |= {word for word in words if "/" in word}
+        return apart
 
     def _fit(self, cell: Cell, model: str) -> str | None:
-        """Return the folder that the scores of a cell fit on: of its reference, where a score asks for one."""
-        asks = cell["suite"] in ("clean", "ood") and self.scores_that_need("train")
-        return (
-            self.prepared(self.config.fits[cell["reference"]], model)
-            if asks and cell["reference"] in self.config.fits
-            else None
-        )
+        """Return the folder that the scores of a cell are fitted on, where one asks for training images; else None."""
+        fits = self.config.fits
+        if cell["suite"] not in ("clean", "ood") or cell["reference"] not in fits or not self.scores_that_need("train"):
+            return None
+        return self.prepared(fits[cell["reference"]], model)
 
     def scores_that_need(self, what: str, /) -> list[str]:
         """List the scores of the study whose plugin says that it needs `train`, `patches` or `negatives`."""
-        known = plugins.names("score")
-        scores = {n: e.get("score") for n, e in self.config.scores.items()}
-        return [n for n, s in scores.items() if (s in known or "." in str(s)) and plugins.needs("score", s) == what]
+        known, names = plugins.names("score"), []
+        for name, entry in self.config.scores.items():
+            score = entry.get("score")
+            if (score in known or "." in str(score)) and plugins.needs("score", score) == what:
+                names.append(name)
+        return names
 
     def suite_cells(self, suite: Suite, /) -> list[Cell]:
         """List a suite's cells without the folders of a model."""
@@ -267,10 +251,7 @@ class Study:
         own = words["losses"][1] if "losses" in words else []
         return [each["loss"] for each in entry.get("losses", own)]
 
-    def axis(self, entry: Entry, axis: str, /) -> list[Any]:
-        """Return the words of a grid axis for a scheme: its own, else the study's."""
-        return entry.get(axis, list(getattr(self.config, axis)))
-
     def _rooted(self, entry: Entry) -> Entry:
+        """Put the folder of the data into the words that name `{data_root}`."""
         root = self.config.data_root or paths.RAW
         return {k: v.replace("{data_root}", root) if isinstance(v, str) else v for k, v in entry.items()}

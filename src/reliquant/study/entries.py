@@ -1,0 +1,114 @@
+"""What is wrong with one entry of a config: with the keys that the study reads and with the plugin's own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from reliquant import plugins
+from reliquant.grid import FLOAT_BITS, parse_precision
+from reliquant.study.config import FAMILY_OF, STUDY_KEYS, grid_problems, own_words, with_grids
+
+FORM = r"^(\d+-(shortest|squash)-(bicubic|bilinear)|native)$"
+
+
+def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, Any], /) -> Iterator[str]:
+    """Say what is wrong with an entry of a section of the config `given`, one line per problem."""
+    yield from _key_problems(section, entry)
+    words = own_words(section, entry)
+    if section == "schemes":
+        yield from _axis_problems(entry, given)
+        yield from grid_problems(words)
+        if not all(isinstance(words.get(grid, {}), Mapping) for grid in ("weight", "activation")):
+            return
+        words = with_grids(words, "w8a8")
+        iterations = _iterations(entry.get("snapshots", []))
+        yield from _snapshot_problems(entry, iterations)
+        if iterations:
+            words["snapshots"] = iterations
+    if section == "models":
+        if "form" in entry and not re.match(FORM, str(entry["form"])):
+            yield f"form: must read <size>-<shortest|squash>-<bicubic|bilinear>, got {entry['form']!r}"
+        if isinstance(entry.get("pretrain"), Mapping):
+            yield from _recipe_problems(entry["pretrain"])
+    yield from plugins.check(FAMILY_OF[section], words)
+
+
+def precision_problems(precision: str) -> Iterator[str]:
+    """Say what is wrong with a precision, such as `w1a8`."""
+    try:
+        if parse_precision(precision) == (FLOAT_BITS, FLOAT_BITS):
+            yield f"precision {precision!r} quantizes nothing; the fp32 scheme is built in"
+    except (ValueError, TypeError) as error:
+        yield str(error)
+
+
+def _key_problems(section: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """Say which of the keys that the study reads have a value of the wrong type."""
+    for key, annotation in STUDY_KEYS[section].items():
+        if key in entry:
+            try:
+                TypeAdapter(annotation).validate_python(entry[key], strict=True)
+            except ValidationError as error:
+                yield f"{key}: {error.errors()[0]['msg']}, got {entry[key]!r}"
+
+
+def _axis_problems(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Say which words a scheme's own axes of the grid cannot have."""
+    for axis, allowed in (("scopes", ["image", "both"]), ("proxies", list(given.get("proxies") or {}))):
+        for word in _list(entry, axis):
+            if word not in allowed:
+                yield plugins.unknown(axis, word, allowed)
+    for word in _list(entry, "precisions"):
+        yield from precision_problems(word)
+
+
+def _list(entry: Mapping[str, Any], key: str) -> list[Any]:
+    """Return an entry's list under a key, empty where there is none (another type is told elsewhere)."""
+    words = entry.get(key, [])
+    return words if isinstance(words, list) else []
+
+
+def _snapshot_problems(entry: Mapping[str, Any], iterations: list[int]) -> Iterator[str]:
+    """Say which precisions and scopes of a scheme's snapshots are wrong, and which of the iterations come too late."""
+    snapshots = entry.get("snapshots", [])
+    for key in snapshots if isinstance(snapshots, Mapping) else ():
+        precision, _, scope = str(key).partition("-")
+        yield from (f"snapshots: {problem}" for problem in precision_problems(precision))
+        if scope not in ("", "image", "both"):
+            yield f"snapshots: {plugins.unknown('scope', scope, ['image', 'both'])}"
+    last = _last_iteration(entry)
+    for iteration in iterations if isinstance(last, int) else ():
+        if not 0 <= iteration <= last:
+            yield f"snapshots: {iteration} is not within the {last} iterations"
+
+
+def _iterations(snapshots: object) -> list[int]:
+    """List the iterations that `snapshots` names, for whatever precision and scope; other types are told elsewhere."""
+    iterations = []
+    for part in snapshots.values() if isinstance(snapshots, Mapping) else [snapshots]:
+        if isinstance(part, list):
+            iterations += [iteration for iteration in part if isinstance(iteration, int)]
+    return iterations
+
+
+def _last_iteration(entry: Mapping[str, Any]) -> object:
+    """Return the iterations that a scheme trains for, its own word or its quantizer's default; None without."""
+    with suppress(plugins.ConfigError):  # an unknown quantizer is told elsewhere
+        words = plugins.words(plugins.source("quantizer", entry.get("quantizer", "")), "quantizer")
+        _, default = words.get("iterations", (int, None))
+        return entry.get("iterations", default)
+    return None
+
+
+def _recipe_problems(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with the words of a model that the workflow pre-trains."""
+    if "pairs" not in recipe:
+        yield "pretrain: pairs: missing; name a captioned dataset"
+    words = {word: value for word, value in recipe.items() if word != "pairs"}
+    path = plugins.PACKAGE / "models" / "pretrain.py"
+    yield from (f"pretrain: {problem}" for problem in plugins.check_words(path, "pretrain", words))
