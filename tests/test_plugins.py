@@ -74,6 +74,85 @@ def test_a_plugin_may_live_outside_the_package(tmp_path, monkeypatch):
     assert plugins.check("score", {"score": "mine.flat"}) == ["score 'mine.flat': there is no such Python module"]
 
 
+SHARED = """
+from __future__ import annotations
+from typing import Literal, TypedDict
+
+class Words(TypedDict, total=False):
+    \"\"\"What my scores share.\"\"\"
+
+    k: int
+    metric: Literal["cosine", "euclid"]
+    reach: float
+
+OWN: Words = {"metric": "cosine", "k": 3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("absolute", "from absolute.shared import Words"),
+        ("relative", "from .shared import Words"),
+        ("alone", SHARED),
+    ],
+)
+def test_a_plugin_may_share_words_with_others_by_a_typed_dict(tmp_path, monkeypatch, name, line):
+    package = tmp_path / name
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "shared.py").write_text(SHARED)
+    words = "k: int = 5, tail: bool = True, **rest: Unpack[Words]"
+    source = f"{line}\nfrom typing import Unpack\ndef score(features, train, /, *, {words}):\n    return k, rest\n"
+    (package / "near.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert plugins.words(package / "near.py", "score") == {
+        "tail": ("bool", True),
+        "k": ("int", 5),  # the plugin's own default
+        "metric": ("Literal['cosine', 'euclid']", "cosine"),
+        "reach": ("float", ...),
+    }
+    assert plugins.check("score", {"score": f"{name}.near"}) == ["reach: missing; near needs it (float)"]
+    wrong = {"score": f"{name}.near", "reach": 1, "metric": "l2", "kk": 1}
+    unknown, refused = plugins.check("score", wrong)
+    assert unknown == "kk: unknown word; near takes tail, k, metric, reach"
+    assert refused.startswith("metric: ")
+    function = plugins.load("score", {"score": f"{name}.near", "reach": 1, "metric": "euclid"})
+    assert function(None, None) == (5, {"reach": 1.0, "metric": "euclid"})
+    assert plugins.bound(function) == {"tail": True, "k": 5, "metric": "euclid", "reach": 1.0}
+
+
+def test_a_quantizer_outside_the_package_takes_the_words_of_training(tmp_path):
+    (tmp_path / "my_lsq.py").write_text(
+        "from typing import Unpack\n"
+        "from reliquant.grid import Grid\n"
+        "from reliquant.quantization.train import TrainingWords as Words\n"
+        "def quantizer(clip, names, proxy, saved, /, *, weight: Grid, activation: Grid, lr: float = 1.0,"
+        " **training: Unpack[Words]):\n"
+        "    return lr, training\n"
+    )
+    mine = plugins.words(tmp_path / "my_lsq.py", "quantizer")
+    lsq = plugins.words(plugins.source("quantizer", "lsq"), "quantizer")
+    assert mine == {word: said for word, said in lsq.items() if word in mine} | {"lr": ("float", 1.0)}
+    assert set(lsq) - set(mine) == {"momentum", "weights"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "from no.where import Words", "from .there import Words", "from json import Words", "class Words: k: int"],
+)
+def test_shared_words_that_cannot_be_read_are_told_with_the_file(tmp_path, line):
+    path = tmp_path / "near.py"
+    path.write_text(f"{line}\ndef score(features, train, /, **rest: Unpack[Words]): ...\n")
+    with pytest.raises(ConfigError, match=r"near\.py|json"):
+        plugins.words(path, "score")
+
+
+def test_other_keywords_of_a_function_are_no_words(tmp_path):
+    (tmp_path / "near.py").write_text("def score(features, train, /, *, k: int = 3, **rest: int): ...\n")
+    assert plugins.words(tmp_path / "near.py", "score") == {"k": ("int", 3)}
+
+
 def test_loading_what_is_wrong_raises_with_every_problem():
     with pytest.raises(ConfigError) as error:
         plugins.load("score", {"score": "mcm", "temperatur": 1, "temperature": "hot"})

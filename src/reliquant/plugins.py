@@ -14,7 +14,6 @@ import inspect
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -65,8 +64,8 @@ def source(family: str, name: str, /) -> Path:
     if isinstance(name, str) and name in names(family):
         return folder(family) / f"{name}.py"
     if isinstance(name, str) and "." in name and all(part.isidentifier() for part in name.split(".")):
-        if spec := spec_of(name):
-            return Path(spec.origin)
+        if path := file_of(name):
+            return path
         raise ConfigError([f"{family} {name!r}: there is no such Python module"])
     raise ConfigError([unknown(family, name, names(family))])
 
@@ -135,13 +134,15 @@ def _typed_dict(path: Path, name: str, /) -> Words:
 
 
 def _imported_file(path: Path, node: ast.ImportFrom) -> Path:
-    """Find the file of the module in `from module import ...`; leading dots count folders up from the file itself."""
+    """Find the file of the module in `from module import ...`; each leading dot is one folder up from the file."""
+    module = node.module or ""
     if node.level:
-        return path.parents[node.level - 1].joinpath(*(node.module or "__init__").split(".")).with_suffix(".py")
-    spec = spec_of(node.module or "")
-    if spec is None or spec.origin is None:
-        raise ConfigError([f"{path} imports from {node.module}: there is no such Python module"])
-    return Path(spec.origin)
+        file = path.parents[node.level - 1].joinpath(*module.split(".")).with_suffix(".py")
+    else:
+        file = file_of(module) or Path()
+    if not file.is_file():
+        raise ConfigError([f"{path} imports from {'.' * node.level}{module}: there is no such Python module"])
+    return file
 
 
 def check_words(path: Path, function: str, given: Entry, /) -> list[str]:
@@ -274,16 +275,17 @@ def _names(folder: Path, /) -> tuple[str, ...]:
 
 
 @cache
-def spec_of(module: str, /) -> ModuleSpec | None:
-    """Find a module's file without importing it (its parent packages, all but empty here, are)."""
+def file_of(module: str, /) -> Path | None:
+    """Find a module's file without importing it (its parent packages, all but empty here, are imported)."""
     if module.split(".")[0] == "reliquant":
         base = PACKAGE.joinpath(*module.split(".")[1:])
         path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-        return importlib.util.spec_from_file_location(module, path) if path.is_file() else None
+        return path if path.is_file() else None
     try:
-        return importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:
         return None
+    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import nn
@@ -13,9 +14,10 @@ from reliquant.layers.twins import StaticInput, Twin
 from reliquant.models.clip import Clip
 from reliquant.quantization.calibrate import fix_inputs, is_static, watch_inputs
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.observers import Bounds
+from reliquant.quantization.observers import Bounds, Range
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.train import Training, train
+from reliquant.quantization.rules import AbsMaxWeight, LearnedInput
+from reliquant.quantization.train import DEFAULTS, Training, TrainingWords, train
 
 InputRule = Callable[[StaticInput], nn.Module]
 WeightRule = Callable[[torch.Tensor, Grid], nn.Module]
@@ -26,7 +28,7 @@ def learn(
     names: list[str],
     proxy: Proxy,
     saved: Checkpoints,
-    training: Training,
+    words: TrainingWords,
     input_rule: InputRule,
     weight_rule: WeightRule,
     /,
@@ -38,9 +40,11 @@ def learn(
 ) -> None:
     """Calibrate the named layers, train them in place under the given rules, and fix what the rules have come to.
 
+    Words of training that are not given take their defaults.
     `input_rule` makes a rule from a calibrated quantizer, `weight_rule` from a weight and its grid; `watch` makes what
     observes a layer's input in calibration, `change` alters the new twins first (a rotation).
     """
+    training = Training(**{**DEFAULTS, **words})
     made = insert_twins(clip.model, names, weight, activation)
     if change:
         change(made)
@@ -50,6 +54,31 @@ def learn(
     install(made, input_rule, weight_rule)
     train(clip, proxy, saved, training, freeze)
     freeze(made.values())
+
+
+def learn_lsq(
+    method: str,
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    words: TrainingWords,
+    weight_rule: WeightRule = AbsMaxWeight,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    momentum: float,
+    change: Callable[[dict[str, Twin]], object] | None = None,
+) -> None:
+    """Learn one scale per input tensor as LSQ does, started from moving averages; weights follow `weight_rule`.
+
+    Raises ValueError, in the name of the method, for a grid of inputs that is not symmetric, static and per tensor.
+    """
+    require_symmetric(method, activation)
+    grids = {"weight": weight, "activation": activation}
+    watch = partial(Range, momentum)
+    learn(clip, names, proxy, saved, words, LearnedInput, weight_rule, **grids, watch=watch, change=change)
 
 
 def install(made: dict[str, Twin], input_rule: InputRule, weight_rule: WeightRule, /) -> None:

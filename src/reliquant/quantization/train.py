@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from numpy.typing import NDArray
@@ -27,6 +27,40 @@ PARTS = ("input", "weight_rule")  # where a twin holds its rules
 
 class Diverged(ArithmeticError):
     """The loss or its gradient is no longer a number; the message gives the iteration."""
+
+
+class TrainingWords(TypedDict, total=False):
+    """The words of a config that every trained quantizer takes, as `**training: Unpack[TrainingWords]`.
+
+    `Training` says what they mean. A quantizer with another default names that word in its own signature.
+    """
+
+    losses: list[dict]
+    iterations: int
+    batch: int
+    lr: float
+    scale_lr: float
+    weight_decay: float
+    clip_norm: float
+    warmup: float
+    schedule: Literal["cosine", "constant"]
+    bf16: bool
+    snapshots: list[int]
+
+
+DEFAULTS: TrainingWords = {
+    "losses": [{"loss": "contrastive"}],
+    "iterations": 200,
+    "batch": 64,
+    "lr": 1e-5,
+    "scale_lr": 1e-4,
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "warmup": 0.1,
+    "schedule": "cosine",
+    "bf16": False,
+    "snapshots": [],
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ every forward (`weights: absmax`), or learn theirs too, as published (`weights: 
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 
@@ -15,11 +14,10 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import blocks
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.learn import learn, require_symmetric
-from reliquant.quantization.observers import Range
+from reliquant.quantization.learn import learn_lsq
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import AbsMaxWeight, LearnedInput, LearnedWeight
-from reliquant.quantization.train import Training
+from reliquant.quantization.rules import AbsMaxWeight, LearnedWeight
+from reliquant.quantization.train import TrainingWords
 
 
 def quantizer(
@@ -32,28 +30,13 @@ def quantizer(
     weight: Grid,
     activation: Grid,
     weights: Literal["absmax", "learned"] = "absmax",
-    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
-    iterations: int = 200,
-    batch: int = 64,
-    lr: float = 1e-5,
-    scale_lr: float = 1e-4,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    warmup: float = 0.1,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    bf16: bool = False,
-    snapshots: list[int] = [],  # noqa: B006
     momentum: float = 0.1,
+    **training: Unpack[TrainingWords],
 ) -> None:
     """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
-    require_symmetric("lsq", activation)
-    training = Training(
-        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
-        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
-    )  # fmt: skip
     rule = AbsMaxWeight if weights == "absmax" else _published
-    grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, LearnedInput, rule, **grids, watch=partial(Range, momentum))
+    own = {"weight": weight, "activation": activation, "momentum": momentum}
+    learn_lsq("lsq", clip, names, proxy, saved, training, rule, **own)
 
 
 def _published(weight: torch.Tensor, grid: Grid) -> LearnedWeight:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Literal
+from typing import Unpack
 
 from reliquant.grid import Grid
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.learn import learn, require_symmetric
-from reliquant.quantization.observers import Range
+from reliquant.quantization.learn import learn_lsq
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import AbsMaxWeight, LearnedInput
-from reliquant.quantization.train import Training
+from reliquant.quantization.train import TrainingWords
 
 
 def quantizer(
@@ -24,24 +21,10 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    losses: list[dict] = [{"loss": "contrastive"}, {"loss": "feature_mse"}],  # noqa: B006  literals are the schema; never changed
-    iterations: int = 200,
-    batch: int = 64,
-    lr: float = 1e-5,
-    scale_lr: float = 1e-4,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    warmup: float = 0.1,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    bf16: bool = False,
-    snapshots: list[int] = [],  # noqa: B006
+    losses: list[dict] = [{"loss": "contrastive"}, {"loss": "feature_mse"}],  # noqa: B006  a literal, read from the source; never changed
     momentum: float = 0.1,
+    **training: Unpack[TrainingWords],
 ) -> None:
     """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
-    require_symmetric("lsq_mse", activation)
-    training = Training(
-        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
-        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
-    )  # fmt: skip
-    grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, LearnedInput, AbsMaxWeight, **grids, watch=partial(Range, momentum))
+    own = {"weight": weight, "activation": activation, "momentum": momentum}
+    learn_lsq("lsq_mse", clip, names, proxy, saved, {"losses": losses, **training}, **own)

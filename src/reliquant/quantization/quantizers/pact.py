@@ -8,7 +8,7 @@ arms, so that only the activations differ.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Unpack
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from reliquant.quantization.learn import learn, require_symmetric
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, StraightThrough, positive, rounded
-from reliquant.quantization.train import Training
+from reliquant.quantization.train import TrainingWords
 
 
 def quantizer(
@@ -35,18 +35,9 @@ def quantizer(
     weight: Grid,
     activation: Grid,
     alpha_l2: float = 1e-4,
-    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
-    iterations: int = 200,
-    batch: int = 64,
-    lr: float = 1e-5,
     scale_lr: float = 1e-2,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    warmup: float = 0.1,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    bf16: bool = False,
-    snapshots: list[int] = [],  # noqa: B006
     momentum: float = 0.1,
+    **training: Unpack[TrainingWords],
 ) -> None:
     """Calibrate the named layers, train them in place, and fix the codes.
 
@@ -54,13 +45,10 @@ def quantizer(
     in the loss.
     """
     require_symmetric("pact", activation)
-    training = Training(
-        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
-        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
-    )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
+    words: TrainingWords = {"scale_lr": scale_lr, **training}
     rule = partial(LearnedClip, l2=alpha_l2)
-    learn(clip, names, proxy, saved, training, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
+    learn(clip, names, proxy, saved, words, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
 
 
 class LearnedClip(nn.Module):

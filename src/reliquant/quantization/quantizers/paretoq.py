@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from reliquant.quantization.learn import learn, require_symmetric
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import Frozen, LearnedInput, LearnedWeight, positive
-from reliquant.quantization.train import Training
+from reliquant.quantization.train import TrainingWords
 
 CLIP = 0.99  # the authors' code clips here, so that the outermost levels get weights of full width
 
@@ -36,28 +36,14 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
-    iterations: int = 200,
-    batch: int = 64,
-    lr: float = 1e-5,
-    scale_lr: float = 1e-4,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    warmup: float = 0.1,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    bf16: bool = False,
-    snapshots: list[int] = [],  # noqa: B006
     momentum: float = 0.1,
+    **training: Unpack[TrainingWords],
 ) -> None:
     """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
     require_symmetric("paretoq", activation)
     if not weight.symmetric:
         raise ValueError("paretoq has its own grids: weight takes no symmetric: false")
     weight = replace(weight, symmetric=weight.bits > 2)
-    training = Training(
-        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
-        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
-    )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
     learn(clip, names, proxy, saved, training, LearnedInput, _by_bits, **grids, watch=partial(Range, momentum))
 

@@ -36,7 +36,7 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    choices: list[Bits] = [2, 3, 4, 5, 6, 7, 8],  # noqa: B006  literals are the schema; never changed
+    choices: list[Bits] = [2, 3, 4, 5, 6, 7, 8],  # noqa: B006  a literal, read from the source; never changed
     allocate: bool = True,
     samples: int = 16,
     candidates: int = 64,

@@ -6,20 +6,18 @@ are drawn from the proxy's seed, weights train in the rotated basis.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Literal
+from typing import Unpack
 
 import numpy as np
 
 from reliquant.grid import Grid
+from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.learn import learn, require_symmetric
-from reliquant.quantization.observers import Range
+from reliquant.quantization.learn import learn_lsq
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rotation import rotate
-from reliquant.quantization.rules import AbsMaxWeight, LearnedInput
-from reliquant.quantization.train import Training
+from reliquant.quantization.train import TrainingWords
 
 
 def quantizer(
@@ -31,28 +29,13 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
-    iterations: int = 200,
-    batch: int = 64,
-    lr: float = 1e-5,
-    scale_lr: float = 1e-4,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    warmup: float = 0.1,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    bf16: bool = False,
-    snapshots: list[int] = [],  # noqa: B006
     momentum: float = 0.1,
+    **training: Unpack[TrainingWords],
 ) -> None:
     """Rotate and calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
-    require_symmetric("rot_lsq", activation)
-    training = Training(
-        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
-        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
-    )  # fmt: skip
-    grids = {"weight": weight, "activation": activation}
-    words = {
-        "watch": partial(Range, momentum),
-        "change": lambda made: rotate(clip, made, proxy, np.random.default_rng(proxy.seed)),
-    }
-    learn(clip, names, proxy, saved, training, LearnedInput, AbsMaxWeight, **grids, **words)
+    own = {"weight": weight, "activation": activation, "momentum": momentum}
+
+    def turn(made: dict[str, Twin]) -> None:
+        rotate(clip, made, proxy, np.random.default_rng(proxy.seed))
+
+    learn_lsq("rot_lsq", clip, names, proxy, saved, training, **own, change=turn)

@@ -7,8 +7,7 @@ between two levels; the 2^b levels lie half a step beside 0. Activations learn o
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from typing import Literal
+from typing import Unpack
 
 import torch
 from torch import nn
@@ -17,11 +16,10 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.learn import learn, require_symmetric
-from reliquant.quantization.observers import Range
+from reliquant.quantization.learn import learn_lsq
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import Frozen, LearnedInput, StraightThrough, rounded
-from reliquant.quantization.train import Training
+from reliquant.quantization.rules import Frozen, StraightThrough, rounded
+from reliquant.quantization.train import TrainingWords
 
 
 def quantizer(
@@ -33,28 +31,13 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
-    iterations: int = 200,
-    batch: int = 64,
-    lr: float = 1e-5,
-    scale_lr: float = 1e-4,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    warmup: float = 0.1,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    bf16: bool = False,
-    snapshots: list[int] = [],  # noqa: B006
     momentum: float = 0.1,
+    **training: Unpack[TrainingWords],
 ) -> None:
     """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes."""
-    require_symmetric("statsq", activation)
     weight = weight if weight.floating else replace(weight, symmetric=False)  # levels lie half a step beside 0
-    training = Training(
-        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
-        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
-    )  # fmt: skip
-    grids = {"weight": weight, "activation": activation}
-    learn(clip, names, proxy, saved, training, LearnedInput, StatisticWeight, **grids, watch=partial(Range, momentum))
+    own = {"weight": weight, "activation": activation, "momentum": momentum}
+    learn_lsq("statsq", clip, names, proxy, saved, training, StatisticWeight, **own)
 
 
 class StatisticWeight(nn.Module):

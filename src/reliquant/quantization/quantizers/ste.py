@@ -7,7 +7,7 @@ on during training.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Unpack
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from reliquant.quantization.learn import learn, require_static
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, LearnedStep
-from reliquant.quantization.train import Training
+from reliquant.quantization.train import TrainingWords
 
 
 def quantizer(
@@ -33,26 +33,12 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    losses: list[dict] = [{"loss": "contrastive"}],  # noqa: B006  literals are the schema; never changed
-    iterations: int = 200,
-    batch: int = 64,
-    lr: float = 1e-5,
-    scale_lr: float = 1e-4,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    warmup: float = 0.1,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    bf16: bool = False,
-    snapshots: list[int] = [],  # noqa: B006
     momentum: float = 0.1,
+    **training: Unpack[TrainingWords],
 ) -> None:
     """Calibrate the named layers, train them in place; `momentum` is also that of the ranges during training."""
     if not activation.dynamic:
         require_static("ste", activation)
-    training = Training(
-        losses=losses, iterations=iterations, batch=batch, lr=lr, scale_lr=scale_lr, weight_decay=weight_decay,
-        clip_norm=clip_norm, warmup=warmup, schedule=schedule, bf16=bf16, snapshots=snapshots,
-    )  # fmt: skip
     grids = {"weight": weight, "activation": activation}
     rule = partial(MovingRange, momentum=momentum)
     learn(clip, names, proxy, saved, training, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
