@@ -51,7 +51,7 @@ def room(module):
 def imported(path):
     """Name the modules of the package that a file imports, without the folders that they lie in."""
     names = {name.removeprefix("reliquant").lstrip(".") for name in fingerprint.imports(path)}
-    return {name for name in names if name and plugins.spec_of(f"reliquant.{name}") and not is_folder(name)}
+    return {name for name in names if name and plugins.file_of(f"reliquant.{name}") and not is_folder(name)}
 
 
 def is_folder(module):

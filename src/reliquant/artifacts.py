@@ -71,7 +71,8 @@ def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], /) -> str:
     for name in sorted(tensors):
         array = np.asarray(tensors[name], order="C")
         digest.update(f"{name}\0{array.dtype}\0{array.shape}\0".encode())
-        digest.update(array.reshape(-1).view(np.uint8) if array.size else b"")
+        if array.size:
+            digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -19,8 +19,8 @@ def code(module: str, /, *, data: tuple[str, ...] = (), **families: str | Iterab
     As a rule's parameter it reruns exactly the jobs whose code changed, whatever the files' times say.
     """
     files: set[Path] = set()
-    if spec := plugins.spec_of(module):
-        files.add(Path(spec.origin))
+    if path := plugins.file_of(module):
+        files.add(path)
     for family, chosen in families.items():
         files |= {plugins.source(family, name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
     read: set[Path] = set()
@@ -58,5 +58,6 @@ def _closure(files: frozenset[Path], /) -> frozenset[Path]:
         if path in seen:
             continue
         seen.add(path)
-        todo += [Path(spec.origin) for name in imports(path) if (spec := plugins.spec_of(name))]
+        imported = (plugins.file_of(name) for name in imports(path))
+        todo += [file for file in imported if file]
     return frozenset(seen)

@@ -16,11 +16,13 @@ def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str
 
     Raises ConfigError with all that is wrong with it.
     """
-    entry = scheme
+    words: Mapping[str, Any]
     if isinstance(scheme, str):
-        entry = yaml.safe_load(scheme) if scheme.lstrip().startswith("{") else {"quantizer": scheme}
-    problems = list(grid_problems(entry))
-    entry = entry if problems else with_grids(entry, precision)
+        words = yaml.safe_load(scheme) if scheme.lstrip().startswith("{") else {"quantizer": scheme}
+    else:
+        words = scheme
+    problems = list(grid_problems(words))
+    entry = {} if problems else with_grids(words, precision)
     if problems := problems or plugins.check("quantizer", entry):
         raise plugins.ConfigError(f"scheme: {problem}" for problem in problems)
     return entry
