@@ -6,7 +6,6 @@ import pytest
 from scipy.special import softmax
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.measure import measure_features, measure_probabilities
 from reliquant.evaluation.records import samples_of, top_classes
 from reliquant.measures import calibration, detection, shift
 from reliquant.measures.rows import SCHEMA, rows
@@ -40,35 +39,6 @@ def value(found, measure, column="value", **where):
     chosen = found.filter(pl.col("measure") == measure, *(pl.col(k) == v for k, v in where.items()))
     assert len(chosen) == 1, (measure, where, len(chosen))
     return chosen[column].item()
-
-
-def test_records_of_images_equal_softmax_written_out():
-    f = features(c=12)
-    records = samples_of(f, {"cosine": max_cosine})
-    p = softmax(f.logits.astype(float), axis=1)
-    own = p[np.arange(80), f.label]
-    assert records["prediction"].to_list() == p.argmax(axis=1).tolist()
-    assert records["confidence"].to_numpy() == pytest.approx(p.max(axis=1), rel=1e-6)
-    assert records["nll"].to_numpy() == pytest.approx(-np.log(own), rel=1e-5)
-    assert records["brier"].to_numpy() == pytest.approx(((p - np.eye(12)[f.label]) ** 2).sum(axis=1), rel=1e-5)
-    assert records["rank"].to_list() == (p > own[:, None]).sum(axis=1).tolist()
-    assert records["score:cosine"].to_numpy() == pytest.approx(f.cosine.max(axis=1))
-
-
-def test_images_without_a_class_have_no_proper_score():
-    f = features()
-    records = samples_of(Features(f.image, f.text, np.full(80, -1), 20.0), {})
-    assert records["nll"].null_count() == records["brier"].null_count() == 80
-    assert records["rank"].to_list() == [-1] * 80
-    assert samples_of(Features(f.image[:0], f.text, f.label[:0], 20.0), {}).schema == records.schema
-
-
-def test_records_name_a_label_outside_and_a_score_that_gives_nan():
-    f = features()
-    with pytest.raises(ValueError, match="label 6 of image 0 is outside the 6 classes"):
-        samples_of(Features(f.image, f.text, np.full(80, 6), 20.0), {})
-    with pytest.raises(ValueError, match="score broken: 80 of 80 values are NaN"):
-        samples_of(f, {"broken": lambda f, train: np.full(80, np.nan)})
 
 
 def test_fp32_rows_are_values_with_intervals_and_no_differences():
@@ -258,51 +228,6 @@ def test_one_image_and_one_class_are_defined():
     )
 
 
-def test_features_are_measured_one_object_a_dataset():
-    found = measure_features(
-        features(), {"o": features(noise=20.0, seed=4)}, {"cosine": max_cosine}, resamples=200, name="d"
-    )
-    assert set(found) == {"d", "o"}
-    assert set(found["d"]["accuracy"]) == {"value", "low", "high", "n"}
-    assert {"ece", "nll", "brier", "best_temperature", "classwise_ece"} <= set(found["d"])
-    assert found["o"]["cosine_auroc"]["value"] > 0.5
-    with pytest.raises(ValueError, match="an OOD set has the name of the in-distribution set, 'd'"):
-        measure_features(features(), {"d": features()}, {}, name="d")
-
-
-def test_probabilities_are_measured_as_the_features_they_come_from():
-    f = features()
-    one, two = (
-        measure_features(f, {}, {}, resamples=100)["features"],
-        measure_probabilities(f.probabilities, f.label, resamples=100),
-    )
-    assert one.keys() == two.keys()
-    for name in one:
-        assert one[name]["value"] == pytest.approx(two[name]["value"], rel=1e-4), name
-
-
-@pytest.mark.parametrize("wrong", [np.full((4, 3), 0.9), np.full((4, 3), np.nan), np.array([[2.0, -1.0, 0.0]] * 4)])
-def test_tables_that_are_no_probabilities_are_refused(wrong):
-    with pytest.raises(ValueError, match="4 images are not shares that sum to 1, first image 0"):
-        measure_probabilities(wrong, np.zeros(4, int))
-
-
-def test_a_probability_of_zero_gives_a_finite_nll():
-    found = measure_probabilities(np.array([[1.0, 0.0], [1.0, 0.0]], np.float32), np.array([0, 1]), resamples=20)
-    assert np.isfinite(found["nll"]["value"])
-
-
-def test_real_clip_embeddings_give_their_known_figures(shared_data):
-    from safetensors.numpy import load_file
-
-    a = load_file(shared_data / "clip_vit_b_32_openai_cifar10" / "embeddings.safetensors")
-    known = Features(a["image"], a["text"], a["label"].astype(np.int64), float(a["logit_scale"].item()))
-    found = measure_features(known, {}, {}, resamples=200)["features"]
-    assert found["accuracy"]["value"] == pytest.approx(0.896)
-    assert found["ece"]["value"] == pytest.approx(0.1021, abs=5e-5)
-    assert found["confidence_gap"]["value"] == pytest.approx(0.795 - 0.896, abs=5e-4)
-
-
 def test_a_noise_suite_of_75_cells_takes_seconds():
     cells = [
         cell(seed=s, noise=0.6, n=100, where={"suite": "noise", "corruption": str(c), "severity": s})
@@ -366,10 +291,3 @@ def test_corruption_errors_are_absolute_relative_and_of_what_corruption_adds():
     assert value(found, "mce_to_fp32") == pytest.approx((q.sum(1) / f.sum(1)).mean())
     added = ((q - q_clean).sum(1) / (f - f_clean).sum(1)).mean()
     assert value(found, "relative_mce_to_fp32") == pytest.approx(added, rel=1e-5)
-
-
-def test_measures_of_the_whole_table_have_intervals():
-    f = features(n=200, noise=1.0)
-    found = measure_probabilities(f.probabilities, f.label, resamples=200)
-    for name in ("classwise_ece", "ace", "best_temperature", "mce", "debiased_ce"):
-        assert found[name]["low"] < found[name]["value"] < found[name]["high"], name

@@ -1,9 +1,9 @@
-"""Measure what somebody has at hand, features or a table of probabilities, without a study; torch-free."""
+"""Measure features or a table of probabilities that you have at hand, without a study; free of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,18 @@ from reliquant.measures.rows import rows
 from reliquant.measures.stats import normal_test, variance_of_mean
 from reliquant.measures.temperature import best_temperature_influence
 
-Measured = dict[str, dict[str, dict[str, Any]]]
+
+class Value(TypedDict):
+    """Hold a measured value with its 95 % interval (None where a measure has none), from how many images."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+Values = dict[str, Value]  # by measure; those of an OOD score are called <score>_<measure>
+Measured = dict[str, Values]  # by dataset
 
 
 def measure_features(
@@ -31,10 +42,27 @@ def measure_features(
     name: str = "features",
     train: Features | None = None,
 ) -> Measured:
-    """Measure labelled features, and every score on them against each OOD set.
+    """Measure labelled features, and how well every score tells them apart from each OOD set.
 
-    Returns {name: {measure: {value, low, high, n}}, each OOD set: {<score>_<measure>: ...}}; low and high are None
-    where a measure has no interval.
+    Returns {`name`: {measure: {value, low, high, n}}, each OOD set: {<score>_<measure>: {value, low, high, n}}}: values
+    with 95 % intervals (None where a measure has no interval) and the number of images; measures without a value are
+    left out. `ood` holds features of other images by the name of their set (their labels are not used), `scores` the
+    score functions by name (`plugins.load("score", {"score": "mcm"})`); without OOD sets no score is computed. `train`
+    holds features of labelled training images for the scores that fit on them. `resamples` and `seed` are the
+    bootstrap's.
+    Raises ValueError when an OOD set is called `name`, a label is outside the classes, or a score gives NaN.
+
+    >>> right, wrong = [1, 0], [0, 1]
+    >>> image, text = np.array([right, right, wrong, right], np.float32), np.eye(2, dtype=np.float32)
+    >>> known = Features(image, text, np.zeros(4, int), logit_scale=2.0)
+    >>> measured = measure_features(known, {}, {}, resamples=100)
+    >>> measured["features"]["accuracy"]["value"], measured["features"]["accuracy"]["n"]
+    (0.75, 4)
+    >>> between = Features(np.full((3, 2), 0.5**0.5, np.float32), text, np.full(3, -1), logit_scale=2.0)
+    >>> score = {"nearest": lambda features, train: features.cosine.max(axis=1)}
+    >>> measured = measure_features(known, {"between": between}, score, resamples=100)
+    >>> measured["between"]["nearest_auroc"]["value"]
+    1.0
     """
     if name in ood:
         raise ValueError(f"an OOD set has the name of the in-distribution set, {name!r}")
@@ -44,9 +72,9 @@ def measure_features(
     for other, images in ood.items():
         records = samples_of(images, asked, train=train).with_columns(label=pl.lit(-1, pl.Int32))
         parts.append(_placed(records, "ood", other, name))
-    found = _nested(rows(pl.concat(parts, how="diagonal"), None, resamples=resamples, seed=seed))
-    found[name] |= _of_all_classes(features.probabilities, features.label)
-    return found
+    measured = _by_dataset(rows(pl.concat(parts, how="diagonal"), None, resamples=resamples, seed=seed))
+    measured[name] |= _of_all_classes(features.probabilities, features.label)
+    return measured
 
 
 def measure_probabilities(
@@ -56,11 +84,20 @@ def measure_probabilities(
     *,
     resamples: int = 10_000,
     seed: int = 0,
-) -> dict[str, dict[str, Any]]:
+) -> Values:
     """Measure a table of softmax probabilities (n, c) with labels (n,): {measure: {value, low, high, n}}.
 
-    A probability of 0 counts as the smallest positive number of its type in the NLL. Raises ValueError for a table that
-    holds no probabilities.
+    Values have 95 % intervals (None where a measure has no interval) by a bootstrap of `resamples` from `seed`, or by
+    the influence of each image. A probability of 0 counts as the smallest positive number of its type in the NLL.
+    Raises ValueError for a table that holds no probabilities (rows that are negative, above 1 or do not sum to 1
+    within 0.01), naming the first such image, and for a label outside 0 .. c - 1.
+
+    >>> table = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]])
+    >>> measured = measure_probabilities(table, np.array([0, 0, 1, 1]), resamples=100)
+    >>> measured["accuracy"]["value"], measured["accuracy"]["n"]
+    (0.75, 4)
+    >>> round(measured["nll"]["value"], 4)  # mean of -log of 0.9, 0.6, 0.2 and 0.7
+    0.6456
     """
     if probabilities.ndim != 2 or len(probabilities) != len(label) or not len(label):
         raise ValueError(f"need probabilities (n, c) and n > 0 labels, got {probabilities.shape} and {label.shape}")
@@ -77,35 +114,40 @@ def measure_probabilities(
         parts.append(records_of(np.log(np.maximum(probabilities[at], tiny, dtype=float)), label[at]))
     records = pl.concat(parts)
     frame = _placed(records.with_row_index("index"), "clean", "table", "table")
-    found = _nested(rows(frame, None, resamples=resamples, seed=seed))["table"]
-    return found | _of_all_classes(probabilities, label)
+    measured = _by_dataset(rows(frame, None, resamples=resamples, seed=seed))["table"]
+    return measured | _of_all_classes(probabilities, label)
 
 
 def _placed(records: pl.DataFrame, suite: str, dataset: str, reference: str) -> pl.DataFrame:
+    """Add the columns that say which cell records are of, as the records of a study have them."""
     where = {"suite": suite, "dataset": dataset, "reference": reference, "group": "", "corruption": ""}
-    return records.with_columns(severity=pl.lit(0, pl.Int8), **{k: pl.lit(v) for k, v in where.items()})
+    constants = {name: pl.lit(word) for name, word in where.items()}
+    return records.with_columns(severity=pl.lit(0, pl.Int8), **constants)
 
 
-def _nested(found: pl.DataFrame) -> Measured:
+def _by_dataset(measured: pl.DataFrame) -> Measured:
     nested: Measured = {}
-    for row in found.filter(pl.col("value").is_not_null()).iter_rows(named=True):
+    for row in measured.filter(pl.col("value").is_not_null()).iter_rows(named=True):
         name = f"{row['score']}_{row['measure']}" if row["score"] else row["measure"]
-        nested.setdefault(row["dataset"], {})[name] = {k: row[k] for k in ("value", "low", "high", "n")}
+        value: Value = {"value": row["value"], "low": row["low"], "high": row["high"], "n": row["n"]}
+        nested.setdefault(row["dataset"], {})[name] = value
     return nested
 
 
-def _of_all_classes(probabilities: NDArray[np.floating], label: NDArray[np.integer]) -> dict[str, dict[str, Any]]:
+def _of_all_classes(probabilities: NDArray[np.floating], label: NDArray[np.integer]) -> Values:
     """Return what needs the whole probability table, with intervals by the influence of each image.
 
-    A bootstrap would sum n times c numbers a resample: 5e11 for 50,000 images, 1,000 classes and 10,000 resamples.
+    A bootstrap would sum n times c numbers per resample: 5e11 for 50,000 images, 1,000 classes and 10,000 resamples.
     """
-    found = {}
+    measured: Values = {}
     for name, (value, influence) in {
         "classwise_ece": calibration.classwise_ece_influence(probabilities, label),
         "ace": calibration.ace_influence(probabilities, label),
         "best_temperature": best_temperature_influence(probabilities, label, of="probabilities"),
     }.items():
-        low, high, _ = normal_test(value, variance_of_mean(influence))
-        facts = {"low": max(0.0, low), "high": high} if np.isfinite(low) else {"low": None, "high": None}
-        found[name] = {"value": value, **facts, "n": len(label)}
-    return {name: facts for name, facts in found.items() if np.isfinite(facts["value"])}
+        if np.isfinite(value):
+            low, high, _ = normal_test(value, variance_of_mean(influence))
+            known = np.isfinite(low)
+            ends = {"low": max(0.0, low) if known else None, "high": high if known else None}
+            measured[name] = {"value": value, **ends, "n": len(label)}
+    return measured

@@ -1,4 +1,4 @@
-"""Records of images: what a variant predicts of each, how confidently, and its OOD scores; torch-free."""
+"""Records of images: what a variant predicts of each, how confidently, and its OOD scores; free of torch."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from reliquant.measures import calibration
 from reliquant.measures.accuracy import labels_within, ranks
 from reliquant.measures.divergence import top_of
 
-CHUNK = 1024
-
+CHUNK = 1024  # images whose logits are worked on at a time
+TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
+SCALED = (  # measures that depend on the logit scale
+    r"^(ece|mce(_change)?$|debiased_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc|excess_aurc"
+    r"|misclassification)"
+)
 
 Score = Callable[[Features, Features | None], NDArray[np.float64]]
 
 
 def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Features | None = None) -> pl.DataFrame:
-    """Return one record an image: prediction, confidence, rank, nll, brier (null without label), score:<name>.
+    """Return one record per image: index, what `records_of` says of its logits, and `score:<name>` for each score.
 
-    Logits are worked on in float64, 1,024 images at a time. Raises ValueError for a label outside the classes, and
-    naming the score that gives NaN.
+    `train` holds the features that scores fit on. Logits are worked on in float64, 1,024 images at a time.
+    Raises ValueError for a label outside the classes, and naming a score that gives NaN.
     """
     labels_within(features.label, len(features.text))
     parts = [
@@ -44,7 +48,11 @@ def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Fea
 def records_of(logits: NDArray[np.float64], label: NDArray[np.integer], /) -> pl.DataFrame:
     """Return label, prediction, confidence, rank, nll and brier of each row of logits (n, c) or log-probabilities.
 
-    nll and brier are null, and rank is meaningless, where the label (n,) is -1.
+    `rank` says how many classes come before the true one. Where the label (n,) is -1, nll and brier are null and rank
+    is -1.
+
+    >>> records_of(np.log([[0.5, 0.3, 0.2]]), np.array([1])).select("prediction", "confidence", "rank").row(0)
+    (0, 0.5, 1)
     """
     probabilities = np.exp(log_softmax(logits, axis=1)) if len(logits) else logits
     known, truth = pl.Series(label >= 0), np.maximum(label, 0)
@@ -72,17 +80,8 @@ def top_classes(features: Features, /) -> list[pl.Series]:
 
 def at_scale(features: Features, logit_scale: float, /) -> list[pl.Series]:
     """Return confidence, nll and brier of each image under another logit scale, as `<name>_tuned`."""
-    found = samples_of(replace(features, logit_scale=logit_scale), {})
-    return [found[name].alias(f"{name}_tuned") for name in TUNED]
-
-
-TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
-
-
-SCALED = (  # measures that depend on the logit scale
-    r"^(ece|mce(_change)?$|debiased_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc|excess_aurc"
-    r"|misclassification)"
-)
+    records = samples_of(replace(features, logit_scale=logit_scale), {})
+    return [records[name].alias(f"{name}_tuned") for name in TUNED]
 
 
 def at_tuned_scale(samples: pl.DataFrame, /) -> pl.DataFrame | None:
