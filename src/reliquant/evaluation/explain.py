@@ -25,6 +25,7 @@ from reliquant.measures.fourier import frequencies, with_wave
 from reliquant.measures.pairing import matched
 from reliquant.models.clip import Clip
 from reliquant.models.preprocess import batches, pixel_words
+from reliquant.study import paths
 
 if TYPE_CHECKING:  # the shape of a cell alone: explaining runs nothing of the study
     from reliquant.study.cells import ExplainCell
@@ -133,7 +134,7 @@ def of_samples(samples: pl.DataFrame, baseline: pl.DataFrame | None, cells: Sequ
         where = (pl.col("suite") == cell["suite"]) & (pl.col("dataset") == cell["dataset"])
         own = samples.filter(where).sort("group", "index")
         fp32 = None if baseline is None else matched(own, baseline.filter(where)).sort("group", "index")
-        classes = json.loads(Path(cell["folder"], "meta.json").read_text())["classes"]
+        classes = json.loads(Path(paths.meta(cell["folder"])).read_text())["classes"]
         rows += [{"dataset": cell["dataset"], **row} for row in explain_rows.of_records(own, fp32, classes)]
     return framed(rows)
 

@@ -1,4 +1,4 @@
-"""What a CLIP-like model says about images and classes: the input of every measure and OOD score; torch-free."""
+"""What a CLIP-like model says about images and classes: the input of every measure and OOD score; free of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Features:
 
     image (n, d) and text (c, d) have unit rows; label (n,) is -1 for images outside the classes;
     logit_scale is the multiplier itself (not its logarithm); patches (n, p, d) are unit local features or None;
-    negatives (m, d) are unit text features of words that may be none of the classes, by the same text tower, or None.
+    negatives (m, d) are unit text features, by the same text tower, of words that are probably none of the classes, or
+    None. Raises ValueError for NaN or infinite features, and for shapes that do not fit together.
     """
 
     image: NDArray[np.float32]

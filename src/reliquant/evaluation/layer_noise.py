@@ -1,4 +1,4 @@
-"""Where in the image tower noise enters: SQNR of each layer's weight and output, and noise put in weights instead."""
+"""Where in the image tower noise enters: SQNR of each layer's weight and output, and FP32 with noise in its weights."""
 
 from __future__ import annotations
 
@@ -31,43 +31,42 @@ def opened(clip: Clip, /) -> Clip:
 
 
 def layers(variant: nn.Module, /) -> list[str]:
-    """Name the image tower's quantized layers whose outputs mean what FP32's mean: none in a rotated stream."""
+    """Name the image tower's quantized layers whose outputs can be compared with FP32's: none in a rotated stream."""
     if any(isinstance(m, Stream | RootMeanSquare) for m in variant.modules()):
         return []
     return [name for name in twins(variant) if tower_of(name) == "image"]
 
 
 def weight_facts(exact: nn.Module, variant: nn.Module, /) -> dict[str, dict[str, float]]:
-    """Return by layer the effective rank of its quantized weight, and SQNR to FP32's in dB where the two compare.
+    """Return by layer the effective rank of its quantized weight, and its SQNR to FP32's in dB where they compare.
 
-    They do not where a method moved scales or rotations between weights and activations.
+    The two weights do not compare where a method moved scales or rotations between weights and activations.
     """
-    names = layers(variant)
     folded = _folded(exact, variant)
-    found: dict[str, dict[str, float]] = {}
-    for name in names:
+    facts: dict[str, dict[str, float]] = {}
+    for name in layers(variant):
         twin, layer = variant.get_submodule(name), exact.get_submodule(name)
         weight = twin.weight.detach().flatten(1).double().numpy(force=True)
         gram = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
-        values = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None))
-        found[name] = {"weight_effective_rank": effective_rank(values)}
+        values = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None))  # singular values of the weight
+        facts[name] = {"weight_effective_rank": effective_rank(values)}
         if isinstance(twin.transform, nn.Identity) and not folded and not twin.weight_grid.floating:
             before = layer.weight.detach().flatten(1).double().numpy(force=True)
-            found[name]["weight_sqnr"] = sqnr(before, weight)
-    return found
+            facts[name]["weight_sqnr"] = sqnr(before, weight)
+    return facts
 
 
 class OutputNoise:
     """Add up, batch by batch, signal and noise in the outputs of named layers of two models on the same input."""
 
     def __init__(self, exact: nn.Module, variant: nn.Module, names: list[str], /) -> None:
-        self.models, self.names = (exact, variant), names
+        self.exact, self.variant, self.names = exact, variant, names
         self.signal, self.noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Account for one forward of the exact model and then one of the variant inside the block."""
-        kept: dict[str, torch.Tensor] = {}
+        """Account for one forward of the exact model, and then one of the variant, inside the block."""
+        kept: dict[str, torch.Tensor] = {}  # outputs of the exact model until the variant's are there
 
         def keep(name: str) -> Any:
             def hook(module: nn.Module, given: Any, output: torch.Tensor) -> None:
@@ -82,9 +81,8 @@ class OutputNoise:
 
             return hook
 
-        handles = []
-        for model, make in zip(self.models, (keep, subtract), strict=True):
-            handles += [model.get_submodule(n).register_forward_hook(make(n)) for n in self.names]
+        handles = [self.exact.get_submodule(n).register_forward_hook(keep(n)) for n in self.names]
+        handles += [self.variant.get_submodule(n).register_forward_hook(subtract(n)) for n in self.names]
         try:
             yield
         finally:
@@ -99,7 +97,7 @@ class OutputNoise:
 
 
 def with_weight_noise(exact: Clip, weights: dict[str, dict[str, float]], generator: torch.Generator, /) -> Clip | None:
-    """Copy FP32 with Gaussian noise in its weights at each layer's own weight SQNR; None where any is unknown."""
+    """Copy FP32 with Gaussian noise in its weights at each layer's own weight SQNR; None where one is not known."""
     levels = {name: facts.get("weight_sqnr", np.nan) for name, facts in weights.items()}
     if not levels or not np.isfinite(list(levels.values())).all():
         return None
@@ -116,10 +114,10 @@ def with_weight_noise(exact: Clip, weights: dict[str, dict[str, float]], generat
 def maps_of(model: nn.Module, /) -> Iterator[dict[str, list[torch.Tensor]]]:
     """Collect feature maps (n, c, h, w) by place while the block runs: of token towers and of convolutional stages.
 
-    Tokens are laid out on their square grid, class and register tokens in front of them left out; maps of fewer than
-    4 x 4 are not kept.
+    Tokens are laid out on their square grid, without the class and register tokens in front of them; maps of fewer
+    than 4 x 4 are not kept.
     """
-    found: dict[str, list[torch.Tensor]] = {}
+    maps: dict[str, list[torch.Tensor]] = {}
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, given: Any, output: Any) -> None:
@@ -128,13 +126,13 @@ def maps_of(model: nn.Module, /) -> Iterator[dict[str, list[torch.Tensor]]]:
                 side = int(x.shape[1] ** 0.5)
                 x = x[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
             if min(x.shape[-2:]) >= SMALLEST:
-                found.setdefault(name, []).append(x.cpu())
+                maps.setdefault(name, []).append(x.cpu())
 
         return hook
 
     handles = [m.register_forward_hook(keep(n)) for n, m in model.named_modules() if MAPS.search(n)]
     try:
-        yield found
+        yield maps
     finally:
         for handle in handles:
             handle.remove()
@@ -142,7 +140,11 @@ def maps_of(model: nn.Module, /) -> Iterator[dict[str, list[torch.Tensor]]]:
 
 def _folded(exact: nn.Module, variant: nn.Module) -> bool:
     """Whether a LayerNorm of the image tower carries scales that were moved out of the weights behind it."""
-    there = dict(variant.named_modules())
-    norms = [(n, m) for n, m in exact.named_modules() if isinstance(m, nn.LayerNorm) and tower_of(n) == "image"]
-    pairs = [(m.weight, there[n].weight) for n, m in norms if hasattr(there.get(n), "weight") and m.weight is not None]
-    return any(((b - a).norm() > MOVED * a.norm()).item() for a, b in pairs)
+    of_variant = dict(variant.named_modules())
+    for name, norm in exact.named_modules():
+        before, after = getattr(norm, "weight", None), getattr(of_variant.get(name), "weight", None)
+        if not isinstance(norm, nn.LayerNorm) or tower_of(name) != "image" or before is None or after is None:
+            continue
+        if ((after - before).norm() > MOVED * before.norm()).item():
+            return True
+    return False

@@ -19,13 +19,13 @@ VisionTransformer = open_clip.transformer.VisionTransformer
 def local_features(model: nn.Module, /) -> Iterator[Callable[[], torch.Tensor]]:
     """Give a function that returns the unit local features (n, p, d) of the images that the model encoded last.
 
-    ViT: the values of the last block's attention go their way through its projection, MLP, final norm and projection
-    without being mixed (MaskCLIP, Zhou et al. 2022; GL-MCM, Miyai et al. 2023), a patch each. timm's ConvNeXt: norm and
-    projection at each place of the last map, before it is pooled. Quantized layers stay quantized on this way.
-    Raises ValueError for a tower of another kind.
+    ViT: one feature per patch. The values of the last block's attention go through its projection, the MLP, the final
+    norm and the final projection without being mixed between patches (MaskCLIP, Zhou et al. 2022; GL-MCM, Miyai et al.
+    2023). timm's ConvNeXt: one feature per place of the last map, which goes through norm and projection before it is
+    pooled. Quantized layers stay quantized on this way. Raises ValueError for a tower of another kind.
     """
     place, follow = _way(model.visual)
-    held: list[torch.Tensor] = []
+    held: list[torch.Tensor] = []  # the input of the last forward
 
     def keep(_: nn.Module, inputs: tuple[torch.Tensor, ...], words: dict[str, torch.Tensor]) -> None:
         held[:] = [inputs[0] if inputs else next(iter(words.values()))]
@@ -38,7 +38,7 @@ def local_features(model: nn.Module, /) -> Iterator[Callable[[], torch.Tensor]]:
 
 
 def _way(visual: nn.Module) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
-    """Return the module whose input is caught, and what is done with it."""
+    """Return the module whose input is caught, and the function that makes local features of that input."""
     if isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == "tok":
         unpack_attention(visual)
         return visual.transformer.resblocks[-1], lambda x: _of_patches(visual, x)
@@ -53,6 +53,7 @@ def _way(visual: nn.Module) -> tuple[nn.Module, Callable[[torch.Tensor], torch.T
 
 
 def _of_patches(visual: VisionTransformer, x: torch.Tensor) -> torch.Tensor:
+    """Return the feature (n, p, d) of each patch from the input of the last block."""
     block = visual.transformer.resblocks[-1]
     x = x if block.attn.batch_first else x.transpose(0, 1)  # (n, 1 + p, width)
     values = block.attn.qkv(block.ln_1(x)).chunk(3, dim=-1)[2]
@@ -63,6 +64,7 @@ def _of_patches(visual: VisionTransformer, x: torch.Tensor) -> torch.Tensor:
 
 
 def _of_map(visual: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the feature (n, places, d) of each place of the last map (n, channels, h, w)."""
     head = visual.trunk.head
     y = head.norm(x).flatten(2).transpose(1, 2)  # (n, places, channels)
     return visual.head(head.fc(head.pre_logits(y)))

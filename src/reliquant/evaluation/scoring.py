@@ -1,4 +1,4 @@
-"""Similarities of images and classes in double precision, block by block: what the OOD scores reduce; torch-free."""
+"""Similarities of images and classes in double precision, block by block: what the OOD scores reduce; free of torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Array = NDArray[np.float64]
 
 
 def by_cosine(features: Features, reduce: Callable[[Array], Array], /, *, rows: int = 4096) -> Array:
-    """Apply `reduce` (m, c) -> (m,) to the cosines of a block of images at a time; return (n,).
+    """Apply `reduce` (m, c) -> (m,) to the cosines of images with classes, `rows` images at a time; return (n,).
 
-    Double precision from the features on: 20,000 MCM scores in single precision hold hundreds of ties, in bfloat16
-    only 27 values. A block at a time, because 50,000 x 1,000 doubles are 400 MB.
+    Cosines are computed in double precision from the features on: 20,000 MCM scores in single precision hold hundreds
+    of ties, and in bfloat16 only 27 values. They are computed block by block, as 50,000 x 1,000 doubles are 400 MB.
     """
     text = features.text.T.astype(np.float64)  # (d, c)
     image = features.image
@@ -25,12 +25,12 @@ def by_cosine(features: Features, reduce: Callable[[Array], Array], /, *, rows: 
 
 
 def by_logits(features: Features, reduce: Callable[[Array], Array], /) -> Array:
-    """Apply `reduce` (m, c) -> (m,) to the logits, the cosines times the model's own scale plus its bias; (n,)."""
+    """Apply `reduce` (m, c) -> (m,) to logits: cosines times the model's own scale, plus its bias; return (n,)."""
     return by_cosine(features, lambda cosine: reduce(features.logit_scale * cosine + features.logit_bias))
 
 
 def positive(name: str, value: float, /) -> float:
-    """Return the value of a word that must be finite and above 0; raise ValueError naming the word."""
+    """Return a config word's value that must be finite and above 0; raise ValueError naming the word."""
     if not 0 < value < np.inf:
         raise ValueError(f"{name} must be finite and above 0, got {value}")
     return value

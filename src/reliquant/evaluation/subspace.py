@@ -1,4 +1,4 @@
-"""The part of a feature that training features do not use: what ViM and residual scores measure; torch-free."""
+"""The part of a feature that training features do not use: what ViM and residual scores measure; free of torch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def residual(train: Features, dimension: int | None, /) -> tuple[Array, Array]:
 
     Wang et al., "ViM: Out-of-Distribution with Virtual-logit Matching" (2022). The origin -W^+ b makes the
     bias of the logits W x + b vanish; here W = logit scale times the text features, and b is 0 but for sigmoid models.
-    Major are the `dimension` directions of largest second moment about it; None takes half of the width, as the paper's
-    512 would leave nothing of CLIP's 512. Raises ValueError for a dimension that is not from 1 to d - 1.
+    The major directions are the `dimension` ones of largest second moment about the origin, and the minor directions
+    are all others; None takes half of the width, as the paper's 512 would leave nothing of CLIP's 512.
+    Raises ValueError for a dimension that is not from 1 to d - 1.
     """
     width = train.image.shape[1]
     kept = width // 2 if dimension is None else dimension

@@ -24,7 +24,7 @@ def text_head(
 ) -> NDArray[np.float32]:
     """Embed classes, (c, d): unit embeddings of the prompts, their mean over templates, unit again.
 
-    Radford et al. 2021, section 3.1.4; what open_clip's `build_zero_shot_classifier` does. About `prompts` of them go
+    Radford et al. 2021, section 3.1.4; what open_clip's `build_zero_shot_classifier` does. About `prompts` prompts go
     through the text tower at a time.
     """
     means = []
@@ -32,8 +32,8 @@ def text_head(
     for start in range(0, len(classes), at_once):
         part = classes[start : start + at_once]
         tokens = clip.tokenizer([template.format(name) for name in part for template in templates]).to(device)
-        each = clip.model.encode_text(tokens, normalize=True).float()
-        means.append(each.unflatten(0, (len(part), len(templates))).mean(dim=1))
+        embedded = clip.model.encode_text(tokens, normalize=True).float()  # (classes x templates, d)
+        means.append(embedded.unflatten(0, (len(part), len(templates))).mean(dim=1))
     return normalize(torch.cat(means), dim=1).cpu().numpy()
 
 
@@ -62,9 +62,9 @@ def features_with_local(
     dtype: Dtype = "float32",
     label: str = "images",
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield unit features of batches of images (b, d) and of their patches (b, p, d), which would fill memory at once.
+    """Yield, batch by batch, unit features of images (b, d) and of their patches (b, p, d).
 
-    Raises ValueError for a tower without local features.
+    The patches of all images together would fill memory. Raises ValueError for a tower without local features.
     """
     with local_features(clip.model) as local:
         for features in _embedded(clip, images, batch, device, dtype, label):
@@ -82,6 +82,6 @@ def _embedded(
 
 
 def logit_scale_and_bias(clip: Clip, /) -> tuple[float, float]:
-    """Return the model's own multiplier (not its logarithm) and bias of the similarities."""
+    """Return the model's own multiplier (not its logarithm) and bias of similarities; without a bias it is 0."""
     bias = getattr(clip.model, "logit_bias", None)
     return float(clip.model.logit_scale.detach().exp()), 0.0 if bias is None else float(bias.detach())

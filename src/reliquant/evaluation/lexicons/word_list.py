@@ -8,7 +8,7 @@ PLACE = None  # nothing is read from `root`
 
 
 def lexicon(root: Path, /, *, words: list[str] | None = None, file: str | None = None) -> list[str]:
-    """Return the words of a list or of a text file, one a line (empty lines and lines that start with # left out).
+    """Return the words of a list or of a text file, one per line, without empty lines and lines that start with #.
 
     A path that is not absolute starts where the study runs. Nothing is read from `root`. Raises ValueError unless
     exactly one of the two is given, or when there is no word, or one comes twice.

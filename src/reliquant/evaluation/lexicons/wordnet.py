@@ -34,16 +34,16 @@ def lexicon(
     Nouns and adjectives by default, as in NegLabel (Jiang et al. 2024). `words` keeps that many, evenly spread.
     Raises FileNotFoundError without the unpacked archive, ValueError when there are fewer words than asked for.
     """
-    chosen: set[str] = set()
+    lemmas: set[str] = set()
     for part in parts or ["noun", "adjective"]:
         path = root / "wordnet" / FILES[part]
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; WordNet's index files are expected there")
         lines = path.read_text(encoding="utf-8").splitlines()
-        chosen |= {line.split(" ", 1)[0] for line in lines if not line.startswith(" ")}  # wndb(5WN): first the lemma
-    found = sorted(name.replace("_", " ") for name in chosen if name.replace("_", "").replace("-", "").isalpha())
+        lemmas |= {line.split(" ", 1)[0] for line in lines if not line.startswith(" ")}  # wndb(5WN): first the lemma
+    known = sorted(name.replace("_", " ") for name in lemmas if name.replace("_", "").replace("-", "").isalpha())
     if words is None:
-        return found
-    if not 1 <= words <= len(found):
-        raise ValueError(f"lexicon 'wordnet': {words} words asked for; there are {len(found)}")
-    return [found[i] for i in np.arange(words) * len(found) // words]
+        return known
+    if not 1 <= words <= len(known):
+        raise ValueError(f"lexicon 'wordnet': {words} words asked for; there are {len(known)}")
+    return [known[i] for i in np.arange(words) * len(known) // words]

@@ -14,7 +14,8 @@ def score(features: Features, train: Features | None, /, *, temperature: float =
     """Return T log sum_c exp(logit_c / T) of each image, (n,); higher = more in-distribution.
 
     Liu et al., "Energy-based Out-of-distribution Detection" (2020), with the sign turned. A temperature equal to
-    the logit scale gives the energy of the raw cosines (times the scale), the form of the MCM paper. `train` is unused.
+    the logit scale gives the energy of the raw cosines (times the scale), the form of the MCM paper.
+    `train` is not used.
     Raises ValueError for a temperature that is not above 0.
 
     >>> two = np.eye(2, dtype=np.float32)

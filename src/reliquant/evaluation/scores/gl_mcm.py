@@ -34,7 +34,7 @@ def score(
         return np.exp(cosine.max(-1) / t - logsumexp(cosine / t, axis=-1))
 
     text = features.text.T.astype(np.float64)
-    held = max(1, 2**22 // (features.patches.shape[1] * text.shape[1]))  # images a block of 32 MB
+    held = max(1, 2**22 // (features.patches.shape[1] * text.shape[1]))  # images in a block of 32 MB
     local = [
         confidence(features.patches[i : i + held].astype(np.float64) @ text).max(1)
         for i in range(0, len(features.patches), held)

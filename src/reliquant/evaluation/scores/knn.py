@@ -26,7 +26,7 @@ def score(features: Features, train: Features | None, /, *, k: int = 50) -> NDAr
     if not 1 <= k <= len(known):
         raise ValueError(f"score 'knn': k must be from 1 to the number of training images {len(known)}, got {k}")
     out = np.empty(len(features.image))
-    rows = max(1, 2**24 // len(known))  # images a block of 64 MB
+    rows = max(1, 2**24 // len(known))  # images in a block of 64 MB
     for i in range(0, len(out), rows):
         image = features.image[i : i + rows]
         far = -(image @ known.T)

@@ -39,7 +39,7 @@ def score(
     words = words[: len(words) // count * count].astype(np.float64)
     labels = np.concatenate([features.text, words]).T  # (d, c + words)
     classes, out = len(features.text), np.empty(len(features.image))
-    rows = max(1, 2**22 // labels.shape[1])  # images a block of 32 MB
+    rows = max(1, 2**22 // labels.shape[1])  # images in a block of 32 MB
     for i in range(0, len(out), rows):
         logits = features.logit_scale / t * (features.image[i : i + rows].astype(np.float64) @ labels)
         power = np.exp(logits - logits.max(1, keepdims=True))
