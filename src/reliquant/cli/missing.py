@@ -37,13 +37,13 @@ def files_read(study: Study, /) -> set[str]:
 
 def images_read(study: Study, /) -> set[tuple[str, str]]:
     """Return (dataset, form) of everything that is decoded: for suites, proxies and pre-training."""
-    folders = {str(Path(file).parent) for file in files_read(study) if file.endswith("/meta.json")}
+    folders = {str(Path(file).parent) for file in files_read(study) if Path(file).name == paths.META}
     for model in study.config.models:
         if study.config.schemes:
             folders.update(study.prepared(proxy.of, model) for proxy in study.config.proxies.values())
         if study.trains(model):
             folders.add(study.prepared(study.pretrain_words(model)[0], model))
-    return {(Path(folder).parent.name, Path(folder).name) for folder in folders}
+    return {paths.dataset_and_form(folder) for folder in folders}
 
 
 class _Needed(NamedTuple):
@@ -110,7 +110,7 @@ def _missing_data(study: Study) -> dict[str, str]:
     found, downloads = {}, sources_fetched(study)
     for name, (family, entry, folder) in _needed(study).items():
         if name in downloads:
-            if not Path(folder, "fetched.json").is_file():
+            if not Path(paths.fetched(folder)).is_file():
                 terms = "; ".join(dict.fromkeys(s.licence for s in downloads[name]))
                 found[name] = f"{_size(downloads[name])}, fetched by the workflow; licence: {terms}"
             continue

@@ -12,7 +12,9 @@ from reliquant import plugins
 from reliquant.cli.count_rows import expected_rows
 from reliquant.cli.missing import files_read, images_read, missing, sources_fetched
 from reliquant.grid import parse_precision
-from reliquant.study.study import Study, Variant
+from reliquant.study import paths
+from reliquant.study.study import Study
+from reliquant.study.variants import Variant
 
 COSTS = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())
 FLOAT = 4  # bytes
@@ -79,12 +81,12 @@ def _any(study: Study) -> str:
 def _jobs(study: Study) -> dict[str, int]:
     trained = sum(study.trains(m) for m in study.config.models)
     variants, kept = len(study.variants), sum(bool(study.snapshots(v)) for v in study.variants.values())
-    prepared = images_read(study)
+    prepared, read = images_read(study), [Path(file) for file in files_read(study)]
     fetched = {study.root(d) for d, _ in prepared if study.is_fetched(d)}
     return {
-        "fetch": len(fetched | {f for f in files_read(study) if f.endswith("fetched.json")}),
+        "fetch": len(fetched) + sum(file.name == paths.FETCHED for file in read),
         "prepare": len(prepared),
-        "corrupt": sum("/corrupt/" in f for f in files_read(study)),
+        "corrupt": sum(file.parent.name == paths.CORRUPT for file in read),
         "fetch_model": len(study.config.models) - trained,
         "pretrain": trained,
         "inventory": len({(study.variants[v].model, s) for v, s in study.evaluations}),
@@ -116,8 +118,10 @@ def _bytes(study: Study, rows: int) -> dict[str, int]:
     """
     prepared = sum(_images(study, d) * 3 * _side(form) ** 2 for d, form in images_read(study))
     corrupted = 0
-    for name in {f for f in files_read(study) if "/corrupt/" in f}:
-        dataset, form = Path(name).parts[2:4]
+    for file in map(Path, files_read(study)):
+        if file.parent.name != paths.CORRUPT:
+            continue
+        dataset, form = paths.dataset_and_form(file.parents[1])
         noise = study.config.suites.noise[dataset]
         corrupted += len(noise.severities) * (noise.images or _images(study, dataset)) * 3 * _side(form) ** 2
     fetched = [m for m in study.config.models if not study.trains(m)]

@@ -29,6 +29,11 @@ def prepared(dataset: str, form: str, /) -> str:
     return f"data/prepared/{dataset}/{form}"
 
 
+def dataset_and_form(folder: str | Path, /) -> tuple[str, str]:
+    """Return what a prepared folder was made of: the arguments of `prepared`."""
+    return Path(folder).parent.name, Path(folder).name
+
+
 def images(folder: str, /) -> str:
     """Return the array of the images of a prepared folder, uint8 (n, h, w, 3)."""
     return f"{folder}/{IMAGES}"
