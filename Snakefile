@@ -1,18 +1,30 @@
 # reliquant: how far can a vision-language model be quantized before it stops being trustworthy?
 #
-#   data/raw/<folder>/                              fetch       a dataset as published
-#   data/prepared/<dataset>/<form>/                 prepare     images decoded once, shared by all variants
-#   data/prepared/<dataset>/<form>/corrupt/<c>.npy  corrupt     one common corruption at each severity
-#   data/prepared/inventory/<study>/                inventory   sha256 of all that a shard reads
-#   data/models/<model>.safetensors                 pretrain or fetch_model
-#   results/<study>/quantize/<variant>.safetensors  quantize    codes and scales; fp32 is a variant too
-#   results/<study>/evaluate/<variant>/<shard>/     evaluate    samples.parquet, a record an image
-#                                                   measure     rows.parquet, a measured value a row
-#   results/<study>/explain/<variant>/rows.parquet  explain     why, where the config asks for it
-#   results/<study>/rows.parquet                    collect
-#   reports/<study>/                                report      figures, tables, report.html, claims.json
+# path                                                          rule         content
+#   data/raw/<folder>/fetched.json                              fetch        the record of a download, beside its files
+#   data/prepared/<dataset>/<form>/images.npy                   prepare      images decoded once, for all variants
+#   data/prepared/<dataset>/<form>/labels.npy                   prepare
+#   data/prepared/<dataset>/<form>/meta.json                    prepare      classes, templates, captions
+#   data/prepared/<dataset>/<form>/corrupt/<corruption>.npy     corrupt      one corruption at each severity
+#   data/prepared/inventory/<study>/<model>/<shard>.json        inventory    sha256 of all that a shard reads
+#   data/models/<model>.safetensors                             fetch_model  a model in FP32
+#   data/models/<model>.safetensors                             pretrain     a model that the workflow itself trains
+#   results/<study>/quantize/<variant>.safetensors              quantize     codes and scales; fp32 is a variant too
+#   results/<study>/quantize/<variant>.snapshots.tar            quantize     its states on the way through training
+#   results/<study>/evaluate/<variant>/<shard>/samples.parquet  evaluate     one record per image
+#   results/<study>/evaluate/<variant>/<shard>/rows.parquet     measure      one measured value per row
+#   results/<study>/explain/<variant>/rows.parquet              explain      why, where the config asks for it
+#   results/<study>/rows.parquet                                collect      all rows
+#   results/<study>/facts.json                                  facts        what stands behind the rows
+#   reports/<study>/report.html                                 report       the page
+#   reports/<study>/summary.json                                report       its main numbers
+#   reports/<study>/claims.json                                 report       the verdicts on the paper's claims
+#   reports/<study>/figures/                                    report
+#   reports/<study>/tables/                                     report
+#   reports/<study>/plots/                                      report       what `dvc plots` draws
 #
-# <variant> = <model>/<scheme>/<precision>-<scope>-<proxy>-<seed>. Science is in config/, the machine in profiles/.
+# <variant> = <model>/<scheme>/<precision>-<scope>-<proxy>-<seed>. The science is in config/, the machine in profiles/.
+# The paths are those of src/reliquant/study/paths.py.
 
 
 if not workflow.overwrite_configfiles:  # --configfile replaces the lab; Snakemake itself would merge the two
@@ -24,7 +36,7 @@ report: "workflow/report/workflow.rst"
 
 
 resource_scopes:
-    gpu="local",  # a limit (profiles/default) is for one machine or one submission, not for a cluster
+    gpu="local",  # the limit in profiles/default holds for one machine or one submission, not for a cluster
 
 
 include: "workflow/rules/common.smk"
@@ -44,17 +56,17 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{REPORT}/report.html",
+        paths.page(REPORT),
 
 
-rule inputs:  # all that the network gives: for a node that has it, before jobs on nodes that have not
+rule inputs:  # all that is downloaded: run it where there is a network, before jobs on nodes that have none
     input:
-        [paths.model(m) for m in study.config.models if not study.trains(m)],
+        [paths.model(model) for model in study.config.models if not study.trains(model)],
         study.fetched_lexicon(),
-        [paths.fetched(study.root(d)) for d in study.config.datasets if study.is_fetched(d)],
+        [paths.fetched(study.root(dataset)) for dataset in study.config.datasets if study.is_fetched(dataset)],
 
 
-rule measured:  # every row, without a table of them: so that a group shares the work by slices
+rule measured:  # every row, but no table of all: so that several people can share the work in slices
     input:
-        [paths.shard_rows(study.name, v, shard) for v, shard in study.evaluations],
+        [paths.shard_rows(study.name, variant, shard) for variant, shard in study.evaluations],
         expand(EXPLAINED, variant=study.explained),

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from functools import cache
+from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
@@ -35,9 +36,9 @@ LOGS = f"logs/{study.name}"
 PREPARED = paths.prepared("{dataset}", "{form}")
 MODEL = paths.model("{model}")
 SAMPLES = paths.samples(study.name, "{variant}", "{shard}")
-INVENTORY = paths.inventory(study.name, "{model}", "{shard}")  # one input in place of a hundred
+INVENTORY = paths.inventory(study.name, "{model}", "{shard}")  # one input file in place of a hundred
 QUANTIZED = paths.variant(study.name, "{variant}")
-GPU = int(study.config.device.startswith("cuda"))  # one job a GPU, where the config asks for one
+GPU = int(study.config.device.startswith("cuda"))  # one job per GPU, where the config asks for one
 KEPT = paths.snapshots(QUANTIZED)
 REPORT = paths.report(study.name)
 SHIPPED = ("models/architectures/*", "models/vocabulary.txt", "models/shipped/table.json")  # what a tower reads
@@ -58,13 +59,13 @@ def variant(w):
 
 
 def quick(function, signature=SIGNATURE):
-    """Fix the signature that Snakemake would inspect anew for each of ten thousands of jobs."""
+    """Fix the signature, which Snakemake would otherwise inspect anew for each of ten thousands of jobs."""
     function.__signature__ = signature
     return function
 
 
 def more(amount):
-    """A resource: a job that ran out of it is retried with more, if the profile retries."""
+    """A resource: a job that ran out of it gets more at its next try, if the profile retries."""
     return quick(lambda wildcards, attempt: amount * attempt, GROWING)
 
 
@@ -75,27 +76,33 @@ def entry(function):
 
 @cache
 def cells(model, shard):
-    """What an evaluation job forwards, as JSON: many variants ask the same."""
+    """What an evaluation job forwards, as JSON; kept, because many variants ask for the same."""
     return json.dumps(study.cells(model, shard), sort_keys=True)
 
 
 @cache
 def hashed(step, data, families):
-    """Hash the code of a step and of the plugins chosen: (family, names) pairs."""
+    """Hash the code of a step, the data files it reads, and the chosen plugins, as (family, names) pairs."""
     return fingerprint.code(f"reliquant.steps.{step}", data=data, **dict(families))
 
 
 def code(step, data=(), **families):
-    """A parameter: a hash of the code that a step really runs, with the plugins that the wildcards choose."""
+    """A parameter: a hash of the code that a step really runs, with the plugins that the wildcards choose.
+
+    `families` has a function of the wildcards for each family: it returns the name of a plugin, or a list of names.
+    """
 
     if not families:
         return hashed(step, data, ())
 
-    def chosen(w):
-        found = ((f, choose(w)) for f, choose in families.items())
-        return hashed(step, data, tuple((f, name if isinstance(name, str) else tuple(name)) for f, name in found))
+    def of_wildcards(w):
+        plugins_run = []
+        for family, choose in families.items():
+            names = choose(w)
+            plugins_run.append((family, names if isinstance(names, str) else tuple(names)))
+        return hashed(step, data, tuple(plugins_run))
 
-    return quick(chosen)
+    return quick(of_wildcards)
 
 
 @quick
@@ -104,23 +111,26 @@ def model_of(w):
     return paths.model(variant(w).model)
 
 
+def proxy_folder(variant):
+    """The prepared folder of a variant's proxy, in the form of its model."""
+    return study.prepared(study.config.proxies[variant.proxy].of, variant.model)
+
+
 @quick
 def proxy_inputs(w):
     """The captioned images of a variant's proxy; FP32 needs none."""
-    v = variant(w)
-    if v.proxy == "none":
+    if variant(w).proxy == "none":
         return []
-    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
+    folder = proxy_folder(variant(w))
     return [paths.images(folder), paths.meta(folder)]
 
 
 def proxy_words(w, input):
     """The command line words for `proxy_inputs`."""
-    v = variant(w)
-    if v.proxy == "none":
+    proxy = variant(w).proxy
+    if proxy == "none":
         return ""
-    folder = study.prepared(study.config.proxies[v.proxy].of, v.model)
-    return f"--proxy {folder} --pairs {study.config.proxies[v.proxy].pairs}"
+    return f"--proxy {proxy_folder(variant(w))} --pairs {study.config.proxies[proxy].pairs}"
 
 
 @quick
@@ -136,7 +146,8 @@ records = cache(study.records)
 def shards_of(variant, shard):
     """The record files that a shard's measures need: its own first, then those of its OOD sets' references.
 
-    Snapshots have theirs in one shard; their baseline is not on its way anywhere and has the usual ones.
+    The records of snapshots are all in one shard. Their FP32 baseline has no snapshots: its records are in the shards
+    of the suites.
     """
     if shard != study.SNAPSHOTS:
         needed = records(shard)
@@ -144,13 +155,14 @@ def shards_of(variant, shard):
         needed = [shard]
     else:
         needed = dict.fromkeys(study.shard_of(suite) for suite in study.suites_in(shard))
-    return [SAMPLES.format(variant=variant, shard=s) for s in needed]
+    return [SAMPLES.format(variant=variant, shard=other) for other in needed]
 
 
 def explain_records(variant):
-    """The record files that an explanation reads."""
-    suites = dict.fromkeys(["clean", *(["spurious"] if study.config.suites.spurious else [])])
-    return [SAMPLES.format(variant=variant, shard=s) for s in dict.fromkeys(study.shard_of(s) for s in suites)]
+    """The record files that an explanation reads: those of the clean suite, and of the spurious one if there is one."""
+    suites = ["clean", "spurious"] if study.config.suites.spurious else ["clean"]
+    shards = dict.fromkeys(study.shard_of(suite) for suite in suites)
+    return [SAMPLES.format(variant=variant, shard=shard) for shard in shards]
 
 
 def explain_images(w):

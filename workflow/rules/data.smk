@@ -1,4 +1,8 @@
 # Datasets: fetched as published, decoded once, corrupted once.
+def corrupted_images(w):
+    """The command line words for how many images of a dataset are corrupted; none for all of them."""
+    images = study.config.suites.noise[w.dataset].images
+    return f"--images {images}" if images else ""
 
 
 rule fetch:
@@ -66,7 +70,7 @@ rule corrupt:
         runtime=more(120),
     params:
         severities=lambda w: study.config.suites.noise[w.dataset].severities,
-        images=lambda w: f"--images {n}" if (n := study.config.suites.noise[w.dataset].images) else "",
+        images=corrupted_images,
         code=code("corrupt", corruption=lambda w: w.corruption),
     shell:
         "python -m reliquant.steps.corrupt"

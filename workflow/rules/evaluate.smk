@@ -1,4 +1,4 @@
-# Evaluation shards: records of every image, then rows.
+# Evaluation: for each shard a record of every image, then rows.
 
 
 rule inventory:
@@ -48,7 +48,7 @@ rule evaluate:
             "evaluate",
             SHIPPED,
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
-            score=lambda w: [e["score"] for e in study.config.scores.values()],
+            score=lambda w: [entry["score"] for entry in study.config.scores.values()],
             lexicon=lambda w: study.negatives()[0].get("lexicon", []),
         ),
     shell:

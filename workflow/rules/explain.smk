@@ -1,4 +1,4 @@
-# Why: what quantization did to features, layers and frequencies, for the part of the grid that `explain` names.
+# Why: what quantization did to features, layers and frequencies, for the variants that `explain` names.
 EXPLAINED = paths.explain_rows(study.name, "{variant}")
 
 
@@ -25,10 +25,9 @@ rule explain:
         cells=entry(lambda w: study.explain_cells(variant(w).model)),
         records=entry(lambda w: study.explain_record_cells(variant(w).model)),
         labels=entry(lambda w: study.row_labels(variant(w))),
-        words=lambda w: " ".join(
-            f"--{word.replace('_', '-')} {getattr(study.config.explain, word)}"
-            for word in ("images", "waves", "wave_images")
-        ),
+        images=lambda w: study.config.explain.images,
+        waves=lambda w: study.config.explain.waves,
+        wave_images=lambda w: study.config.explain.wave_images,
         batch=study.config.batch,
         device=study.config.device + DETERMINISTIC,
         code=code(
@@ -45,7 +44,9 @@ rule explain:
         " --cells {params.cells:q}"
         " --records {params.records:q}"
         " --labels {params.labels:q}"
-        " {params.words}"
+        " --images {params.images}"
+        " --waves {params.waves}"
+        " --wave-images {params.wave_images}"
         " --batch {params.batch}"
         " --device {params.device}"
         " --threads {threads}"

@@ -1,9 +1,14 @@
 # Models: fetched or pre-trained in FP32, then quantized.
-TRAINED = "|".join(m for m in study.config.models if study.trains(m)) or "none to train"
-ON_THEIR_WAY = "|".join(
-    sorted({f"[^/]+/{v.scheme}/{v.precision}-{v.scope}-[^/]+" for v in study.variants.values() if study.snapshots(v)})
-)
-FETCHED = "|".join(m for m in study.config.models if not study.trains(m)) or "none to fetch"
+TRAINED = "|".join(model for model in study.config.models if study.trains(model)) or "none to train"
+FETCHED = "|".join(model for model in study.config.models if not study.trains(model)) or "none to fetch"
+with_snapshots = [v for v in study.variants.values() if study.snapshots(v)]
+WITH_SNAPSHOTS = "|".join(sorted({f"[^/]+/{v.scheme}/{v.precision}-{v.scope}-[^/]+" for v in with_snapshots}))
+
+
+def pretrain_folder(model):
+    """The prepared folder of the image-caption pairs that a model is pre-trained on."""
+    pairs, _ = study.pretrain_words(model)
+    return study.prepared(pairs, model)
 
 
 rule fetch_model:
@@ -30,8 +35,8 @@ rule fetch_model:
 
 rule pretrain:
     input:
-        images=lambda w: paths.images(study.prepared(study.pretrain_words(w.model)[0], w.model)),
-        meta=lambda w: paths.meta(study.prepared(study.pretrain_words(w.model)[0], w.model)),
+        images=lambda w: paths.images(pretrain_folder(w.model)),
+        meta=lambda w: paths.meta(pretrain_folder(w.model)),
     output:
         MODEL,
     log:
@@ -107,7 +112,7 @@ use rule quantize as quantize_snapshots with:
         variant=QUANTIZED,
         snapshots=KEPT,
     wildcard_constraints:
-        variant=ON_THEIR_WAY or "none is kept",
+        variant=WITH_SNAPSHOTS or "none has any",
 
 
 ruleorder: quantize_snapshots > quantize

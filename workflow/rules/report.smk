@@ -1,6 +1,15 @@
 # All rows of the study, what stands behind them, and the report.
 
 
+def described_images():
+    """The descriptions of all prepared images that the study reads."""
+    files = set()
+    for model in study.config.models:
+        for shard in study.shards:
+            files |= {file for file in study.inputs(model, shard) if Path(file).name == paths.META}
+    return sorted(files)
+
+
 rule collect:
     input:
         [paths.shard_rows(study.name, *evaluation) for evaluation in study.evaluations],
@@ -24,15 +33,7 @@ rule collect:
 rule facts:
     input:
         models=expand(MODEL, model=study.config.models),
-        data=sorted(
-            {
-                f
-                for m in study.config.models
-                for s in study.shards
-                for f in study.inputs(m, s)
-                if f.endswith("meta.json")
-            }
-        ),
+        data=described_images(),
     output:
         paths.facts(study.name),
     log:
@@ -54,24 +55,24 @@ rule report:
         rows=paths.rows(study.name),
         facts=paths.facts(study.name),
     output:
-        html=report(f"{REPORT}/report.html", caption="../report/page.rst", category="Report"),
-        summary=f"{REPORT}/summary.json",
-        claims=report(f"{REPORT}/claims.json", caption="../report/claims.rst", category="Claims"),
+        html=report(paths.page(REPORT), caption="../report/page.rst", category="Report"),
+        summary=paths.summary(REPORT),
+        claims=report(paths.claims(REPORT), caption="../report/claims.rst", category="Claims"),
         figures=report(
-            directory(f"{REPORT}/figures"),
+            directory(paths.figures(REPORT)),
             patterns=["{figure}.png"],
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
         tables=report(
-            directory(f"{REPORT}/tables"),
+            directory(paths.tables(REPORT)),
             patterns=["{table,[a-z0-9_]+}.csv"],
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
-        plots=directory(f"{REPORT}/plots"),
+        plots=directory(paths.plots(REPORT)),
     log:
         f"{LOGS}/report.log",
     conda:
