@@ -1,11 +1,49 @@
-"""Records of a variant beside those of FP32: the same images, or a clear error; torch-free."""
+"""Records of a variant beside those of FP32: the same images, or a clear error; free of torch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
+from numpy.typing import NDArray
 
 CELL = ["suite", "dataset", "reference", "group", "corruption", "severity"]
 NUMBERS = ("confidence", "nll", "brier")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Hold the records of a variant and, for differences, those of FP32 on the same images in the same order."""
+
+    variant: pl.DataFrame
+    fp32: pl.DataFrame | None
+
+    @property
+    def sides(self) -> list[pl.DataFrame]:
+        """The records of the variant, then those of FP32 where there are any."""
+        return [self.variant] if self.fp32 is None else [self.variant, self.fp32]
+
+    def sort(self, *by: str) -> Pair:
+        """Sort both by the same columns."""
+        return Pair(self.variant.sort(*by), None if self.fp32 is None else self.fp32.sort(*by))
+
+    def slice(self, start: int, length: int, /) -> Pair:
+        """Return the records of both from one place on."""
+        fp32 = None if self.fp32 is None else self.fp32.slice(start, length)
+        return Pair(self.variant.slice(start, length), fp32)
+
+    def filter(self, chosen: pl.Series | NDArray, /) -> Pair:
+        """Return the chosen records of both; `chosen` holds one truth value per record."""
+        return Pair(self.variant.filter(chosen), None if self.fp32 is None else self.fp32.filter(chosen))
+
+    def followed_by(self, other: Pair, /) -> Pair:
+        """Append the records of another pair, cut down to the columns of this one."""
+
+        def both(mine: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+            return pl.concat([mine, more.select(mine.columns)])
+
+        fp32 = None if self.fp32 is None or other.fp32 is None else both(self.fp32, other.fp32)
+        return Pair(both(self.variant, other.variant), fp32)
 
 
 def without_nan(samples: pl.DataFrame, whose: str, /) -> pl.DataFrame:
@@ -24,7 +62,7 @@ def without_nan(samples: pl.DataFrame, whose: str, /) -> pl.DataFrame:
 
 
 def matched(samples: pl.DataFrame, baseline: pl.DataFrame, /) -> pl.DataFrame:
-    """Return the baseline in the order of cell and index; raise ValueError unless it is one to one with the samples."""
+    """Return the baseline in the order of cell and index; raise ValueError unless it holds just the samples' images."""
     mine, theirs = (s.group_by(CELL).agg(pl.len().alias("n")) for s in (samples, baseline))
     both = mine.join(theirs, on=CELL, how="full", coalesce=True, suffix="_f").sort(CELL)
     wrong = both.filter(pl.col("n").ne_missing(pl.col("n_f")))
@@ -35,22 +73,24 @@ def matched(samples: pl.DataFrame, baseline: pl.DataFrame, /) -> pl.DataFrame:
             f"variant and baseline differ in {_named(cell)}: {cell['n'] or 0} images here, "
             f"{cell['n_f'] or 0} in the baseline{more}"
         )
-    a, b = samples.sort([*CELL, "index"]), baseline.sort([*CELL, "index"])
+    samples, baseline = samples.sort([*CELL, "index"]), baseline.sort([*CELL, "index"])
     for name in ("index", "label"):
-        different = (a[name] != b[name]).arg_true()
+        different = (samples[name] != baseline[name]).arg_true()
         if len(different):
             i = different[0]
             raise ValueError(
-                f"variant and baseline differ in {_named(a.row(i, named=True))}: {name} {a[name][i]} here, "
-                f"{b[name][i]} in the baseline"
+                f"variant and baseline differ in {_named(samples.row(i, named=True))}: {name} {samples[name][i]} here, "
+                f"{baseline[name][i]} in the baseline"
             )
-    twice = a.select([*CELL, "index"]).is_duplicated().arg_true()
+    twice = samples.select([*CELL, "index"]).is_duplicated().arg_true()
     if len(twice):
-        raise ValueError(f"image {a['index'][twice[0]]} comes twice in {_named(a.row(twice[0], named=True))}")
-    return b
+        cell = samples.row(twice[0], named=True)
+        raise ValueError(f"image {cell['index']} comes twice in {_named(cell)}")
+    return baseline
 
 
 def _named(cell: dict[str, object]) -> str:
+    """Write a cell for an error message."""
     parts = [f"suite {cell['suite']}", f"dataset {cell['dataset']}", f"reference {cell['reference']}"]
     parts += [f"{k} {cell[k]}" for k in ("group", "corruption") if cell[k]]
     return ", ".join(parts + ([f"severity {cell['severity']}"] if cell["corruption"] else []))

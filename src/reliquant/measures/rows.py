@@ -1,4 +1,7 @@
-"""From records of images to rows: every measure with its interval, and its difference to FP32 on the same images."""
+"""From records of images to rows: every measure with its interval, and its difference to FP32 on the same images.
+
+Free of torch.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from collections.abc import Collection
 import numpy as np
 import polars as pl
 
-from reliquant.measures.pairing import CELL, matched, without_nan
-from reliquant.measures.suites import Row, classification, detection_rows, spurious
+from reliquant.measures.pairing import CELL, Pair, matched, without_nan
+from reliquant.measures.suites import PlacedRow, classification, detection_rows, spurious
 
 SCHEMA = {
     **dict.fromkeys(["suite", "dataset", "reference", "group", "corruption"], pl.String),
@@ -36,31 +39,41 @@ def rows(
     """
     samples = without_nan(samples, "the variant")
     baseline = None if baseline is None else matched(samples, without_nan(baseline, "the baseline"))
-    frame = samples.sort([*CELL, "index"]).with_row_index("row")
-    found: list[Row] = []
-    for (suite, dataset, reference), part in frame.group_by(["suite", "dataset", "reference"], maintain_order=True):
+    records = samples.sort([*CELL, "index"]).with_row_index("row")
+    measured: list[PlacedRow] = []
+    for words, part in records.group_by(["suite", "dataset", "reference"], maintain_order=True):
+        suite, dataset, reference = (str(word) for word in words)
         if suites is not None and suite not in suites:
             continue
-        at = part["row"].to_numpy()
-        pair = [part] if baseline is None else [part, baseline[at]]
-        key = {"suite": suite, "dataset": dataset, "reference": reference, "score": ""}
+        pair = _beside(part, baseline)
         rng = np.random.default_rng([seed, zlib.crc32(f"{suite}/{dataset}/{reference}".encode())])
         if suite == "ood":
-            clean = (pl.col("suite") == "clean") & (pl.col("dataset") == reference)
-            known = frame.filter(clean)
-            if known.is_empty():
-                raise ValueError(f"ood suite, {dataset}: there are no records of {reference} in the clean suite")
-            ids = [known] if baseline is None else [known, baseline[known["row"].to_numpy()]]
-            found += [{**key, **row} for row in detection_rows(ids, pair)]
+            placed = detection_rows(_beside(_known(records, dataset, reference), baseline), pair)
         elif suite == "spurious":
-            found += [{**key, **row} for row in spurious(pair, rng, resamples)]
+            placed = spurious(pair, rng, resamples)
+        elif suite == "noise":
+            placed = classification(pair, rng, resamples, _beside(_uncorrupted(records, part, dataset), baseline))
         else:
-            same = (pl.col("suite") == "clean") & (pl.col("dataset") == dataset)
-            clean = (
-                frame.filter(same, pl.col("index").is_in(part["index"].unique().implode()))
-                if suite == "noise"
-                else frame.clear()
-            )
-            also = [clean] if baseline is None else [clean, baseline[clean["row"].to_numpy()]]
-            found += [{**key, **row} for row in classification(pair, rng, resamples, also)]
-    return pl.DataFrame(found, schema=SCHEMA, infer_schema_length=None)
+            placed = classification(pair, rng, resamples)
+        key = {"suite": suite, "dataset": dataset, "reference": reference, "score": ""}
+        measured += [{**key, **row} for row in placed]
+    return pl.DataFrame(measured, schema=SCHEMA, infer_schema_length=None)
+
+
+def _beside(part: pl.DataFrame, baseline: pl.DataFrame | None) -> Pair:
+    """Put FP32's records of the same images beside some of the variant's; the column `row` is their place in both."""
+    return Pair(part, None if baseline is None else baseline[part["row"].to_numpy()])
+
+
+def _known(records: pl.DataFrame, dataset: str, reference: str) -> pl.DataFrame:
+    """Return the in-distribution records that an OOD set is told from; raise ValueError where there are none."""
+    known = records.filter((pl.col("suite") == "clean") & (pl.col("dataset") == reference))
+    if known.is_empty():
+        raise ValueError(f"ood suite, {dataset}: there are no records of {reference} in the clean suite")
+    return known
+
+
+def _uncorrupted(records: pl.DataFrame, part: pl.DataFrame, dataset: str) -> pl.DataFrame:
+    """Return the records of the same images without corruption; empty where the clean suite lacks the dataset."""
+    clean = (pl.col("suite") == "clean") & (pl.col("dataset") == dataset)
+    return records.filter(clean, pl.col("index").is_in(part["index"].unique().implode()))

@@ -1,174 +1,216 @@
-"""Rows of one dataset of a suite: classification, noise means, spurious groups, OOD detection; torch-free.
-
-`pair` holds the records of the variant and, for differences, those of FP32 on the same images in the same order.
-"""
+"""Rows of one dataset of a suite: classification, noise means, spurious groups, OOD detection; free of torch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.measures import bootstrap, detection, selective, shift
+from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, applied
+from reliquant.measures.pairing import Pair
 from reliquant.measures.smooth_ece import smooth_ece
 from reliquant.measures.stats import normal_test, strata, variance_of_mean, wilson
 
-Row = dict[str, Any]
+PlacedRow = dict[str, Any]  # a `bootstrap.Row` and where it was measured: a `Place`, of OOD sets also the score
+
+
+class Place(TypedDict):
+    """Name the part of a dataset that a row is about; empty words and severity 0 stand for the whole."""
+
+    group: str
+    corruption: str
+    severity: int
 
 
 def classification(
-    pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, clean: list[pl.DataFrame] | None = None, /
-) -> list[Row]:
+    pair: Pair, rng: np.random.Generator, resamples: int, clean: Pair | None = None, /
+) -> list[PlacedRow]:
     """Measure every (corruption, severity) cell of a dataset, and the means over noise cells.
 
-    `clean` holds the records of the same images without corruption, empty where they are not at hand.
+    `clean` holds the records of the same images without corruption; None, or no records, where there are none.
     """
-    noisy = len(pair[0].select("corruption", "severity").unique()) > 1 or pair[0]["corruption"][0] != ""
-    if noisy and clean and len(clean[0]):
-        pair = [pl.concat([who, plain.select(who.columns)]) for who, plain in zip(pair, clean, strict=True)]
-    pair = [who.sort("corruption", "severity", "index") for who in pair]
-    cells = pair[0].select("corruption", "severity").unique(maintain_order=True).rows()
-    found, parts = _replicated(pair, cells, rng, resamples)
+    records = pair.variant
+    noisy = len(records.select("corruption", "severity").unique()) > 1 or records["corruption"][0] != ""
+    if noisy and clean is not None and len(clean.variant):
+        pair = pair.followed_by(clean)
+    pair = pair.sort("corruption", "severity", "index")
+    cells = pair.variant.select("corruption", "severity").unique(maintain_order=True).rows()
+    parts = _parts(pair, cells)
+    replicated = _replicated(parts, rng, resamples)
     rows = []
-    for cell, (corruption, severity) in enumerate(cells):
+    for number, (corruption, severity) in enumerate(cells):
         if noisy and not corruption:
             continue
-        where = {"group": "", "corruption": corruption, "severity": severity}
-        extra = _by_influence(parts[cell]) if len(cells) == 1 else []
-        rows += [{**where, **row} for row in bootstrap.rows_of(_cell(found, cell))[0] + extra]
-    return rows + (_noise_means(found, cells) if noisy else [])
+        measured = bootstrap.rows_of(replicated.cell(number))
+        if len(cells) == 1:
+            measured += _by_influence(parts[number])
+        rows += _placed(measured, "", corruption, severity)
+    return rows + (_noise_means(replicated, cells) if noisy else [])
 
 
-def _replicated(
-    pair: list[pl.DataFrame], cells: list[tuple[str, int]], rng: np.random.Generator, resamples: int
-) -> tuple[bootstrap.Replicated, list[list[pl.DataFrame]]]:
-    """Bootstrap all cells of one dataset jointly; they must hold the same images."""
-    size = len(pair[0]) // len(cells)
-    parts = [[who[i * size : (i + 1) * size] for who in pair] for i in range(len(cells))]  # sorted by cell, then index
-    first = parts[0][0].select("index", "label")
+def _parts(pair: Pair, cells: list[tuple[str, int]]) -> list[Pair]:
+    """Cut records, sorted by cell and index, into cells; raise ValueError unless all cells hold the same images."""
+    size = len(pair.variant) // len(cells)
+    parts = [pair.slice(number * size, size) for number in range(len(cells))]
+    images = parts[0].variant.select("index", "label")
     for (corruption, severity), part in zip(cells, parts, strict=True):
-        if not part[0].select("index", "label").equals(first) or part[0]["corruption"].n_unique() > 1:
-            where = pair[0].row(0, named=True)
+        records = part.variant
+        if not records.select("index", "label").equals(images) or records["corruption"].n_unique() > 1:
+            where = pair.variant.row(0, named=True)
             raise ValueError(
                 f"{where['suite']} suite, {where['dataset']}: the images of {corruption} severity {severity} "
                 f"are not those of {cells[0][0]} severity {cells[0][1]}"
             )
-    detail = len(cells) == 1
-    columns = [[bootstrap.columns_of(who, part[-1], detail=detail) for who in part] for part in parts]
-    return bootstrap.bootstrapped(columns, strata(first["label"].to_numpy()), rng, resamples=resamples), parts
+    return parts
 
 
-def _cell(found: bootstrap.Replicated, cell: int) -> bootstrap.Replicated:
-    at = slice(cell, cell + 1)
-    return bootstrap.Replicated(found.names, found.value[at], found.boot[at], found.n)
+def _replicated(parts: list[Pair], rng: np.random.Generator, resamples: int) -> Replicated:
+    """Bootstrap all cells of one dataset together; a single cell has more measures."""
+    cells = []
+    for part in parts:
+        baseline = part.variant if part.fp32 is None else part.fp32
+        cells.append([bootstrap.columns_of(side, baseline, detail=len(parts) == 1) for side in part.sides])
+    stratum = strata(parts[0].variant["label"].to_numpy())
+    return bootstrap.bootstrapped(cells, stratum, rng, resamples=resamples)
 
 
-def _noise_means(found: bootstrap.Replicated, cells: list[tuple[str, int]]) -> list[Row]:
+def _noise_means(replicated: Replicated, cells: list[tuple[str, int]]) -> list[PlacedRow]:
     """Return the means over corruptions, overall (severity 0) and at each severity, and the mean corruption errors."""
-    noisy, severities = np.array([c != "" for c, _ in cells]), np.array([s for _, s in cells])
+    names = np.array([corruption for corruption, _ in cells])
+    severities = np.array([severity for _, severity in cells])
+    noisy = names != ""
     rows = []
     for severity in (0, *np.unique(severities[noisy]).tolist()):
         chosen = noisy & ((severities == severity) | (severity == 0))
-        where = {"group": "", "corruption": "mean", "severity": severity}
-        rows += [{**where, **row} for row in bootstrap.rows_of(found.averaged(chosen))[0]]
-    names = np.array([c for c, _ in cells])
-    if len({tuple(severities[names == c]) for c in names[noisy]}) == 1:
-        where = {"group": "", "corruption": "mean", "severity": 0}
-        rows += [{**where, **row} for row in _corruption_errors(found, names)]
+        rows += _placed(bootstrap.rows_of(replicated.averaged(chosen)), "", "mean", severity)
+    if len({tuple(severities[names == corruption]) for corruption in names[noisy]}) == 1:
+        rows += _placed(_corruption_errors(replicated, names), "", "mean", 0)
     return rows
 
 
-def _corruption_errors(found: bootstrap.Replicated, names: NDArray[np.str_]) -> list[Row]:
-    """Return the mean corruption error, and relative to FP32's, of all errors and of those that corruption adds."""
-    who = range(found.value.shape[1])
-    noisy = list(dict.fromkeys(names[names != ""].tolist()))
-    error = {w: [np.stack([1 - x[names == c] for c in noisy]) for x in found.of("accuracy", w)] for w in who}
-    clean = {w: [1 - x[names == ""][0] for x in found.of("accuracy", w)] for w in who if "" in names}
-    made = [("mean_corruption_error", [e.mean(axis=(0, 1)) for e in error[0]])]
-    if len(who) == 2:
-        made.append(
-            ("mce_to_fp32", [shift.mean_corruption_error(q, f) for q, f in zip(error[0], error[1], strict=True)])
-        )
-        if clean:
-            parts = zip(error[0], clean[0], error[1], clean[1], strict=True)
-            made.append(("relative_mce_to_fp32", [shift.relative_mean_corruption_error(*x) for x in parts]))
-    n = found.n * int((names != "").sum())
-    return [bootstrap.described(name, np.atleast_1d(v), b[None], n, tested=False)[0] for name, (v, b) in made]
+def _corruption_errors(replicated: Replicated, names: NDArray[np.str_]) -> list[bootstrap.Row]:
+    """Return the mean corruption error, and relative to FP32's, of all errors and of those that corruption adds.
+
+    `names` holds the corruption of each cell, "" for the images without any.
+    """
+    corruptions = list(dict.fromkeys(names[names != ""].tolist()))
+
+    def by_corruption(accuracy: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.stack([1 - accuracy[names == corruption] for corruption in corruptions])
+
+    def uncorrupted(accuracy: NDArray[np.floating]) -> NDArray[np.floating]:
+        return 1 - accuracy[names == ""][0]
+
+    accuracy = replicated.of("accuracy", VARIANT)
+    error = applied(by_corruption, accuracy)  # (corruptions, severities), replicates (corruptions, severities, b)
+    errors = {"mean_corruption_error": applied(lambda e: e.mean(axis=(0, 1)), error)}
+    if replicated.paired:
+        accuracy_fp32 = replicated.of("accuracy", FP32)
+        error_fp32 = applied(by_corruption, accuracy_fp32)
+        errors["mce_to_fp32"] = applied(shift.mean_corruption_error, error, error_fp32)
+        if "" in names:
+            clean, clean_fp32 = applied(uncorrupted, accuracy), applied(uncorrupted, accuracy_fp32)
+            added = applied(shift.relative_mean_corruption_error, error, clean, error_fp32, clean_fp32)
+            errors["relative_mce_to_fp32"] = added
+    n = replicated.n * int((names != "").sum())
+    return [bootstrap.described(name, measure, n, tested=False) for name, measure in errors.items()]
 
 
-def spurious(pair: list[pl.DataFrame], rng: np.random.Generator, resamples: int, /) -> list[Row]:
+def spurious(pair: Pair, rng: np.random.Generator, resamples: int, /) -> list[PlacedRow]:
     """Measure each group (other images each, so resampled on its own), then what lies between the groups."""
     rows, groups = [], {}
-    for group in pair[0]["group"].unique(maintain_order=True):
-        at = (pair[0]["group"] == group).to_numpy()
-        part = [who.filter(at) for who in pair]
-        groups[group], _ = _replicated(part, [("", 0)], rng, resamples)
-        where = {"group": group, "corruption": "", "severity": 0}
-        rows += [{**where, **row} for row in bootstrap.rows_of(groups[group])[0] + _by_influence(part)]
-    where = {"group": "", "corruption": "", "severity": 0}
-    return rows + [{**where, **row} for row in _between(groups)]
+    for group in pair.variant["group"].unique(maintain_order=True):
+        part = pair.filter(pair.variant["group"] == group)
+        groups[group] = _replicated(_parts(part, [("", 0)]), rng, resamples).cell(0)
+        rows += _placed(bootstrap.rows_of(groups[group]) + _by_influence(part), group, "", 0)
+    return rows + _placed(_between(groups), "", "", 0)
 
 
-def _between(groups: dict[str, bootstrap.Replicated]) -> list[Row]:
-    n = sum(g.n for g in groups.values())
-    who = range(next(iter(groups.values())).value.shape[1])
-    found: list[tuple[str, Any, Any, bool]] = []
-    worst = [[shift.worst_group([g.of("accuracy", w)[i] for g in groups.values()]) for w in who] for i in (0, 1)]
-    found.append(("worst_group_accuracy", worst[0][0], worst[1][0], False))
-    if len(who) == 2:
-        found.append(("worst_group_accuracy_change", worst[0][0] - worst[0][1], worst[1][0] - worst[1][1], True))
+def _between(groups: dict[str, Replicated]) -> list[bootstrap.Row]:
+    """Return the worst accuracy of the groups, and what the groups `common` and `counter` say of a spurious cue."""
+    n = sum(replicated.n for replicated in groups.values())
+    paired = all(replicated.paired for replicated in groups.values())
+    variant = {group: replicated.of("accuracy", VARIANT) for group, replicated in groups.items()}
+    fp32 = {group: replicated.of("accuracy", FP32) for group, replicated in groups.items() if paired}
+    worst = applied(_worst, *variant.values())
+    rows = [bootstrap.described("worst_group_accuracy", worst, n, tested=False)]
+    if paired:
+        change = applied(np.subtract, worst, applied(_worst, *fp32.values()))
+        rows.append(bootstrap.described("worst_group_accuracy_change", change, n, tested=True))
     if {"common", "counter"} <= groups.keys():
-        by_group = [[groups[g].of("accuracy", w) for g in ("common", "counter")] for w in who]
-        value, boot = ([[x[i] for x in both] for both in by_group] for i in (0, 1))
-        found.append(("rsg", shift.rsg(*value[0]), shift.rsg(*boot[0]), False))
-        if len(who) == 2:
-            for f in (shift.rsg_change, shift.vuln_add):
-                found.append((f.__name__, f(*value[1], *value[0]), f(*boot[1], *boot[0]), True))
-    return [bootstrap.described(name, v, b, n, tested=tested)[0] for name, v, b, tested in found]
+        common, counter = variant["common"], variant["counter"]
+        rows.append(bootstrap.described("rsg", applied(shift.rsg, common, counter), n, tested=False))
+        if paired:
+            four = (fp32["common"], fp32["counter"], common, counter)
+            for measure in (shift.rsg_change, shift.vuln_add):
+                rows.append(bootstrap.described(measure.__name__, applied(measure, *four), n, tested=True))
+    return rows
 
 
-def _by_influence(pair: list[pl.DataFrame]) -> list[Row]:
+def _worst(*accuracies: NDArray[np.floating]) -> NDArray[np.floating]:
+    return shift.worst_group(accuracies)
+
+
+def _by_influence(pair: Pair) -> list[bootstrap.Row]:
     """Return the measures that are no sums, with closed-form intervals, and how sure flipped predictions are."""
-    rows = []
-    columns = [(w["confidence"].to_numpy(), (w["prediction"] == w["label"]).to_numpy()) for w in pair]
-    for f in (smooth_ece, selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
-        found = [f(*x) for x in columns]
-        (value, influence), n, name = found[0], len(pair[0]), f.__name__
+    rows, n = [], len(pair.variant)
+    answers, answers_fp32 = _answers(pair.variant), None if pair.fp32 is None else _answers(pair.fp32)
+    for measure in (smooth_ece, selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
+        name = measure.__name__
+        value, influence = measure(*answers)
         low, high = wilson(value, variance_of_mean(influence), n) if 0 <= value <= 1 else (np.nan, np.nan)
-        rows.append(_row(name, value, low, high, np.nan, n))
-        if len(found) == 2:
-            change, variance = value - found[1][0], variance_of_mean(influence - found[1][1])
-            rows.append(_row(f"{name}_change", change, *normal_test(change, variance), n))
-    if len(pair) == 2:
-        flipped = (pair[0]["prediction"] != pair[1]["prediction"]).to_numpy()
-        value, influence = selective.flipped_confidence_gap(*columns[0], flipped)
+        rows.append(bootstrap.row(name, value, low, high, np.nan, n))
+        if answers_fp32 is not None:
+            value_fp32, influence_fp32 = measure(*answers_fp32)
+            change, variance = value - value_fp32, variance_of_mean(influence - influence_fp32)
+            rows.append(bootstrap.row(f"{name}_change", change, *normal_test(change, variance), n))
+    if pair.fp32 is not None:
+        flipped = (pair.variant["prediction"] != pair.fp32["prediction"]).to_numpy()
+        value, influence = selective.flipped_confidence_gap(*answers, flipped)
         low, high, _ = normal_test(value, variance_of_mean(influence))
-        rows.append(_row("flipped_confidence_gap", value, low, high, np.nan, int(flipped.sum())))
+        rows.append(bootstrap.row("flipped_confidence_gap", value, low, high, np.nan, int(flipped.sum())))
     return rows
 
 
-def detection_rows(ids: list[pl.DataFrame], pair: list[pl.DataFrame], /) -> list[Row]:
-    """Return the detection measures of every score that both sides have."""
+def _answers(records: pl.DataFrame) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Return how confident each answer is and whether it is right, (n,) each."""
+    return records["confidence"].to_numpy(), (records["prediction"] == records["label"]).to_numpy()
+
+
+def detection_rows(known: Pair, unknown: Pair, /) -> list[PlacedRow]:
+    """Return the detection measures of every score that both sides have.
+
+    `known` holds the records of the in-distribution images, `unknown` those of the OOD set.
+    """
     rows = []
-    for column in (c for c in pair[0].columns if c.startswith("score:")):
-        if any(who[column].null_count() == len(who) for who in (*ids, *pair)):
+    for column in unknown.variant.columns:
+        if not column.startswith("score:"):
             continue
-        near = [who[column].to_numpy() for who in ids]
-        for group in pair[0]["group"].unique(maintain_order=True):
-            at = (pair[0]["group"] == group).to_numpy()
-            away = [who.filter(at)[column].to_numpy() for who in pair]
-            where = {"group": group, "corruption": "", "severity": 0, "score": column.removeprefix("score:")}
-            for name, f in detection.MEASURES.items():
-                found = [f(x, y) for x, y in zip(near, away, strict=True)]
-                n = len(near[0]) + len(away[0])
-                rows.append({**where, **_row(name, found[0].value, *found[0].interval, np.nan, n)})
-                if len(found) == 2:
-                    rows.append({**where, **_row(f"{name}_change", *found[0].minus(found[1]), n)})
+        if any(side[column].null_count() == len(side) for side in (*known.sides, *unknown.sides)):
+            continue
+        for group in unknown.variant["group"].unique(maintain_order=True):
+            away = unknown.filter(unknown.variant["group"] == group)
+            place = {"group": group, "corruption": "", "severity": 0, "score": column.removeprefix("score:")}
+            rows += [{**place, **row} for row in _detection(known, away, column)]
     return rows
 
 
-def _row(measure: str, value: float, low: float, high: float, p: float, n: int) -> Row:
-    numbers = {"value": value, "low": low, "high": high, "p": p}
-    return {"measure": measure, **{k: float(x) if np.isfinite(x) else None for k, x in numbers.items()}, "n": n}
+def _detection(known: Pair, unknown: Pair, column: str) -> list[bootstrap.Row]:
+    """Return every detection measure of one column of scores, and its difference to FP32."""
+    rows, n = [], len(known.variant) + len(unknown.variant)
+    for name, measure in detection.MEASURES.items():
+        estimate = measure(known.variant[column].to_numpy(), unknown.variant[column].to_numpy())
+        rows.append(bootstrap.row(name, estimate.value, *estimate.interval, np.nan, n))
+        if known.fp32 is not None and unknown.fp32 is not None:
+            fp32 = measure(known.fp32[column].to_numpy(), unknown.fp32[column].to_numpy())
+            rows.append(bootstrap.row(f"{name}_change", *estimate.minus(fp32), n))
+    return rows
+
+
+def _placed(rows: list[bootstrap.Row], group: str, corruption: str, severity: int) -> list[PlacedRow]:
+    """Say of each row which part of the dataset it is about."""
+    place = Place(group=group, corruption=corruption, severity=severity)
+    return [{**place, **row} for row in rows]
