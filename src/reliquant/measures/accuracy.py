@@ -1,4 +1,4 @@
-"""How often the prediction is right, and which predictions quantization changed; torch-free."""
+"""How often the prediction is right, and which predictions quantization changed; free of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Integers = NDArray[np.integer]
 def ranks(logits: NDArray[np.floating], label: Integers, /) -> NDArray[np.int32]:
     """Return the place of the true class in each row, (n,): 0 = top; -1 where the label is -1.
 
-    Of equal logits the first class comes first, as in argmax. Raises ValueError for labels outside the classes.
+    Among equal logits the first class comes first, as in argmax. Raises ValueError for labels outside the classes.
 
     >>> ranks(np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 0.0]]), np.array([2, 1]))
     array([1, 1], dtype=int32)

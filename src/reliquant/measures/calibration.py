@@ -1,4 +1,4 @@
-"""Whether confidences mean what they say: errors by bins and without, proper scores; torch-free.
+"""Whether confidences mean what they say: errors with and without bins, proper scores; free of torch.
 
 `confidence` is the largest softmax probability of each image, `correct` whether its class is the true one, both (n,).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,10 @@ def debiased_ce(confidence: Floats, correct: Bools, /, *, bins: int = 15) -> flo
 
 
 def classwise_ece(probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15) -> float:
-    """Return the mean over classes of the ECE of "is it class k" (Kull et al. 2019, eq. 3), equal-width bins."""
+    """Return the mean over classes k of the ECE of the answer "it is class k" (Kull et al. 2019, eq. 3).
+
+    The bins have equal widths.
+    """
     return float(np.mean([ece(p, right, bins=bins) for p, right in _by_class(probabilities, label)]))
 
 
@@ -111,7 +115,7 @@ def classwise_ece_influence(
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the classwise ECE and every image's influence on it, (n,).
 
-    Image i counts mean_k sign(gap of its bin of class k) (p_ik - y_ik): these average to the value.
+    Image i contributes mean_k sign(gap of its bin of class k) (p_ik - y_ik); the contributions average to the value.
     """
     total = np.zeros(len(label))
     for p, right in _by_class(probabilities, label):
@@ -153,7 +157,7 @@ def confidence_gap(confidence: Floats, correct: Bools, /) -> float:
 
 
 def negative_log_likelihoods(logits: Floats, label: NDArray[np.integer], /) -> NDArray[np.float64]:
-    """Return -ln p of the true class of each image in nats from logits, (n,); finite where a softmax would underflow.
+    """Return -ln p of the true class of each image in nats from logits, (n,); finite even where a softmax underflows.
 
     >>> negative_log_likelihoods(np.array([[0.0, 2000.0]]), np.array([0]))
     array([2000.])
@@ -178,8 +182,8 @@ def brier_decomposition(confidence: Floats, correct: Bools, /, *, bins: int = 15
     """Split mean (confidence - correct)^2 = reliability - resolution + uncertainty + within (Murphy 1973).
 
     reliability = weighted squared gap of the bins, resolution = spread of their accuracies, uncertainty = a (1 - a);
-    within = variance of confidence inside bins - 2 x its covariance with correct (Stephenson et al. 2008), so that the
-    identity is exact for confidences that vary inside a bin.
+    within = variance of confidence inside bins - 2 x its covariance with correct (Stephenson et al. 2008), which makes
+    the identity exact for confidences that vary inside a bin.
     """
     c, y = np.asarray(confidence, float), np.asarray(correct, float)
     index = bins_of(c, bins=bins)
@@ -206,12 +210,14 @@ def _by_class(probabilities: Floats, label: NDArray[np.integer]) -> Iterator[tup
 def _sums(
     confidence: Floats, correct: NDArray[np.generic], index: NDArray[np.int64], bins: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Count images, confidence and correct ones of each bin."""
-    n = np.bincount(index, minlength=bins)
-    parts = (np.bincount(index, np.asarray(x, float), minlength=bins) for x in (confidence, correct))
-    return n, *parts
+    """Return for each bin its number of images, the sum of their confidences and the number of correct ones."""
+    n: NDArray[Any] = np.bincount(index, minlength=bins)
+    conf: NDArray[Any] = np.bincount(index, np.asarray(confidence, float), minlength=bins)
+    right: NDArray[Any] = np.bincount(index, np.asarray(correct, float), minlength=bins)
+    return n, conf, right
 
 
 def _binned_error(confidence: Floats, correct: Bools, index: NDArray[np.int64], bins: int) -> float:
+    """Return sum_b n_b / n |accuracy_b - confidence_b| over given bins."""
     n, conf, right = _sums(confidence, correct, index, bins)
     return float(np.abs(right - conf).sum() / n.sum()) if n.any() else np.nan

@@ -1,6 +1,6 @@
-"""What stands in place of quantization to tell its effects from those of any noise or of any low-pass; torch-free.
+"""Controls in place of quantization: are its effects those of any noise, or of any low-pass? Free of torch.
 
-Each takes FP32 and quantized features (n, d) and a generator and returns features that a classifier may be asked about.
+Each takes FP32 and quantized features (n, d), the FP32 spectrum and a generator, and returns features to classify.
 If white noise of the same SQNR moves accuracy and calibration as quantization does, there is nothing special to
 quantizing; if truncation of FP32 features to its leading ranks does, "spectral filtering" explains it.
 """
@@ -40,7 +40,7 @@ def shuffled(exact: Array, noisy: Array, fp32: Spectrum, rng: np.random.Generato
 
 
 def lowest(exact: Array, noisy: Array, fp32: Spectrum, rng: np.random.Generator, /) -> Array:
-    """Truncate FP32 features to the leading ranks, those below the last of the bands."""
+    """Truncate FP32 features to the leading ranks, those before the last band."""
     return banded(exact, fp32, 0, last_edge(exact.shape[1]))
 
 
@@ -54,6 +54,7 @@ def last_edge(width: int, /) -> int:
 
 
 def _power(exact: Array, noisy: Array) -> float:
+    """Return the mean square of the quantization noise per number."""
     return float(((noisy - exact) ** 2).mean())
 
 

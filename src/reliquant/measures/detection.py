@@ -1,8 +1,9 @@
 """How well a score tells in-distribution images from others: AUROC, AUPR, FPR at 95 % TPR, with closed-form intervals.
 
 Every measure takes the scores of in-distribution (ID) and of other (OOD) images; higher = more in-distribution.
-Each comes with the influence of every image on it: its variance is var(id) / n_id + var(ood) / n_ood, and that of a
-difference on the same images is the same of the differences. For the AUROC this is DeLong's method exactly.
+Each comes with the influence of every image on it. Its variance is var(id) / n_id + var(ood) / n_ood of the influences;
+the variance of a difference on the same images is that sum for the differences of the influences. For the AUROC this is
+exactly DeLong's method.
 """
 
 from __future__ import annotations
@@ -116,12 +117,13 @@ def _checked(id_scores: Scores, ood_scores: Scores) -> tuple[NDArray[np.float64]
 
 
 def _win_share(x: NDArray[np.float64], ordered: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return for each x the share of `ordered` below it, equal ones counted half."""
+    """Return for each x the share of `ordered` that lies below it; equal values count half."""
     below, upto = (np.searchsorted(ordered, x, side=s) for s in ("left", "right"))
     return (below + upto) / (2 * len(ordered))
 
 
 def _at_least(ordered: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Count for each x the values of `ordered` that are not below it."""
     return len(ordered) - np.searchsorted(ordered, x, side="left")
 
 
@@ -133,7 +135,7 @@ def _average_precision(
     tp, fp = _at_least(pos, pos).astype(float), _at_least(neg, pos).astype(float)
     precision = tp / (tp + fp)
     value = float(precision.mean())
-    gain = np.append(0.0, np.cumsum(fp / (tp + fp) ** 2))  # of one more positive above thresholds 0..i
+    gain = np.append(0.0, np.cumsum(fp / (tp + fp) ** 2))  # from one more positive above the thresholds 0 to i
     loss = np.append(0.0, np.cumsum(tp / (tp + fp) ** 2))
     upto_p, upto_n = (np.searchsorted(pos, x, side="right") for x in (positive, negative))
     own = precision[np.searchsorted(pos, positive, side="left")]
@@ -145,7 +147,7 @@ def _average_precision(
 def _fpr(
     positive: NDArray[np.float64], negative: NDArray[np.float64], level: float = 0.95
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the FPR at the first TPR >= level and influences; the ROC slope as Woodruff (1952) would take it."""
+    """Return the FPR at the first TPR >= level, and influences by the slope of the ROC curve there (Woodruff 1952)."""
     pos, neg = np.sort(positive), np.sort(negative)
 
     def threshold(tpr: float) -> np.float64:
@@ -159,4 +161,4 @@ def _fpr(
     share_low, share_high = (_at_least(neg, np.array([threshold(x)]))[0] / len(neg) for x in (low, high))
     slope = (share_high - share_low) / (high - low)
     value = float(accepted.mean())
-    return value, -slope * (kept - kept.mean()), accepted - value
+    return value, -slope * (kept - kept.mean()), accepted.astype(float) - value

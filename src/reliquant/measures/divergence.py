@@ -1,4 +1,4 @@
-"""How far a distribution over classes moved from FP32's, from the few classes that records keep; torch-free."""
+"""How far a distribution over classes moved from FP32's, from the few classes that records keep; free of torch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from scipy.special import rel_entr
 
 TOP, TOP_P = "top", "top_log_p"
-KEPT = 16  # classes an image: 128 bytes a record
-NONE = 2**32 - 1  # in place of a class where there are fewer; of probability 0
+KEPT = 16  # classes per image: 128 bytes per record
+NONE = 2**32 - 1  # stands for a class, of probability 0, where there are fewer than that
 
 
 def top_of(log_p: NDArray[np.float64], /) -> list[pl.Series]:
     """Return the most probable classes of each row (n, c) and their log-probabilities, as columns of records."""
     n, c = log_p.shape
-    classes = np.full((n, KEPT), NONE, np.uint32)  # equally wide for any number of classes: records are put together
+    classes = np.full((n, KEPT), NONE, np.uint32)  # of one width, so that records of any sets fit into one frame
     chosen = np.full((n, KEPT), -np.inf, np.float32)
     kept = min(KEPT, c)
     classes[:, :kept] = np.argpartition(-log_p, kept - 1, axis=1)[:, :kept]
@@ -32,19 +32,27 @@ def divergences(baseline: pl.DataFrame, records: pl.DataFrame, /) -> NDArray[np.
     Classes that both keep are compared one by one, all others as one class: exact up to 16 classes, with more a lower
     bound (log-sum inequality), tight where the classes kept hold nearly all of the probability.
     """
-    (a, p), (b, q) = ([who[name].to_numpy() for name in (TOP, TOP_P)] for who in (baseline, records))
-    parts = [slice(i, i + 4096) for i in range(0, len(a), 4096)]
-    return np.concatenate([_of_block(a[s], p[s], b[s], q[s]) for s in parts]) if len(a) else np.empty(0)
+    classes_f, log_p_f = baseline[TOP].to_numpy(), baseline[TOP_P].to_numpy()
+    classes_q, log_p_q = records[TOP].to_numpy(), records[TOP_P].to_numpy()
+    blocks = [np.empty(0)]
+    for start in range(0, len(records), 4096):
+        at = slice(start, start + 4096)
+        blocks.append(_of_block(classes_f[at], log_p_f[at], classes_q[at], log_p_q[at]))
+    return np.concatenate(blocks)
 
 
 def _of_block(
-    a: NDArray[np.uint32], log_p: NDArray[np.float32], b: NDArray[np.uint32], log_q: NDArray[np.float32]
+    classes_p: NDArray[np.uint32],
+    log_p: NDArray[np.float32],
+    classes_q: NDArray[np.uint32],
+    log_q: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    same = a[:, :, None] == b[:, None, :]
+    """Return KL(p || q) of each image, (n,), from the classes that the two keep and their log-probabilities, (n, k)."""
+    same = classes_p[:, :, None] == classes_q[:, None, :]
     p = np.where(same.any(axis=2), np.exp(log_p.astype(float)), 0.0)
     q = np.einsum("ijk,ik->ij", same, np.exp(log_q.astype(float)))
     rest_p, rest_q = (np.maximum(1 - x.sum(axis=1), 0.0) for x in (p, q))
-    small = 1e-6  # what rounding leaves of 1 minus a whole distribution
+    small = 1e-6  # 1 minus the sum of a whole distribution may be this far from 0 by rounding
     rest = np.where(rest_p > small, rel_entr(rest_p, np.maximum(rest_q, small)), 0.0)
     return np.maximum(rel_entr(p, q).sum(axis=1) + rest, 0.0)
 

@@ -1,4 +1,4 @@
-"""Where energy and sensitivity lie in spatial frequency: of feature maps, and of input noise; torch-free."""
+"""Where energy and sensitivity lie in spatial frequency: of feature maps, and of input noise; free of torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def radial_energy(maps: NDArray[np.floating], /) -> tuple[Array, Array]:
     """Return radii (r,) as shares of the Nyquist frequency and each image's share of energy at each, (n, r).
 
     Of feature maps (n, c, h, w): squared magnitudes of the orthonormal 2-D Fourier transform, summed over channels and
-    over the frequencies whose radius rounds to r steps of the grid, as shares of their sum; the mean (radius 0) is
+    over the frequencies whose radius rounds to r steps of the grid, as shares of their total. The mean (radius 0) is
     left out, because it says how large features are and not where they vary. Raises ValueError for maps below 2 x 2.
     """
     n, _, height, width = maps.shape
@@ -26,10 +26,10 @@ def radial_energy(maps: NDArray[np.floating], /) -> tuple[Array, Array]:
     sums = np.zeros((n, radius.max() + 1))
     for r in range(1, radius.max() + 1):
         sums[:, r] = energy.reshape(n, -1)[:, radius == r].sum(axis=1)
-    found = np.unique(radius)[1:]
-    total = sums[:, found].sum(axis=1, keepdims=True)
+    present = np.unique(radius)[1:]
+    total = sums[:, present].sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        return found / steps, sums[:, found] / total
+        return present / steps, sums[:, present] / total
 
 
 def low_share(radii: Array, shares: Array, /) -> Array:
@@ -38,7 +38,7 @@ def low_share(radii: Array, shares: Array, /) -> Array:
 
 
 def frequencies(size: int, cells: int, /) -> list[tuple[int, int]]:
-    """List distinct waves (u, v), cycles a side across and down, on a grid of `cells` steps from 0 to Nyquist.
+    """List distinct waves (u, v), in cycles per side across and down, on a grid of `cells` steps from 0 to Nyquist.
 
     (u, v) and (-u, -v) are the same wave, and so are v and -v at the Nyquist frequency of an even size: one is listed.
 
@@ -48,7 +48,11 @@ def frequencies(size: int, cells: int, /) -> list[tuple[int, int]]:
     steps = np.unique(np.rint(np.linspace(0, size // 2, cells)).astype(int)).tolist()
     nyquist = size // 2 if size % 2 == 0 else size
     signed = sorted({s * sign for s in steps for sign in (1, -1)} - {-nyquist})
-    return [(u, v) for u in steps for v in signed if (u, v) != (0, 0) and not (u in (0, nyquist) and v < 0)]
+    waves = []
+    for u in steps:
+        mirrored = u in (0, nyquist)  # here v and -v are the same wave
+        waves += [(u, v) for v in signed if (v >= 0 or not mirrored) and (u, v) != (0, 0)]
+    return waves
 
 
 def wave(height: int, width: int, u: int, v: int, /) -> Array:
@@ -59,7 +63,7 @@ def wave(height: int, width: int, u: int, v: int, /) -> Array:
 
 
 def with_wave(images: NDArray[np.uint8], u: int, v: int, rng: np.random.Generator, /) -> NDArray[np.uint8]:
-    """Add a wave of RMS 0.125 with a random sign a channel to uint8 images (n, h, w, 3), clipped to [0, 255].
+    """Add a wave of RMS 0.125 with a random sign per channel to uint8 images (n, h, w, 3), clipped to [0, 255].
 
     Yin et al., "A Fourier Perspective on Model Robustness in Computer Vision" (2019), section 3: X + r v U.
     """

@@ -1,4 +1,4 @@
-"""Whether confidence ranks right above wrong answers: selective prediction; torch-free, with influences."""
+"""Whether confidence ranks right answers above wrong ones: selective prediction; with influences; free of torch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from reliquant.measures import detection
 def aurc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /) -> tuple[float, NDArray[np.float64]]:
     """Return the area under the risk-coverage curve and every image's influence on it, (n,).
 
-    Geifman et al. (2019), eq. 4: mean over images i of the error rate of those at least as confident as i; images of
-    equal confidence enter together. NaN without images.
+    Geifman et al. (2019), eq. 4: the mean over images i of the error rate of the images that are at least as confident
+    as i; images of equal confidence enter together. NaN without images.
 
     >>> aurc(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]))[0].__round__(4)  # (1/3 + 1/4) / 4
     0.1458
@@ -26,7 +26,11 @@ def aurc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /) -> tup
     risk = np.cumsum(wrong)[upto - 1] / upto
     value = float(risk.mean())
     first = np.searchsorted(-c, -c, side="left")
-    later, later_risk = (np.append(np.cumsum(x[::-1])[::-1], 0.0)[first] for x in (1 / upto, risk / upto))
+
+    def from_here_on(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.append(np.cumsum(values[::-1])[::-1], 0.0)[first]
+
+    later, later_risk = from_here_on(1 / upto), from_here_on(risk / upto)
     influence = np.empty(n)
     influence[order] = risk + wrong * later - later_risk - value
     return value, influence - influence.mean()
@@ -35,7 +39,8 @@ def aurc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /) -> tup
 def excess_aurc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /) -> tuple[float, NDArray[np.float64]]:
     """Return AURC - the AURC of a perfect ranking, and influences (Geifman et al. 2019, eq. 5).
 
-    The best curve has r + (1 - r) ln(1 - r) below it, r = error rate: comparable between models of different accuracy.
+    The area under the best curve is r + (1 - r) ln(1 - r), r = error rate. What is in excess of it can be compared
+    between models of different accuracy.
     """
     value, influence = aurc(confidence, correct)
     if not len(influence):
@@ -52,7 +57,7 @@ def flipped_confidence_gap(
 ) -> tuple[float, NDArray[np.float64]]:
     """Return mean confidence - accuracy on the flipped images alone, and influences; NaN if none flipped.
 
-    Are the predictions that quantization changed at least unsure ones? Positive = confident and wrong.
+    It says whether the predictions that quantization changed are at least unsure ones. Positive = confident and wrong.
     """
     flipped, gap = np.asarray(flipped, bool), np.asarray(confidence, float) - np.asarray(correct, float)
     if not flipped.any():
@@ -72,7 +77,7 @@ def misclassification_auroc(
     influence = np.zeros(len(correct))
     if correct.all() or not correct.any():
         return np.nan, influence
-    found = detection.auroc(np.asarray(confidence)[correct], np.asarray(confidence)[~correct])
-    influence[correct] = found.id / correct.mean()
-    influence[~correct] = found.ood / (1 - correct.mean())
-    return found.value, influence
+    auroc = detection.auroc(np.asarray(confidence)[correct], np.asarray(confidence)[~correct])
+    influence[correct] = auroc.id / correct.mean()
+    influence[~correct] = auroc.ood / (1 - correct.mean())
+    return auroc.value, influence

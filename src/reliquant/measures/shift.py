@@ -1,4 +1,4 @@
-"""What distribution shift and spurious cues cost a model, and what quantization adds to that; torch-free."""
+"""What distribution shift and spurious cues cost a model, and what quantization adds to that; free of torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Array = Any  # float or array of floats, such as bootstrap replicates: every fun
 
 
 def ratio(top: Array, bottom: Array, /) -> Array:
-    """Divide; NaN where the divisor is 0."""
+    """Return top / bottom; NaN where the divisor is 0."""
     top, bottom = np.asarray(top), np.asarray(bottom)
     shape = np.broadcast_shapes(top.shape, bottom.shape)
-    found = np.full(shape, np.nan, np.result_type(top, bottom, np.float32))
-    return np.divide(top, bottom, out=found, where=np.broadcast_to(bottom != 0, shape))[()]
+    undefined = np.full(shape, np.nan, np.result_type(top, bottom, np.float32))
+    return np.divide(top, bottom, out=undefined, where=np.broadcast_to(bottom != 0, shape))[()]
 
 
 def accuracy_delta(baseline: Array, quantized: Array, /) -> Array:
-    """Return delta = (A_f - A_q) / A_f: positive = degradation (PAPER delta(D)); NaN for a baseline of 0.
+    """Return delta = (A_f - A_q) / A_f: positive = degradation (the paper's delta(D)); NaN for a baseline of 0.
 
     >>> float(accuracy_delta(0.8, 0.6).round(4))
     0.25

@@ -1,4 +1,4 @@
-"""Calibration error without bins, by kernel smoothing; torch-free, with influences."""
+"""Calibration error without bins, by kernel smoothing; with influences; free of torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def smooth_ece(
     """Return the smooth ECE and every image's influence on it, (n,); NaN without images.
 
     Blasiok and Nakkiran (2023), def. 4: the integral over t of |1/n sum_i (correct_i - confidence_i) K_s(t, c_i)| with
-    K_s the Gaussian reflected at 0 and 1, at the one bandwidth s where the integral equals s. Confidences go to a grid
-    of `grid` cells, which is also the smallest bandwidth. Influences follow the bandwidth: at the fixed point
-    de = (change at fixed s) / (1 - de/ds).
+    K_s the Gaussian reflected at 0 and 1, at the one bandwidth s where the integral equals s. Confidences are put on a
+    grid of `grid` cells; one cell is also the smallest bandwidth. The influences include that the bandwidth moves: at
+    the fixed point de = (change at fixed s) / (1 - de/ds).
 
     >>> round(smooth_ece(np.full(10, 0.9), np.arange(10) < 6)[0], 2)
     0.3
@@ -40,6 +40,7 @@ def smooth_ece(
 
 
 def _error(density: NDArray[np.float64], s: float) -> float:
+    """Return the integral of the smoothed gap at one bandwidth."""
     return float(np.abs(_smoothed(density, s)).sum())
 
 

@@ -1,4 +1,4 @@
-"""Spectra of features: signal and noise by rank, effective rank, what bands of ranks classify; torch-free.
+"""Spectra of features: signal and noise by rank, effective rank, features cut down to bands of ranks; free of torch.
 
 Features are un-normalised image embeddings (n, d); a basis holds right singular vectors as columns (d, r), strongest
 first.
@@ -27,7 +27,7 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float:
-        """Number of directions that the energy is spread over."""
+        """The number of directions over which the energy is spread."""
         return effective_rank(self.values)
 
     def coordinates(self, features: NDArray[np.floating], /) -> Array:
@@ -40,9 +40,9 @@ def spectrum(
 ) -> Spectrum:
     """Decompose centred features (n, d); signs are fixed so that equal features give equal bases.
 
-    With `ranks` below n and d and both large, a randomised range finder replaces the full decomposition (Halko et al.
-    2011, algorithm 4.4: a Gaussian sketch, four power iterations, re-orthonormalised). Raises ValueError on fewer
-    than two images and on NaN or infinite features.
+    Where n and d are both large and `ranks` is well below them, a randomised range finder replaces the full
+    decomposition (Halko et al. 2011, algorithm 4.4: a Gaussian sketch, four power iterations, re-orthonormalised).
+    Raises ValueError on fewer than two images and on NaN or infinite features.
     """
     x = np.asarray(features, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
@@ -95,14 +95,17 @@ def sqnr_by_rank(fp32: Spectrum, exact: NDArray[np.floating], noisy: NDArray[np.
 
 
 def sqnr(exact: NDArray[np.floating], noisy: NDArray[np.floating], /) -> float:
-    """Return 10 log10(|x|^2 / |x_q - x|^2) in dB of two arrays of a shape, not centred; infinite if they are equal."""
+    """Return 10 log10(|x|^2 / |x_q - x|^2) in dB of arrays of one shape, not centred; infinite if they are equal."""
     exact = np.asarray(exact, np.float64)
     noise = float(((np.asarray(noisy, np.float64) - exact) ** 2).sum())
     signal = float((exact**2).sum())
-    return 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else (np.inf if signal > 0 else np.nan)
+    if not signal > 0:
+        return np.nan
+    return 10 * float(np.log10(signal / noise)) if noise > 0 else np.inf
 
 
 def _decibels(signal: Array, noise: Array) -> tuple[Array, Array]:
+    """Return 10 log10(mean signal / mean noise) of powers (n, r), (r,), and the influence of each image, (n, r)."""
     s, e = signal.mean(axis=0), noise.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = 10 * np.log10(s / e)
@@ -111,7 +114,7 @@ def _decibels(signal: Array, noise: Array) -> tuple[Array, Array]:
 
 
 def overall(fp32: Spectrum, exact: NDArray[np.floating], noisy: NDArray[np.floating], /) -> tuple[float, Array]:
-    """Return the SQNR over all ranks together, the FP32 mean taken off the signal, and its influence (n,)."""
+    """Return the SQNR over all ranks together, of the signal less the FP32 mean, and its influence (n,)."""
     signal = ((exact.astype(np.float64) - fp32.mean) ** 2).sum(axis=1, keepdims=True)
     noise = ((noisy.astype(np.float64) - exact) ** 2).sum(axis=1, keepdims=True)
     value, influence = _decibels(signal, noise)
@@ -119,7 +122,7 @@ def overall(fp32: Spectrum, exact: NDArray[np.floating], noisy: NDArray[np.float
 
 
 def bands(width: int, /) -> dict[str, tuple[int, int]]:
-    """Return the paper's bands of ranks 0-8, 8-64 and 64 on; a width below 128 takes an eighth and half of itself.
+    """Return the paper's bands of ranks: 0-8, 8-64 and 64 on; below a width of 128 the edges are an eighth and a half.
 
     >>> bands(512)
     {'0_8': (0, 8), '8_64': (8, 64), '64_end': (64, 512)}
@@ -132,7 +135,7 @@ def bands(width: int, /) -> dict[str, tuple[int, int]]:
 
 
 def banded(features: NDArray[np.floating], of: Spectrum, low: int, high: int, /) -> Array:
-    """Keep of features only the mean and ranks low to high - 1 of a basis, (n, d); all ranks give them back."""
+    """Keep of features (n, d) only the mean and the ranks low to high - 1 of a basis; all ranks keep everything."""
     part = of.basis[:, low:high]
     return of.mean + (features.astype(np.float64) - of.mean) @ part @ part.T
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ Z95 = float(ndtri(0.975))
 
 
 def strata(label: NDArray[np.integer], /, *, smallest: int = 5) -> NDArray[np.int64]:
-    """Number the strata of a class-stratified bootstrap, (n,): one a class.
+    """Number the strata of a class-stratified bootstrap, (n,): one per class.
 
     Classes with fewer than `smallest` images share one stratum: a class of one image would never vary.
 
@@ -28,7 +29,7 @@ def strata(label: NDArray[np.integer], /, *, smallest: int = 5) -> NDArray[np.in
 def draws(size: int, rng: np.random.Generator, /, *, resamples: int) -> NDArray[np.float32]:
     """Return how often each of `size` images is drawn in each resample of `size` images, (resamples, size).
 
-    Rows are multinomial with equal chances; sizes below 2**23, where float32 products stay exact enough.
+    Rows are multinomial with equal chances. `size` must be below 2**23, so that float32 products stay exact enough.
     """
     counts = np.empty((resamples, size), np.float32)
     step = max(1, 50_000 // size)  # a piece that stays in the cache
@@ -53,28 +54,31 @@ def replicates(
 ) -> NDArray[np.float32]:
     """Return (..., resamples) values of `finish` on the sums of `columns` (n, k) over stratified bootstrap samples.
 
-    `finish` maps sums (k, b) to (..., b). Everything that is a function of sums (accuracy, ECE, NLL, their differences)
-    costs matrix products alone; about `budget` numbers are held at a time. Every stratum keeps its size (Efron and
+    `finish` maps sums (k, b) to (..., b). Whatever is a function of sums (accuracy, ECE, NLL, their differences) costs
+    nothing but matrix products; about `budget` numbers are held at a time. Every stratum keeps its size (Efron and
     Tibshirani 1993, chapter 8).
     """
     members = np.split(np.argsort(stratum, kind="stable"), np.cumsum(np.bincount(stratum))[:-1])
-    groups = [[m for m in members if len(m) == size] for size in sorted({len(m) for m in members} - {0})]
-    small = np.ascontiguousarray(columns[np.concatenate([m for g in groups for m in g])], np.float32)
-    sums = _sums_at_once if small.shape[1] > len(small) / len(members) else _sums_by_stratum
-    widest = len(small) if sums is _sums_at_once else len(groups[-1][0])
-    block = max(1, min(resamples, budget // max(widest, small.shape[1])))
-    sizes = [(len(g[0]), len(g)) for g in groups]
-    found = [finish(sums(small, sizes, rng, min(block, resamples - i)).T) for i in range(0, resamples, block)]
-    return np.ascontiguousarray(np.concatenate(found, axis=-1), np.float32)
+    by_size = sorted((m for m in members if len(m)), key=len)  # a stable sort: strata of one size keep their order
+    sizes = sorted(Counter(len(m) for m in by_size).items())  # (images of a stratum, number of such strata)
+    ordered = np.ascontiguousarray(columns[np.concatenate(by_size)], np.float32)
+    sums = _sums_at_once if ordered.shape[1] > len(ordered) / len(members) else _sums_by_stratum
+    widest = len(ordered) if sums is _sums_at_once else sizes[-1][0]
+    block = max(1, min(resamples, budget // max(widest, ordered.shape[1])))
+    blocks = []
+    for start in range(0, resamples, block):
+        blocks.append(finish(sums(ordered, sizes, rng, min(block, resamples - start)).T))
+    return np.ascontiguousarray(np.concatenate(blocks, axis=-1), np.float32)
 
 
 def _shared_draws(
     sizes: list[tuple[int, int]], rng: np.random.Generator, b: int
 ) -> Iterator[tuple[slice, int, NDArray[np.float32]]]:
-    """Yield for every stratum its images, a row to start from (cyclically) and draws (b, size).
+    """Yield for every stratum its images, the row of the draws to start from (cyclically), and draws (b, size).
 
-    Strata of equal size share draws, each from another row on: inside a resample their draws are independent, and the
-    random numbers, which cost more than the products, are drawn once for many strata.
+    `sizes` lists (images of a stratum, number of such strata). Strata of equal size share draws, and each starts from
+    another row: inside a resample their draws are independent, and the random numbers, which cost more than the
+    products, are drawn once for many strata.
     """
     at = 0
     for size, number in sizes:
@@ -89,6 +93,7 @@ def _shared_draws(
 def _sums_by_stratum(
     columns: NDArray[np.float32], sizes: list[tuple[int, int]], rng: np.random.Generator, b: int
 ) -> NDArray[np.float32]:
+    """Return sums (b, k) of b resamples, one matrix product per stratum."""
     sums = np.zeros((b, columns.shape[1]), np.float32)
     for rows, start, counts in _shared_draws(sizes, rng, b):
         part = counts @ columns[rows]
@@ -100,6 +105,7 @@ def _sums_by_stratum(
 def _sums_at_once(
     columns: NDArray[np.float32], sizes: list[tuple[int, int]], rng: np.random.Generator, b: int
 ) -> NDArray[np.float32]:
+    """Return sums (b, k) of b resamples by one matrix product for all strata: faster where there are many columns."""
     table = np.empty((b, len(columns)), np.float32)
     for rows, start, counts in _shared_draws(sizes, rng, b):
         table[start:, rows] = counts[: b - start]
@@ -114,17 +120,18 @@ def percentile_interval(values: NDArray[np.floating], /, *, level: float = 0.95)
     (array(2.5), array(97.5))
     """
     last = values.shape[-1] - 1
-    ends = []
-    for at in (last * (1 - level) / 2, last * (1 + level) / 2):
-        low, part = int(at), at - int(at)
-        ends.append((low, min(low + 1, last), part))
-    ordered = np.partition(values, sorted({k for low, high, _ in ends for k in (low, high)}), axis=-1)
-    bad = ~np.isfinite(values).all(axis=-1)
-    low, high = (
-        np.where(bad, np.nan, ordered[..., a].astype(float) * (1 - part) + ordered[..., b].astype(float) * part)
-        for a, b, part in ends
-    )
-    return low, high
+    at_low, at_high = last * (1 - level) / 2, last * (1 + level) / 2
+    beside = {min(int(at) + step, last) for at in (at_low, at_high) for step in (0, 1)}
+    ordered = np.partition(values, sorted(beside), axis=-1)  # only the values beside the two places are in order
+    finite = np.isfinite(values).all(axis=-1)
+
+    def between(at: float) -> Float:
+        before, part = int(at), at - int(at)
+        after = min(before + 1, last)
+        value = ordered[..., before].astype(float) * (1 - part) + ordered[..., after].astype(float) * part
+        return np.where(finite, value, np.nan)
+
+    return between(at_low), between(at_high)
 
 
 def bootstrap_p(differences: NDArray[np.floating], /, *, tolerance: float = 1e-6) -> Float:
@@ -146,7 +153,7 @@ def wilson(value: float, variance: float, n: int, /) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share whose estimator has this variance.
 
     The effective sample size is v (1 - v) / variance (Korn and Graubard 1998); at v = 0 and 1, where the variance
-    vanishes, it is `n`: no error in 300 images still allows 1.3 %. NaN variance gives NaN.
+    vanishes, it is `n`: no error in 300 images still leaves 1.3 % possible. A variance of NaN gives NaN.
 
     >>> [round(x, 4) for x in wilson(1.0, 0.0, 300)]
     [0.9874, 1.0]
@@ -161,7 +168,7 @@ def wilson(value: float, variance: float, n: int, /) -> tuple[float, float]:
 
 
 def variance_of_mean(influence: NDArray[np.floating], /) -> float:
-    """Return var / n with the n - 1 variance; NaN for fewer than two values."""
+    """Return var / n, the variance divided by n - 1; NaN for fewer than two values."""
     return float(np.var(influence, ddof=1) / len(influence)) if len(influence) > 1 else np.nan
 
 
@@ -177,7 +184,7 @@ def normal_test(difference: float, variance: float, /) -> tuple[float, float, fl
 
 
 def holm(p: ArrayLike, /) -> Float:
-    """Adjust the p-values of one table for its number of tests (Holm 1979); NaN is no test and stays NaN.
+    """Adjust the p-values of one table for its number of tests (Holm 1979); NaN does not count as a test and stays.
 
     >>> holm([0.01, 0.04, 0.03, float("nan")])
     array([0.03, 0.06, 0.06,  nan])
@@ -193,10 +200,11 @@ def holm(p: ArrayLike, /) -> Float:
 def half_over_seeds(images: ArrayLike, spread: ArrayLike, seeds: ArrayLike, /) -> Float:
     """Return half the width of the 95 % interval of means over seeds, with the seed as a random effect.
 
-    `images` is half the width from the images alone, mean over the seeds, `spread` the standard deviation over the
-    seeds (n - 1), `seeds` their number; arrays of one shape. The seeds saw the same images, so image noise does not
-    average out; the seeds' part is Student's t with seeds - 1 degrees of freedom. The two halves add in squares (Zou
-    and Donner 2008); conservative, as the spread holds some image noise too. Seeds that agree leave the images' half.
+    `images` is half the width that comes from the images alone, averaged over the seeds; `spread` is the standard
+    deviation over the seeds (n - 1); `seeds` is their number; all are arrays of one shape. The seeds saw the same
+    images, so image noise does not average out; the seeds' part is Student's t with seeds - 1 degrees of freedom. The
+    two halves add in squares (Zou and Donner 2008), which is conservative, because the spread holds some image noise
+    too. Where the seeds agree, only the images' half is left.
 
     >>> half_over_seeds([1.0, 3.0], [0.0, 2**0.5], [3, 2]).round(2)
     array([ 1.  , 13.06])

@@ -1,4 +1,4 @@
-"""The temperature that would calibrate a table of logits best; torch-free."""
+"""The temperature that would calibrate a table of logits best; free of torch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def best_temperature(
 ) -> float:
     """Return the T > 0 that minimises the NLL of softmax(logits / T) (Guo et al. 2017), within [1e-3, 1e3].
 
-    Above 1: the model is over-confident. On the evaluation images themselves: a bound, not a recalibration.
-    By Newton's method on 1 / T, in which the NLL is convex, with bisection where it would leave the bracket.
+    Above 1 the model is over-confident. It is fitted to the evaluation images themselves, so it is a bound and not a
+    recalibration. Found by Newton's method on 1 / T, in which the NLL is convex, with bisection where a step would
+    leave the bracket.
     """
     labels_within(label, values.shape[1])
     low, high, beta = 1e-3, 1e3, 1.0
@@ -37,13 +38,17 @@ def best_temperature(
 def best_temperature_influence(
     values: Floats, label: NDArray[np.integer], /, *, of: Literal["logits", "probabilities"] = "logits"
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the best temperature and every image's influence on it, (n,): an M-estimator's (Huber 1967).
+    """Return the best temperature and every image's influence on it, (n,), as of any M-estimator (Huber 1967).
 
-    The slope of image i's NLL by 1 / T, over the mean curvature; NaN where the best T lies at an end.
+    It is the derivative of the image's NLL by 1 / T over the mean curvature; NaN where the best T lies at an end.
     """
     t = best_temperature(values, label, of=of)
-    parts = [_slopes(z, label[at], 1 / t) for at, z in _centred_logits(values, of)]
-    slope, curvature = (np.concatenate(x) for x in zip(*parts, strict=True))
+    slopes, curvatures = [], []
+    for at, z in _centred_logits(values, of):
+        first, second = _slopes(z, label[at], 1 / t)
+        slopes.append(first)
+        curvatures.append(second)
+    slope, curvature = np.concatenate(slopes), np.concatenate(curvatures)
     if not 1.1e-3 < t < 0.9e3 or curvature.mean() <= 0:
         return t, np.full(len(label), np.nan)
     return t, t**2 * slope / curvature.mean()  # dT = -T^2 d(1 / T), and d(1 / T) = -slope / curvature
@@ -71,6 +76,7 @@ def _slopes(
 
 
 def _centred_logits(values: Floats, of: str) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield slices of images and their logits less the largest of each; log-probabilities serve as logits."""
     for i in range(0, len(values), 1024):
         z = values[i : i + 1024]
         z = np.log(np.maximum(z, np.finfo(z.dtype).tiny)) if of == "probabilities" else z
