@@ -1,0 +1,11 @@
+import pytest
+import yaml
+
+from reliquant.plugins import PACKAGE
+
+
+@pytest.fixture
+def config():
+    """The lab's own config, explaining nothing: tests change the grid that `explain` would name."""
+    lab = yaml.safe_load((PACKAGE.parents[1] / "config" / "config.yaml").read_text())
+    return {k: v for k, v in lab.items() if k != "explain"}
