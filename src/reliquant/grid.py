@@ -1,4 +1,4 @@
-"""The numbers a quantized tensor may take; torch-free, so that a config can be checked without torch."""
+"""The numbers that a quantized tensor may take. Free of torch, so that a config can be checked without it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Bits = Annotated[int, Field(ge=2, le=FLOAT_BITS)]
 class Grid:
     """Describe an integer grid: bits, signed or not, symmetric or with a zero point, and what shares one scale.
 
-    granularity `tensor`: one scale; `channel`: one an output channel (row) of a weight (o, i); `group`: one a run of
-    `group` inputs of a row; `token`: one a row of an activation (..., d). `dynamic` activations take their range from
-    the batch at hand instead of from calibration.
+    granularity `tensor`: one scale in all; `channel`: one per output channel (row) of a weight (o, i); `group`: one per
+    run of `group` inputs within a row; `token`: one per row of an activation (..., d). `dynamic` activations take their
+    range from the batch at hand instead of from calibration.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -52,8 +52,13 @@ class Grid:
         return self.low + 2**self.bits - 1
 
     @property
+    def wide(self) -> bool:
+        """Whether codes are kept in 16-bit integers, because int8 does not hold all of them."""
+        return self.bits > 8 or not self.signed
+
+    @property
     def floating(self) -> bool:
-        """Whether this grid means: leave it in floating point."""
+        """Whether this grid means that the tensor stays in floating point."""
         return self.bits >= FLOAT_BITS
 
 

@@ -1,7 +1,7 @@
 """Arithmetic of integer grids: ranges, scales, codes, and fake quantization with a straight-through gradient.
 
-Every granularity is one case of the same thing once a tensor is seen as rows that share a scale: `blocks` gives that
-view, (rows, k), and scales are (rows, 1).
+Every granularity is a case of one thing once a tensor is seen as rows, each of which has one scale: `blocks` gives that
+view, (rows, k), and scales and zero points are (rows, 1).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from torch.nn.functional import pad
 
 from reliquant.grid import Grid
 
-SMALLEST_SCALE = 1e-8  # the first author's floor; also what an all-zero block gets
+SMALLEST_SCALE = 1e-8  # as in the first author's code; a row of zeros gets it, too
 
 
 def blocks(x: torch.Tensor, grid: Grid, /) -> torch.Tensor:
-    """View a tensor as (rows, k), a row for each scale; the last group of a row is padded with zeros."""
+    """View a tensor as (rows, k), one row per scale; zeros fill up the last group of a row."""
     if grid.granularity == "tensor":
         return x.reshape(1, -1)
     if grid.granularity == "token":
@@ -53,11 +53,33 @@ def weight_affine(weight: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, to
     return affine(rows.amin(1, keepdim=True), rows.amax(1, keepdim=True), grid)
 
 
+def nearest_codes(
+    x: torch.Tensor, scale: torch.Tensor | float, zero: torch.Tensor | float, grid: Grid, /
+) -> torch.Tensor:
+    """Return clip(round(x / scale + zero)): the codes, still as floating-point numbers, in one new tensor.
+
+    x and scale broadcast: (rows, k) with scales (rows, 1), or any shape with one scale. Halves go to the even code.
+    """
+    return (x / scale).add_(zero).round_().clamp_(grid.low, grid.high)
+
+
+def rounded(x: torch.Tensor, scale: torch.Tensor | float, zero: torch.Tensor | float, grid: Grid, /) -> torch.Tensor:
+    """Return (clip(round(x / scale + zero)) - zero) * scale: x on its grid, in one new tensor.
+
+    Rounding has no gradient; where training needs one, detach x and see quantization/rules.py.
+    """
+    return nearest_codes(x, scale, zero, grid).sub_(zero).mul_(scale)
+
+
+def code_type(grid: Grid, /) -> torch.dtype:
+    """Return the integer type that holds a grid's codes."""
+    return torch.int16 if grid.wide else torch.int8
+
+
 def quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> torch.Tensor:
-    """Return the codes clip(round(x / scale) + zero), int8 (int16 above 8 bits), of the shape of x."""
-    codes = torch.round(blocks(x, grid) / scale + zero).clamp(grid.low, grid.high)
-    wide = grid.bits > 8 or not grid.signed
-    return unblocks(codes, x.shape, grid).to(torch.int16 if wide else torch.int8)
+    """Return the codes clip(round(x / scale + zero)) as integers, of the shape of x."""
+    codes = nearest_codes(blocks(x, grid), scale, zero, grid)
+    return unblocks(codes, x.shape, grid).to(code_type(grid))
 
 
 def dequantize(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> torch.Tensor:
@@ -66,7 +88,10 @@ def dequantize(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, gri
 
 
 def fake_quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> torch.Tensor:
-    """Quantize and dequantize; the gradient passes straight through inside the range and is 0 outside."""
+    """Quantize and dequantize; the gradient passes straight through inside the range and is 0 outside.
+
+    Unlike `rounded` it clips first and works in new tensors: autograd takes the gradient from that clipping.
+    """
     rows = blocks(x, grid)
     inside = (rows / scale + zero).clamp(grid.low - 0.5, grid.high + 0.5)
     codes = torch.round(inside).clamp(grid.low, grid.high)

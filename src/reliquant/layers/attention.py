@@ -1,4 +1,4 @@
-"""Attention with explicit Linears, in place of modules that pack their projections where no quantizer finds them."""
+"""Attention with Linears of its own, in place of modules that hide their projections from quantizers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 class SelfAttention(nn.Module):
     """Compute what nn.MultiheadAttention computes for query = key = value, through Linears `qkv` and `proj`.
 
-    Shares the parameters of the module it replaces, and answers the same call: (output, None).
+    It shares the parameters of the module that it replaces, and answers the same call by (output, None).
     """
 
     def __init__(self, packed: nn.MultiheadAttention, /) -> None:
@@ -63,18 +63,19 @@ class CrossAttention(nn.Module):
         if need_weights:
             raise ValueError("this attention was unpacked without weights")
         inputs = (query, key, value) if self.batch_first else (x.transpose(0, 1) for x in (query, key, value))
-        layers = (self.q, self.k, self.v)
-        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f, x in zip(layers, inputs, strict=True))
+        projected = (layer(x) for layer, x in zip((self.q, self.k, self.v), inputs, strict=True))
+        # each (n, heads, l, d / heads)
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in projected)
         out = scaled_dot_product_attention(q, k, v, attn_mask=_mask(attn_mask, self.heads))
         out = self.proj(out.transpose(1, 2).flatten(2))
         return (out if self.batch_first else out.transpose(0, 1)), None
 
 
 class NormedAttention(nn.Module):
-    """Compute what open_clip's own Attention computes, through Linears `qkv` and `proj`; it shares the parameters.
+    """Compute what open_clip's own Attention computes, through Linears `qkv` and `proj`, which share its parameters.
 
-    Beside plain attention it may normalise queries, keys and the context, and scale heads. Its scaled cosine attention
-    is refused: open_clip 3.3 cannot run it either (`bmm` of four axes).
+    Beside plain attention that may normalise queries, keys and the context, and scale heads. Raises ValueError for its
+    scaled cosine attention, which open_clip 3.3 cannot run either (`bmm` of four axes).
     """
 
     def __init__(self, packed: nn.Module, /) -> None:
@@ -96,11 +97,11 @@ class NormedAttention(nn.Module):
 
 
 def _mask(mask: torch.Tensor | None, heads: int) -> torch.Tensor | None:
-    """Turn a mask of nn.MultiheadAttention, (l, m) or (n * heads, l, m), into one that scaled_dot_product takes."""
+    """Turn a mask of nn.MultiheadAttention, (l, m) or (n * heads, l, m), into one for scaled_dot_product_attention."""
     if mask is None:
         return None
     if mask.dtype == torch.bool:
-        mask = ~mask  # there True is left out, here it takes part
+        mask = ~mask  # there True is left out, here True takes part
     return mask.unflatten(0, (-1, heads)) if mask.ndim == 3 else mask
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import nn
@@ -15,19 +15,31 @@ from reliquant.layers.twins import Twin
 from reliquant.models.openclip import open_clip
 
 # isort: split
-from timm import layers as timm  # after the shim
+from timm import layers as timm  # imported after open_clip, which comes with a shim for torchvision
 from timm.models.vision_transformer import Block
 
 Backend = Literal["auto", "simulate", "integer"]
+
+
+class Used(TypedDict):
+    """Which backend computes a model: what was asked for, what is used, and which layers are simulated for a reason."""
+
+    asked: Backend
+    used: Literal["fp32", "simulate", "mixed", "integer"]
+    integer_layers: int
+    simulated_layers: dict[str, list[str]]  # reason -> names
+
+
 QUICK = (open_clip.transformer.QuickGELU, timm.QuickGELU)
 
 
-def use_backend(model: nn.Module, backend: Backend, variant: str, /) -> dict[str, Any]:
+def use_backend(model: nn.Module, backend: Backend, variant: str, /) -> Used:
     """Replace twins by integer ones, in place, where a backend wants them; say what is computed how.
 
-    `integer` wants all but grouped convolutions, and raises ValueError naming variant, layer and reason where it cannot
-    have them; `auto` wants those that can multiply integers and are faster so; `simulate` none. Without twins (FP32)
-    there is nothing to choose.
+    `integer` replaces all twins but grouped convolutions, and raises ValueError with variant, layer and reason where it
+    cannot; `auto` replaces those that can multiply integers and are faster that way; `simulate` replaces none. A model
+    without twins (FP32) stays as it is. The answer has `asked`, `used` (`fp32`, `simulate`, `mixed` or `integer`),
+    `integer_layers` (how many) and `simulated_layers` (reason -> names).
     """
     layers = twins(model)
     reasons = {name: "asked for" if backend == "simulate" else unfit(layer) for name, layer in layers.items()}
@@ -41,8 +53,20 @@ def use_backend(model: nn.Module, backend: Backend, variant: str, /) -> dict[str
         if reason:
             simulated.setdefault(reason, []).append(name)
     integer = sum(not reason for reason in reasons.values())
-    used = "fp32" if not layers else "simulate" if not integer else "mixed" if simulated else "integer"
-    return {"asked": backend, "used": used, "integer_layers": integer, "simulated_layers": simulated}
+    return {
+        "asked": backend,
+        "used": _used(len(layers), integer),
+        "integer_layers": integer,
+        "simulated_layers": simulated,
+    }
+
+
+def _used(layers: int, integer: int) -> Literal["fp32", "simulate", "mixed", "integer"]:
+    if not layers:
+        return "fp32"
+    if not integer:
+        return "simulate"
+    return "integer" if integer == layers else "mixed"
 
 
 def _require_all(reasons: dict[str, str], variant: str) -> None:
@@ -60,12 +84,15 @@ def _replace(model: nn.Module, layers: dict[str, Twin]) -> None:
     for parent in list(model.modules()):
         for first, last in pairwise(_linears_of_mlp(parent)):
             _join(parent, first, last)
-    for block in list(model.modules()):
-        _join_residual(block)
+    for parent in list(model.modules()):
+        for name, block in list(parent.named_children()):
+            joined = _joined(block)
+            if joined is not block:
+                setattr(parent, name, joined)
 
 
 def _linears_of_mlp(parent: nn.Module) -> list[str]:
-    """Name the two Linears of a module that is surely Linear, activation, Linear and nothing else."""
+    """Name the two Linears of a module that is Linear, activation, Linear and nothing else; [] for other modules."""
     names = list(dict(parent.named_children()))
     if type(parent) is nn.Sequential and len(names) == 3:
         return [names[0], names[2]]
@@ -75,7 +102,7 @@ def _linears_of_mlp(parent: nn.Module) -> list[str]:
 
 
 def _join(parent: nn.Module, first_name: str, last_name: str) -> None:
-    """Let the first product apply the activation, and round for the second one where that takes uint8 codes."""
+    """Let the first product apply the activation, and round for the second one if that takes uint8 codes."""
     names = list(dict(parent.named_children()))
     act = names[names.index(first_name) + 1]
     first, last, kind = getattr(parent, first_name), getattr(parent, last_name), _activation(getattr(parent, act))
@@ -83,13 +110,20 @@ def _join(parent: nn.Module, first_name: str, last_name: str) -> None:
         return
     takes = isinstance(last, IntegerLinear) and last.takes_codes
     if kind == "quick gelu" and not takes:
-        return  # its factor of 1.702 is undone by the step of the codes alone
+        return  # only the step of the codes can undo its factor of 1.702
     first.product.then(kind, *((last.rounding.scale, int(last.rounding.zero + last.shift)) if takes else ()))
     setattr(parent, act, nn.Identity())
 
 
 class OpenClipBlock(open_clip.transformer.ResidualAttentionBlock):
-    """A block whose last product adds to the sum that the block itself has just made: one pass less over it."""
+    """A block whose last product adds to the sum that the block has just made, which saves a pass over it.
+
+    It takes over the modules, hooks and settings of the block that it replaces, under the same names.
+    """
+
+    def __init__(self, block: open_clip.transformer.ResidualAttentionBlock, /) -> None:
+        nn.Module.__init__(self)  # the block's own makes new layers
+        vars(self).update(vars(block))
 
     def forward(
         self, q_x: torch.Tensor, k_x: None = None, v_x: None = None, attn_mask: torch.Tensor | None = None
@@ -103,24 +137,29 @@ class OpenClipBlock(open_clip.transformer.ResidualAttentionBlock):
 class TimmBlock(Block):
     """The same for timm's block."""
 
+    def __init__(self, block: Block, /) -> None:
+        nn.Module.__init__(self)
+        vars(self).update(vars(block))
+
     def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False) -> torch.Tensor:
         """Return (n, l, d) for (n, l, d)."""
         x = x + self.ls1(self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal))
         return self.mlp.fc2.add_to(x, self.mlp.fc1(self.norm2(x)))
 
 
-def _join_residual(block: nn.Module) -> None:
-    """Let the last product of a transformer's block, of codes, add to the stream."""
+def _joined(block: nn.Module) -> nn.Module:
+    """Replace a transformer's block by one whose last product, of codes, adds to the stream; others stay."""
     if type(block) is open_clip.transformer.ResidualAttentionBlock and not hasattr(block, "ln_1_kv"):
         joined, scale = OpenClipBlock, block.ls_2
     elif type(block) is Block:
         joined, scale = TimmBlock, block.ls2
     else:
-        return
+        return block
     names = _linears_of_mlp(block.mlp)
     first = getattr(block.mlp, names[0]) if names else None
     if isinstance(scale, nn.Identity) and isinstance(first, IntegerLinear) and first.product.step:
-        block.__class__ = joined  # the same modules under the same names
+        return joined(block)
+    return block
 
 
 def _activation(module: nn.Module) -> Activation | None:

@@ -1,4 +1,4 @@
-"""The proof of what was quantized: every weight and every matrix product of a model, counted as they are dispatched."""
+"""The proof of what was quantized: all weights and matrix products of a model, counted as torch dispatches them."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Coverage:
 
 
 def coverage(model: nn.Module, scope: Scope, run: Callable[[], Any], /) -> Coverage:
-    """Watch `run()`, one forward of the model, and account for each product the dispatcher sees.
+    """Watch `run()`, one forward of the model, and account for each product that torch's dispatcher sees.
 
-    A product counts as quantized only inside a twin whose weight rounding and input rounding both really ran. Raises
-    RuntimeError when a twin in scope was never called.
+    A product counts as quantized only inside a twin that really rounded both its weight and its input. Raises
+    RuntimeError when a twin was never called.
     """
     watch = _Watch()
     with torch.no_grad(), located(model, watch), watch:
@@ -61,19 +61,19 @@ def coverage(model: nn.Module, scope: Scope, run: Callable[[], Any], /) -> Cover
     idle = [name for name, module in model.named_modules() if isinstance(module, Twin) and name not in watch.called]
     if idle:
         raise RuntimeError(f"{len(idle)} quantized layers never ran, {idle[0]} among them")
-    products = [
-        p for (name, operator), macs in watch.macs.items() for p in _products(model, name, operator, macs, scope)
-    ]
-    inside = [p for p in products if in_scope(p.module, scope)]
-    done = sum(p.macs for p in inside if not p.reason)
-    weights = {k: v.numel() for k, v in model.named_parameters() if in_scope(k, scope) and v.ndim >= 2}
-    covered = sum(_rounded_weights(m) for m in model.modules() if isinstance(m, Twin) and m.codes is not None)
-    total = sum(p.macs for p in inside)
-    return Coverage(products, covered / max(sum(weights.values()), 1), done / max(total, 1))
+    products = []
+    for (name, operator), macs in watch.macs.items():
+        products += _products(model, name, operator, macs, scope)
+    inside = [product for product in products if in_scope(product.module, scope)]
+    quantized = sum(product.macs for product in inside if not product.reason)
+    total = sum(product.macs for product in inside)
+    rounded = sum(_rounded_weights(m) for m in model.modules() if isinstance(m, Twin) and m.codes is not None)
+    weights = sum(v.numel() for name, v in model.named_parameters() if in_scope(name, scope) and v.ndim >= 2)
+    return Coverage(products, rounded / max(weights, 1), quantized / max(total, 1))
 
 
 class _Watch(TorchDispatchMode):
-    """Count multiply-accumulates by (module, operator), with the formulas of torch's own FLOP counter."""
+    """Count multiply-accumulates per (module, operator), with the formulas of torch's own FLOP counter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class _Watch(TorchDispatchMode):
 
 @contextmanager
 def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
-    """Keep on `watch.stack` the names of the modules that are running, and in `watch.called` those that ran."""
+    """Keep the names of running modules on `watch.stack`, and those of all that ran in `watch.called`."""
     handles = []
 
     def enter(name: str) -> Any:
@@ -116,7 +116,7 @@ def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
 
 
 def _products(model: nn.Module, name: str, operator: str, macs: int, scope: Scope) -> list[Product]:
-    """Account for a product; columns that a twin spares count by themselves."""
+    """Account for a product; the columns that a twin spares are a product of their own."""
     module = model.get_submodule(name)
     if isinstance(module, Rotation):
         return [Product(name, operator, macs, 32, 32, "online rotation")]

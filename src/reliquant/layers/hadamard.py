@@ -1,4 +1,4 @@
-"""Hadamard matrices of every order that a tower's width asks for, as Kronecker products of small ones."""
+"""Hadamard matrices of the widths that towers have, as Kronecker products of small ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-PALEY = {12: 11, 20: 19, 24: 23, 28: 13, 36: 17, 44: 43, 60: 59}  # order: prime of the construction
+PALEY = {12: 11, 20: 19, 24: 23, 28: 13, 36: 17, 44: 43, 60: 59}  # order -> prime of its construction
 LARGEST = 32  # order of one power-of-two factor
 
 
@@ -18,7 +18,7 @@ def _factors(width: int) -> tuple[torch.Tensor, ...]:
     if not order:
         return ()
     left, orders = width // order, [order] if order > 1 else []
-    while left > 1:
+    while left > 1:  # a power of two, in factors of about equal size and at most LARGEST
         take = min(left, LARGEST if left >= LARGEST * LARGEST or left <= LARGEST else 1 << (left.bit_length() // 2))
         orders.append(take)
         left //= take
@@ -27,7 +27,7 @@ def _factors(width: int) -> tuple[torch.Tensor, ...]:
 
 
 def orthogonal_factors(width: int, /) -> list[torch.Tensor]:
-    """Return small orthogonal matrices whose Kronecker product is a Hadamard matrix over sqrt(width); [] if none.
+    """Return small orthogonal matrices whose Kronecker product is a Hadamard matrix over sqrt(width); [] if unknown.
 
     >>> [len(f) for f in orthogonal_factors(768)]
     [12, 8, 8]
@@ -40,7 +40,7 @@ def orthogonal_factors(width: int, /) -> list[torch.Tensor]:
 def hadamard(order: int, /) -> np.ndarray:
     """Return a Hadamard matrix, (order, order) of +-1 with orthogonal rows: Sylvester's or Paley's.
 
-    Raises ValueError for orders that neither gives (here: powers of two and the keys of PALEY).
+    Raises ValueError for an order that is neither a power of two nor a key of PALEY.
     """
     if _power_of_two(order):
         matrix = np.ones((1, 1))

@@ -1,4 +1,4 @@
-"""Products of int8 codes with a real integer kernel: oneDNN where the CPU has VNNI, else torch's own `_int_mm`."""
+"""Products of int8 codes by a real integer kernel: oneDNN's where the CPU has VNNI, else torch's own `_int_mm`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 Activation = Literal["", "gelu", "gelu tanh", "quick gelu"]
+# activation -> the name and the algorithm by which oneDNN knows it
 POST_OPS = {"": ("none", "none"), "gelu": ("gelu", "none"), "gelu tanh": ("gelu", "tanh"), "quick gelu": ("swish", "")}
 QUICK = 1.702  # quick gelu: x sigmoid(1.702 x) = swish(1.702 x) / 1.702
 
@@ -23,14 +24,14 @@ def fast_on(device: torch.device, /) -> str:
 
 
 def takes_unsigned(device: torch.device, /) -> bool:
-    """Whether products on a device take uint8 codes (oneDNN) or int8 codes (`_int_mm`)."""
+    """Whether products on a device take uint8 codes (oneDNN), not int8 codes (`_int_mm`)."""
     return device.type == "cpu" and not fast_on(device)
 
 
 class Product(nn.Module):
     """Multiply codes (m, d) by the transposed codes of a weight (o, d): scale (o,) * sum + bias (o,), float32.
 
-    With oneDNN an activation, and rounding to uint8 codes of a given step and zero point, may follow in the same pass.
+    With oneDNN, an activation and rounding to uint8 codes of a given step and zero point may follow in the same pass.
     """
 
     def __init__(self, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, /) -> None:
@@ -53,14 +54,14 @@ class Product(nn.Module):
         if not self.unsigned:
             raise ValueError("only oneDNN's product can be followed by more in the same pass")
         self.activation, self.step, self.zero = activation, step, zero
-        if activation == "quick gelu":  # 1.702 times as much comes out, of a step 1.702 times as large
+        if activation == "quick gelu":  # swish gives 1.702 times as much; a step 1.702 times as large undoes it
             if not step:
                 raise ValueError("quick gelu needs a step: nothing else undoes its factor")
             self.scale, self.step = self.scale * QUICK, step * QUICK
             self.bias = None if self.bias is None else self.bias * QUICK
 
     def forward(self, codes: torch.Tensor, onto: torch.Tensor | None = None) -> torch.Tensor:
-        """Return (m, o): float32, or uint8 codes when rounding follows; `onto` (m, o), which it adds to, in place."""
+        """Return (m, o), float32, or uint8 codes if rounding follows; with `onto` (m, o) add to that, in place."""
         if self.unsigned:
             rounds = (self.step, self.zero, torch.uint8) if self.step else (1.0, 0, torch.float32)
             name, algorithm = POST_OPS[self.activation]

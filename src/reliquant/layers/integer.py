@@ -1,7 +1,8 @@
 """Twins that multiply integers: what the simulation of a quantized layer stands for, computed on its codes.
 
-With input s (a - z) and weight t (w - v), codes a and w, the layer is s t (sum a u - z sum u) + bias where u = w - v:
-one product of int8 codes; scale, zero point and bias follow, summed up beforehand (Jacob et al. 2018, Equation 7).
+With input s (a - z) and weight t (w - v), codes a and w, the layer is s t (sum a u - z sum u) + bias where u = w - v.
+That is one product of int8 codes, to which scale, zero point and bias are applied; sum u is known beforehand (Jacob et
+al. 2018, Equation 7).
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from reliquant.layers.arithmetic import affine
 from reliquant.layers.int8 import Product, fast_on, takes_unsigned
 from reliquant.layers.twins import CHUNK, DynamicInput, QuantConv2d, QuantLinear, SparedInput, StaticInput, Twin
 
-REACH = 2**22  # whole numbers this far from ONE follow each other as float32
-ONE = 3.0 * REACH  # float32 + ONE is rounded to a whole number, which its lowest bits hold: no conversion is as fast
+REACH = 2**22  # within this distance of ONE the float32 numbers are the whole numbers
+ONE = 3.0 * REACH  # x + ONE is thus rounded to a whole number, and its lowest bits hold it: the fastest conversion
 GROUPED = "a grouped convolution has no matrix product"
 
 
 def unfit(layer: Twin, /) -> str:
-    """Say why a twin cannot multiply integers, or return ''."""
+    """Say why a twin cannot multiply integers; empty if it can."""
     weight, activation, rounding = layer.weight_grid, layer.activation_grid, _rounding(layer)
     conv = isinstance(layer, QuantConv2d)
     if conv and layer.groups > 1:
@@ -37,7 +38,7 @@ def unfit(layer: Twin, /) -> str:
         return "weight or input is not fixed to a grid"
     if conv and isinstance(rounding, DynamicInput) and rounding.grid.granularity == "token":
         return "a convolution has no token to scale"
-    if conv and isinstance(rounding, StaticInput) and rounding.zero % 1:
+    if conv and isinstance(rounding, StaticInput) and not rounding.has_whole_zero:
         return "no code stands for 0, which pads a convolution"
     return "" if _whole(layer) else "weight codes less their zero point do not fit int8"
 
@@ -49,7 +50,7 @@ def _rounding(layer: Twin) -> nn.Module:
 def _whole(layer: Twin) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return int8 codes (o, d) without a zero point and their scale (o,); None if they do not fit.
 
-    Zero points of half a step (StatsQ, DoReFa) are whole once codes and zero points are doubled.
+    Zero points of half a step (StatsQ, DoReFa) become whole when codes and zero points are doubled.
     """
     codes = layer.codes.flatten(1).to(layer.weight.device, torch.float32)
     scale, zero = (x.to(codes.device, torch.float32) for x in (layer.weight_scale, layer.weight_zero))
@@ -61,7 +62,12 @@ def _whole(layer: Twin) -> tuple[torch.Tensor, torch.Tensor] | None:
 
 
 class IntegerTwin(nn.Module):
-    """Hold what an integer Linear and an integer convolution have in common: codes of rows and their product."""
+    """Hold what an integer Linear and an integer convolution have in common: the codes of rows and their product.
+
+    Attributes: `product`, the int8 kernel with the weight; `granularity`, '' for a static input and `tensor` or `token`
+    for a dynamic one; `columns` and `spared`, input columns that stay in floating point and their weights, if any;
+    `shift`, what is added to the codes of the grid so that they fit the kernel's type.
+    """
 
     def __init__(self, layer: Twin, /) -> None:
         super().__init__()
@@ -73,22 +79,22 @@ class IntegerTwin(nn.Module):
             codes = codes.index_fill(1, self.columns, 0)
             self.register_buffer("spared", layer.spared.float().t().contiguous())  # (k, o)
         self.granularity = "" if isinstance(self.rounding, StaticInput) else self.rounding.grid.granularity
-        self.int8_original_dtype = layer.weight.dtype  # open_clip asks its MLPs for it, in place of weight.dtype
+        self.int8_original_dtype = layer.weight.dtype  # open_clip reads it from its MLPs in place of weight.dtype
         self.unsigned = takes_unsigned(codes.device)
-        self.shift = -self.grid.low - (0 if self.unsigned else 2 ** (self.grid.bits - 1))  # codes to the kernel's
+        self.shift = -self.grid.low - (0 if self.unsigned else 2 ** (self.grid.bits - 1))
         bias = None if layer.bias is None else layer.bias.detach()
         sums = codes.sum(1, dtype=torch.float64)
         if not self.granularity:
             scale = scale * self.rounding.scale
             offset = -scale * sums * (self.rounding.zero + self.shift)
             self.product = Product(codes, scale, offset if bias is None else offset + bias)
-        else:  # scale and zero point of the input come with it; all but the shift of the codes is left to `rows`
+        else:  # scale and zero point come with each input: `rows` applies them, the product only undoes the shift
             self.product = Product(codes, scale, -scale * sums * self.shift)
             self.register_buffer("sums", (scale * sums).float())  # (o,)
             self.register_buffer("bias", None if bias is None else bias.float())
 
     def rows(self, x: torch.Tensor, /) -> torch.Tensor:
-        """Multiply (m, d), already transformed, by the weight: (m, o), float32 unless the product ends in codes."""
+        """Multiply transformed inputs (m, d) by the weight: (m, o), float32 unless the product ends in codes."""
         x = x.float()
         if not self.granularity:
             out = self.product(self.codes(x, 1 / torch.tensor(self.rounding.scale), self.rounding.zero))
@@ -102,19 +108,24 @@ class IntegerTwin(nn.Module):
         return out if self.columns is None else out.addmm_(x[:, self.columns], self.spared)
 
     def codes(self, x: torch.Tensor, inverse: torch.Tensor, zero: torch.Tensor | float, /) -> torch.Tensor:
-        """Return the kernel's codes of x, of its shape: round(x / scale) + zero within the grid, shifted."""
+        """Return the kernel's codes of x, of its shape: round(x / scale) + zero within the grid, plus `shift`.
+
+        Not `arithmetic.nearest_codes`: this multiplies by 1 / scale and, where it can, rounds by adding ONE.
+        """
+        dynamic = isinstance(zero, torch.Tensor)
+        between_codes = not dynamic and not self.rounding.has_whole_zero
         out = torch.empty(x.shape, dtype=torch.uint8 if self.unsigned else torch.int8, device=x.device)
         low, high = self.grid.low, self.grid.high
-        if isinstance(zero, torch.Tensor) or zero % 1 or max(abs(low - zero), abs(high - zero)) > REACH:
-            codes, learned = x * inverse, not isinstance(zero, torch.Tensor) and zero % 1  # LSQ+ moves before rounding
-            codes = codes.add_(zero).round_() if learned else codes.round_().add_(zero)
+        if dynamic or between_codes or max(abs(low - zero), abs(high - zero)) > REACH:
+            codes = x * inverse
+            codes = codes.add_(zero).round_() if between_codes else codes.round_().add_(zero)
             return out.copy_(codes.clamp_(low, high).add_(self.shift))
         size = CHUNK if x.device.type == "cpu" else x.numel()
         sums, factor, one = torch.empty(min(size, x.numel()), device=x.device), inverse.item(), torch.tensor(ONE)
         bits = sums.view(torch.int32)
         for some, into in zip(x.reshape(-1).split(size), out.view(-1).split(size), strict=True):
             torch.add(one, some, alpha=factor, out=sums[: len(some)]).clamp_(ONE + low - zero, ONE + high - zero)
-            into.copy_(bits[: len(some)])  # its lowest byte
+            into.copy_(bits[: len(some)])  # only the lowest byte fits
         move = (int(zero) + self.shift) % 256
         return out.add_(move - 256 if move > 127 and not self.unsigned else move)  # modulo 256
 
@@ -125,21 +136,22 @@ class IntegerTwin(nn.Module):
 
 
 class IntegerLinear(IntegerTwin):
-    """Integer twin of nn.Linear; takes uint8 codes, too, where the layer before has ended in them."""
+    """Integer twin of nn.Linear; it takes uint8 codes, too, where the layer before gives them."""
 
     @property
     def ends_in_product(self) -> bool:
-        """Whether the product gives the layer's output, so that more may follow in the same pass."""
+        """Whether the product alone gives the output, so that an activation may follow in the same pass."""
         return self.unsigned and not self.granularity and self.columns is None
 
     @property
     def takes_codes(self) -> bool:
-        """Whether the layer before may do the rounding: to all uint8 codes, of an input taken as it is."""
+        """Whether the layer before may round the input, which is used as it is, to uint8 codes."""
         plain = isinstance(self.transform, nn.Identity) and self.columns is None
-        return plain and self.unsigned and not self.granularity and self.grid.bits == 8 and not self.rounding.zero % 1
+        static = not self.granularity and self.rounding.has_whole_zero
+        return plain and static and self.unsigned and self.grid.bits == 8
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (..., o) for (..., d), of the type of x; float32 for codes."""
+        """Return (..., o) for (..., d), of the type of x; for codes float32."""
         if x.dtype == torch.uint8:
             return self.product(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
         moved = self.transform(x)
@@ -147,7 +159,7 @@ class IntegerLinear(IntegerTwin):
         return out if out.dtype == torch.uint8 else out.to(x.dtype)
 
     def add_to(self, stream: torch.Tensor, codes: torch.Tensor, /) -> torch.Tensor:
-        """Add the product of uint8 codes (..., d) to a stream (..., o); in place, and in the same pass, if float32."""
+        """Add the product of uint8 codes (..., d) to a stream (..., o): a float32 stream in place and in one pass."""
         if stream.dtype != torch.float32 or not stream.is_contiguous():
             return stream + self(codes).to(stream.dtype)
         self.product(codes.reshape(-1, codes.shape[-1]), stream.view(-1, stream.shape[-1]))
@@ -166,7 +178,7 @@ class IntegerConv2d(IntegerTwin):
         moved = pad(self.transform(x), (self.padding[1], self.padding[1], self.padding[0], self.padding[0]))
         seen = moved.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
         n, _, h, w = seen.shape[:4]
-        rows = seen.permute(0, 2, 3, 1, 4, 5).reshape(n * h * w, -1)  # 0 pads; it rounds to itself
+        rows = seen.permute(0, 2, 3, 1, 4, 5).reshape(n * h * w, -1)  # the padding is 0, which is a code
         return self.rows(rows).unflatten(0, (n, h, w)).permute(0, 3, 1, 2).to(x.dtype)
 
 
@@ -178,7 +190,7 @@ def integer_twin(layer: Twin, /) -> IntegerTwin:
 
 
 def slow(layer: Twin, /) -> str:
-    """Say why integers would not be faster than the simulation of a twin, or return ''."""
+    """Say why integers would not be faster than the simulation of a twin; empty if they are."""
     if reason := fast_on(layer.weight.device):
         return reason
     if isinstance(layer, QuantConv2d) and layer.weight.shape[2:] != (1, 1):

@@ -1,4 +1,4 @@
-"""Open a CLIP-like model for quantization: unpack attention, find the layers inside the blocks, insert twins."""
+"""Prepare a CLIP-like model for quantization: unpack attention, find the layers inside the blocks, insert twins."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from reliquant.models.openclip import open_clip
 Scope = Literal["none", "image", "both"]
 BLOCKS = re.compile(r"(^|\.)(resblocks|blocks|layers?\d*)\.\d+\.")  # of transformers, ConvNeXt, ResNet, EfficientNet
 IMAGE_TOWER = "visual."
-NO_TOWER = ("logit_scale", "logit_bias", "text_decoder.")  # CoCa's decoder writes captions: no part of zero-shot
+NO_TOWER = ("logit_scale", "logit_bias", "text_decoder.")  # CoCa's decoder writes captions; zero-shot does not use it
 
 
 def unpack_attention(model: nn.Module, /) -> None:
     """Replace every packed attention, torch's and open_clip's own, by Linears that share its parameters, in place.
 
     open_clip's ViT hides a third of its block weights in them: `in_proj_weight` is no Linear, and the `out_proj` of
-    nn.MultiheadAttention is one that is never called. Outputs change by float rounding only.
+    nn.MultiheadAttention is a Linear that is never called. Outputs change by floating-point rounding only.
     """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -48,7 +48,8 @@ def in_scope(name: str, scope: Scope, /) -> bool:
 def targets(model: nn.Module, scope: Scope, /) -> list[str]:
     """List the Linear and Conv2d modules inside the blocks of the towers in scope, in the order of the model.
 
-    LayerNorm, softmax, attention products, patch embedding, downsampling and final projection stay FP32 (PAPER.md 2).
+    LayerNorm, softmax, attention products, patch embedding, downsampling and final projection stay FP32, as in the
+    first author's code (docs/fidelity.md).
     """
     return [
         name
@@ -60,7 +61,7 @@ def targets(model: nn.Module, scope: Scope, /) -> list[str]:
 def insert_twins(model: nn.Module, names: list[str], weight: Grid, activation: Grid, /) -> dict[str, Twin]:
     """Replace the named layers by their quantized twins, in place; return the twins by name.
 
-    A layer that is a twin already stays (with what was prepared in it) and takes the given grids.
+    A layer that is a twin already stays, with what was prepared in it, and takes the given grids.
     """
     made = {}
     for name in names:

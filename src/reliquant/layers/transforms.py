@@ -1,6 +1,6 @@
-"""What may be done to a layer's input before it is rounded, and to the stream between blocks: exact in FP32.
+"""What may be done to a layer's input before it is rounded, and to the stream between blocks, without loss in FP32.
 
-Each piece says what it is in plain data (`facts`), from which `build` makes it again; its numbers are buffers, which
+Each piece describes itself in plain data (`facts`), from which `build` makes it again; its numbers are buffers, which
 travel with the state dict.
 """
 
@@ -16,15 +16,15 @@ from torch.nn.functional import rms_norm
 
 from reliquant.layers.hadamard import orthogonal_factors
 
-CHUNK = 2**17  # numbers rotated at a time: of the copies on the way only these are held, in the cache
+CHUNK = 2**17  # numbers that are rotated at a time, so that the copies on the way stay small and in the cache
 
 
 class Rotation(nn.Module):
     """Rotate rows (..., width) by a randomized Hadamard matrix: random signs, then orthogonal with equal entries.
 
-    Any width: one transform of the whole if a Hadamard matrix of that order is known (and `head_tail` is not asked
-    for), else one of the first 2^k coordinates and then one of the last 2^k (RaanA, section 3). Costs
-    width * sum(factors) multiply-accumulates a row instead of width^2.
+    It takes any width: one transform of the whole if a Hadamard matrix of that order is known (and `head_tail` is not
+    asked for), else one of the first 2^k coordinates and then one of the last 2^k (RaanA, section 3). A row costs
+    width * sum(factors) multiply-accumulates instead of width^2.
     """
 
     def __init__(self, width: int, rng: np.random.Generator | None = None, /, *, head_tail: bool = False) -> None:
@@ -38,7 +38,7 @@ class Rotation(nn.Module):
         self.register_buffer("signs", torch.tensor(signs, dtype=torch.int8))
         for i, (start, stop) in enumerate(self.spans):
             for j, factor in enumerate(orthogonal_factors(stop - start)):
-                self.register_buffer(f"factor_{i}_{j}", factor, persistent=False)
+                self.register_buffer(f"factor_{i}_{j}", factor, persistent=False)  # the width gives it: not on disk
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the rotated rows, of the shape and type of x."""
@@ -71,7 +71,7 @@ class Rotation(nn.Module):
         return _by_chunks(turn, x)
 
     def _steps(self, dtype: torch.dtype) -> Iterator[tuple[tuple[int, int], torch.Tensor, list[torch.Tensor]]]:
-        """Yield span, signs and factors of each transform."""
+        """Yield the span (start, stop), the signs and the factors of each transform."""
         lengths = [stop - start for start, stop in self.spans]
         for i, signs in enumerate(self.signs.to(dtype).split(lengths)):
             factors = [f.to(dtype) for name, f in self._buffers.items() if name.startswith(f"factor_{i}_")]
@@ -79,7 +79,7 @@ class Rotation(nn.Module):
 
 
 class Smoothing(nn.Module):
-    """Divide each channel of (..., width) by its factor, where that cannot be folded into the layer before."""
+    """Divide each channel of (..., width) by its factor, where the layer before cannot take the division over."""
 
     def __init__(self, factor: torch.Tensor, /) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Smoothing(nn.Module):
 
 
 class RootMeanSquare(nn.Module):
-    """Normalise rows by their root mean square: what is left of a LayerNorm whose input is centred already."""
+    """Normalise rows by their root mean square: all that a LayerNorm does to an input that is centred already."""
 
     def __init__(self, width: int, eps: float, /) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Stream(Rotation):
 
 
 def attach(block: nn.Module, stream: Stream, /) -> None:
-    """Make a block rotate what it is given (`side` in) or what it returns (`side` out); the block owns the stream."""
+    """Make a block rotate its input (`side` in) or its output (`side` out) by a stream, which it then owns."""
     if stream.side == "in":
         block.stream_in = stream
         block.register_forward_pre_hook(_enter)
@@ -137,7 +137,7 @@ def attach(block: nn.Module, stream: Stream, /) -> None:
 
 
 def build(facts: dict[str, Any], /) -> nn.Module:
-    """Make what `facts` describes; its buffers are to be loaded. Raises ValueError on an unknown kind."""
+    """Make the piece that `facts` describes, its buffers yet to be loaded; raise ValueError on an unknown kind."""
     kind = facts["kind"]
     if kind == "rotation":
         return Rotation(facts["width"], head_tail=facts["head_tail"])
@@ -151,7 +151,7 @@ def build(facts: dict[str, Any], /) -> nn.Module:
 
 
 def _by_chunks(turn: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Apply a function of rows (..., width) to some rows at a time, on a CPU and where no gradient needs the whole."""
+    """Apply a function of rows (..., width); on a CPU to some rows at a time, unless a gradient needs the whole."""
     if x.device.type != "cpu" or (torch.is_grad_enabled() and x.requires_grad):
         return turn(x)
     out = torch.empty(x.shape, dtype=x.dtype)

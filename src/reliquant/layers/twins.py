@@ -1,7 +1,7 @@
 """Quantized twins of Linear and Conv2d, and the quantizers of their inputs.
 
-In training a twin passes its float weight through `weight_rule` in every forward. Frozen, it holds integer codes and
-scales and, computed once, the weight they stand for: evaluation then costs only the rounding of its input.
+In training a twin passes its floating-point weight through `weight_rule` in every forward. A frozen twin holds integer
+codes and scales and, computed once, the weight that they stand for: evaluation then costs only the rounding of inputs.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from torch import nn
 from torch.nn.functional import conv2d, linear
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import affine, dequantize, fake_quantize, quantize, weight_affine
+from reliquant.layers.arithmetic import affine, dequantize, fake_quantize, quantize, rounded, weight_affine
 
-CHUNK = 2**17  # numbers rounded at a time, so that they stay in the cache from one pass to the next
-ROOM = 2**23  # numbers (32 MB) from which malloc would fetch new pages from the system in every call
+CHUNK = 2**17  # numbers that are rounded at a time, so that they stay in the cache from one pass to the next
+ROOM = 2**23  # numbers (32 MB); for larger tensors malloc would fetch new pages from the system in every call
 
 
 class Scratch:
-    """Lend memory for a large rounded input: the same in every call, as each is read before the next is made."""
+    """Lend the same memory for every large rounded input, as each is read before the next one is made."""
 
     def __init__(self) -> None:
         self.memory = torch.empty(0)
 
     def like(self, x: torch.Tensor, /) -> torch.Tensor:
-        """Return an uninitialised tensor of the shape and type of contiguous x, which may overwrite the last one."""
+        """Return an uninitialised tensor of the shape and type of contiguous x; it may overwrite the one lent last."""
         if x.numel() < ROOM or x.device.type != "cpu" or x.dtype != torch.float32:
             return torch.empty_like(x)
         if len(self.memory) < x.numel():
@@ -33,28 +33,35 @@ class Scratch:
 
 
 class StaticInput(nn.Module):
-    """Round the input on a grid whose one scale came from calibration.
+    """Round the input on a grid whose one scale came from calibration or was learned.
 
-    With a `scratch`, a large result lives only until the next one is made, where gradients are off.
+    With a `scratch` and without gradients, a large result lives only until the next one is made.
     """
 
     def __init__(self, grid: Grid, scale: float, zero: float = 0, scratch: Scratch | None = None, /) -> None:
         super().__init__()
         self.grid, self.scale, self.zero, self.scratch = grid, float(scale), zero, scratch
 
+    @property
+    def has_whole_zero(self) -> bool:
+        """Whether the zero point is a code, as calibration makes it; a learned offset (LSQ+) may lie between two."""
+        return self.zero % 1 == 0
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, of the same shape."""
         g = self.grid
-        if self.zero % 1:  # a learned offset (LSQ+) need not be a whole number of steps
-            codes = (x.float() / self.scale).add_(self.zero).round_().clamp_(g.low, g.high)
-            return codes.sub_(self.zero).mul_(self.scale).to(x.dtype)
+        if not self.has_whole_zero:
+            return rounded(x.float(), self.scale, self.zero, g).to(x.dtype)
         if torch.is_grad_enabled() and x.requires_grad:
             scale, zero = self.scale, int(self.zero)
             return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, g.low, g.high).to(x.dtype)
         return self._rounded(x.float()).to(x.dtype)
 
     def _rounded(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what torch's operator returns, to the bit, in a third of its time."""
+        """Return what torch's operator returns, to the bit, in a third of its time.
+
+        That operator multiplies by 1 / scale and clips x / scale, not the codes, so `arithmetic.rounded` would differ.
+        """
         inverse = (1 / torch.tensor(self.scale, dtype=torch.float32)).item()
         low, high = self.grid.low - self.zero, self.grid.high - self.zero
         if not x.is_contiguous() or x.device.type != "cpu":
@@ -67,7 +74,7 @@ class StaticInput(nn.Module):
 
 
 class DynamicInput(nn.Module):
-    """Round the input on a grid whose scale is taken from the input itself, a tensor or a token at a time.
+    """Round the input on a grid whose scale is taken from the input itself, for the whole tensor or for each token.
 
     A token is a row of (..., d), or a position of the images (n, d, h, w) that a convolution reads (`axis` -3).
     """

@@ -13,6 +13,7 @@ from torch import nn
 
 from reliquant.artifacts import DamagedFile, load_tensors
 from reliquant.grid import Grid
+from reliquant.layers.arithmetic import code_type
 from reliquant.layers.surgery import Scope, in_scope, insert_twins, twins, unpack_attention
 from reliquant.layers.transforms import RootMeanSquare, Stream, attach, build
 from reliquant.layers.twins import DynamicInput, Scratch, SparedInput, StaticInput, Twin
@@ -41,9 +42,9 @@ def unpack(packed: NDArray[np.uint8], low: int, bits: int, count: int, /) -> NDA
 
 
 def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
-    """Return the arrays of a quantized model's towers in scope, and what its twins are, by module name.
+    """Return the arrays of a quantized model's towers in scope, and the facts of its twins, by module name.
 
-    Beside twins the modules are what a method put into the FP32 model itself; those entries have a `kind`.
+    Beside twins the facts describe what a method put into the FP32 model itself; those entries have a `kind`.
     """
     arrays: Arrays = {}
     modules: dict[str, Any] = {}
@@ -58,8 +59,9 @@ def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
             arrays[f"{name}.codes"] = pack(module.codes.cpu().numpy(), grid.low, grid.bits)
             arrays[f"{name}.scale"] = module.weight_scale.cpu().numpy()
             zero = module.weight_zero.cpu().numpy()
-            if zero.any():  # fractional ones too: grids of half steps (StatsQ, DoReFa), optimised ones (HQQ)
-                arrays[f"{name}.zero"] = zero if (zero % 1).any() else zero.astype(np.int16)
+            whole = not (zero % 1).any()  # not so with half steps (StatsQ, DoReFa) or optimised zero points (HQQ)
+            if zero.any():
+                arrays[f"{name}.zero"] = zero.astype(np.int16) if whole else zero
             owned.add(f"{name}.weight")
     for name, value in model.state_dict().items():
         if in_scope(name, scope) and name not in owned:
@@ -75,7 +77,8 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
     there = dict(model.named_modules())
     scratch = Scratch()
     for name, facts in modules.items():
-        if (name.rpartition(".")[0] if facts.get("kind") == "stream" else name) not in there:
+        changed = name.rpartition(".")[0] if facts.get("kind") == "stream" else name  # a block gets a stream
+        if changed not in there:
             raise ValueError(f"the variant changes {name!r}, which the model has not; is it another architecture?")
         if "kind" in facts:
             _put(model, name, facts)
@@ -84,7 +87,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
         made.input = _input(made, facts.get("input"), scratch)
         if "transform" in facts:
             made.transform = build(facts["transform"])
-        if made.bias is None and f"{name}.bias" in arrays:  # what a folded LayerNorm left
+        if made.bias is None and f"{name}.bias" in arrays:  # it came from a folded LayerNorm
             made.bias = nn.Parameter(torch.zeros(made.weight.shape[0]))
         if f"{name}.codes" in arrays:
             _restore_weight(made, name, arrays)
@@ -97,7 +100,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
 
 
 def size_in_bytes(arrays: Arrays, /) -> int:
-    """Return what the arrays take on disk."""
+    """Return how many bytes the arrays take on disk."""
     return sum(array.nbytes for array in arrays.values())
 
 
@@ -133,8 +136,7 @@ def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
     codes = unpack(arrays[f"{name}.codes"], grid.low, grid.bits, made.weight.numel()).reshape(made.weight.shape)
     scale = torch.from_numpy(arrays[f"{name}.scale"])
     zero = torch.from_numpy(arrays.get(f"{name}.zero", np.zeros_like(scale))).to(scale.dtype)
-    wide = grid.bits > 8 or not grid.signed
-    made.freeze(torch.from_numpy(codes).to(torch.int16 if wide else torch.int8), scale, zero)
+    made.freeze(torch.from_numpy(codes).to(code_type(grid)), scale, zero)
 
 
 def load_variant(model: Path, variant: Path, /) -> tuple[Clip, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Fix the grids of a model's inputs from what flows through it on the proxy pairs."""
+"""Fix the grids of layers' inputs from what flows into them on the proxy pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reliquant.quantization.proxy import Proxy
 
 
 class _Reached(Exception):
-    """Say that a forward has come as far as it is needed."""
+    """End a forward that has come as far as it is needed."""
 
 
 def feed(
@@ -32,9 +32,9 @@ def feed(
     pairs: int | None = None,
     until: nn.Module | None = None,
 ) -> None:
-    """Run the first `pairs` proxy pairs (all if None) through those towers that hold the named modules.
+    """Run the first `pairs` proxy pairs (all if None) through the towers that hold the named modules.
 
-    With `until` each forward ends when that module has run.
+    With `until` each forward ends as soon as that module has run.
     """
     handle = until.register_forward_hook(_stop) if until is not None else None
     try:
@@ -69,7 +69,7 @@ def calibrate_inputs(
     """Give each twin its input quantizer: a static scale from moving averages over the proxy, or a dynamic one.
 
     Symmetric grids cover the averaged absolute maximum, others the averaged lowest and highest input. Raises ValueError
-    naming the layer when its inputs hold NaN.
+    with the layer's name when its inputs hold NaN.
     """
     observers = {name: Range(momentum) for name, layer in made.items() if is_static(layer)}
     watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
@@ -86,7 +86,7 @@ def watch_inputs(
     pairs: int | None = None,
     until: nn.Module | None = None,
 ) -> None:
-    """Show twins' inputs, transformed but not yet rounded, to their observers: the first `pairs` pairs, all if None."""
+    """Show twins' inputs on the first `pairs` pairs (None: all), transformed but not rounded, to their observers."""
     if observers:
         with observed(clip.model, {f"{name}.input": observer for name, observer in observers.items()}):
             feed(clip, observers, proxy, batch=batch, pairs=pairs, until=until)
@@ -95,7 +95,7 @@ def watch_inputs(
 def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> None:
     """Give each twin its input quantizer: dynamic, or static over the bounds that its observer found.
 
-    Raises ValueError naming a layer that saw nothing.
+    Raises ValueError with the name of a layer that saw nothing.
     """
     for name, layer in made.items():
         grid = layer.activation_grid
@@ -112,5 +112,5 @@ def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> 
 
 
 def is_static(layer: Twin, /) -> bool:
-    """Whether a layer's inputs take a range from calibration."""
+    """Whether a layer's inputs take their range from calibration."""
     return not (layer.activation_grid.floating or layer.activation_grid.dynamic)

@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on: the latest state, kept in a folder until the variant itself is written."""
+"""Where an interrupted training goes on: its latest state, in a folder that is kept until the variant is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from reliquant.artifacts import load_tensors, read_header, save_tensors
 class Checkpoints:
     """Hold a folder (None: keep nothing), how many iterations lie between saves, and what identifies the run.
 
-    `snapshot` takes the iterations done and the model, frozen as it then is: accuracy against iterations from one run.
+    `snapshot` is called with the iterations done and a frozen copy of the model as it then is, so that one run shows
+    accuracy against iterations.
     """
 
     folder: Path | None = None
@@ -40,7 +41,7 @@ class Checkpoints:
         save_tensors(self._path, arrays, {"iteration": iteration, "run": self.run})
 
     def latest(self) -> tuple[int, dict[str, torch.Tensor]]:
-        """Return the iterations done and the state after them; (0, {}) if there is none of this very run."""
+        """Return the iterations done and the state after them; (0, {}) if none of this very run is kept."""
         if self.folder is None or not self._path.is_file() or read_header(self._path)["run"] != self.run:
             return 0, {}
         arrays, header = load_tensors(self._path)

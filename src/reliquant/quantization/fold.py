@@ -1,4 +1,4 @@
-"""Find the LayerNorms whose output goes into Linears alone, and move factors and offsets between the two."""
+"""Find the LayerNorms whose output only Linears read, and move factors and offsets between the two."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reliquant.quantization.proxy import Proxy
 
 
 def layer_norm_readers(clip: Clip, names: Iterable[str], proxy: Proxy, /) -> dict[str, list[str]]:
-    """Return, by LayerNorm, the named Linears that it feeds, where nothing else reads what it gives.
+    """Return the named Linears that each LayerNorm feeds, LayerNorm -> Linears, if nothing else reads its output.
 
-    Two images and captions are run, and every operator that takes the LayerNorm's output (or a view of it) is seen as
-    it is dispatched: a residual branch or an attention pooling that reads it too keeps it out, whatever the
-    architecture. LayerNorms without scale and shift, which nothing can be folded into, are left out.
+    Two images and captions run through the model, and every operator that takes a LayerNorm's output (or a view of it)
+    is seen as torch dispatches it. So a LayerNorm that a residual branch or an attention pooling reads, too, is left
+    out in any architecture; also those without scale and shift, into which nothing can be folded.
     """
     norms = {name: m for name, m in clip.model.named_modules() if _foldable(m)}
     flow = _Flow()
@@ -74,7 +74,7 @@ class _Flow(TorchDispatchMode):
         self.stack: list[str] = [""]
         self.called: set[str] = set()
         self.readers: dict[str, dict[str, None]] = {}
-        self.outputs: dict[int, tuple[str, torch.Tensor]] = {}  # holds the tensors: no address is used twice
+        self.outputs: dict[int, tuple[str, torch.Tensor]] = {}  # it holds the tensors so that no address is used twice
 
     def follow(self, name: str) -> Any:
         """Make the hook that marks a LayerNorm's output."""
@@ -87,10 +87,10 @@ class _Flow(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        kept = {_address(t) for t in _tensors(out)} if not func._schema.is_mutable else set()
+        views = set() if func._schema.is_mutable else {_address(t) for t in _tensors(out)}  # a view reads nothing
         for tensor in _tensors([args, *(kwargs or {}).values()]):
             address = _address(tensor)
-            if address in self.outputs and address not in kept:
+            if address in self.outputs and address not in views:
                 self.readers[self.outputs[address][0]][self.stack[-1]] = None
         return out
 

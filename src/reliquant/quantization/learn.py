@@ -41,8 +41,8 @@ def learn(
     """Calibrate the named layers, train them in place under the given rules, and fix what the rules have come to.
 
     Words of training that are not given take their defaults.
-    `input_rule` makes a rule from a calibrated quantizer, `weight_rule` from a weight and its grid; `watch` makes what
-    observes a layer's input in calibration, `change` alters the new twins first (a rotation).
+    `input_rule` makes a rule from a calibrated quantizer, `weight_rule` from a weight and its grid; `watch` makes the
+    observer of a layer's input in calibration; `change` alters the new twins first, for example by a rotation.
     """
     training = Training(**{**DEFAULTS, **words})
     made = insert_twins(clip.model, names, weight, activation)
@@ -82,7 +82,7 @@ def learn_lsq(
 
 
 def install(made: dict[str, Twin], input_rule: InputRule, weight_rule: WeightRule, /) -> None:
-    """Give each twin its rules; what stays in floating point and dynamic inputs get none."""
+    """Give each twin its rules; dynamic inputs and what stays in floating point get none."""
     for layer in made.values():
         if not layer.weight_grid.floating:
             layer.weight_rule = weight_rule(layer.weight.detach(), layer.weight_grid).to(layer.weight.device)
@@ -91,7 +91,7 @@ def install(made: dict[str, Twin], input_rule: InputRule, weight_rule: WeightRul
 
 
 def freeze(layers: Iterable[Twin], /) -> None:
-    """Replace each twin's rules by the codes, scales and zero points they have come to."""
+    """Replace each twin's rules by the codes, scales and zero points that they have come to."""
     for layer in layers:
         if hasattr(layer.input, "freeze"):
             layer.input = layer.input.freeze()
@@ -101,13 +101,13 @@ def freeze(layers: Iterable[Twin], /) -> None:
 
 
 def require_static(name: str, activation: Grid, /) -> None:
-    """Raise ValueError unless the inputs' grid has one calibrated scale a tensor (or is floating)."""
+    """Raise ValueError if a grid of inputs is dynamic or has more than one scale per tensor."""
     if activation.dynamic or activation.granularity != "tensor":
         raise ValueError(f"{name} learns one range a tensor: activation takes no other granularity, nor dynamic")
 
 
 def require_symmetric(name: str, activation: Grid, /) -> None:
-    """Raise ValueError unless the inputs' grid has one calibrated scale a tensor and no zero point."""
+    """Raise ValueError if a grid of inputs is dynamic, has more than one scale per tensor, or has a zero point."""
     require_static(name, activation)
     if not activation.symmetric:
         raise ValueError(f"{name} learns a symmetric range: activation takes no symmetric: false")

@@ -1,4 +1,4 @@
-"""Logit-scale tuning: the one scalar of a CLIP-like model re-fitted on the proxy pairs, its towers untouched."""
+"""Logit-scale tuning: the logit scale of a CLIP-like model is fitted anew on the proxy pairs; its towers stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 Objective = Literal["contrastive", "match_fp32"]
-WIDEST = 10.0  # times smaller or larger than before; pairs that are told apart without error would have no end
+WIDEST = 10.0  # times smaller or larger than before; without a limit, pairs without error would drive it to infinity
 
 
 def tune_logit_scale(
@@ -27,12 +27,12 @@ def tune_logit_scale(
     """Return the logit scale that minimises the objective over n pairs, image and text (n, d) with unit rows.
 
     Each image is classified among the distinct captions of the proxy (equal captions have equal `caption_ids`), as
-    zero-shot classification does. `contrastive`: cross entropy with its own caption, the image's half of InfoNCE;
-    `match_fp32`: KL(fp32 || this), given the FP32 model's image, text and logit scale. InfoNCE's other half, of
-    captions over images, is left out: where captions repeat it is no proper score and draws the scale down (6.0 to 4.2
-    in the test's example). Both objectives are log-sum-exp of t cos less a straight line, so convex in the scale t,
-    with one minimum; it is sought within a factor of 10 of `scale`. A logit bias changes nothing. Raises ValueError on
-    embeddings that are not finite, on fewer than two captions and on `match_fp32` without `fp32`.
+    zero-shot classification does. `contrastive` is the cross entropy with its own caption, the image's half of InfoNCE;
+    `match_fp32` is KL(fp32 || this), given the FP32 model's image, text and logit scale. InfoNCE's other half, of
+    captions over images, is left out: where captions repeat it is no proper score and draws the scale down (from 6.0 to
+    4.2 in the test's example). Both objectives are the log-sum-exp of t cos less a straight line, so they are convex in
+    the scale t and have one minimum; it is sought within a factor of 10 of `scale`. A logit bias changes nothing.
+    Raises ValueError for embeddings that are not finite, fewer than two captions, and `match_fp32` without `fp32`.
 
     >>> images, captions = np.eye(2, dtype=np.float32), np.array([[0.8, 0.6], [0.6, 0.8]], np.float32)
     >>> fp32 = (images, images, 5.0)  # right and wrong are 1 apart there, and only 0.2 here
@@ -48,15 +48,18 @@ def tune_logit_scale(
     elif fp32 is None:
         raise ValueError("logit-scale tuning: match_fp32 needs the embeddings of the FP32 model")
     else:
-        slope = (softmax(fp32[2] * _cosine(fp32[0], fp32[1][first]), axis=1) * cosine).sum(axis=1).mean()
+        exact_image, exact_text, exact_scale = fp32
+        exact = softmax(exact_scale * _cosine(exact_image, exact_text[first]), axis=1)  # (n, captions)
+        slope = (exact * cosine).sum(axis=1).mean()
 
     def loss(log_scale: float) -> float:
         t = math.exp(log_scale)
         return logsumexp(t * cosine, axis=1).mean() - t * slope
 
     around, width = math.log(scale), math.log(WIDEST)
-    found = minimize_scalar(loss, bounds=(around - width, around + width), method="bounded", options={"xatol": 1e-6})
-    return math.exp(found.x)
+    bounds = (around - width, around + width)
+    least = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return math.exp(least.x)
 
 
 def _cosine(image: NDArray[np.float32], text: NDArray[np.float32]) -> NDArray[np.float64]:

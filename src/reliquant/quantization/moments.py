@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks, unblocks, weight_affine
+from reliquant.layers.arithmetic import blocks, code_type, nearest_codes, unblocks, weight_affine
 from reliquant.layers.surgery import BLOCKS
 from reliquant.layers.twins import QuantLinear, Twin
 from reliquant.models.clip import Clip
@@ -118,16 +118,15 @@ def gptq_codes(
                 last = min(i + grid.group, width)
                 fresh = weight_affine(_pending(left, upper, errors, start, stop, i, last).T, grid)
                 scales[i:last], zeros[i:last] = (v.reshape(-1) for v in fresh)
-            codes[i] = (left[i] / scales[i]).add_(zeros[i]).round_().clamp_(grid.low, grid.high)
+            codes[i] = nearest_codes(left[i], scales[i], zeros[i], grid)
             errors[i - start] = (left[i] - (codes[i] - zeros[i]) * scales[i]) / upper[i, i]
             left[i + 1 : stop] -= torch.outer(upper[i, i + 1 : stop], errors[i - start])
         left[stop:] -= upper[start:stop, stop:].T @ errors
     if moving:
         scale, zero = (v.T.reshape(len(weight), -1)[:, :: grid.group].reshape(-1, 1) for v in (scales, zeros))
-    wide = grid.bits > 8 or not grid.signed
     final = torch.empty_like(codes)
     final[order] = codes
-    return final.T.contiguous().to(torch.int16 if wide else torch.int8), scale.float(), zero.float()
+    return final.T.contiguous().to(code_type(grid)), scale.float(), zero.float()
 
 
 def output_error(error: torch.Tensor, gram: torch.Tensor, /) -> torch.Tensor:

@@ -26,8 +26,8 @@ class Proxy:
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.captions) or not self.captions:
-            found = f"{len(self.captions)} for {len(self.images)} images"
-            raise ValueError(f"a proxy needs pairs, as many captions as images, not {found}")
+            counts = f"{len(self.captions)} for {len(self.images)} images"
+            raise ValueError(f"a proxy needs pairs, as many captions as images, not {counts}")
 
     @cached_property
     def caption_ids(self) -> torch.Tensor:
@@ -41,14 +41,14 @@ class Proxy:
         return pixels.contiguous(), tokens, self.caption_ids[chosen].to(self.device)
 
     def in_order(self, clip: Clip, size: int, /) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield all pairs in order, `size` at a time: for calibration."""
+        """Yield all pairs in order, `size` at a time, as calibration takes them."""
         for start in range(0, len(self.captions), size):
             yield self.take(clip, np.arange(start, min(start + size, len(self.captions))))
 
     def chosen(self, iteration: int, size: int, /) -> NDArray[np.int64]:
-        """Return which pairs a training iteration sees: a function of (seed, iteration) alone, so that runs resume.
+        """Return which pairs a training iteration sees; (seed, iteration) alone decide, so that a run can resume.
 
-        Every epoch is a new order; a last batch that is too small is dropped. Raises ValueError with too few pairs.
+        Every epoch has a new order; a last batch that is too small is dropped. Raises ValueError with too few pairs.
         """
         n = len(self.captions)
         if size > n:
@@ -75,5 +75,10 @@ def embed_all(clip: Clip, proxy: Proxy, size: int = 64, /) -> Embedded:
     """Run all pairs of a proxy through both towers, `size` at a time, without gradients."""
     with torch.no_grad():
         parts = [embed(clip, *pairs) for pairs in proxy.in_order(clip, size)]
-    image, text, caption = (torch.cat([getattr(p, k) for p in parts]) for k in ("image", "text", "caption"))
-    return Embedded(image, text, parts[0].logit_scale, parts[0].logit_bias, caption)
+    return Embedded(
+        image=torch.cat([part.image for part in parts]),
+        text=torch.cat([part.text for part in parts]),
+        logit_scale=parts[0].logit_scale,
+        logit_bias=parts[0].logit_bias,
+        caption=torch.cat([part.caption for part in parts]),
+    )

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reliquant.layers.arithmetic import SMALLEST_SCALE
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import SMALLEST_SCALE, code_type
 
 UNITS = 20_000  # the dynamic program's steps of budget, at most
 
@@ -35,7 +36,7 @@ def rabitq_codes(
     codes = (weight / (width * share)).floor_().clamp_(low, high)
     inner = ((codes + 0.5) * weight).sum(1, keepdim=True)
     scale = torch.where(inner > 0, weight.square().sum(1, keepdim=True) / inner, SMALLEST_SCALE)
-    return codes.to(torch.int8 if bits <= 8 else torch.int16), scale, torch.full_like(scale, -0.5)
+    return codes.to(code_type(Grid(bits=bits))), scale, torch.full_like(scale, -0.5)
 
 
 def allocate_bits(

@@ -7,16 +7,17 @@ from collections.abc import Callable
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import affine, blocks
+from reliquant.layers.arithmetic import affine, blocks, rounded
 
 Edges = tuple[torch.Tensor, torch.Tensor]
-CHUNK = 2**17  # numbers of a row sorted out together: that copies them, with an index for each
+CHUNK = 2**17  # numbers of a row searched at a time, because a search copies them with an index for each
 
 
 def percentile_bounds(rows: torch.Tensor, percent: float, grid: Grid, /) -> Edges:
     """Return the range, each (rows, 1), that holds `percent` of the values of each row (rows, k).
 
-    Symmetric grids: of the absolute values; others: the percentile and its mirror. Nearest rank, no interpolation.
+    For symmetric grids that is the percentile of the absolute values; for others the percentile and its mirror below.
+    It is a value of the row (the nearest rank), never interpolated.
 
     >>> percentile_bounds(torch.arange(101.0)[None], 90, Grid(bits=8))[1].item()
     90.0
@@ -40,7 +41,7 @@ def _extreme(rows: torch.Tensor, count: int, view: Callable[[torch.Tensor], torc
 def mse_bounds(rows: torch.Tensor, grid: Grid, candidates: int, smallest: float, /) -> Edges:
     """Return the range, each (rows, 1), whose grid has the least mean squared error on each row (rows, k).
 
-    Tried are `candidates` evenly spaced shares, from `smallest` to 1, of each row's full range.
+    It tries `candidates` evenly spaced shares, from `smallest` to 1, of each row's full range.
     """
     low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
     if grid.symmetric:
@@ -50,13 +51,12 @@ def mse_bounds(rows: torch.Tensor, grid: Grid, candidates: int, smallest: float,
     share = torch.ones_like(high)
     for candidate in torch.linspace(1, smallest, candidates).tolist():
         scale, zero = affine(low * candidate, high * candidate, grid)
-        value = (rows / scale).add_(zero).round_().clamp_(grid.low, grid.high).sub_(zero).mul_(scale)
-        error = value.sub_(rows).square_().sum(1, keepdim=True)
+        error = rounded(rows, scale, zero, grid).sub_(rows).square_().sum(1, keepdim=True)
         better = error < best
         best, share = torch.where(better, error, best), share.masked_fill(better, candidate)
     return low * share, high * share
 
 
 def weight_rows(weight: torch.Tensor, grid: Grid, /) -> torch.Tensor:
-    """View a weight as rows that share a scale, float32."""
+    """View a weight as float32 rows (rows, k), one per scale."""
     return blocks(weight.detach().float(), grid)

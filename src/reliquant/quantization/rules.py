@@ -1,7 +1,7 @@
 """What quantization-aware training puts into twins: rules that round weights and inputs and pass gradients on.
 
-A rule is a module with `forward(x)`, and `freeze` to say what it has come to: an input rule returns a StaticInput, a
-weight rule takes the trained weight and returns the codes, scale and zero point that `Twin.freeze` takes.
+A rule is a module with `forward(x)`, which rounds, and `freeze`, which says what it has come to: that of an input rule
+returns a StaticInput, that of a weight rule takes the trained weight and returns what `Twin.freeze` takes.
 """
 
 from __future__ import annotations
@@ -12,20 +12,14 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks, weight_affine
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, rounded, unblocks, weight_affine
 from reliquant.layers.twins import StaticInput
 
 Frozen = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # codes, scale, zero point
 
 
-def rounded(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | float, grid: Grid, /) -> torch.Tensor:
-    """Return scale * (clip(round(x / scale + zero)) - zero) with one new tensor and no gradient; x broadcasts."""
-    codes = (x.detach() / scale).add_(zero).round_().clamp_(grid.low, grid.high)
-    return codes.sub_(zero).mul_(scale)
-
-
 class StraightThrough(torch.autograd.Function):
-    """Put a value in the place of x; the gradient goes to x, where `inside` says so or (None) everywhere."""
+    """Put a value in the place of x; the gradient goes to x, everywhere or (if given) where `inside` is true."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, value: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
@@ -43,15 +37,15 @@ class LearnedStep(torch.autograd.Function):
     """round(clip((x - o) / s, low, high)) * s + o with the gradients of LSQ (Esser et al. 2020, Equations 1, 3, 5).
 
     x is (..., k) with one scale, or (rows, k) with scales (rows, 1). With an offset o these are the gradients of LSQ+
-    (Bhalgat et al. 2020, Equations 5 and 6). Two passes over memory forward, three backward: training a ViT is bound by
-    them.
+    (Bhalgat et al. 2020, Equations 5 and 6). Unlike `arithmetic.rounded` it clips before it rounds and adds the offset
+    in units of x, as the papers do. Two passes over memory forward, three backward: they bound the training of a ViT.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor | None, low: int, high: int
     ) -> torch.Tensor:
-        """Return x on the grid; x, the scale and the result (which the layer keeps anyway) serve the gradient."""
+        """Return x on the grid; the gradient needs x, the scale and the result, which the layer keeps anyway."""
         out = x / scale if offset is None else (x - offset).div_(scale)
         out.clamp_(low, high).round_().mul_(scale)
         if offset is not None:
@@ -62,10 +56,10 @@ class LearnedStep(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Pass the gradient inside the range; for the scale sum g (q - x/s) inside and g q outside, / sqrt(N high).
+        """Pass the gradient g inside the range; the scale gets sum g (q - x/s) inside and g q outside, / sqrt(N high).
 
-        As s (q - x/s) = out - x, that sum is (g . out - (g inside) . x) / s: two dot products. The offset gets sum g of
-        the clipped values.
+        As s (q - x/s) = out - x, that sum is (g . out - (g inside) . x) / s: two dot products. The offset gets the sum
+        of g over the clipped values. N is the count of values per scale.
         """
         x, scale, offset, out = ctx.saved_tensors
         low, high = ctx.bounds
@@ -84,7 +78,7 @@ class LearnedStep(torch.autograd.Function):
 
 
 class AbsMaxWeight(nn.Module):
-    """Round a weight on the grid that covers it, found anew in every forward; the gradient passes straight through."""
+    """Round a weight on the grid that covers it, found anew in every forward; the gradient passes unchanged."""
 
     def __init__(self, weight: torch.Tensor, grid: Grid, /) -> None:
         super().__init__()
@@ -93,7 +87,7 @@ class AbsMaxWeight(nn.Module):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight on its grid, of the same shape."""
         scale, zero = weight_affine(weight.detach(), self.grid)
-        value = rounded(blocks(weight, self.grid), scale, zero, self.grid)
+        value = rounded(blocks(weight.detach(), self.grid), scale, zero, self.grid)
         return StraightThrough.apply(weight, unblocks(value, weight.shape, self.grid))
 
     def freeze(self, weight: torch.Tensor, /) -> Frozen:
@@ -103,7 +97,7 @@ class AbsMaxWeight(nn.Module):
 
 
 def positive(scale: torch.Tensor, least: float = SMALLEST_SCALE, /) -> torch.Tensor:
-    """Return a learned scale, at least `least`; the gradient passes, so that one that fell below comes back."""
+    """Return a learned scale, at least `least`; the gradient passes even below it, so that the scale can come back."""
     return scale.clamp(min=least).detach() + (scale - scale.detach())
 
 

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, rounded, unblocks
 from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn, require_static
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import Frozen, LearnedStep, StraightThrough, rounded
+from reliquant.quantization.rules import Frozen, LearnedStep, StraightThrough
 from reliquant.quantization.train import TrainingWords
 
 
@@ -55,7 +55,7 @@ class TanhWeight(nn.Module):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight on its grid, of the same shape."""
         smooth, scale = self._bent(weight)
-        out = StraightThrough.apply(smooth, rounded(smooth, scale, self.zero, self.grid))
+        out = StraightThrough.apply(smooth, rounded(smooth.detach(), scale, self.zero, self.grid))
         return unblocks(out, weight.shape, self.grid)
 
     def freeze(self, weight: torch.Tensor, /) -> Frozen:

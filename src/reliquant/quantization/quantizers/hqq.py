@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks, quantize
+from reliquant.layers.arithmetic import blocks, nearest_codes, quantize
 from reliquant.layers.surgery import insert_twins
 from reliquant.models.clip import Clip
 from reliquant.quantization.calibrate import calibrate_inputs
@@ -63,7 +63,7 @@ def optimise(
         zero = zero.round()
     best, least = zero, torch.inf
     for _ in range(iterations):
-        codes = (rows / scale).add_(zero).round_().clamp_(0, grid.high)
+        codes = nearest_codes(rows, scale, zero, grid)
         error = rows - (codes - zero).mul_(scale)
         mean = error.abs().mean().item()
         if mean >= least:

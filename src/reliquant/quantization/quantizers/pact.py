@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE
+from reliquant.layers.arithmetic import SMALLEST_SCALE, rounded
 from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn, require_symmetric
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import AbsMaxWeight, StraightThrough, positive, rounded
+from reliquant.quantization.rules import AbsMaxWeight, StraightThrough, positive
 from reliquant.quantization.train import TrainingWords
 
 
@@ -63,7 +63,8 @@ class LearnedClip(nn.Module):
         """Return x on its grid, float32, of the same shape."""
         alpha = positive(self.alpha, SMALLEST_SCALE * self.grid.high)
         clipped = torch.clamp(x.float(), alpha * (self.grid.low / self.grid.high), alpha)
-        return StraightThrough.apply(clipped, rounded(clipped, alpha.detach() / self.grid.high, 0, self.grid))
+        value = rounded(clipped.detach(), alpha.detach() / self.grid.high, 0, self.grid)
+        return StraightThrough.apply(clipped, value)
 
     def penalty(self) -> torch.Tensor:
         """Return l2 alpha^2, which the loss takes (Choi et al. 2018, section 3): it makes the range shrink."""

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, rounded, unblocks
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn_lsq
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import Frozen, StraightThrough, rounded
+from reliquant.quantization.rules import Frozen, StraightThrough
 from reliquant.quantization.train import TrainingWords
 
 
@@ -53,7 +53,7 @@ class StatisticWeight(nn.Module):
         scale = self._step(weight)
         edge = scale * 2 ** (self.grid.bits - 1)
         inside = (rows.detach() >= -edge) & (rows.detach() <= edge * (1 - 1e-6))
-        out = StraightThrough.apply(rows, rounded(rows, scale, self.zero, self.grid), inside)
+        out = StraightThrough.apply(rows, rounded(rows.detach(), scale, self.zero, self.grid), inside)
         return unblocks(out, weight.shape, self.grid)
 
     def freeze(self, weight: torch.Tensor, /) -> Frozen:
