@@ -1,10 +1,23 @@
 """Reliability under quantization: how far can a vision-language model be quantized before it cannot be trusted?
 
 What a notebook needs is here under one name each and is imported on first use: `import reliquant` itself is cheap.
-`docs/api.md` shows them at work; `__init__.pyi` names them for editors and type checkers.
+`docs/api.md` shows them at work.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers
+    from reliquant.artifacts import read_rows
+    from reliquant.evaluation.embed import embed_images
+    from reliquant.evaluation.measure import measure_features, measure_probabilities
+    from reliquant.images.open import open_images
+    from reliquant.layers.variant import load_variant
+    from reliquant.models.open import open_model
+    from reliquant.quantization.quantize_model import quantize_model
+    from reliquant.report.compare import compare
+    from reliquant.report.draw import draw_figure, make_table
+    from reliquant.report.recommend import recommend
 
 __version__ = "0.1.0"
 
@@ -22,7 +35,21 @@ _PLACES = {  # name -> the module that holds it
     "draw_figure": "report.draw",
     "make_table": "report.draw",
 }
-__all__ = ["__version__", *_PLACES]
+__all__ = [
+    "__version__",
+    "compare",
+    "draw_figure",
+    "embed_images",
+    "load_variant",
+    "make_table",
+    "measure_features",
+    "measure_probabilities",
+    "open_images",
+    "open_model",
+    "quantize_model",
+    "read_rows",
+    "recommend",
+]
 
 
 def __getattr__(name: str) -> object:

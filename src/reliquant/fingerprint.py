@@ -30,15 +30,24 @@ def code(module: str, /, *, data: tuple[str, ...] = (), **families: str | Iterab
 
 
 @cache
-def imports(path: Path, /) -> set[str]:
-    """Name the modules of this package that a source file imports, inside functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(path: Path, /, *, of_types: bool = False) -> set[str]:
+    """Name the modules of this package that a source file imports, inside functions too.
+
+    What stands below `if TYPE_CHECKING:` never runs and is left out, unless `of_types` asks for it.
+    """
+    names: set[str] = set()
+    todo: list[ast.AST] = [ast.parse(path.read_text())]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and not of_types and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo += node.orelse
+            continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.split(".")[0] == "reliquant"}
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        todo += ast.iter_child_nodes(node)
+    return {name for name in names if name.split(".")[0] == "reliquant"}
 
 
 @cache
