@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,10 +15,10 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from reliquant.artifacts import DamagedFile, read_header
+from reliquant.artifacts import read_header
 from reliquant.download.http import FetchError
 from reliquant.download.hub import facts_of, name_of
-from reliquant.download.lock import check_or_record, read_lock
+from reliquant.download.lock import read_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -258,41 +257,6 @@ def test_a_pickle_that_calls_something_is_refused(hub, tmp_path, where):
     assert "UnpicklingError: Weights only load failed" in done.stderr
     assert not (tmp_path / "done").exists()
     assert any(path.endswith(".bin") for _, path, _ in hub.asked) == (where == "published")
-
-
-def test_the_lock_records_once_and_refuses_another_file(tmp_path):
-    lock, facts = tmp_path / "config" / "weights.lock.json", {"revision": None, "file": "a", "sha256": "1", "bytes": 1}
-    check_or_record(lock, "ViT-B-32/openai", facts)
-    check_or_record(lock, "ViT-B-32/openai", facts)
-    assert read_lock(lock) == {"ViT-B-32/openai": facts}
-    with pytest.raises(DamagedFile, match=r"ViT-B-32/openai: a has the sha256 2, not 1 as .*weights\.lock\.json says"):
-        check_or_record(lock, "ViT-B-32/openai", {**facts, "sha256": "2"})
-    for text, said in (
-        ("[", "is no JSON"),
-        ("[]", "must be an object of pins"),
-        ('{"a": "1"}', "must be an object of"),
-    ):
-        lock.write_text(text)
-        with pytest.raises(DamagedFile, match=said):
-            read_lock(lock)
-
-
-@pytest.mark.parametrize("more", [{}, {"sha256": None}])
-def test_a_lock_of_a_revision_only_gains_the_sum(tmp_path, more):
-    lock, facts = tmp_path / "weights.lock.json", {"revision": COMMIT, "file": "a", "sha256": "1", "bytes": 1}
-    lock.write_text(json.dumps({"tiny/clip": {"revision": COMMIT, **more}}))
-    other = {**facts, "revision": COMMIT[::-1]}
-    with pytest.raises(DamagedFile, match=f"tiny/clip: a has the revision {COMMIT[::-1]}, not {COMMIT} as .* says"):
-        check_or_record(lock, "tiny/clip", other)
-    check_or_record(lock, "tiny/clip", facts)
-    assert read_lock(lock) == {"tiny/clip": facts}
-
-
-def test_jobs_that_fetch_at_once_are_all_recorded(tmp_path):
-    lock = tmp_path / "weights.lock.json"
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda i: check_or_record(lock, str(i), {"sha256": str(i)}), range(64)))
-    assert read_lock(lock) == {str(i): {"sha256": str(i)} for i in range(64)}
 
 
 def test_the_facts_of_a_local_file_have_no_revision(tmp_path):

@@ -55,28 +55,6 @@ ALLOWED = {"image": {"", "attention product", "outside the blocks", "outside the
 ALLOWED["both"] = ALLOWED["image"] - {"outside the scope"}
 
 
-@pytest.fixture(scope="module")
-def align(tmp_path_factory):
-    """A small ALIGN as transformers writes it; its tower entry."""
-    transformers = pytest.importorskip("transformers", reason="the extra `huggingface` is not installed")
-    folder = tmp_path_factory.mktemp("align")
-    words = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    text = transformers.AlignTextConfig(vocab_size=64, max_position_embeddings=16, **words)
-    blocks = {"in_channels": [32, 8], "out_channels": [8, 16], "kernel_sizes": [3, 3], "strides": [1, 2]}
-    rest = {"num_block_repeats": [1, 1], "expand_ratios": [1, 6], "width_coefficient": 1.0, "depth_coefficient": 1.0}
-    vision = transformers.AlignVisionConfig(image_size=28, hidden_dim=32, depthwise_padding=[], **blocks, **rest)
-    torch.manual_seed(0)
-    config = transformers.AlignConfig(text_config=text, vision_config=vision, projection_dim=16)
-    transformers.AlignModel(config).save_pretrained(folder)
-    vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "star", "circle"]))
-    transformers.BertTokenizer(str(vocabulary), model_max_length=12).save_pretrained(folder)
-    sizes = {"size": {"height": 32, "width": 32}, "crop_size": {"height": 28, "width": 28}, "do_center_crop": True}
-    facts = {**sizes, "rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False, "resample": 2}
-    (folder / "preprocessor_config.json").write_text(json.dumps(facts))
-    return {"tower": "huggingface", "architecture": str(folder)}
-
-
 @pytest.fixture(params=[*CONFIGS, "align"])
 def entry(request, tmp_path_factory):
     """The tower entry of each small model."""
@@ -211,30 +189,6 @@ def test_contexts_logit_scale_and_bias_are_the_models_own(clip, entry):
     scale, bias = logit_scale_and_bias(clip)
     assert scale == pytest.approx(1.0 if kind(entry) == "align" else 1 / 0.07)
     assert bias == (-10 if kind(entry) == "sigmoid" else 0)
-
-
-def test_align_computes_what_transformers_computes(align):
-    transformers = pytest.importorskip("transformers")
-    folder = align["architecture"]
-    clip, model = plugins.load("tower", align)(None), transformers.AlignModel.from_pretrained(folder).eval()
-    image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    pairs = Proxy(image, ["a red star", "a circle"])
-    words = transformers.AutoTokenizer.from_pretrained(folder)(
-        pairs.captions, padding="max_length", max_length=12, return_tensors="pt"
-    )
-    pixels = torch.from_numpy(image).permute(0, 3, 1, 2)[..., 2:30, 2:30] / 127.5 - 1  # the centre, from -1 to 1
-    with torch.no_grad():
-        theirs = model(pixel_values=pixels, **words)
-        ours = embed(clip, *pairs.take(clip, np.arange(2)))
-    torch.testing.assert_close(ours.image, theirs.image_embeds, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours.text, theirs.text_embeds, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours.logits, theirs.logits_per_image, atol=1e-4, rtol=1e-4)
-
-
-def test_align_says_what_it_needs_and_what_it_cannot_open(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(ValueError, match=r"needs transformers: pip install 'reliquant\[huggingface\]'"):
-        plugins.load("tower", {"tower": "huggingface", "architecture": str(tmp_path)})(None)
 
 
 @pytest.mark.parametrize(
