@@ -36,10 +36,11 @@ def page_file(tmp_path_factory):
     frame = rows(SHAPE)
     pieces = [page.figure(frame, "dichotomy"), page.figure(frame, "accuracy_by_bits")]
     pieces += [page.table(frame, n) for n in ("main", "fp32", "ood")]
-    with frames.reading() as read:
-        judged = claims.judge(frame)
+    recorded = frames.Recorded(frame)
+    judged = claims.judge(recorded)
     facts = page.summary(frame) | page.counts(frame)
-    (folder / "report.html").write_text(page.page(pieces, judged, facts, FACTS, source_rows.gathered(read.values())))
+    behind = source_rows.gathered(recorded.read.values())
+    (folder / "report.html").write_text(page.page(pieces, judged, facts, FACTS, behind))
     return folder / "report.html"
 
 

@@ -14,9 +14,8 @@ from scipy.stats import linregress
 from reliquant.measures import stats
 from reliquant.report import frames
 from reliquant.report.frames import VARIANT, Rows
+from reliquant.report.sources import Kind, judged
 from reliquant.report.verdict import (
-    CURATED,
-    NOISY,
     Finding,
     NotTestable,
     by_sign,
@@ -37,18 +36,18 @@ def judge(rows: Rows, /) -> list[dict[str, Any]]:
     """Judge every claim; return for each its number, words, the paper's figure and mark, and its Finding.
 
     The verdict is `supported`, `contradicted`, `mixed` or `not testable here`; `why` says what decided it. Sources
-    count as noisy or curated by the beginning of their names (`evidence.NOISY`, `evidence.CURATED`), families by
-    `evidence.kind`. Figures are rounded to nine decimals: sums in parallel differ in the last one from run to run.
+    count as noisy or curated by how their names begin (`sources.judged`), families by `verdict.kind`. Figures are
+    rounded to nine decimals, because parallel sums differ in the last one from run to run.
     """
-    judged = []
+    verdicts = []
     for number, (claim, figure, mark, test) in enumerate(CLAIMS, 1):
         try:
-            found = test(rows)
+            finding = test(rows)
         except NotTestable as reason:
-            found = Finding("not testable here", str(reason))
+            finding = Finding("not testable here", str(reason))
         shown = {"number": number, "claim": claim, "paper": figure, "mark": mark}
-        judged.append(shown | {k: round(v, 9) if isinstance(v, float) else v for k, v in asdict(found).items()})
-    return judged
+        verdicts.append(shown | {k: round(v, 9) if isinstance(v, float) else v for k, v in asdict(finding).items()})
+    return verdicts
 
 
 def share_better(rows: Rows) -> Finding:
@@ -66,8 +65,9 @@ def share_better(rows: Rows) -> Finding:
     return Finding(verdict, why, share, low, high, "share of runs", n, images, used)
 
 
-def ece_of_sources(rows: Rows, *, sources: tuple[str, ...], sign: int) -> Finding:
-    """Claims 2 and 3: the sign of the relative change of ECE by the kind of source, image tower quantized."""
+def ece_of_sources(rows: Rows, *, of: Kind, sign: int) -> Finding:
+    """Claims 2 and 3: the sign of the relative change of ECE of one kind of sources, image tower quantized."""
+    sources = judged(of)
     runs = runs_of(rows, "ece_relative_change", sources=sources)
     scope = "image" if "image" in runs["scope"] else "both"  # the text tower is claim 4
     used = {"suite": "clean", "measure": "ece_relative_change", "source": list(sources), "scope": scope}
@@ -214,8 +214,8 @@ def _spurious_runs(rows: Rows, measure: str, kind: str, bits: float) -> pl.DataF
 Claim = tuple[str, str, str, Callable[[Rows], Finding]]
 CLAIMS: tuple[Claim, ...] = (
     ("Some W8A8 runs have a better ECE", "about 40 %", "N", share_better),
-    ("Noisy sources (LAION): ECE rises", "+49 % relative", "N", partial(ece_of_sources, sources=NOISY, sign=1)),
-    ("Curated sources (WIT, DFN): ECE falls", "sign", "S", partial(ece_of_sources, sources=CURATED, sign=-1)),
+    ("Noisy sources (LAION): ECE rises", "+49 % relative", "N", partial(ece_of_sources, of="noisy", sign=1)),
+    ("Curated sources (WIT, DFN): ECE falls", "sign", "S", partial(ece_of_sources, of="curated", sign=-1)),
     ("Quantizing the text tower too raises ECE", "up to +98 %", "N", text_tower),
     ("Full quantization, logit scale tuned, beats the ECE of FP32", "6.9 % to 1.1 %", "N", tuned),
     ("Robustness to noise improves", "+8.9 % relative", "N", noise),

@@ -1,15 +1,14 @@
-"""Views of rows that figures, tables and claims share; torch-free.
+"""Views of rows that figures, tables and claims share: which rows are read, and their means; free of torch.
 
-Rows may be a frame or a lazy frame, with String or Categorical columns. Rows without a finite value are left out here;
-the report counts them.
+Rows may be a frame or a lazy frame, with String or Categorical columns, or `Recorded` rows. Rows without a finite value
+are left out here; the report counts them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -17,12 +16,26 @@ import polars as pl
 from reliquant.grid import parse_precision
 from reliquant.measures.stats import freedom_over_seeds, half_over_seeds, p_of_interval
 
-Rows = pl.DataFrame | pl.LazyFrame
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
-_READ: ContextVar[dict[tuple[object, ...], pl.DataFrame] | None] = ContextVar("read", default=None)
 UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
 CELL = pl.struct("value", "low", "high", "freedom")  # of `mean_of_runs`: what `tabling.changes` writes
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+BIN = ("source", "precision", "scale", "bin")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Hold rows and note what `select`, `cells` and `matching` read of them: the rows behind a piece of a report."""
+
+    rows: Rows
+    read: dict[tuple[object, ...], pl.DataFrame] = field(default_factory=dict)  # what was asked -> the rows
+
+    def lazy(self) -> pl.LazyFrame:
+        """Return the rows as a lazy frame."""
+        return self.rows.lazy()
+
+
+Rows = pl.DataFrame | pl.LazyFrame | Recorded  # what figures, tables and claims get: any of them has `lazy()`
 
 
 def select(
@@ -30,7 +43,7 @@ def select(
 ) -> pl.DataFrame:
     """Return the rows of some measures in a suite, with a finite value, of finished variants.
 
-    Of the noise suite these are the means over corruptions and severities, which `measure` made with joint intervals.
+    Of the noise suite these are the means over corruptions and severities, whose intervals `measures` made jointly.
     """
     frame = cells(rows, measures, suite=suite, scale=scale)
     return frame.filter((pl.col("corruption") == "mean") & (pl.col("severity") == 0)) if suite == "noise" else frame
@@ -41,25 +54,38 @@ def cells(rows: Rows, measures: str | Iterable[str], /, *, suite: str, scale: st
     measures = [measures] if isinstance(measures, str) else list(measures)
     kept = (pl.col("suite") == suite) & pl.col("measure").is_in(measures) & (pl.col("scale") == scale)
     frame = rows.lazy().filter(kept & pl.col("iteration").is_null() & pl.col("value").is_finite()).collect()
-    return noted((suite, scale, *measures), frame)
+    return noted(rows, (suite, scale, *measures), frame)
 
 
 def matching(rows: Rows, pattern: str, /, *, suite: str = "explain", scale: str = "native") -> pl.DataFrame:
     """Return the rows of a suite whose measure matches a pattern, with a finite value."""
     kept = (pl.col("suite") == suite) & (pl.col("scale") == scale)
     kept &= pl.col("measure").cast(pl.String).str.contains(pattern)
-    return noted((suite, scale, pattern), rows.lazy().filter(kept & pl.col("value").is_finite()).collect())
+    return noted(rows, (suite, scale, pattern), rows.lazy().filter(kept & pl.col("value").is_finite()).collect())
 
 
-@contextmanager
-def reading() -> Iterator[dict[tuple[object, ...], pl.DataFrame]]:
-    """Collect what `select`, `cells` and `matching` read inside the block: the rows behind a piece of a report."""
-    found: dict[tuple[object, ...], pl.DataFrame] = {}
-    token = _READ.set(found)
-    try:
-        yield found
-    finally:
-        _READ.reset(token)
+def noted(rows: Rows, asked: tuple[object, ...], frame: pl.DataFrame, /) -> pl.DataFrame:
+    """Return what was read of the rows with its texts as strings; `Recorded` rows keep it under what was asked."""
+    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    if isinstance(rows, Recorded):
+        rows.read[asked] = frame
+    return frame
+
+
+def binned(rows: Rows, kind: str, /) -> pl.DataFrame:
+    """Return the binned confidences of the `explain` rows: what reliability and trajectory diagrams draw.
+
+    Columns: source, precision, scale, bin, mean confidence, accuracy and n; means are weighted by images. `kind` is
+    `reliability` (bins of a model's own confidence) or `trajectory` (bins of FP32's confidence).
+    """
+    confidence, accuracy = f"{kind}_confidence", f"{kind}_accuracy"
+    parts = [select(rows, [confidence, accuracy], suite="explain", scale=scale) for scale in ("native", "tuned")]
+    bins = pl.concat(parts).with_columns(bin=pl.col("group").str.extract(r"(\d+)$").cast(pl.Int64))
+    mean = (pl.col("value") * pl.col("n")).sum() / pl.col("n").sum()
+    means = bins.group_by([*BIN, "measure"]).agg(mean, n=pl.col("n").sum())
+    confidences = means.filter(measure=confidence).select(*BIN, "n", confidence="value")
+    accuracies = means.filter(measure=accuracy).select(*BIN, accuracy="value")
+    return confidences.join(accuracies, on=list(BIN), how="inner").sort(BIN)
 
 
 def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
@@ -70,8 +96,9 @@ def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
 def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
     """Average each variant's measures over test sets: value, low, high, n (images), sets.
 
-    Cells of one set (corruptions, severities, scores) share its images: the ends of their mean's interval are the means
-    of their ends. Different sets are independent: half-widths add in squares. A null end makes the mean's ends null.
+    Cells of one set (corruptions, severities, scores) share its images: the ends of the interval of their mean are the
+    means of their ends. Different sets are independent: half-widths add in squares. If any end is null, so are the
+    ends of the mean.
     """
     keys = [*VARIANT, *by, "measure"]
     below, above = pl.col("value") - pl.col("low"), pl.col("high") - pl.col("value")
@@ -96,8 +123,8 @@ def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     """Average a measure over runs on the same images: value, low, high, freedom, runs, n.
 
     Runs that differ in their seed alone are averaged first, see `mean_of_seeds`. The others share their images, so
-    their errors go together: the ends of the interval are the means of their ends, an upper bound of its width;
-    `freedom` is the least of their degrees of freedom, infinite but for seeds.
+    their errors go together: the ends of the interval are the means of their ends, which is an upper bound of its
+    width. `freedom` is the least of their degrees of freedom; it is infinite where no seeds were averaged.
     """
     return (
         mean_of_seeds(frame.with_columns(runs=pl.lit(1), freedom=pl.lit(float("inf"))), by)
@@ -117,13 +144,13 @@ def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
 def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     """Average runs that differ in nothing but their seed, a random effect: their spread widens the interval.
 
-    Texts, whole numbers and `by` say what differs; `runs` is the number of seeds.
+    Runs belong together where all texts, whole numbers and columns of `by` agree; `runs` is the number of seeds.
     """
     if "seed" not in frame.columns or frame["seed"].n_unique() < 2:
         return frame
     counts = {"seed", "n", "sets", "runs"}
     keys = [c for c, kind in frame.schema.items() if c in by or (not kind.is_float() and c not in counts)]
-    found = frame.group_by(keys, maintain_order=True).agg(
+    means = frame.group_by(keys, maintain_order=True).agg(
         pl.col("value").mean(),
         spread=pl.col("value").std().fill_null(0.0),
         low=_if_known(pl.col("low").mean()),
@@ -131,21 +158,21 @@ def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
         n=pl.col("n").max(),
         runs=pl.len().cast(pl.Int32),
     )
-    seen = [found[c].to_numpy() for c in ("spread", "runs")]
-    ends, freedom = {}, np.full(found.height, np.inf)
+    spread, seeds = means["spread"].to_numpy(), means["runs"].to_numpy()
+    ends, freedom = {}, np.full(means.height, np.inf)
     for end, sign in (("low", -1), ("high", 1)):
-        images = abs(found[end] - found["value"]).to_numpy()
-        moved = found["value"].to_numpy() + sign * half_over_seeds(images, *seen)
-        ends[end] = pl.Series(np.where(seen[0] > 0, moved, found[end].to_numpy())).fill_nan(None)
-        freedom = np.fmin(freedom, freedom_over_seeds(images, *seen))
-    return found.with_columns(**ends, freedom=pl.Series(freedom))
+        images = abs(means[end] - means["value"]).to_numpy()
+        moved = means["value"].to_numpy() + sign * half_over_seeds(images, spread, seeds)
+        ends[end] = pl.Series(np.where(spread > 0, moved, means[end].to_numpy())).fill_nan(None)
+        freedom = np.fmin(freedom, freedom_over_seeds(images, spread, seeds))
+    return means.with_columns(**ends, freedom=pl.Series(freedom))
 
 
 def wide(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
-    """Turn measures into columns: `<measure>`, `<measure>_low`, `<measure>_high`; one row a variant and `by`."""
-    found = frame.pivot("measure", index=[*VARIANT, *by], values=["value", "low", "high"], aggregate_function="mean")
-    names = {c: re.sub(r"^(value|low|high)_(.*)$", _swap, c) for c in found.columns}
-    return found.rename(names).sort([*VARIANT, *by])
+    """Turn measures into columns: `<measure>`, `<measure>_low`, `<measure>_high`; one row per variant and `by`."""
+    pivoted = frame.pivot("measure", index=[*VARIANT, *by], values=["value", "low", "high"], aggregate_function="mean")
+    names = {column: re.sub(r"^(value|low|high)_(.*)$", _swap, column) for column in pivoted.columns}
+    return pivoted.rename(names).sort([*VARIANT, *by])
 
 
 def ordered_precisions(frame: pl.DataFrame, /) -> list[str]:
@@ -197,17 +224,11 @@ def marked(p: float, /) -> str:
     return next((mark for level, mark in STARS if p < level), "")
 
 
-def noted(key: tuple[object, ...], frame: pl.DataFrame, /) -> pl.DataFrame:
-    """Return rows that were read, texts as strings; `reading` remembers them."""
-    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
-    if (read := _READ.get()) is not None:
-        read[key] = frame
-    return frame
-
-
 def _if_known(end: pl.Expr, /) -> pl.Expr:
+    """Return the end of an interval where all ends of the group are known, and null otherwise."""
     return pl.when(pl.col("low").is_not_null().all() & pl.col("high").is_not_null().all()).then(end)
 
 
 def _swap(match: re.Match[str]) -> str:
+    """Turn `low_<measure>` into `<measure>_low`, and `value_<measure>` into `<measure>`."""
     return match[2] if match[1] == "value" else f"{match[2]}_{match[1]}"

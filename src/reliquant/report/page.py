@@ -1,4 +1,4 @@
-"""Lay out a study's figures, tables and claims as one page that a reader can open anywhere; torch-free."""
+"""Lay out a study's figures, tables and claims as one page that a reader can open anywhere; free of torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ QUESTIONS = {
 SHORT = {"headline": "Overview", "models": "Models and data", "ood": "The unknown", "robustness": "Robustness"}
 SHORT = {question: SHORT.get(question, question.capitalize()) for question in QUESTIONS}
 
-_HELD: list[Rows] = []  # the rows that a worker process makes pieces of
+# The rows that a worker process makes pieces of. A pool can hand them to each of its processes once, when it starts it
+# (`_hold`), and a process has no other place to keep them; as an argument they would be sent anew with every piece.
+_HELD: list[Rows] = []
 
 
 @dataclass(frozen=True)
@@ -54,27 +56,27 @@ class Piece:
 
     @property
     def anchor(self) -> str:
-        """Where the page holds it."""
+        """The name of its place in the page, which links lead to."""
         return f"{self.kind}-{self.name}"
 
 
 def figure(rows: Rows, name: str, /) -> Piece:
-    """Draw a figure plugin in both widths; a piece that says why when there is nothing to draw."""
+    """Draw a figure plugin in both widths; where there is nothing to draw, the piece says why."""
 
-    def make(draw: Callable[..., Any]) -> tuple[dict[str, bytes], Markup]:
-        broad = draw(rows, columns=2)
-        narrow = plotting.save(draw(rows, columns=1), "pdf")
+    def make(draw: Callable[..., Any], recorded: Rows) -> tuple[dict[str, bytes], Markup]:
+        broad = draw(recorded, columns=2)
+        narrow = plotting.save(draw(recorded, columns=1), "pdf")
         made = {".pdf": plotting.save(broad, "pdf"), ".png": plotting.save(broad, "png"), "-1column.pdf": narrow}
         return made, data_uri(plotting.save(broad, "svg"), "image/svg+xml")
 
-    return _piece("figure", name, make)
+    return _piece("figure", name, rows, make)
 
 
 def table(rows: Rows, name: str, /) -> Piece:
-    """Make a table plugin's csv, Markdown, LaTeX and HTML; a piece that says why when there is nothing to list."""
+    """Make a table plugin's csv, Markdown, LaTeX and HTML; where there is nothing to list, the piece says why."""
 
-    def make(tabulate: Callable[..., pl.DataFrame]) -> tuple[dict[str, bytes], Markup]:
-        frame, module = tabulate(rows), _module("table", name)
+    def make(tabulate: Callable[..., pl.DataFrame], recorded: Rows) -> tuple[dict[str, bytes], Markup]:
+        frame, module = tabulate(recorded), plugins.module("table", name)
         made = {
             ".csv": tabling.to_csv(frame),
             ".md": tabling.to_markdown(frame, module.TITLE, module.READ),
@@ -83,14 +85,14 @@ def table(rows: Rows, name: str, /) -> Piece:
         body = tabling.to_html(frame, getattr(module, "where", None), f"tables/{name}{source_rows.ROWS}")
         return {end: text.encode() for end, text in made.items()}, Markup(body)
 
-    return _piece("table", name, make)
+    return _piece("table", name, rows, make)
 
 
 def lean(rows: Rows, /) -> pl.DataFrame:
-    """Shrink rows of any number to what pieces, claims and summary read; stream, so that memory stays small.
+    """Shrink rows, however many, to what pieces, claims and summary read; they are streamed, so memory stays small.
 
-    Single cells of the noise suite, most of a large study, stay only as the mean changes of accuracy that the heat map
-    shows, or where they have no finite value; texts become categories.
+    Single cells of the noise suite are most of a large study. Of them only the mean changes of accuracy that the heat
+    map shows stay, and those without a finite value. Texts become categories.
     """
     lazy, short = rows.lazy(), pl.col(pl.String).cast(pl.Categorical)
     cell = (pl.col("suite") == "noise") & (pl.col("corruption") != "mean")
@@ -111,7 +113,7 @@ def pieces(rows: Rows, /, processes: int = 1) -> list[Piece]:
     else:
         spawn = get_context("spawn")  # polars' threads do not survive a fork
         with ProcessPoolExecutor(processes, spawn, initializer=_hold, initargs=(rows,)) as pool:
-            made = list(pool.map(_make, named))
+            made = list(pool.map(_make, *zip(*named, strict=True)))
     order = list(QUESTIONS)
     return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
 
@@ -124,10 +126,10 @@ def page(
     used: pl.DataFrame | None = None,
     /,
 ) -> str:
-    """Return the report as one HTML page that needs no other file, no network and no JavaScript to be read.
+    """Return the report as one HTML page that can be read without another file, a network or JavaScript.
 
-    `used` are the rows behind the claims, saved as `claims-rows`; those and the tables' are also held in the page, so
-    that a click on a number shows them, unless they are too many.
+    `used` are the rows behind the claims, saved as `claims-rows`. They and the rows behind the tables are also held in
+    the page, so that a click on a number shows them, unless they are too many.
     """
     pieces = list(pieces)
     folder = files("reliquant").joinpath("report", "template")
@@ -157,39 +159,39 @@ def page(
 
 
 def summary(rows: Rows, /) -> dict[str, Any]:
-    """Return the few numbers that tell a study: FP32, and mean changes at each precision; all fractions."""
-    found: dict[str, Any] = {"fp32": {}, "change": {}}
+    """Return the few numbers that sum up a study: FP32, and the mean changes at each precision; all are fractions."""
+    fp32: dict[str, float] = {}
+    change: dict[str, dict[str, float]] = {}
     clean = frames.select(rows, ["accuracy", "ece"]).filter(scheme="fp32")
     for (measure,), part in clean.sort("measure").group_by("measure", maintain_order=True):
-        found["fp32"][measure] = _rounded(part["value"].mean())
+        fp32[measure] = _rounded(part["value"].mean())
     for suite, measure in (("clean", "accuracy"), ("clean", "ece"), ("ood", "auroc"), ("noise", "accuracy")):
         changes = frames.quantized(frames.select(rows, f"{measure}_change", suite=suite))
         for precision in frames.ordered_precisions(changes):
             value = changes.filter(precision=precision)["value"].mean()
             name = measure if suite in ("clean", "ood") else f"{measure}_{suite}"
-            found["change"].setdefault(precision, {})[name] = _rounded(value)
+            change.setdefault(precision, {})[name] = _rounded(value)
     variants = rows.lazy().filter(pl.col("family") != "FP32").select(frames.VARIANT).unique().collect()
-    return found | {"variants": variants.height, "models": variants["model"].n_unique()}
+    counted = {"variants": variants.height, "models": variants["model"].n_unique()}
+    return {"fp32": fp32, "change": change, **counted}
 
 
 def counts(rows: Rows, /) -> dict[str, int]:
     """Count all rows, and those whose value is null, not a number or infinite."""
-    found = (
-        rows.lazy().select(rows=pl.len(), rows_without_finite_value=frames.UNDEFINED.sum()).collect(engine="streaming")
-    )
-    return found.row(0, named=True)
+    asked = rows.lazy().select(rows=pl.len(), rows_without_finite_value=frames.UNDEFINED.sum())
+    return asked.collect(engine="streaming").row(0, named=True)
 
 
 def plots(rows: Rows, /) -> dict[str, pl.DataFrame]:
     """Return small tables for `dvc plots`: mean accuracy change and ECE change over bits."""
-    found = {}
+    tables = {}
     for measure, name in (("accuracy_change", "accuracy_by_bits"), ("ece_change", "ece_by_bits")):
         runs = frames.mean_of_sets(frames.quantized(frames.select(rows, measure)))
         means = frames.mean_of_runs(runs, ["source", "scheme", "precision"])
         bits = [frames.weight_bits(p) for p in means["precision"]]
         named = means.select("source", "scheme", bits=pl.Series(bits, dtype=pl.Float64), **{measure: "value"})
-        found[name] = named.with_columns(pl.col(measure).round(6)).sort("source", "scheme", "bits")
-    return found
+        tables[name] = named.with_columns(pl.col(measure).round(6)).sort("source", "scheme", "bits")
+    return tables
 
 
 def data_uri(content: bytes, kind: str, /) -> Markup:
@@ -197,32 +199,35 @@ def data_uri(content: bytes, kind: str, /) -> Markup:
     return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
 
 
-def _piece(kind: Literal["figure", "table"], name: str, make: Callable[..., tuple[dict[str, bytes], Markup]]) -> Piece:
-    module = _module(kind, name)
+def _piece(
+    kind: Literal["figure", "table"],
+    name: str,
+    rows: Rows,
+    make: Callable[[Callable[..., Any], Rows], tuple[dict[str, bytes], Markup]],
+) -> Piece:
+    """Make a piece with the rows behind it; `make` returns its files and its body from the plugin and the rows."""
+    module, recorded = plugins.module(kind, name), frames.Recorded(rows)
     words = {"title": module.TITLE, "question": module.QUESTION, "place": module.PLACE}
-    with frames.reading() as read:
-        try:
-            made, body = make(getattr(module, kind))
-        except NothingToDraw as reason:
-            return Piece(kind, name, **words, read=module.READ, absent=str(reason))
-    found = source_rows.gathered(read.values())
-    end, content = source_rows.as_file(found)
+    try:
+        made, body = make(getattr(module, kind), recorded)
+    except NothingToDraw as reason:
+        return Piece(kind, name, **words, read=module.READ, absent=str(reason))
+    behind = source_rows.gathered(recorded.read.values())
+    end, content = source_rows.as_file(behind)
     body = Markup(str(body).replace(f'{name}{source_rows.ROWS}"', f'{name}{end}"'))  # Markup would escape the quotes
     made |= {end: content}
-    held = found if kind == "table" and found.height <= source_rows.EMBEDDED else None
+    held = behind if kind == "table" and behind.height <= source_rows.EMBEDDED else None
     return Piece(kind, name, **words, read=" ".join(module.READ.split()), files=made, body=body, rows=held)
 
 
 def _hold(rows: Rows) -> None:
+    """Keep the rows in a worker process that has just started."""
     _HELD.append(rows)
 
 
-def _make(named: tuple[Callable[[Rows, str], Piece], str]) -> Piece:
-    return named[0](_HELD[0], named[1])
-
-
-def _module(kind: str, name: str) -> Any:
-    return plugins.module(kind, name)
+def _make(make: Callable[[Rows, str], Piece], name: str) -> Piece:
+    """Make one piece in a worker process."""
+    return make(_HELD[0], name)
 
 
 def _rounded(value: Any) -> float:

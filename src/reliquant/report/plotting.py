@@ -1,4 +1,4 @@
-"""What figures share: one style, one colour a source, one marker a family; no pyplot state; torch-free."""
+"""What figures share: one style, one colour per source, one marker per family; no pyplot state; free of torch."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reliquant.report import sources
 from reliquant.report.frames import Rows
 
 WIDTHS = {1: 3.35, 2: 6.9}  # inches: one column, two columns
@@ -32,7 +33,7 @@ class NothingToDraw(ValueError):
 
 @dataclass(frozen=True)
 class Look:
-    """How a source looks everywhere: colours of different lightness, and a hatch for fills."""
+    """How a source looks in every figure: a colour of its own lightness, a hatch for fills, and dashes for lines."""
 
     colour: str
     hatch: str
@@ -47,12 +48,10 @@ SPARE = (
     Look("#8a8a8a", "++", (0, (6, 2))),
     Look("#3d3d3d", "oo", (0, (3, 1, 1, 1))),
 )
-NOISY = ("laion", "web", "webli", "datacomp", "noisy")
-CLEAN = ("wit", "openai", "curated", "clean")
 
 
 def styled(figure: Callable[..., Figure], /) -> Callable[..., Figure]:
-    """Run a figure in the project's style, whatever the caller's is."""
+    """Run a figure in the project's style, whatever the style of the caller is."""
 
     @functools.wraps(figure)
     def run(*args: Any, **words: Any) -> Figure:
@@ -64,7 +63,7 @@ def styled(figure: Callable[..., Figure], /) -> Callable[..., Figure]:
 
 
 def save(figure: Figure, form: Literal["pdf", "png", "svg"], /) -> bytes:
-    """Return the figure as a file's bytes: fonts embedded, no date, the same bytes for the same figure."""
+    """Return the bytes of a file of the figure: fonts embedded, no date, the same bytes for the same figure."""
     undated = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "svg": {"Date": None}, "png": {}}
     stream = BytesIO()
     with matplotlib.rc_context():
@@ -80,19 +79,25 @@ def canvas(columns: Literal[1, 2], height: float, rows: int = 1, cols: int = 1, 
 
 
 def looks(rows: Rows, /) -> dict[str, Look]:
-    """Give each source of a study its look: web-like light orange, curated dark blue, others in the order of names."""
-    sources = sorted(str(s) for s in rows.lazy().select(pl.col("source").unique()).collect()["source"].drop_nulls())
-    spare, found = iter(SPARE * len(sources)), {}
-    for source in sources:
-        kind = DARK if source.lower().startswith(CLEAN) else LIGHT if source.lower().startswith(NOISY) else None
-        found[source] = next(spare) if kind is None or kind in found.values() else kind
-    return found
+    """Give each source of a study its look: a curated one dark blue, a noisy one light orange, others by their names.
+
+    Further sources of these kinds get spare looks, as all others do, in the order of names.
+    """
+    names = _names(rows, "source")
+    spare = iter(SPARE * len(names))
+    curated, noisy = sources.foremost(names, "curated"), sources.foremost(names, "noisy")
+    return {name: DARK if name == curated else LIGHT if name == noisy else next(spare) for name in names}
 
 
 def markers(rows: Rows, column: str = "family", /) -> dict[str, str]:
     """Give each family (or scheme) of a study its marker, in the order of names."""
-    names = sorted(str(s) for s in rows.lazy().select(pl.col(column).unique()).collect()[column].drop_nulls())
-    return dict(zip([n for n in names if n not in ("FP32", "fp32")], MARKERS * len(names), strict=False))
+    names = [name for name in _names(rows, column) if name not in ("FP32", "fp32")]
+    return dict(zip(names, MARKERS * len(names), strict=False))
+
+
+def _names(rows: Rows, column: str) -> list[str]:
+    """List the different words of a column in their order."""
+    return sorted(str(word) for word in rows.lazy().select(pl.col(column).unique()).collect()[column].drop_nulls())
 
 
 def tint(colour: str, share: float, /) -> tuple[float, ...]:
@@ -107,8 +112,8 @@ def shades(precisions: Iterable[str], /) -> dict[str, float]:
 
 
 def key(axes: Axes | Figure, entries: Iterable[tuple[str, dict[str, Any]]], /, **words: Any) -> None:
-    """Add a legend of hand-made entries (label, line properties)."""
-    handles = [Line2D([], [], linestyle=style.pop("linestyle", ""), label=n, **style) for n, style in entries]
+    """Add a legend of entries made by hand: (label, properties of a line)."""
+    handles = [Line2D([], [], **{"linestyle": "", **style}, label=label) for label, style in entries]
     if handles:
         axes.legend(handles=handles, **words)
 

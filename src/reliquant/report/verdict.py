@@ -15,8 +15,6 @@ from reliquant.report.frames import VARIANT, Rows
 Word = Literal["supported", "contradicted", "mixed", "not testable here"]
 MOST = 2 / 3  # share of the runs that must agree with the mean
 Z = float(norm.ppf(0.975))
-NOISY = ("laion", "web", "noisy")
-CURATED = ("wit", "openai", "dfn", "curated")
 
 
 class NotTestable(ValueError):

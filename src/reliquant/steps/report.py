@@ -27,9 +27,9 @@ def main() -> None:
     every, facts = pl.scan_parquet(args.rows), json.loads(args.facts.read_text())
     rows = page.lean(every)
     made, summary = page.pieces(rows, args.processes), page.summary(rows) | page.counts(every)
-    with frames.reading() as read:
-        judged = claims.judge(rows)
-    used = source_rows.gathered(read.values())
+    recorded = frames.Recorded(rows)
+    judged = claims.judge(recorded)
+    used = source_rows.gathered(recorded.read.values())
     figures, tables = Path(paths.figures(args.output)), Path(paths.tables(args.output))
     plots = Path(paths.plots(args.output))
     for folder in (figures, tables, plots):

@@ -7,7 +7,6 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
-from reliquant.report.binning import binned
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -21,7 +20,7 @@ Large marks hold at least a tenth of the images."""
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw a panel a source, a line a precision; raise NothingToDraw without binned rows of `explain`."""
-    bins = binned(rows, "reliability").filter(scale="native")
+    bins = frames.binned(rows, "reliability").filter(scale="native")
     if bins.is_empty():
         raise NothingToDraw("no confidences were binned (config key explain)")
     sources, precisions = sorted(bins["source"].unique()), frames.ordered_precisions(bins)

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
-from reliquant.report.binning import binned
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -23,7 +22,7 @@ calibration. Over models, methods, sets and seeds of a source."""
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw a panel a source and precision; raise NothingToDraw without binned rows of FP32 and a variant."""
-    bins = binned(rows, "trajectory")
+    bins = frames.binned(rows, "trajectory")
     quantized = bins.filter(bins["precision"] != "fp32")
     start = bins.filter(precision="fp32", scale="native").select("source", "bin", x="confidence", y="accuracy")
     if quantized.is_empty() or start.is_empty():

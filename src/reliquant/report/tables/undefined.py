@@ -23,10 +23,11 @@ def table(rows: Rows, /) -> pl.DataFrame:
     bad = rows.lazy().filter(frames.UNDEFINED).collect(engine="streaming")
     if bad.is_empty():
         raise NothingToDraw("every value is finite")
-    frames.noted(("undefined",), bad)
+    frames.noted(rows, ("undefined",), bad)
     said = pl.when(value.is_null()).then(pl.lit("null")).when(value.is_nan()).then(pl.lit("NaN"))
     said = said.when(value > 0).then(pl.lit("inf")).otherwise(pl.lit("-inf"))
     keys = ["suite", "measure", "dataset", "value"]
     one = pl.concat_str([pl.col(name).cast(pl.String) for name in frames.VARIANT], separator=" ", ignore_nulls=True)
-    found = bad.with_columns(value=said, example=one).group_by(keys).agg(rows=pl.len(), example=pl.col("example").min())
-    return found.with_columns(pl.col(pl.Categorical).cast(pl.String)).sort(keys)
+    counted = bad.with_columns(value=said, example=one).group_by(keys)
+    counted = counted.agg(rows=pl.len(), example=pl.col("example").min())
+    return counted.with_columns(pl.col(pl.Categorical).cast(pl.String)).sort(keys)
