@@ -126,7 +126,7 @@ def test_a_quantizer_outside_the_package_takes_the_words_of_training(tmp_path):
     (tmp_path / "my_lsq.py").write_text(
         "from typing import Unpack\n"
         "from reliquant.grid import Grid\n"
-        "from reliquant.quantization.train import TrainingWords as Words\n"
+        "from reliquant.quantization.training_words import TrainingWords as Words\n"
         "def quantizer(clip, names, proxy, saved, /, *, weight: Grid, activation: Grid, lr: float = 1.0,"
         " **training: Unpack[Words]):\n"
         "    return lr, training\n"

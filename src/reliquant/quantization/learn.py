@@ -17,7 +17,8 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.observers import Bounds, Range
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, LearnedInput
-from reliquant.quantization.train import DEFAULTS, Training, TrainingWords, train
+from reliquant.quantization.train import train
+from reliquant.quantization.training_words import DEFAULTS, Training, TrainingWords
 
 InputRule = Callable[[StaticInput], nn.Module]
 WeightRule = Callable[[torch.Tensor, Grid], nn.Module]

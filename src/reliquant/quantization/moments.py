@@ -1,10 +1,9 @@
-"""What the second moments X X^T of a layer's inputs are good for: GPTQ's codes, and the exact error of any others."""
+"""Second moments X X^T of layers' inputs, and what they serve: GPTQ's codes, and the exact output error of others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -30,31 +29,39 @@ class Moments:
 
     def update(self, x: torch.Tensor, /) -> None:
         """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
-        rows = self.layer.input.forward(x.detach()).float().flatten(0, -2)  # not called: its hooks brought us here
+        # `forward` and no call, because a call would run the hook of the input quantizer that called this
+        rows = self.layer.input.forward(x.detach()).float().flatten(0, -2)
         if not torch.isfinite(rows.sum()):
             raise ValueError("NaN or infinite values")
         if self.gram is None:
-            self.gram, self.absolute = (rows.new_zeros(n) for n in ((rows.shape[1],) * 2, rows.shape[1]))
-        self.gram += rows.T @ rows  # in place: what stays must not move among what comes and goes
+            width = rows.shape[1]
+            self.gram, self.absolute = rows.new_zeros(width, width), rows.new_zeros(width)
+        self.gram += rows.T @ rows  # in place, so that tensors that stay do not move among those that come and go
         self.absolute += rows.abs().sum(0)
         self.count += len(rows)
 
 
 def stages(names: Iterable[str], /) -> dict[str, list[str]]:
-    """Group layers by the block that holds them, in order.
+    """Group layers by the block that holds them, in order; a layer outside the blocks is a group of its own.
 
     >>> stages(["visual.blocks.0.fc1", "visual.blocks.0.fc2", "visual.blocks.1.fc1"])
     {'visual.blocks.0': ['visual.blocks.0.fc1', 'visual.blocks.0.fc2'], 'visual.blocks.1': ['visual.blocks.1.fc1']}
     """
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name in names:
         match = BLOCKS.search(name)
-        found.setdefault(name[: match.end() - 1] if match else name, []).append(name)
-    return found
+        block = name[: match.end() - 1] if match else name
+        groups.setdefault(block, []).append(name)
+    return groups
 
 
-def moments_of(clip: Clip, made: dict[str, Twin], proxy: Proxy, /, *, stage: str, batch: int, pairs: int) -> Any:
-    """Return the moments of the inputs of those of the given layers that are Linears; forwards end after the stage."""
+def moments_of(
+    clip: Clip, made: dict[str, Twin], proxy: Proxy, /, *, stage: str, batch: int, pairs: int
+) -> dict[str, Moments]:
+    """Return the input moments of each given layer that is a Linear; forwards end after the module named `stage`.
+
+    Raises ValueError with the name of a layer that saw no input.
+    """
     seen = {name: Moments(layer) for name, layer in made.items() if isinstance(layer, QuantLinear)}
     watch_inputs(clip, seen, proxy, batch=batch, pairs=pairs, until=clip.model.get_submodule(stage))
     for name, moments in seen.items():
@@ -75,7 +82,10 @@ def gptq(
     batch: int,
     pairs: int,
 ) -> None:
-    """Freeze the layers by GPTQ, block after block on what the quantized blocks before give; Conv2d by absmax."""
+    """Freeze the layers by GPTQ, block after block, each on what the quantized blocks before it give.
+
+    Conv2d are frozen by absmax. `damp`, `block` and `act_order` are those of `gptq_codes`.
+    """
     for stage, names in stages(made).items():
         layers = {name: made[name] for name in names}
         seen = moments_of(clip, layers, proxy, stage=stage, batch=batch, pairs=pairs)
@@ -94,9 +104,9 @@ def gptq_codes(
 ) -> Codes:
     """Round a weight (o, d) column by column, each time correcting the columns to come (Frantar et al. 2023, Alg. 1).
 
-    `hessian` is 2 X X^T (d, d); `damp` times its mean diagonal is added to it. Scales are those of the given weight; of
-    a group those of the weight as it is when its first column comes, unless columns come in the order of the Hessian's
-    diagonal (`act_order`), largest first.
+    `hessian` is 2 X X^T (d, d); `damp` times its mean diagonal is added to it. `block` columns are corrected together.
+    With `act_order` columns come in the order of the Hessian's diagonal, largest first. Scales cover the given weight;
+    that of a group, without `act_order`, covers the group as it is corrected when its first column comes.
     """
     width = weight.shape[1]
     hessian = hessian.clone()
@@ -105,7 +115,7 @@ def gptq_codes(
     order = hessian.diagonal().argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
     weight = weight.to(hessian.dtype)
     scale, zero = weight_affine(weight, grid)
-    left = weight.masked_fill(dead, 0)[:, order].T.contiguous()  # (d, o): a column is a row here
+    left = weight.masked_fill(dead, 0)[:, order].T.contiguous()  # (d, o): a column of the weight is a row here
     upper = _inverse_factor(hessian[order][:, order], damp)
     scales, zeros = (_columns(v, weight.shape, grid)[:, order].T.contiguous() for v in (scale, zero))
     moving = grid.granularity == "group" and not act_order
@@ -137,7 +147,7 @@ def output_error(error: torch.Tensor, gram: torch.Tensor, /) -> torch.Tensor:
 def _pending(
     left: torch.Tensor, upper: torch.Tensor, errors: torch.Tensor, start: int, stop: int, first: int, last: int
 ) -> torch.Tensor:
-    """Return columns `first` to `last` corrected by all columns before `first`, also those beyond this block."""
+    """Return columns `first` to `last`, even beyond this block, corrected by all columns before `first`."""
     now = left[first:last].clone()
     if last > stop:
         now[stop - first :] -= upper[start:first, stop:last].T @ errors[: first - start]
@@ -145,13 +155,13 @@ def _pending(
 
 
 def _columns(value: torch.Tensor, shape: torch.Size, grid: Grid) -> torch.Tensor:
-    """Spread one value a scale, (rows, 1), over the columns of a weight (o, d)."""
+    """Spread values, one per scale (rows, 1), over the columns of a weight (o, d)."""
     like = blocks(torch.zeros(shape, device=value.device), grid)
     return unblocks(value.expand(like.shape).contiguous(), shape, grid)
 
 
 def _inverse_factor(hessian: torch.Tensor, damp: float) -> torch.Tensor:
-    """Return the upper Cholesky factor of the inverse of the damped Hessian; damp ten times more where it fails."""
+    """Return the upper Cholesky factor of the inverse of the damped Hessian; where that fails, damp ten times more."""
     mean = hessian.diagonal().mean()
     while damp < 1e3:
         damped = hessian + torch.eye(len(hessian), device=hessian.device) * (damp * mean)

@@ -1,4 +1,4 @@
-"""Statistics of what flows into a layer, gathered by hooks that are gone when the block ends."""
+"""Statistics of what flows into layers, gathered by hooks that are removed when the `with` block ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reliquant.quantization.ranges import Edges, mse_bounds, percentile_bounds
 class Range:
     """Follow the lowest, highest and absolutely largest input by exponential moving averages over batches.
 
-    `momentum` is the weight of the newest batch (PAPER.md 2: 0.1); the first batch sets the value.
+    `momentum` is the weight of the newest batch (the first author's code has 0.1); the first batch sets the value.
     """
 
     momentum: float
@@ -39,7 +39,7 @@ class Range:
                 old.lerp_(new, self.momentum)
 
     def bounds(self, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return the range a grid should cover: the absolute maximum both ways if it is symmetric; None if unseen."""
+        """Return the range that a grid should cover, a symmetric one the absolute maximum both ways; None if unseen."""
         if self.absmax is None:
             return None
         return (-self.absmax, self.absmax) if grid.symmetric else (self.low, self.high)
@@ -47,13 +47,13 @@ class Range:
 
 @dataclass
 class ChannelRange:
-    """Keep each batch's lowest and highest input by channel (..., d), so that smoothed ranges need no new pass.
+    """Keep each batch's lowest and highest input per channel (..., d), so that smoothed ranges need no new pass.
 
-    They go into one block: small tensors that stay, between large ones that come and go, would tear the heap apart.
+    They go into one block, because small tensors that stay between large ones that come and go would fragment memory.
     """
 
     momentum: float
-    block: torch.Tensor | None = None  # (rows, 2, d): lowest and highest of a batch; `count` rows are filled
+    block: torch.Tensor | None = None  # (rows, 2, d): lowest and highest per batch; `count` rows are filled
     count: int = 0
 
     def update(self, x: torch.Tensor, /) -> None:
@@ -70,7 +70,7 @@ class ChannelRange:
 
     @property
     def seen(self) -> torch.Tensor:
-        """Return the lowest and highest input by batch and channel, (batches, 2, d); raise ValueError if unseen."""
+        """Return the lowest and highest input per batch and channel, (batches, 2, d); raise ValueError if unseen."""
         if self.block is None:
             raise ValueError("calibration: a layer saw no input; is it part of the model's forward?")
         return self.block[: self.count]
@@ -88,11 +88,11 @@ class ChannelRange:
         return mean[0], mean[1]
 
     def rescale(self, factor: torch.Tensor, shift: torch.Tensor | float = 0.0, /) -> None:
-        """Turn what was seen into what (x + shift) / factor would have shown; the factor is positive."""
+        """Turn what was seen of x into what would have been seen of (x + shift) / factor; the factor is positive."""
         self.block = (self.seen + shift) / factor
 
     def bounds(self, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return what `Range` would: moving averages over batches of the whole tensor's range."""
+        """Return what `Range` would return: moving averages over batches of the whole tensor's range."""
         if not self.count:
             return None
         whole = Range(self.momentum)
@@ -151,7 +151,11 @@ class Percentile:
         """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
         require_finite(x)
         new = percentile_bounds(x.detach().float().reshape(1, -1), self.percent, self.grid)
-        self.now = new if self.now is None else tuple(map(lambda a, b: torch.lerp(a, b, self.momentum), self.now, new))
+        if self.now is None:
+            self.now = new
+        else:
+            (low, high), (new_low, new_high) = self.now, new
+            self.now = torch.lerp(low, new_low, self.momentum), torch.lerp(high, new_high, self.momentum)
 
     def bounds(self, grid: Grid, /) -> Edges | None:
         """Return the averaged range, or None if nothing was seen."""
@@ -160,9 +164,9 @@ class Percentile:
 
 @dataclass
 class Sample:
-    """Keep some random values of each batch, and the lowest and highest of all, to search a range on.
+    """Keep `count` random values of each batch, and its lowest and highest, to search a range on.
 
-    They go into one block, as those of `ChannelRange` do.
+    `candidates` and `smallest` are those of `mse_bounds`. The values go into one block, as those of `ChannelRange` do.
     """
 
     count: int

@@ -1,11 +1,11 @@
-"""Quantize a loaded model and say what was really quantized: what the step and the console command share."""
+"""Quantize a loaded model and say what was really quantized; the step and the console command share this."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -25,11 +25,24 @@ from reliquant.quantization.logit_scale import tune_logit_scale
 from reliquant.quantization.proxy import Proxy, embed, embed_all
 
 Tuning = Literal["none", "contrastive", "match_fp32"]
-Keep = Callable[[int, Arrays, dict[str, Any]], None]
+
+
+class Facts(TypedDict):
+    """What a variant's file says of it, besides how it was made."""
+
+    modules: dict[str, Any]  # what each twin and each other piece is, by module name
+    measures: dict[str, float]  # bytes, and the shares of weights and multiply-accumulates that ran quantized
+    coverage: list[dict[str, Any]]  # each product with its bits, or the reason why it stayed FP32
+    logit_scale_tuned: float | None  # on all pairs; None without tuning
+    words: dict[str, Any]  # those of the quantizer, with those left to their defaults
+
+
+Keep = Callable[[int, Arrays, Facts], None]
+Embeddings = tuple[NDArray[np.float32], NDArray[np.float32], float]  # image and text (n, d), logit scale
 
 
 def make_proxy(prepared: Prepared, number: int | None, seed: int, device: str, /) -> tuple[Proxy, dict[str, Any]]:
-    """Choose image-caption pairs, the same for every variant, and say which; raise ValueError without captions."""
+    """Choose image-caption pairs, the same for every variant, and say which; raise ValueError if there are none."""
     if "captions" not in prepared.meta:
         raise ValueError(f"{prepared.meta['entry']}: has no captions; a proxy needs image-caption pairs")
     chosen = subset(len(prepared.images), number)
@@ -52,13 +65,10 @@ def quantize(
     *,
     tuning: Tuning = "contrastive",
     keep: Keep | None = None,
-) -> tuple[Arrays, dict[str, Any]]:
-    """Quantize a model in place by an entry; return the variant's arrays and header facts.
+) -> tuple[Arrays, Facts]:
+    """Quantize a model in place by an entry; return the variant's arrays and the facts of its header.
 
-    The facts are `modules` (what each twin is), `measures` (bytes, share of weights and of multiply-accumulates that
-    ran quantized), `coverage` (each product with its bits, or why it stayed FP32), `words` (the method's, with those
-    left to their defaults, such as how many of the pairs calibrate) and `logit_scale_tuned` (on all pairs; None
-    without). Without a proxy (FP32) nothing is unpacked. `keep` is handed iterations, arrays and facts of each snapshot
+    Without a proxy (FP32) nothing is unpacked. `keep` is called with the iterations, arrays and facts of each snapshot
     of a training.
     """
     sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
@@ -71,9 +81,8 @@ def quantize(
     method = plugins.load("quantizer", entry)
     words = {k: asdict(w) if isinstance(w, Grid) else w for k, w in plugins.bound(method).items()}
 
-    def described(model: nn.Module) -> tuple[Arrays, dict[str, Any]]:
-        arrays, facts = _described(replace(clip, model=model), scope, proxy, sizes, tuning, exact)
-        return arrays, facts | {"words": words}
+    def described(model: nn.Module) -> tuple[Arrays, Facts]:
+        return _described(replace(clip, model=model), scope, proxy, sizes, tuning, exact, words)
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
@@ -82,25 +91,38 @@ def quantize(
 
 
 def _described(
-    clip: Clip, scope: Scope, proxy: Proxy | None, sizes: dict[str, int], tuning: Tuning, exact: Any
-) -> tuple[Arrays, dict[str, Any]]:
+    clip: Clip,
+    scope: Scope,
+    proxy: Proxy | None,
+    sizes: dict[str, int],
+    tuning: Tuning,
+    exact: Embeddings | None,
+    words: dict[str, Any],
+) -> tuple[Arrays, Facts]:
+    """Export a quantized model; `sizes` are the bytes of the FP32 model by name, `exact` its embeddings."""
     rest = sum(size for name, size in sizes.items() if not in_scope(name, scope))
     arrays, modules = export(clip.model, scope)
     measures = {"bytes": rest + size_in_bytes(arrays), "bytes_fp32": sum(sizes.values())}
-    ran: list[dict[str, Any]] = []
+    products: list[dict[str, Any]] = []
     tuned = None
     if proxy:
         with torch.no_grad():
             seen = coverage(clip.model, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
         measures |= {"quantized_weight_share": seen.weight_share, "quantized_mac_share": seen.mac_share}
-        ran = [vars(product) for product in seen.products]
+        products = [vars(product) for product in seen.products]
         if tuning != "none":
             image, text, scale = _embedded(clip, proxy)
             tuned = tune_logit_scale(image, text, proxy.caption_ids.numpy(), scale, objective=tuning, fp32=exact)
-    return arrays, {"modules": modules, "measures": measures, "coverage": ran, "logit_scale_tuned": tuned}
+    return arrays, {
+        "modules": modules,
+        "measures": measures,
+        "coverage": products,
+        "logit_scale_tuned": tuned,
+        "words": words,
+    }
 
 
-def _embedded(clip: Clip, proxy: Proxy) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+def _embedded(clip: Clip, proxy: Proxy) -> Embeddings:
     """Return image and text embeddings of all pairs, and the logit scale."""
     pairs = embed_all(clip, proxy)
     return pairs.image.cpu().numpy(), pairs.text.cpu().numpy(), pairs.logit_scale.item()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import SMALLEST_SCALE, code_type
 
-UNITS = 20_000  # the dynamic program's steps of budget, at most
+UNITS = 20_000  # into so many steps, at most, the dynamic program divides the budget
 
 
 @torch.no_grad()
@@ -20,8 +20,9 @@ def rabitq_codes(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return codes (o, d), scale and zero point (o, 1) of a weight on half steps: value = scale * (code + 1/2).
 
-    Of `candidates` widths of the grid each row takes the one whose codes have the largest cosine with it; the scale
-    |w|^2 / <q, w> then makes inner products with the row unbiased over random rotations.
+    Of `candidates` widths of the grid each row takes the one whose levels q have the largest cosine with the row w; the
+    scale |w|^2 / <q, w> then makes inner products with the row unbiased over random rotations. The nearest half step
+    is floor(w / width) + 1/2, which `arithmetic.nearest_codes` would not give at ties.
     """
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     width = weight.abs().amax(1, keepdim=True).clamp(min=SMALLEST_SCALE) / 2 ** (bits - 1)
@@ -44,9 +45,9 @@ def allocate_bits(
 ) -> list[int]:
     """Return bits b_k from `choices` that minimise sum_k a_k 2^-b_k while sum_k m_k b_k <= average * sum_k m_k.
 
-    `sensitivity` a (k,) and `sizes` m (k,). A dynamic program over the budget in steps of the sizes' greatest common
-    divisor, or coarser (rounding against the budget) where that would be more than 20,000. Raises ValueError if even
-    the smallest choice exceeds the average.
+    `sensitivity` is a (k,), `sizes` is m (k,). This is a dynamic program over the budget, in steps of the sizes'
+    greatest common divisor, or in coarser ones (costs are rounded up) where these would be more than 20,000. Raises
+    ValueError if even the smallest choice exceeds the average.
 
     >>> allocate_bits(np.array([100.0, 1.0]), np.array([10, 10]), 4, [2, 3, 4, 5, 6])
     [6, 2]
@@ -57,19 +58,19 @@ def allocate_bits(
     unit = max(gcd(*sizes.tolist()), budget / UNITS)
     steps = int(budget / unit + 1e-9)
     total = np.zeros(steps + 1)  # least loss within each budget
-    taken = []
+    taken = []  # for each layer and budget, the position in `choices`
     for a, size in zip(sensitivity, sizes, strict=True):
-        found = np.full((len(choices), steps + 1), np.inf)
+        losses = np.full((len(choices), steps + 1), np.inf)  # by choice and budget
         for row, bits in enumerate(choices):
             cost = int(np.ceil(size * bits / unit - 1e-9))
             if cost <= steps:
-                found[row, cost:] = total[: steps + 1 - cost] + a * 2.0**-bits
-        taken.append(found.argmin(0))
-        total = found.min(0)
-    if not np.isfinite(total[-1]):  # rounding against the budget left no room at all
+                losses[row, cost:] = total[: steps + 1 - cost] + a * 2.0**-bits
+        taken.append(losses.argmin(0))
+        total = losses.min(0)
+    if not np.isfinite(total[-1]):  # with costs rounded up not even the smallest choices fit
         return [min(choices)] * len(sizes)
     bits, left = [], steps
-    for size, rows in zip(sizes[::-1], taken[::-1], strict=True):
-        bits.append(choices[rows[left]])
+    for size, best in zip(sizes[::-1], taken[::-1], strict=True):
+        bits.append(choices[best[left]])
         left -= int(np.ceil(size * bits[-1] / unit - 1e-9))
     return bits[::-1]

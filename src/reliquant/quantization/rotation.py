@@ -1,9 +1,9 @@
 """Rotate a tower's residual stream by a randomized Hadamard matrix (QuaRot, Ashkboos et al. 2024, section 4).
 
 A stack of pre-norm blocks computes the same on a centred and rotated stream if LayerNorm's scale and shift move into
-the Linears that read it, LayerNorm becomes a division by the root mean square, readers take the inverse rotation and
-writers are centred and rotated. Where a stack is built otherwise (ConvNeXt, post-norm), its Linears rotate their
-own input.
+the Linears that read it, LayerNorm becomes a division by the root mean square, Linears that read the stream undo the
+rotation, and those that write to it centre and rotate. In a stack that is built otherwise (ConvNeXt, post-norm), each
+Linear rotates its own input.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ STACK = re.compile(r"^(.*?(?:resblocks|blocks|layers))\.(\d+)\.")
 def rotate(clip: Clip, made: dict[str, Twin], proxy: Proxy, rng: np.random.Generator, /) -> list[str]:
     """Rotate the stream of each stack that allows it and the inputs of all other Linears; return the rotated stacks.
 
-    In place, exact in FP32 but for rounding. In a rotated stack the writers (attention output, second MLP layer) rotate
-    their own input too, online. Inputs of Conv2d stay as they are.
+    The model changes in place and computes the same up to FP32 rounding. In a rotated stack the Linears that write to
+    the stream (attention output, second MLP layer) also rotate their own input online. Conv2d stay as they are.
     """
     readers = layer_norm_readers(clip, made, proxy)
     fed: set[str] = set()
@@ -54,18 +54,18 @@ def rotate_input(layer: Twin, rotation: Rotation, /) -> None:
 
 def _stacks(made: Mapping[str, Twin]) -> dict[str, list[str]]:
     """List each stack's blocks that hold twins, in order."""
-    found: dict[str, dict[int, None]] = {}
+    numbers: dict[str, set[int]] = {}
     for name in made:
         match = STACK.match(name)
         if match:
-            found.setdefault(match[1], {})[int(match[2])] = None
-    return {stack: [f"{stack}.{i}" for i in sorted(numbers)] for stack, numbers in found.items()}
+            numbers.setdefault(match[1], set()).add(int(match[2]))
+    return {stack: [f"{stack}.{i}" for i in sorted(blocks)] for stack, blocks in numbers.items()}
 
 
 def _is_pre_norm(
     model: nn.Module, stack: str, blocks: list[str], norms: Mapping[str, list[str]], made: Mapping[str, Twin]
 ) -> bool:
-    """Whether a stack is of blocks with two LayerNorms read by Linears, two writers of the stream, and nothing else."""
+    """Whether each block of a stack is two LayerNorms, the Linears that read them, two that write, and nothing else."""
     if len(blocks) != len(model.get_submodule(stack)):
         return False
     for block in blocks:

@@ -17,7 +17,8 @@ from reliquant.quantization.proxy import Proxy, embed
 def sensitivities(clip: Clip, made: dict[str, Twin], proxy: Proxy, samples: int, /) -> NDArray[np.float64]:
     """Return |dL/dH| |X| |W| / sqrt(d) of each layer H = X W^T, X (n, d): Frobenius norms, L the contrastive loss.
 
-    One forward and backward pass over the first `samples` pairs. Layers whose output the loss does not feel get 0.
+    It takes one forward and backward pass over the first `samples` pairs. A layer whose output the loss does not feel
+    gets 0.
     """
     inputs: dict[str, float] = {}
     leaves: dict[str, torch.Tensor] = {}
@@ -26,7 +27,7 @@ def sensitivities(clip: Clip, made: dict[str, Twin], proxy: Proxy, samples: int,
         def look(module: Twin, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             inputs[name] = given[0].detach().float().norm().item()
             leaves[name] = torch.zeros_like(output, requires_grad=True)
-            return output + leaves[name]  # the gradient of the output, without those of any weight
+            return output + leaves[name]  # its gradient is that of the output; no weight needs one
 
         return look
 
@@ -36,8 +37,8 @@ def sensitivities(clip: Clip, made: dict[str, Twin], proxy: Proxy, samples: int,
         for parameter in wanted:
             parameter.requires_grad_(False)
         with torch.enable_grad():
-            found = embed(clip, *next(proxy.in_order(clip, samples)))
-            plugins.load("loss", {"loss": "contrastive"})(found, None).backward()
+            embedded = embed(clip, *next(proxy.in_order(clip, samples)))
+            plugins.load("loss", {"loss": "contrastive"})(embedded, None).backward()
     finally:
         for parameter in wanted:
             parameter.requires_grad_(True)
@@ -47,6 +48,7 @@ def sensitivities(clip: Clip, made: dict[str, Twin], proxy: Proxy, samples: int,
 
 
 def _felt(layer: Twin, norm: float, leaf: torch.Tensor | None) -> float:
+    """Return the sensitivity of a layer, given the norm of its input and the leaf that was added to its output."""
     if leaf is None or leaf.grad is None:
         return 0.0
     weight = layer.weight.detach()

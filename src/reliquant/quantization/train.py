@@ -1,13 +1,12 @@
-"""Quantization-aware training on proxy pairs: resumable, and the same weights whether or not it was interrupted."""
+"""Quantization-aware training on proxy pairs; an interrupted run that resumes ends with the same weights."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -21,84 +20,13 @@ from reliquant.models.embedded import Embedded
 from reliquant.progress import progress
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed_all
+from reliquant.quantization.training_words import Training
 
-PARTS = ("input", "weight_rule")  # where a twin holds its rules
+PARTS = ("input", "weight_rule")  # the attributes in which a twin holds its rules
 
 
 class Diverged(ArithmeticError):
     """The loss or its gradient is no longer a number; the message gives the iteration."""
-
-
-class TrainingWords(TypedDict, total=False):
-    """The words of a config that every trained quantizer takes, as `**training: Unpack[TrainingWords]`.
-
-    `Training` says what they mean. A quantizer with another default names that word in its own signature.
-    """
-
-    losses: list[dict]
-    iterations: int
-    batch: int
-    lr: float
-    scale_lr: float
-    weight_decay: float
-    clip_norm: float
-    warmup: float
-    schedule: Literal["cosine", "constant"]
-    bf16: bool
-    snapshots: list[int]
-
-
-DEFAULTS: TrainingWords = {
-    "losses": [{"loss": "contrastive"}],
-    "iterations": 200,
-    "batch": 64,
-    "lr": 1e-5,
-    "scale_lr": 1e-4,
-    "weight_decay": 0.01,
-    "clip_norm": 1.0,
-    "warmup": 0.1,
-    "schedule": "cosine",
-    "bf16": False,
-    "snapshots": [],
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """Hold the words of a training.
-
-    `losses` are entries that are summed. Learning rates of weights (`lr`) and quantizer scales (`scale_lr`, no decay)
-    rise over the `warmup` share of the iterations, then fall to 0 by a cosine or stay. `bf16` runs the towers under
-    bfloat16 autocast. `snapshots` are the iterations after which the model is kept, as if training had ended there.
-    """
-
-    losses: Sequence[Mapping[str, Any]]
-    iterations: int
-    batch: int
-    lr: float
-    scale_lr: float
-    weight_decay: float
-    clip_norm: float
-    warmup: float
-    schedule: Literal["cosine", "constant"]
-    bf16: bool
-    snapshots: Sequence[int]
-
-    def __post_init__(self) -> None:
-        if not self.losses:
-            raise ValueError("losses: there must be at least one, such as {loss: contrastive}")
-        late = [i for i in self.snapshots if not 0 <= i <= self.iterations]
-        if late:
-            raise ValueError(f"snapshots: {late[0]} is not within the {self.iterations} iterations")
-
-    def rate(self, iteration: int, /) -> float:
-        """Return the share of the learning rates that an iteration (from 0) uses."""
-        rising = max(1, round(self.warmup * self.iterations))
-        if iteration < rising:
-            return (iteration + 1) / rising
-        if self.schedule == "constant":
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / max(1, self.iterations - rising)))
 
 
 def train(
@@ -106,13 +34,14 @@ def train(
 ) -> None:
     """Train the quantized towers of a model in place with AdamW; the logit scale and the other tower stay fixed.
 
-    `freeze` fixes the twins of a copy of the model for a snapshot. Raises Diverged, before the step, at the first loss
-    or gradient that is not finite; a checkpoint holds only weights whose loss was finite.
+    `freeze` fixes the twins of a copy of the model for a snapshot. Raises Diverged before the step if a loss or a
+    gradient is not finite, so that a checkpoint holds only weights whose loss was finite. Raises ValueError for
+    snapshots with no place to keep them.
     """
     if training.snapshots and saved.snapshot is None:
         raise ValueError("snapshots: there is no place to keep them but in a study (in Python: a Checkpoints.snapshot)")
     losses = [plugins.load("loss", entry) for entry in training.losses]
-    reference = _reference(clip, proxy, training.batch)  # before any step, so of the FP32 model
+    reference = _reference(clip, proxy, training.batch)  # of the FP32 model, because no step is done yet
     optimizer = _optimizer(clip.model, training)
     start = _resume(clip.model, saved, optimizer)
     for iteration in progress(range(start, training.iterations), label="training"):
@@ -147,14 +76,19 @@ def unrounded(model: nn.Module, /) -> Iterator[None]:
 
 
 def _reference(clip: Clip, proxy: Proxy, batch: int) -> Embedded:
-    """Embed all pairs once with the model as it is in floating point: the teacher, and the text of a fixed tower."""
+    """Embed all pairs once with the model in floating point: the teacher, and the text of a tower that stays fixed."""
     with unrounded(clip.model):
         return embed_all(clip, proxy, batch)
 
 
 def _take(pairs: Embedded, chosen: NDArray[Any]) -> Embedded:
-    image, text, caption = (getattr(pairs, k)[chosen] for k in ("image", "text", "caption"))
-    return Embedded(image, text, pairs.logit_scale, pairs.logit_bias, caption)
+    return Embedded(
+        image=pairs.image[chosen],
+        text=pairs.text[chosen],
+        logit_scale=pairs.logit_scale,
+        logit_bias=pairs.logit_bias,
+        caption=pairs.caption[chosen],
+    )
 
 
 def _student(clip: Clip, proxy: Proxy, chosen: NDArray[Any], reference: Embedded, training: Training) -> Embedded:
@@ -175,7 +109,7 @@ def _step(
         group["lr"] = group["initial_lr"] * training.rate(iteration)
     optimizer.zero_grad(set_to_none=True)
     value.backward()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, training.clip_norm)
     if not torch.isfinite(norm):
         raise Diverged(_where("gradient", norm, iteration, saved))
@@ -183,7 +117,7 @@ def _step(
 
 
 def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Free the weights of every tower that holds a twin, and the parameters of the twins' rules; nothing else."""
+    """Train the weights of each tower that holds a twin, and the parameters of the twins' rules; freeze all else."""
     rules = {id(p) for layer in twins(model).values() for p in _of_rules(layer)}
     scope = _scope(model)
     model.requires_grad_(False)
@@ -209,7 +143,7 @@ def _scope(model: nn.Module) -> Scope:
 
 
 def _penalty(model: nn.Module) -> torch.Tensor | float:
-    """Sum what input rules add to the loss (PACT)."""
+    """Sum what input rules add to the loss (only PACT's do)."""
     return sum(layer.input.penalty() for layer in twins(model).values() if hasattr(layer.input, "penalty"))
 
 
@@ -225,13 +159,13 @@ def _where(what: str, value: Any, iteration: int, saved: Checkpoints) -> str:
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return the trained parameters with their moments."""
-    found = {}
+    """Return the trained parameters, each with its moments in the optimizer."""
+    state = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            found[name] = parameter
-            found |= {f"{name}:{key}": value for key, value in optimizer.state[parameter].items()}
-    return found
+            state[name] = parameter
+            state |= {f"{name}:{key}": value for key, value in optimizer.state[parameter].items()}
+    return state
 
 
 def _resume(model: nn.Module, saved: Checkpoints, optimizer: torch.optim.Optimizer) -> int:
@@ -245,12 +179,17 @@ def _resume(model: nn.Module, saved: Checkpoints, optimizer: torch.optim.Optimiz
             if parameter.requires_grad:
                 parameter.copy_(state[name])
                 moments = {k: state.get(f"{name}:{k}") for k in ("step", "exp_avg", "exp_avg_sq")}
-                if moments["step"] is not None:  # a parameter that got no gradient has none
+                if moments["step"] is not None:  # a parameter without a gradient has no moments
                     optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
     return iteration
 
 
 def _buffers(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the buffers of rules by name: what training changes without a gradient."""
-    rules = ((name, part, getattr(layer, part)) for name, layer in twins(model).items() for part in PARTS)
-    return {f"{name}.{part}.{key}": b for name, part, rule in rules if rule for key, b in rule.named_buffers()}
+    buffers = {}
+    for name, layer in twins(model).items():
+        for part in PARTS:
+            rule = getattr(layer, part)
+            if rule is not None:
+                buffers |= {f"{name}.{part}.{key}": buffer for key, buffer in rule.named_buffers()}
+    return buffers

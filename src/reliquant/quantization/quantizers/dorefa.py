@@ -23,7 +23,7 @@ from reliquant.quantization.learn import learn, require_static
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import Frozen, LearnedStep, StraightThrough
-from reliquant.quantization.train import TrainingWords
+from reliquant.quantization.training_words import TrainingWords
 
 
 def quantizer(

@@ -17,7 +17,7 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn_lsq
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, LearnedWeight
-from reliquant.quantization.train import TrainingWords
+from reliquant.quantization.training_words import TrainingWords
 
 
 def quantizer(

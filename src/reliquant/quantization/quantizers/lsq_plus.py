@@ -22,7 +22,7 @@ from reliquant.quantization.learn import learn, require_static
 from reliquant.quantization.observers import Sample
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import LearnedStep, LearnedWeight, positive
-from reliquant.quantization.train import TrainingWords
+from reliquant.quantization.training_words import TrainingWords
 
 
 def quantizer(

@@ -22,7 +22,7 @@ from reliquant.quantization.learn import learn, require_symmetric
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, StraightThrough, positive
-from reliquant.quantization.train import TrainingWords
+from reliquant.quantization.training_words import TrainingWords
 
 
 def quantizer(

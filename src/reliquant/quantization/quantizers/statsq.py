@@ -19,7 +19,7 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn_lsq
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import Frozen, StraightThrough
-from reliquant.quantization.train import TrainingWords
+from reliquant.quantization.training_words import TrainingWords
 
 
 def quantizer(
