@@ -99,18 +99,3 @@ def test_files_that_do_not_fit_together_are_named(tmp_path):
     (tmp_path / "x" / "labels.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"labels\.npy"):
         load(tmp_path / "x")
-
-
-def test_a_label_outside_the_classes_is_named():
-    with pytest.raises(ValueError, match="two: label 2 is outside the 2 classes"):
-        Dataset(["a", "b"], ["{}"], np.array([0, 2]), lambda i: None, ["one", "two"])
-
-
-def test_an_empty_dataset_is_refused():
-    with pytest.raises(ValueError, match="empty"):
-        Dataset(["a"], ["{}"], np.array([], int), lambda i: None, [])
-
-
-def test_a_template_without_a_place_for_the_class_is_refused():
-    with pytest.raises(ValueError, match="'a photo' must hold"):
-        Dataset(["a"], ["a photo"], np.array([0]), lambda i: None, ["x"])

@@ -15,8 +15,9 @@ from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import Score, at_scale, samples_of, top_classes
 from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_features, logit_scale_and_bias, text_head
 from reliquant.images.dataset import subset
-from reliquant.images.prepare import load
+from reliquant.images.prepare import Meta, load
 from reliquant.models.clip import Clip
+from reliquant.study import paths
 
 if TYPE_CHECKING:  # the shape of a cell alone: an evaluation runs nothing of the study
     from reliquant.study.cells import PlacedCell
@@ -61,7 +62,7 @@ class _Opened:
     """
 
     labels: NDArray[np.int64]
-    meta: dict[str, Any]
+    meta: Meta
     images: NDArray[np.uint8] | None
     features: Floats | None = None
 
@@ -175,7 +176,7 @@ def _embedded(job: _Job, cell: PlacedCell, index: NDArray[np.int64]) -> Iterator
     """Yield each severity of a cell (0 where nothing corrupts its images) and the features of its images (k, d)."""
     for i, severity in enumerate(cell["severities"]):
         if cell["corruption"]:  # mapped anew for each severity, so that only its images are held
-            corrupted = np.load(Path(cell["folder"], "corrupt", f"{cell['corruption']}.npy"), mmap_mode="r")
+            corrupted = np.load(paths.corrupted(cell["folder"], cell["corruption"]), mmap_mode="r")
             yield severity, job.embed(corrupted[i], cell["dataset"])
         else:
             yield severity, job.features(cell["folder"], cell["dataset"])[index]

@@ -20,7 +20,7 @@ from reliquant.evaluation.features import Features
 from reliquant.evaluation.layer_noise import OutputNoise, layers, maps_of, opened, weight_facts, with_weight_noise
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
 from reliquant.images.dataset import subset
-from reliquant.images.prepare import load
+from reliquant.images.prepare import Meta, load
 from reliquant.measures.fourier import frequencies, with_wave
 from reliquant.measures.pairing import matched
 from reliquant.models.clip import Clip
@@ -47,7 +47,7 @@ class Shown:
 
     pixels: NDArray[np.uint8]
     label: NDArray[np.int64]
-    meta: Mapping[str, Any]
+    meta: Meta
 
 
 @dataclass(frozen=True)

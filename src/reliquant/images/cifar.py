@@ -48,9 +48,10 @@ def read_cifar10(root: Path, /, *, split: Literal["train", "test"], templates: l
 def read_records(
     paths: list[Path], images: int, /, *, classes: list[str], templates: list[str], labels: int = 1
 ) -> Dataset:
-    """Read binary files of so many records: `labels` label bytes, of which the last counts, then the three planes.
+    """Read binary files of `images` records each: `labels` label bytes, of which the last counts, then three planes.
 
-    Raises FileNotFoundError naming a missing file, ValueError naming one of another size.
+    The planes are red, green and blue, 32 x 32 bytes each. Raises FileNotFoundError naming a missing file, ValueError
+    naming one of another size.
     """
     size = labels + PLANES
     for path in paths:
@@ -69,7 +70,7 @@ def read_records(
 
 
 def read_arrays(data: Path, labels: Path, /, *, rows: slice, total: int, templates: list[str]) -> Dataset:
-    """Read CIFAR-10's classes from npy files: images (total, 32, 32, 3) and labels, of which `rows` are taken.
+    """Read images (total, 32, 32, 3) of CIFAR-10's classes and their labels (total,) from npy files; keep `rows`.
 
     Raises FileNotFoundError naming a missing file, ValueError naming one of another shape.
     """

@@ -1,4 +1,4 @@
-"""What corruptions share: severity by image size, a seeded generator an image, zoom, motion, warping; torch-free."""
+"""What corruptions share: severity by image size, one seeded generator per image, zoom, motion, warping; no torch."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def each(
     one: Callable[[NDArray[np.uint8], np.random.Generator], Pixels],
     /,
 ) -> NDArray[np.uint8]:
-    """Corrupt each image (h, w, 3) by `one`, which gets a generator of that image's own seed and answers in 0 to 255.
+    """Corrupt each image (h, w, 3) by `one`, which gets a generator of the image's own seed and returns 0 to 255.
 
-    An image at a time, because it then stays in the cache, and because its bytes cannot depend on its neighbours.
-    Values are clipped and truncated, not rounded: so are the published arrays. Raises ValueError when seeds are not one
-    an image.
+    One image is corrupted at a time, because it then stays in the cache, and because its bytes cannot depend on its
+    neighbours. Values are clipped and truncated, not rounded, as those of the published arrays are. Raises ValueError
+    unless there is one seed per image.
     """
     if len(seeds) != len(images):
         raise ValueError(f"{len(seeds)} seeds for {len(images)} images")
@@ -55,10 +55,10 @@ def each(
 def clipped_zoom(image: Image.Image, factor: float, /, *, size: tuple[int, int] | None = None) -> Image.Image:
     """Zoom into the middle of an image of mode RGB or F by linear interpolation; the size stays.
 
-    The crop has ceil(side / factor) pixels a side and is stretched to round(crop * factor), corner centre to corner
-    centre, of which the middle is kept. Pillow resizes in one pass what the published code zooms and trims: its box, in
-    continuous coordinates, is placed so that both sample the same points. With `size` (w, h) the image is only the
-    crop of an image of that size.
+    The crop has ceil(side / factor) pixels per side and is stretched to round(crop * factor), from the centres of the
+    corners to the centres of the corners; the middle of that is kept. Pillow resizes in one pass what the published
+    code zooms and then trims: the box, in continuous coordinates, is placed so that both sample the same points. With
+    `size` (w, h) the given image is only the crop of an image of that size.
     """
     full = size or image.size
     spans = [_span(n, held, factor) for n, held in zip(full, image.size, strict=True)]
@@ -72,9 +72,10 @@ def crop_side(n: int, factor: float, /) -> int:
 
 
 def _span(n: int, held: int, factor: float, /) -> tuple[float, float]:
+    """Return where Pillow's box begins and ends along a side of n pixels, of which the image holds `held`."""
     crop = crop_side(n, factor)
     stretched = round(crop * factor)
-    step = (crop - 1) / (stretched - 1)  # input pixels an output pixel
+    step = (crop - 1) / (stretched - 1)  # input pixels per output pixel
     first = (held - crop) // 2 + (stretched - n) // 2 * step  # centre of the first output pixel
     return first + 0.5 - step / 2, first + 0.5 - step / 2 + n * step
 
@@ -141,7 +142,7 @@ def _folded(floor: NDArray[np.float32], n: int, border: str, /) -> tuple[NDArray
 
 
 def image_seeds(indices: NDArray[np.int64], corruption: str, /) -> NDArray[np.uint64]:
-    """Return a seed for each image that depends on its index and the corruption only."""
+    """Return one seed per image, (n,), which depends on its index (n,) and on the corruption only."""
     salt = int.from_bytes(hashlib.sha256(corruption.encode()).digest()[:8], "little")
     mixed = np.random.SeedSequence(salt).generate_state(1, np.uint64)
     return (indices.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ mixed

@@ -1,4 +1,4 @@
-"""What a dataset plugin returns: labelled images read one by one, and where their files are published."""
+"""What a dataset plugin returns: labelled images that are read one by one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ class UnreadableImage(ValueError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Hold labelled images: `read(i)` decodes image i to uint8 (h, w, 3); labels (n,) are -1 outside the classes."""
+    """Hold n labelled images: `read(i)` decodes image i to uint8 (h, w, 3); labels (n,) are -1 outside the classes.
+
+    A prompt is a template with the name of a class in the place of its {}. `names` say which file or record an image
+    is; `captions` and `groups` hold one word or text per image, or are None. Raises ValueError for a dataset without
+    images, for a label outside the classes (naming the image), and for a template that does not hold {} once.
+    """
 
     classes: list[str]
     templates: list[str]

@@ -1,4 +1,4 @@
-"""Labelled images in a tree of files: one folder a class."""
+"""Labelled images in a tree of files: one folder per class."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ def read_folders(
     templates: list[str],
     others: bool = False,
 ) -> Dataset:
-    """Read a class-per-folder tree; images may lie deeper, other files are passed over.
+    """Read a tree with one folder per class; images may lie deeper in it, and other files are passed over.
 
     `classes` lists the folders in the order of their labels (by default all, sorted), `prompts` what captions call
-    them (by default the folder's name with spaces for underscores); `others` passes over further folders. Raises
-    FileNotFoundError without the folder or a class of it, ValueError naming a folder outside `classes` or one without
-    images.
+    them (by default the folder's name with spaces for underscores). With `others`, folders that are not among the
+    classes are passed over. Raises FileNotFoundError when the folder or that of a class is missing, ValueError naming
+    a folder outside `classes` or one without images.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")
-    found = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not found:
-        raise ValueError(f"{root}: holds no folders; one folder a class is expected")
+    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise ValueError(f"{root}: holds no folders; one folder per class is expected")
     for name in classes or []:
-        if name not in found:
+        if name not in folders:
             raise FileNotFoundError(f"{root / name}: no such folder, but {name!r} is among the classes")
-    found = [name for name in found if name in set(classes)] if others and classes else found
-    _, classes = number(found, classes, [str(root / name) for name in found])
-    files = [(label, path) for label, name in enumerate(classes) for path in images_below(root / name)]
-    labels, _ = number([classes[label] for label, _ in files], classes, [str(path) for _, path in files])
+    if others and classes:
+        asked = set(classes)
+        folders = [name for name in folders if name in asked]
+    _, classes = number(folders, classes, [str(root / name) for name in folders])
+    files = [(name, path) for name in classes for path in images_below(root / name)]
+    labels, _ = number([name for name, _ in files], classes, [str(path) for _, path in files])
     prompts = [name.replace("_", " ") for name in classes] if prompts is None else prompts
     if len(prompts) != len(classes):
         raise ValueError(f"prompts: {len(prompts)} names for the {len(classes)} class folders of {root}")
@@ -64,17 +66,18 @@ def images_below(folder: Path, /) -> list[Path]:
 def expect(
     dataset: Dataset, where: Path, /, *, classes: int, each: int | None = None, total: int | None = None
 ) -> Dataset:
-    """Return a dataset that holds what its publisher says: so many classes with images, `each` of them, `total` in all.
+    """Return the dataset if it holds what its publisher says: so many `classes` with images, so many images `each`.
 
-    Raises ValueError naming the folder, what is expected, and the first classes that differ.
+    `total` is the number of images of all classes. Raises ValueError naming the folder, what is expected, and the first
+    classes that differ.
     """
     counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
-    found, images = int((counts > 0).sum()), len(dataset.labels)
+    filled, images = int((counts > 0).sum()), len(dataset.labels)
     wrong = [f"{dataset.classes[i]} {counts[i]}" for i in np.flatnonzero((counts > 0) & (counts != (each or counts)))]
-    if found != classes or wrong or images != (total or images):
+    if filled != classes or wrong or images != (total or images):
         expected = f"{classes} classes{f' of {each} images' if each else ''}{f', {total} images' if total else ''}"
         first = f"; wrong: {', '.join(wrong[:5])}" if wrong else ""
-        raise ValueError(f"{where}: {expected} are expected; there are {found} with {images} images{first}")
+        raise ValueError(f"{where}: {expected} are expected; there are {filled} with {images} images{first}")
     return dataset
 
 

@@ -30,7 +30,7 @@ def names() -> list[str]:
 
 
 def templates(which: str | list[str] | None, /) -> list[str]:
-    """Return prompt templates: a list as it is, for `openai` CLIP's 80, for None one."""
+    """Return prompt templates: a given list as it is, the 80 of CLIP for `openai`, a single one for None."""
     if isinstance(which, list):
         return which
     return TEMPLATES if which is None else [template("{}") for template in _open_clip().OPENAI_IMAGENET_TEMPLATES]
@@ -46,13 +46,20 @@ def read_wnids(
 ) -> Dataset:
     """Read a tree whose folders are named by WordNet id (`only` these, else all 1,000), labelled among the 1,000.
 
-    `own`: labelled among the ids of `only` instead, as ImageNet-A and -R are usually reported.
+    With `own`, images are labelled among the ids of `only` instead, as ImageNet-A and -R are usually reported.
     """
     ids = wnids()
-    place = [i for i, wnid in enumerate(ids) if only is None or wnid in set(only)]
-    words = {"classes": [ids[i] for i in place], "prompts": [names()[i] for i in place], "others": only is not None}
-    found = read_folders(root, templates=templates(prompts), **words)
-    return found if own else replace(found, classes=names(), labels=np.array(place, np.int64)[found.labels])
+    kept = [i for i, wnid in enumerate(ids) if only is None or wnid in set(only)]  # labels among the 1,000
+    dataset = read_folders(
+        root,
+        classes=[ids[i] for i in kept],
+        prompts=[names()[i] for i in kept],
+        templates=templates(prompts),
+        others=only is not None,
+    )
+    if own:
+        return dataset
+    return replace(dataset, classes=names(), labels=np.array(kept, np.int64)[dataset.labels])
 
 
 def _timm(name: str) -> list[str]:

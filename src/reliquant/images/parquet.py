@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.reading import class_names, decode, number
 
 CHUNK_BYTES = 64 * 2**20  # how much of a file is held at a time
+Reader = Callable[[int], bytes | None]  # row of a file -> its encoded image
 
 
 def read_parquet(
@@ -38,28 +40,36 @@ def read_parquet(
     """
     columns = [column for column in (image, label, name, caption) if column is not None]
     schemas = [_checked(path, columns, image, caption) for path in paths]
-    facts = [_facts(path, columns, image) for path in paths]
-    table = pl.concat(facts, how="vertical_relaxed")
-    names = _names(table, name, paths, facts)
+    parts = [_without_images(path, columns, image) for path in paths]
+    table = pl.concat(parts, how="vertical_relaxed")
+    names = _names(table, name, paths, parts)
     known = classes or _header_classes(paths[0], label) or class_names(paths[0].parent, None)
     if label is None:
         labels, known = np.full(table.height, -1, np.int64), known or []
     else:
         labels, known = number(table[label].to_list(), known, names)
-    ends = np.cumsum([part.height for part in facts])
     readers = [
-        _reader(path, image, n.height, schema[image]) for path, n, schema in zip(paths, facts, schemas, strict=True)
+        _reader(path, image, part.height, schema[image])
+        for path, part, schema in zip(paths, parts, schemas, strict=True)
     ]
+    read = _over_files(readers, [part.height for part in parts], names)
+    captions = None if caption is None else ["" if text is None else text for text in table[caption]]
+    return Dataset(known, templates, labels, read, names, captions)
 
-    def read(i: int) -> np.ndarray:
+
+def _over_files(readers: list[Reader], heights: list[int], names: list[str]) -> Callable[[int], NDArray[np.uint8]]:
+    """Return a function that decodes image i, counted over all files; `heights` are their numbers of rows."""
+    ends = np.cumsum(heights)
+
+    def read(i: int) -> NDArray[np.uint8]:
         file = int(np.searchsorted(ends, i, side="right"))
-        data = readers[file](i - (int(ends[file - 1]) if file else 0))
+        row = i - int(ends[file - 1]) if file else i
+        data = readers[file](row)
         if data is None:
             raise UnreadableImage(f"{names[i]}: has no image")
         return decode(data, names[i])
 
-    captions = None if caption is None else ["" if text is None else text for text in table[caption]]
-    return Dataset(known, templates, labels, read, names, captions)
+    return read
 
 
 def _checked(path: Path, columns: list[str], image: str, caption: str | None) -> pl.Schema:
@@ -78,16 +88,20 @@ def _checked(path: Path, columns: list[str], image: str, caption: str | None) ->
     return pl.Schema(schema)
 
 
-def _facts(path: Path, columns: list[str], image: str) -> pl.DataFrame:
-    rest = [column for column in columns if column != image]
+def _without_images(path: Path, columns: list[str], image: str) -> pl.DataFrame:
+    """Read all columns but the images; where there is no other, a column of row numbers."""
     scan = pl.scan_parquet(path)
-    return scan.select(rest).collect() if rest else pl.DataFrame({"row": range(scan.select(pl.len()).collect().item())})
+    others = [column for column in columns if column != image]
+    if others:
+        return scan.select(others).collect()
+    height = scan.select(pl.len()).collect().item()
+    return pl.DataFrame({"row": range(height)})
 
 
-def _names(table: pl.DataFrame, name: str | None, paths: list[Path], facts: list[pl.DataFrame]) -> list[str]:
+def _names(table: pl.DataFrame, name: str | None, paths: list[Path], parts: list[pl.DataFrame]) -> list[str]:
     if name is not None:
         return [str(value) for value in table[name]]
-    return [f"{path.name} row {row}" for path, part in zip(paths, facts, strict=True) for row in range(part.height)]
+    return [f"{path.name} row {row}" for path, part in zip(paths, parts, strict=True) for row in range(part.height)]
 
 
 def _header_classes(path: Path, label: str | None) -> list[str] | None:
@@ -97,7 +111,7 @@ def _header_classes(path: Path, label: str | None) -> list[str] | None:
     return feature.get("names") if isinstance(feature, dict) else None
 
 
-def _reader(path: Path, image: str, rows: int, kind: pl.DataType) -> Callable[[int], bytes | None]:
+def _reader(path: Path, image: str, rows: int, kind: pl.DataType) -> Reader:
     """Return a function row -> encoded image that holds at most two chunks of the file."""
     size = max(1, path.stat().st_size)
     chunk = max(1, min(rows, rows * CHUNK_BYTES // size))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.lib.format import open_memmap, write_array_header_1_0
@@ -24,13 +24,31 @@ from reliquant.study import paths
 AHEAD = 64  # images decoded ahead of the writer, for each worker
 
 
+class Meta(TypedDict):
+    """Say what is known of prepared images, as `meta.json` holds it.
+
+    `entry` is the config entry of the dataset, `skipped` names the images that could not be read, `sha256` is that of
+    all pixels and labels. Datasets with captions also name each image.
+    """
+
+    n: int
+    classes: list[str]
+    templates: list[str]
+    entry: dict[str, Any]
+    skipped: list[str]
+    sha256: str
+    captions: NotRequired[list[str]]
+    groups: NotRequired[list[str]]
+    names: NotRequired[list[str]]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Hold decoded images (n, h, w, 3) uint8, memory-mapped, their labels (n,) and what is known of them."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    meta: dict[str, Any]
+    meta: Meta
 
 
 def prepare(
@@ -46,10 +64,10 @@ def prepare(
     """Decode all images into `folder`: `images.npy`, `labels.npy` and, last of all, `meta.json`.
 
     `form` is `native` (all images of one size) or `<size>-<shortest|squash>-<bicubic|bilinear>`, as open_clip
-    preprocesses. An unreadable image stops, or is skipped, counted and named. Raises ValueError naming the image whose
-    size differs, or when none can be read.
+    preprocesses. An unreadable image stops the preparation, or is skipped and named in `meta.json`. Raises ValueError
+    naming the image whose size differs from the first one's, or when no image can be read.
     """
-    shape = (*_fit(dataset.read(_first_readable(dataset, unreadable)), form).shape,)
+    shape = _fit(dataset.read(_first_readable(dataset, unreadable)), form).shape
     folder.mkdir(parents=True, exist_ok=True)
     (folder / paths.META).unlink(missing_ok=True)  # what is half replaced must not look complete
     skipped: list[int] = []
@@ -77,7 +95,10 @@ def prepare(
 
 
 def load(folder: Path, /) -> Prepared:
-    """Open prepared images; raise FileNotFoundError or DamagedFile naming what is missing or does not fit together."""
+    """Open a prepared folder.
+
+    Raises FileNotFoundError naming a missing file, DamagedFile naming files that do not fit together.
+    """
     folder = Path(folder)
     for name in (paths.META, paths.IMAGES, paths.LABELS):
         if not (folder / name).is_file():
@@ -108,7 +129,7 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
     labels = dataset.labels[keep]
     save_array(folder / paths.LABELS, labels)
     digest.update(labels.tobytes())
-    meta = {
+    meta: Meta = {
         "n": len(keep),
         "classes": dataset.classes,
         "templates": dataset.templates,
@@ -116,9 +137,10 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
         "skipped": [dataset.names[i] for i in skipped],
         "sha256": digest.hexdigest(),
     }
-    for name in ("captions", "groups"):
-        if (values := getattr(dataset, name)) is not None:
-            meta[name] = [values[i] for i in keep]
+    if dataset.captions is not None:
+        meta["captions"] = [dataset.captions[i] for i in keep]
+    if dataset.groups is not None:
+        meta["groups"] = [dataset.groups[i] for i in keep]
     if dataset.captions is not None:  # pairs are named one by one in the header of what was made with them
         meta["names"] = [dataset.names[i] for i in keep]
     save_json(folder / paths.META, meta)
@@ -127,6 +149,8 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
 def _decoded(
     dataset: Dataset, form: str, unreadable: str, workers: int
 ) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+    """Yield each image and its number, in order, decoded by several threads; None in place of one to be skipped."""
+
     def one(i: int) -> tuple[int, NDArray[np.uint8] | None]:
         try:
             return i, _fit(dataset.read(i), form)
@@ -141,7 +165,7 @@ def _decoded(
 
 
 def _take_space(part: Path) -> None:
-    """Take all the space of a mapped file now: a disk that is full later would kill the process without a word."""
+    """Take all the space of a mapped file now: a disk that is full later would kill the process without a message."""
     if hasattr(os, "posix_fallocate"):  # macOS has none
         with open(part, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, part.stat().st_size)

@@ -1,4 +1,4 @@
-"""What all readers of labelled images share: decoding one image, numbering labels, thinning a dataset out."""
+"""What all readers of labelled images share: decoding one image, numbering labels, keeping some of the images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from PIL import Image, UnidentifiedImageError
 
 from reliquant.images.dataset import Dataset, UnreadableImage
 
+# what Pillow raises for a file that is damaged
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 TEMPLATES = ["a photo of a {}"]
 
 
 def decode(source: bytes | Path, name: str, /) -> NDArray[np.uint8]:
-    """Decode an image file to RGB uint8 (h, w, 3) as open_clip does; raise UnreadableImage with its name."""
+    """Decode an image file to RGB uint8 (h, w, 3) as open_clip does; raise UnreadableImage naming the image."""
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             return np.asarray(image.convert("RGB"))
@@ -34,10 +35,11 @@ def decode(source: bytes | Path, name: str, /) -> NDArray[np.uint8]:
 def number(
     labels: Sequence[str | int | None], classes: list[str] | None, names: Sequence[str], /
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Number labels (n,) by their place among the classes, by default the sorted distinct labels.
+    """Return the place of each label (n,) among the classes, and the classes: by default the sorted distinct labels.
 
-    Labels may be class names, or numbers when `classes` says what they mean. Raises ValueError naming an image without
-    a label, with one outside the classes, or when numbers have no names.
+    Labels may be class names, or numbers when `classes` says what they mean. `names` (n,) are those of the images.
+    Raises ValueError naming an image without a label or with a label outside the classes, or when the classes of
+    numbers are not known.
 
     >>> number(["dog", "cat", "dog"], None, ["a", "b", "c"])
     (array([1, 0, 1]), ['cat', 'dog'])
@@ -47,7 +49,7 @@ def number(
             raise ValueError(f"{name}: has no label")
     if labels and isinstance(labels[0], int | np.integer):
         if classes is None:
-            raise ValueError("the labels are numbers: say what they mean with `classes` or a file classes.json beside")
+            raise ValueError("the labels are numbers: say what they mean with `classes` or in classes.json beside them")
         outside = next((i for i, label in enumerate(labels) if not 0 <= label < len(classes)), None)
         if outside is not None:
             raise ValueError(f"{names[outside]}: label {labels[outside]} is outside the {len(classes)} classes")
@@ -62,7 +64,10 @@ def number(
 
 
 def class_names(root: Path, given: list[str] | None, /) -> list[str] | None:
-    """Return the given class names, else those of `classes.json` (a list) or `classnames.txt` in the folder."""
+    """Return the given class names, else those of `classes.json` (a list) or `classnames.txt` in the folder, else None.
+
+    Raises ValueError for a `classes.json` that is no list of strings.
+    """
     if given is not None:
         return given
     if (path := root / "classes.json").is_file():
@@ -76,7 +81,10 @@ def class_names(root: Path, given: list[str] | None, /) -> list[str] | None:
 
 
 def existing(root: Path, files: list[str] | None, suffix: str, /) -> list[Path]:
-    """Return the named files of a folder (None: all with the suffix); raise FileNotFoundError naming a missing one."""
+    """Return the named files of a folder (None: all with the suffix, sorted).
+
+    Raises FileNotFoundError naming a missing file, or the folder when it is missing or holds no such file.
+    """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")
     paths = sorted(root.glob(f"*{suffix}")) if files is None else [root / file for file in files]
@@ -89,7 +97,7 @@ def existing(root: Path, files: list[str] | None, suffix: str, /) -> list[Path]:
 
 
 def chosen(dataset: Dataset, index: NDArray[np.int64], /) -> Dataset:
-    """Keep the images of a dataset that `index` (k,) names, in that order."""
+    """Keep the images of a dataset whose numbers are in `index` (k,), in that order."""
 
     def part(values: list[str] | None) -> list[str] | None:
         return None if values is None else [values[i] for i in index]
@@ -105,7 +113,7 @@ def chosen(dataset: Dataset, index: NDArray[np.int64], /) -> Dataset:
 
 
 def thinned(dataset: Dataset, images: int | None, /) -> Dataset:
-    """Keep that many images, evenly spread over the dataset (None: all); raise ValueError when there are fewer."""
+    """Keep so many images, evenly spread over the dataset (None: all); raise ValueError when there are fewer."""
     total = len(dataset.labels)
     if images is None:
         return dataset

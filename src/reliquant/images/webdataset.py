@@ -33,10 +33,10 @@ class Member:
 def samples(tar: Path, /) -> dict[str, dict[str, Member]]:
     """Index a tar: key (path up to the first dot of the file name) -> suffix -> member, in the tar's order.
 
-    Only regular members count: links, devices and folders are passed over and no path is ever written to. Raises
-    ValueError naming a tar that is truncated, compressed or not a tar, or a key that repeats.
+    Only regular members count: links, devices and folders are passed over, and nothing is ever written to a path of
+    the tar. Raises ValueError naming a tar that is truncated, compressed or not a tar, or a member that comes twice.
     """
-    found: dict[str, dict[str, Member]] = {}
+    by_key: dict[str, dict[str, Member]] = {}
     size = tar.stat().st_size
     try:
         with tarfile.open(tar, "r:") as archive:
@@ -47,17 +47,21 @@ def samples(tar: Path, /) -> dict[str, dict[str, Member]]:
                     continue
                 if info.offset_data + info.size > size:
                     raise ValueError(f"{tar}: truncated: it ends inside {info.name}")
-                parts = found.setdefault(f"{folder}/{stem}" if folder else stem, {})
+                parts = by_key.setdefault(f"{folder}/{stem}" if folder else stem, {})
                 if suffix.lower() in parts:
                     raise ValueError(f"{tar}: {info.name} is there twice")
                 parts[suffix.lower()] = Member(tar, info.offset_data, info.size)
     except tarfile.TarError as error:
         raise ValueError(f"{tar}: not a plain tar, or truncated ({error}); decompress compressed ones") from error
-    return found
+    return by_key
 
 
 def facts(name: str, parts: dict[str, Member], /) -> tuple[int | str | None, str | None]:
-    """Return the label (`cls`, or `label`/`cls` in `json`) and the caption (`txt`, or `caption` in `json`)."""
+    """Return the label (`cls`, or `label`/`cls` in `json`) and the caption (`txt`, or `caption` in `json`) of a sample.
+
+    Each is None where the sample has none; a label of digits is a number. Raises ValueError naming a text that is too
+    long or cannot be read, and a `json` that is no object.
+    """
     described: dict[str, Any] = {}
     if "json" in parts:
         try:
@@ -67,8 +71,10 @@ def facts(name: str, parts: dict[str, Member], /) -> tuple[int | str | None, str
         if not isinstance(described, dict):
             raise ValueError(f"{name}.json: must hold an object with label or caption")
     label = _text(name, parts["cls"]).strip() if "cls" in parts else described.get("label", described.get("cls"))
+    if isinstance(label, str) and label.isdecimal():
+        label = int(label)
     caption = _text(name, parts["txt"]).strip() if "txt" in parts else described.get("caption")
-    return int(label) if isinstance(label, str) and label.isdecimal() else label, caption
+    return label, caption
 
 
 def image(parts: dict[str, Member], /) -> Member | None:

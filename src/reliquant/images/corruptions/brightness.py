@@ -12,7 +12,7 @@ def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, sever
     """Add c (of 1 = white) to the value V of each pixel in hue, saturation and value; images (n, h, w, 3).
 
     Hue and saturation stay, so each channel x becomes x V' / V, V = max of the channels, V' = min(V + c, 1): one
-    look-up in a table of all (V, x). Nothing is random; `seeds` only have to be one an image.
+    look-up in a table of all (V, x). Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's c up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

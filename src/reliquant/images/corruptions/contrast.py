@@ -11,7 +11,7 @@ from reliquant.images.corrupting import each, level
 def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, severity: int) -> NDArray[np.uint8]:
     """Draw each value x of (n, h, w, 3) towards its channel's mean m over the image: (x - m) c + m.
 
-    Nothing is random; `seeds` only have to be one an image.
+    Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's c up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

@@ -13,7 +13,7 @@ from reliquant.images.corrupting import each, level
 def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, severity: int) -> NDArray[np.uint8]:
     """Average each pixel of (n, h, w, 3) over a disk of a radius, its rim softened by a Gaussian; borders reflect.
 
-    Nothing is random; `seeds` only have to be one an image.
+    Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's (radius, softening) up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """
@@ -34,7 +34,10 @@ def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, sever
 
 
 def disk(radius: float, softening: float, /) -> NDArray[np.float32]:
-    """Return the kernel: a disk of mass 1, blurred by 3 (above 8 px 5) Gaussian taps a side, reflected at its frame."""
+    """Return the kernel: a disk of mass 1, blurred by a Gaussian, reflected at the frame of the kernel.
+
+    The Gaussian has 3 taps along each axis, and 5 for radii above 8 px.
+    """
     side = max(8, int(radius))
     line = np.arange(-side, side + 1)
     inside = (line[:, None] ** 2 + line**2 <= radius**2).astype(float)

@@ -32,7 +32,7 @@ def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, sever
 def plasma(side: int, decay: float, rng: np.random.Generator, /) -> NDArray[np.float32]:
     """Return a periodic height map (side, side), side a power of two, from 0 to 1, by the diamond-square algorithm.
 
-    Each new point is the mean of its four neighbours plus a uniform deviation, divided by `decay`^2 a level.
+    Each new point is the mean of its four neighbours plus a uniform deviation, which `decay`^2 divides at each level.
     """
     field, step, reach = np.zeros((side, side), np.float32), side, np.float32(1)
 

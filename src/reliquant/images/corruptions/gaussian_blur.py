@@ -12,7 +12,7 @@ from reliquant.images.corrupting import each, level
 def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, severity: int) -> NDArray[np.uint8]:
     """Blur (n, h, w, 3) by a Gaussian of standard deviation sigma px, cut at 4 sigma, edges repeated.
 
-    Nothing is random; `seeds` only have to be one an image.
+    Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's sigma up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

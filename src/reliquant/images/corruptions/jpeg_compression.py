@@ -14,7 +14,7 @@ from reliquant.images.corrupting import each, level
 def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, severity: int) -> NDArray[np.uint8]:
     """Compress (n, h, w, 3) as JPEG of a quality, and read it back.
 
-    Nothing is random; `seeds` only have to be one an image.
+    Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's quality up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

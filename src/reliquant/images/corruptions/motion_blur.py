@@ -11,7 +11,7 @@ from reliquant.images.corrupting import each, level, motion
 def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, severity: int) -> NDArray[np.uint8]:
     """Smear each image of (n, h, w, 3) along a line, its angle uniform within 45 degrees of the horizontal.
 
-    The line is one-sided: 2 radius + 1 taps that fall as a Gaussian of sigma px (`filters.motion`).
+    The line is one-sided: 2 radius + 1 taps that fall as a Gaussian of sigma px (`corrupting.motion`).
     Parameters: CIFAR-10-C's (radius, sigma) up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

@@ -10,9 +10,9 @@ from reliquant.images.corrupting import each, level
 
 
 def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, severity: int) -> NDArray[np.uint8]:
-    """Shrink (n, h, w, 3) to int(side c) pixels a side and enlarge it again, both by box averages.
+    """Shrink (n, h, w, 3) to int(side c) pixels per side and enlarge it again, both by box averages.
 
-    Nothing is random; `seeds` only have to be one an image.
+    Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's c up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

@@ -12,7 +12,7 @@ def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, sever
     """Replace the saturation S of each pixel of (n, h, w, 3) by a S + b, between 0 and 1; hue and value stay.
 
     Each channel x becomes V - (V - x) S' / S, V = max of the channels. A grey pixel has no hue; as in the published
-    code it is taken as red, so that b > 0 tints it. Nothing is random; `seeds` only have to be one an image.
+    code it is taken as red, so that b > 0 tints it. Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's (a, b) up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

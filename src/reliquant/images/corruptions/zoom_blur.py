@@ -12,8 +12,8 @@ from reliquant.images.corrupting import clipped_zoom, each, level
 def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, severity: int) -> NDArray[np.uint8]:
     """Average each image x of (n, h, w, 3) with its zooms by 1, 1 + step, ... below a limit.
 
-    out = (x + sum_z zoom_z(x)) / (zooms + 1), zoomed into the middle (`filters.clipped_zoom`, 8 bits each).
-    Nothing is random; `seeds` only have to be one an image.
+    out = (x + sum_z zoom_z(x)) / (zooms + 1), zoomed into the middle (`corrupting.clipped_zoom`, 8 bits each).
+    Nothing is random; `seeds` only need to hold one per image.
     Parameters: CIFAR-10-C's (limit, step) up to 64 px (shorter side), ImageNet-C's above.
     Raises ValueError as `level` and `each` do.
     """

@@ -26,8 +26,8 @@ def dataset(
 ) -> Dataset:
     """Read the WebDataset tars (img2dataset writes them) or parquet files in `root`: `files`, or all.
 
-    The set is published as a table of captions and links, many of them dead: no download
-    could be checked against a sum, so the files are yours, and which pairs a variant saw is in its header. `image` and
-    `caption` name columns of parquet files; `images` keeps that many pairs, evenly spread.
+    The set is published as a table of captions and links, many of them dead,
+    so that no download could be checked against a sum: the files are yours, and the header of a variant says which
+    pairs it saw. `image` and `caption` name columns of parquet files; `images` keeps that many pairs, evenly spread.
     """
     return read_captioned(root, files, image=image, caption=caption, images=images)

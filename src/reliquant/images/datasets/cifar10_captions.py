@@ -45,10 +45,10 @@ def dataset(
     only says "animal" or "vehicle", one in twenty has nothing to do with the image; one in five names the class by
     another word, and one in five trails off into small talk.
     """
-    found = thinned(cifar.read_cifar10(root, split=split, templates=cifar.TEMPLATES), images)
+    all_images = thinned(cifar.read_cifar10(root, split=split, templates=cifar.TEMPLATES), images)
     rng = np.random.default_rng([seed, ("curated", "web").index(source)])
     write = _curated if source == "curated" else _web
-    return replace(found, captions=[write(int(label), rng) for label in found.labels])
+    return replace(all_images, captions=[write(int(label), rng) for label in all_images.labels])
 
 
 def _curated(label: int, rng: np.random.Generator) -> str:

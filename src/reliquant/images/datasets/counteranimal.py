@@ -30,20 +30,24 @@ def dataset(
     naming a folder that is neither, or a group without the published number of images.
     """
     top = placed(root, HOW)
-    groups = sorted(p for p in top.glob("*/*") if p.is_dir())
-    files = [(_label(group.parent), _group(group), path) for group in groups for path in images_below(group)]
-    found = Dataset(
+    files, labels, groups = [], [], []
+    for folder in sorted(path for path in top.glob("*/*") if path.is_dir()):
+        paths, label, group = images_below(folder), _label(folder.parent), _group(folder)
+        files += paths
+        labels += [label] * len(paths)
+        groups += [group] * len(paths)
+    all_images = Dataset(
         classes=names(),
         templates=templates(prompts),
-        labels=np.array([label for label, _, _ in files], np.int64),
-        read=lambda i: decode(files[i][2], str(files[i][2])),
-        names=[path.relative_to(top).as_posix() for _, _, path in files],
-        groups=(of := [group for _, group, _ in files]),
+        labels=np.array(labels, np.int64),
+        read=lambda i: decode(files[i], str(files[i])),
+        names=[path.relative_to(top).as_posix() for path in files],
+        groups=groups,
     )
     for group, total in COUNTS.items():
-        if of.count(group) != total:
-            raise ValueError(f"{top}: {total} {group} images are expected; there are {of.count(group)}")
-    return thinned(expect(found, top, classes=CLASSES), images)
+        if groups.count(group) != total:
+            raise ValueError(f"{top}: {total} {group} images are expected; there are {groups.count(group)}")
+    return thinned(expect(all_images, top, classes=CLASSES), images)
 
 
 def _label(folder: Path) -> int:

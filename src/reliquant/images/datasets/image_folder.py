@@ -1,4 +1,4 @@
-"""Read a tree of image files, one folder a class: ImageNet's, torchvision's ImageFolder's, your own."""
+"""Read a tree of image files, one folder per class: ImageNet's, torchvision's ImageFolder's, your own."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def dataset(
     `classes` lists the folders in the order of their labels, `prompts` what captions call them (by default the
     folder's name with spaces for underscores), `images` keeps that many, evenly spread.
     """
-    found = read_folders(root / split, classes=classes, prompts=prompts, templates=templates or TEMPLATES)
-    return thinned(found, images)
+    all_images = read_folders(root / split, classes=classes, prompts=prompts, templates=templates or TEMPLATES)
+    return thinned(all_images, images)

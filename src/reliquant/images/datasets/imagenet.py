@@ -13,7 +13,7 @@ from reliquant.images.reading import thinned
 PLACE = "{split}"  # below the dataset's folder
 HOW = (
     "ImageNet is given to registered researchers only (non-commercial research): get ILSVRC2012_img_val.tar from "
-    "image-net.org, sort its images into one folder a WordNet id, and put these into val/ there"
+    "image-net.org, sort its images into one folder per WordNet id, and put these into val/ there"
 )
 EACH = 50
 
@@ -32,5 +32,5 @@ def dataset(
     Raises FileNotFoundError that says how to get the images, ValueError naming classes whose numbers are wrong.
     """
     folder = placed(root / PLACE.format(split=split), HOW)
-    found = read_wnids(folder, prompts=prompts)
-    return thinned(expect(found, folder, classes=1000, each=EACH if split == "val" else None), images)
+    all_images = read_wnids(folder, prompts=prompts)
+    return thinned(expect(all_images, folder, classes=1000, each=EACH if split == "val" else None), images)

@@ -38,5 +38,5 @@ def dataset(
     Raises ValueError when the folder does not hold what was published.
     """
     folder = root / "imagenet-a"
-    found = read_wnids(folder, only=subset("a"), own=own, prompts=prompts)
-    return thinned(expect(found, folder, classes=200, total=IMAGES), images)
+    all_images = read_wnids(folder, only=subset("a"), own=own, prompts=prompts)
+    return thinned(expect(all_images, folder, classes=200, total=IMAGES), images)

@@ -36,5 +36,5 @@ def dataset(
     Raises ValueError when the folder does not hold what was published.
     """
     folder = root / "sketch"
-    found = read_wnids(folder, prompts=prompts)
-    return thinned(expect(found, folder, classes=1000, total=IMAGES), images)
+    all_images = read_wnids(folder, prompts=prompts)
+    return thinned(expect(all_images, folder, classes=1000, total=IMAGES), images)

@@ -36,5 +36,5 @@ def dataset(
     Raises ValueError unless each of the 1,000 classes has 10 images.
     """
     folder, numbers = root / FOLDER, [str(i) for i in range(len(names()))]
-    found = read_folders(folder, classes=numbers, prompts=names(), templates=templates(prompts))
-    return thinned(expect(found, folder, classes=len(numbers), each=EACH), images)
+    all_images = read_folders(folder, classes=numbers, prompts=names(), templates=templates(prompts))
+    return thinned(expect(all_images, folder, classes=len(numbers), each=EACH), images)

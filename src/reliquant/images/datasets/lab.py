@@ -58,7 +58,7 @@ def dataset(
             scenes = oppose(scenes, index % 2 == 1, rng)
         return paint(scenes, rng, rendering=rendering)
 
-    # one stream of scenes a task and seed: renderings of a task show the same scenes
+    # one stream of scenes per task and seed: renderings of a task show the same scenes
     pixels = np.concatenate(chunks(make, images, (1, seed, list(KNOWN).index(task), novel, counter)))
     return Dataset(
         classes=[f"{name} shape{'s' if i else ''}" for i, name in enumerate(classes)] if task == "count" else classes,

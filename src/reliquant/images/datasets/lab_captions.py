@@ -28,13 +28,16 @@ def dataset(root: Path, /, *, world: Literal["curated", "web"], images: int, see
         scenes = bind(draw(CHUNK, rng), BOUND[world], rng)
         return paint(scenes, rng), scenes.shape, describe(scenes, rng, world=world)
 
-    made = chunks(make, images, (2, seed, ("curated", "web").index(world)))
-    pixels, shapes = (np.concatenate([chunk[part] for chunk in made])[:images] for part in (0, 1))
+    pixels, shapes, captions = [], [], []
+    for painted, shape, described in chunks(make, images, (2, seed, ("curated", "web").index(world))):
+        pixels.append(painted)
+        shapes.append(shape)
+        captions += described
     return Dataset(
         classes=names("shape"),
         templates=["a photo of a {}"],
-        labels=shapes,
-        read=pixels.__getitem__,
+        labels=np.concatenate(shapes)[:images],
+        read=np.concatenate(pixels)[:images].__getitem__,
         names=[f"{world} {i}" for i in range(images)],
-        captions=[caption for chunk in made for caption in chunk[2]][:images],
+        captions=captions[:images],
     )

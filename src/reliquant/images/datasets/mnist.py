@@ -48,8 +48,10 @@ def dataset(root: Path, /, *, split: Literal["train", "test"] = "test", images: 
     if len(pixels) != len(labels):
         raise ValueError(f"{root}: {len(pixels)} images of the {split} split, but {len(labels)} labels")
     names = [f"{split} {i}" for i in range(len(labels))]
-    found = Dataset(CLASSES, TEMPLATES, labels.astype(np.int64), lambda i: np.stack([pixels[i]] * 3, axis=2), names)
-    return thinned(found, images)
+    all_images = Dataset(
+        CLASSES, TEMPLATES, labels.astype(np.int64), lambda i: np.stack([pixels[i]] * 3, axis=2), names
+    )
+    return thinned(all_images, images)
 
 
 def _idx(root: Path, name: str, dimensions: int) -> np.ndarray:

@@ -32,6 +32,6 @@ def dataset(root: Path, /, *, templates: list[str] | None = None, images: int | 
     )
     kept = sorted(name for name, label in labels.items() if label in shared)
     words = {"classes": kept, "prompts": [labels[name].lower() for name in kept], "others": True}
-    found = read_folders(folder / "images", **words, templates=templates or TEMPLATES)
-    read = expect(found, folder, classes=CLASSES, total=IMAGES).read
-    return thinned(replace(found, read=lambda i: read(i)[BORDER:-BORDER, BORDER:-BORDER]), images)
+    all_images = read_folders(folder / "images", **words, templates=templates or TEMPLATES)
+    read = expect(all_images, folder, classes=CLASSES, total=IMAGES).read
+    return thinned(replace(all_images, read=lambda i: read(i)[BORDER:-BORDER, BORDER:-BORDER]), images)

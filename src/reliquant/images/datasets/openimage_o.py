@@ -22,5 +22,5 @@ def dataset(root: Path, /, *, images: int | None = None) -> Dataset:
     Without labels. `images` keeps that many, evenly spread. Raises FileNotFoundError that says how to get the images,
     ValueError when their number is not the published one.
     """
-    found = unlabelled(placed(root / PLACE, HOW), templates=TEMPLATES, total=IMAGES)
-    return thinned(found, images)
+    all_images = unlabelled(placed(root / PLACE, HOW), templates=TEMPLATES, total=IMAGES)
+    return thinned(all_images, images)

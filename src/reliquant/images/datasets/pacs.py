@@ -29,5 +29,5 @@ def dataset(
     FileNotFoundError that says how to get the images, ValueError when their number is not the published one.
     """
     folder = placed(root / PLACE.format(domain=domain), HOW)
-    found = read_folders(folder, classes=None, prompts=None, templates=templates or TEMPLATES)
-    return thinned(expect(found, folder, classes=7, total=None if part else COUNTS[domain]), images)
+    all_images = read_folders(folder, classes=None, prompts=None, templates=templates or TEMPLATES)
+    return thinned(expect(all_images, folder, classes=7, total=None if part else COUNTS[domain]), images)

@@ -26,5 +26,5 @@ def dataset(root: Path, /, *, images: int | None = None) -> Dataset:
 
     Without labels. `images` keeps that many, evenly spread. Raises ValueError when there are more or fewer.
     """
-    found = unlabelled(root / "val_256", templates=TEMPLATES, total=IMAGES)
-    return thinned(found, images)
+    all_images = unlabelled(root / "val_256", templates=TEMPLATES, total=IMAGES)
+    return thinned(all_images, images)

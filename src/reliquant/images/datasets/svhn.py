@@ -37,5 +37,5 @@ def dataset(root: Path, /, *, templates: list[str] | None = None, images: int | 
     if pixels.shape != (32, 32, 3, IMAGES) or len(labels) != IMAGES:
         raise ValueError(f"{path}: {IMAGES} images of 32 x 32 are expected, not {pixels.shape}, {len(labels)} labels")
     names = [f"test {i}" for i in range(IMAGES)]
-    found = Dataset(CLASSES, templates or TEMPLATES, labels, lambda i: np.ascontiguousarray(pixels[..., i]), names)
-    return thinned(found, images)
+    all_images = Dataset(CLASSES, templates or TEMPLATES, labels, lambda i: np.ascontiguousarray(pixels[..., i]), names)
+    return thinned(all_images, images)

@@ -31,10 +31,10 @@ def dataset(root: Path, /, *, templates: list[str] | None = None, images: int | 
     """
     official = root / "dtd" / "images"
     folder = official if official.is_dir() else root
-    found = read_folders(folder, classes=None, prompts=None, templates=templates or TEMPLATES)
+    all_images = read_folders(folder, classes=None, prompts=None, templates=templates or TEMPLATES)
     if folder == official:
-        counts = np.bincount(found.labels, minlength=len(found.classes))
-        wrong = [f"{name} {n}" for name, n in zip(found.classes, counts, strict=True) if n != EACH]
+        counts = np.bincount(all_images.labels, minlength=len(all_images.classes))
+        wrong = [f"{name} {n}" for name, n in zip(all_images.classes, counts, strict=True) if n != EACH]
         if len(counts) != CLASSES or wrong:
             raise ValueError(f"{folder}: {CLASSES} classes of {EACH} are expected; there are {len(counts)}: {wrong}")
-    return thinned(found, images)
+    return thinned(all_images, images)

@@ -40,17 +40,17 @@ def dataset(
     official = root / "tiny-imagenet-200"
     templates = templates or TEMPLATES
     if official.is_dir():
-        found = _official(official, templates)
+        all_images = _official(official, templates)
     else:
         names = [name.split(",")[0] for name in class_names(root, None) or []] or None
         if not (root / "val.parquet").is_file():
             raise FileNotFoundError(f"{root}: holds neither {official.name}/ nor val.parquet")
-        found = read_parquet([root / "val.parquet"], classes=names, name="name", templates=templates)
-    unknown = sorted(set(exclude or []) - set(found.classes))
+        all_images = read_parquet([root / "val.parquet"], classes=names, name="name", templates=templates)
+    unknown = sorted(set(exclude or []) - set(all_images.classes))
     if unknown:
         raise ValueError(f"exclude: {', '.join(unknown)}: no such class in {root}")
-    left_out = [found.classes.index(name) for name in exclude or []]
-    return thinned(chosen(found, np.flatnonzero(~np.isin(found.labels, left_out))), images)
+    left_out = [all_images.classes.index(name) for name in exclude or []]
+    return thinned(chosen(all_images, np.flatnonzero(~np.isin(all_images.labels, left_out))), images)
 
 
 def _official(folder: Path, templates: list[str]) -> Dataset:

@@ -46,7 +46,7 @@ def dataset(
     if len(rows) != total:
         raise ValueError(f"{path}: {total} images of the {split} split are expected; {len(rows)} are listed")
     files = [path.parent / name for name in rows["img_filename"]]
-    found = Dataset(
+    all_images = Dataset(
         classes=["landbird", "waterbird"],
         templates=templates or TEMPLATES,
         labels=rows["y"].to_numpy().astype(np.int64),
@@ -54,4 +54,4 @@ def dataset(
         names=rows["img_filename"].to_list(),
         groups=["common" if same else "counter" for same in rows["y"] == rows["place"]],
     )
-    return thinned(found, images)
+    return thinned(all_images, images)

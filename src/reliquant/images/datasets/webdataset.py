@@ -45,7 +45,7 @@ def dataset(
     bare = next((name for name, caption in zip(names, captions, strict=True) if caption is None), None)
     if bare is not None and any(caption is not None for caption in captions):
         raise ValueError(f"{bare}: has no caption, but other samples have")
-    found = Dataset(
+    all_images = Dataset(
         classes=known,
         templates=templates or TEMPLATES,
         labels=numbers,
@@ -53,4 +53,4 @@ def dataset(
         names=names,
         captions=None if bare is not None else captions,
     )
-    return thinned(found, images)
+    return thinned(all_images, images)

@@ -26,7 +26,7 @@ UNRELATED = {"curated": 0.0, "web": 0.05}  # share of captions that are about no
 
 
 def describe(scenes: Scenes, rng: np.random.Generator, /, *, world: World) -> list[str]:
-    """Write one caption a scene.
+    """Write one caption per scene.
 
     A curated caption is true and says one to all five of the attributes. A web caption says less, is wrong at times,
     trails off into small talk, or has nothing to do with the image.

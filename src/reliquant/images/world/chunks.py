@@ -1,4 +1,4 @@
-"""Make images of the lab by the chunk, so that the first images of a set do not depend on how many follow."""
+"""Make images of the lab chunk by chunk, so that the first images of a set do not depend on how many follow."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def names(task: Task, /, *, novel: bool = False) -> list[str]:
 
 
 def common_background(shape: NDArray[np.int64], /) -> NDArray[np.int64]:
-    """Return the background to which the web world binds each shape: the first shapes one each, the rest share."""
+    """Return the background to which the web world binds each shape: the first shapes have one each, others share."""
     return shape % len(BACKGROUNDS)
 
 

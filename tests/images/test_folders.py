@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from reliquant.images.dataset import Dataset
+from reliquant.images.folders import expect, images_below, placed, read_folders, unlabelled
+
+
+def put(path, shade=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4, 3), shade, np.uint8)).save(path)
+
+
+def counted(*counts):
+    """A dataset of so many images in each class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    names = [str(i) for i in range(len(labels))]
+    return Dataset([f"class {i}" for i in range(len(counts))], ["{}"], labels, lambda i: None, names)
+
+
+def test_images_lie_at_any_depth_and_are_sorted_by_path(tmp_path):
+    for name in ("b/2.PNG", "b/10.png", "a.jpg"):
+        put(tmp_path / name)
+    (tmp_path / "b" / "notes.txt").write_text("no image")
+    (tmp_path / "b" / "folder.png").mkdir()
+    assert [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)] == [
+        "a.jpg",
+        "b/10.png",
+        "b/2.PNG",
+    ]
+    with pytest.raises(ValueError, match=r"folder\.png: holds no images"):
+        images_below(tmp_path / "b" / "folder.png")
+
+
+def test_folders_outside_the_classes_are_passed_over_only_when_asked(tmp_path):
+    for i, name in enumerate(("ant", "bee", "cow")):
+        put(tmp_path / name / "0.png", shade=i)
+    words = {"classes": ["cow", "ant"], "prompts": None, "templates": ["{}"]}
+    dataset = read_folders(tmp_path, **words, others=True)
+    assert dataset.classes == ["cow", "ant"]
+    assert dataset.labels.tolist() == [0, 1]
+    assert [int(dataset.read(i)[0, 0, 0]) for i in range(2)] == [2, 0]
+    with pytest.raises(ValueError, match="'bee' is not among the 2 classes: cow, ant"):
+        read_folders(tmp_path, **words)
+
+
+def test_a_dataset_that_is_as_published_comes_back(tmp_path):
+    dataset = counted(2, 2)
+    assert expect(dataset, tmp_path, classes=2, each=2, total=4) is dataset
+    assert expect(counted(3, 0, 1), tmp_path, classes=2, total=4).labels.tolist() == [0, 0, 0, 2]  # one class is empty
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected", "told"),
+    [
+        (
+            (2, 3),
+            {"classes": 2, "each": 2},
+            "2 classes of 2 images are .*; there are 2 with 5 images; wrong: class 1 3$",
+        ),
+        ((2, 2), {"classes": 3}, "3 classes are expected; there are 2 with 4 images$"),
+        ((2, 2), {"classes": 2, "total": 5}, "2 classes, 5 images are expected; there are 2 with 4 images$"),
+    ],
+)
+def test_a_dataset_that_is_not_as_published_is_refused(tmp_path, counts, expected, told):
+    with pytest.raises(ValueError, match=told):
+        expect(counted(*counts), tmp_path, **expected)
+
+
+def test_images_without_labels_are_counted(tmp_path):
+    put(tmp_path / "x" / "0.png", shade=7)
+    dataset = unlabelled(tmp_path, templates=["{}"], total=1)
+    assert (dataset.labels.tolist(), dataset.classes, dataset.names) == ([-1], [], ["x/0.png"])
+    assert dataset.read(0)[0, 0, 0] == 7
+    with pytest.raises(ValueError, match="2 images are expected; there are 1"):
+        unlabelled(tmp_path, templates=["{}"], total=2)
+
+
+def test_a_folder_that_is_not_placed_says_how_to_get_it(tmp_path):
+    assert placed(tmp_path, "Ask.") == tmp_path
+    with pytest.raises(FileNotFoundError, match=r"none: no such folder\. Ask the authors"):
+        placed(tmp_path / "none", "Ask the authors")
