@@ -8,6 +8,8 @@ import json
 import os
 import sys
 
+from reliquant.boundary import one_line_errors
+
 SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for: torch takes seconds
     "measure": "every measure and OOD score of stored features or probabilities; no model",
     "plan": "what a scheme would quantize in a model, or what a study expands to",
@@ -31,12 +33,11 @@ def main(argv: list[str] | None = None) -> None:
     module = importlib.import_module(f"reliquant.cli.{asked}")
     by_name[asked].epilog = f"example: {module.EXAMPLE}"
     module.add_words(by_name[asked])
+    by_name[asked].add_argument("--debug", action="store_true", help="show the traceback of an error")
     given = vars(parser.parse_args(words))
-    as_json = given.pop("json", False)
-    try:
+    as_json, debug = given.pop("json", False), given.pop("debug")
+    with one_line_errors(f"reliquant {asked}", debug=debug):
         output = module.run(**{name: value for name, value in given.items() if name != "subcommand"})
-    except (ValueError, OSError, ArithmeticError) as error:
-        sys.exit(f"reliquant {asked}: error: {error}")
     try:
         print(json.dumps(output.data, indent=2) if as_json else output.text, flush=True)
     except BrokenPipeError:  # `reliquant ... | head` has read enough

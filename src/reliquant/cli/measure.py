@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import numpy as np
 
 from reliquant import plugins
 from reliquant.cli.output import Output, measured_output
-from reliquant.cli.stored_features import features_of, read_arrays, require
+from reliquant.cli.stored_features import doubts_of, features_of, labels_of, naming, read_arrays, require
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.measure import measure_features, measure_probabilities
 
 EXAMPLE = "reliquant measure features.safetensors --ood other.safetensors --json"
 SCORES = ("mcm", "msp", "max_logit", "energy")
 FEATURES = (
-    "safetensors with image (n,d), label (n), text (c,d), logit_scale (1) and maybe logit_bias (1);"
+    "safetensors with image (n,d), label (n), text (c,d), logit_scale (1: the multiplier of the cosines, exp of the"
+    " model's parameter) and maybe logit_bias (1);"
     " or with probabilities (n,c) and label (n)"
 )
 
@@ -35,12 +37,16 @@ def run(*, features: Path, ood: list[Path], resamples: int) -> Output:
     arrays = read_arrays(features)
     if "probabilities" in arrays:
         require(features, arrays, "label")
+        label = labels_of(features, arrays, len(arrays["probabilities"]))
         if ood:
             raise ValueError(f"{features}: probabilities give no OOD scores; give image and text features")
-        found = {features.stem: measure_probabilities(arrays["probabilities"], arrays["label"], resamples=resamples)}
-        return measured_output(found)
+        with naming(features):
+            measured = measure_probabilities(arrays["probabilities"], label, resamples=resamples)
+        return measured_output({features.stem: measured})
     require(features, arrays, "image", "label", "text", "logit_scale")
-    test = features_of(features, arrays, arrays, arrays["label"])
+    test = features_of(features, arrays, arrays, labels_of(features, arrays, len(arrays["image"])))
+    for doubt in doubts_of(features, test):
+        print(f"reliquant measure: warning: {doubt}", file=sys.stderr)
     others = {}
     for path in ood:
         other = read_arrays(path)

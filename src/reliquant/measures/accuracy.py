@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,24 @@ def labels_within(label: Integers, classes: int, /) -> None:
     if len(outside):
         i = int(outside[0])
         raise ValueError(f"label {int(label[i])} of image {i} is outside the {classes} classes (-1 means none)")
+
+
+def class_numbers(label: NDArray[Any], /) -> NDArray[np.int64]:
+    """Return labels (n,) or (n, 1) of any type as int64; raise ValueError naming the first that is no whole number.
+
+    >>> class_numbers(np.array([[2.0], [0.0]], np.float32)).tolist()
+    [2, 0]
+    """
+    flat = label[:, 0] if label.ndim == 2 and label.shape[1] == 1 else label
+    if flat.ndim != 1:
+        raise ValueError(f"labels must be one class number per image, (n,), not shape {label.shape}")
+    if flat.dtype.kind not in "iufb":
+        raise ValueError(f"labels must be numbers, not {flat.dtype}")
+    whole = np.isfinite(flat) & (flat == np.floor(flat)) if flat.dtype.kind == "f" else np.ones(len(flat), bool)
+    if not whole.all():
+        first = int(np.argmin(whole))
+        raise ValueError(f"label {flat[first]} of image {first} is no class number: {int((~whole).sum())} such images")
+    return flat.astype(np.int64)
 
 
 def top_k(rank: Integers, /, *, k: int = 1) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+
+from reliquant.boundary import one_line_errors
 
 
 def run(step: Callable[[], None], /) -> None:
-    """Run a step; an error that a user can mend (bad input, missing file, no space) is one line and exit code 1."""
-    try:
+    """Run a step; an error (bad input, missing file, no space) is one line and exit code 1."""
+    with one_line_errors():
         step()
-    except (ValueError, OSError, ArithmeticError) as error:
-        sys.exit(f"error: {error}")
