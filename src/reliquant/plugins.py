@@ -168,9 +168,12 @@ def check(family: str, entry: object, /) -> list[str]:
         return [f"{entry!r} must be a mapping with the key {family!r}; there are {', '.join(names(family))}"]
     try:
         path = source(family, entry[family])
-        given = {k: v for k, v in entry.items() if k != family}
-        nested = [f"{k}: {p}" for k, v in given.items() for f, e in entries(v) for p in check(f, e)]
-        return check_words(path, family, given) + _shares(given) + nested
+        given = {word: value for word, value in entry.items() if word != family}
+        problems = check_words(path, family, given) + _shares(given)
+        for word, value in given.items():
+            for inner_family, inner in entries(value):
+                problems += [f"{word}: {problem}" for problem in check(inner_family, inner)]
+        return problems
     except ConfigError as error:
         return error.problems
 
