@@ -1,9 +1,9 @@
 """AWQ (Lin et al. 2024, Equation 4): scale up the weights that large inputs meet, clip, round to nearest.
 
-s = mean|X|^alpha a channel, alpha the best of 20 for the error of the layers that read one input; then each row's (or
-group's) range is the best of 10 shares, except in layers that make queries and keys. Both errors are exact, from X X^T.
-Factors go into the LayerNorm that feeds the layers alone, else an online division of the input. Linears only;
-convolutions are rounded to nearest.
+Each input channel has a factor s = mean|X|^alpha, with the alpha out of 20 that gives the layers which read the input
+the least output error. Then the range of each row (or group) is the best of 10 shares, except in layers that make
+queries and keys. Both errors are exact, from X X^T. Factors go into the LayerNorm if it feeds these layers alone;
+otherwise the input is divided online. Only Linears are treated so; convolutions are rounded to nearest.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import affine, blocks, fake_quantize, quantize, weight_affine
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.transforms import Smoothing
+from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
 from reliquant.quantization.calibrate import calibrate_inputs
 from reliquant.quantization.checkpoints import Checkpoints
@@ -21,6 +22,7 @@ from reliquant.quantization.fold import divide_output, layer_norm_readers
 from reliquant.quantization.moments import Moments, moments_of, output_error, stages
 from reliquant.quantization.proxy import Proxy
 
+# layers that make queries and keys: their ranges are not cut
 ATTENDING = {"qkv", "q", "k", "q_proj", "k_proj", "query", "key"}
 
 
@@ -43,15 +45,28 @@ def quantizer(
     if alphas < 1 or shares < 1:
         raise ValueError(f"awq: needs alphas >= 1 and shares >= 1, not {alphas} and {shares}")
     made = insert_twins(clip.model, names, weight, activation)
-    norm_of = {group[0]: (norm, group) for norm, group in layer_norm_readers(clip, names, proxy).items()}
-    second = {name for _, group in norm_of.values() for name in group[1:]}
-    chosen = {}
-    for stage, inside in {} if weight.floating else stages(names).items():
-        seen = moments_of(clip, {n: made[n] for n in inside}, proxy, stage=stage, batch=batch, pairs=pairs)
-        for name in (n for n in seen if n not in second):
+    grids = {} if weight.floating else _scaled_up(clip, made, proxy, weight, alphas, shares, batch=batch, pairs=pairs)
+    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
+    for name, layer in made.items():
+        if name in grids:
+            layer.freeze(quantize(layer.weight.detach(), *grids[name], weight), *grids[name])
+        else:
+            layer.freeze_absmax()
+
+
+def _scaled_up(
+    clip: Clip, made: dict[str, Twin], proxy: Proxy, grid: Grid, alphas: int, shares: int, /, *, batch: int, pairs: int
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Scale up the weights of the Linears, block after block; return the scale and zero point of each."""
+    norm_of = {group[0]: (norm, group) for norm, group in layer_norm_readers(clip, list(made), proxy).items()}
+    done_with_first = {name for _, group in norm_of.values() for name in group[1:]}
+    grids = {}
+    for stage, inside in stages(made).items():
+        seen = moments_of(clip, {name: made[name] for name in inside}, proxy, stage=stage, batch=batch, pairs=pairs)
+        for name in [name for name in seen if name not in done_with_first]:
             norm, group = norm_of.get(name, (None, [name]))
             layers = {member: made[member] for member in group}
-            factor = best_factor([layer.weight.detach() for layer in layers.values()], seen[name], weight, alphas)
+            factor = best_factor([layer.weight.detach() for layer in layers.values()], seen[name], grid, alphas)
             if norm:
                 divide_output(clip.model.get_submodule(norm), factor, layers.values())
             else:
@@ -59,20 +74,15 @@ def quantizer(
                 made[name].weight.data.mul_(factor)
             gram = seen[name].gram / torch.outer(factor, factor)
             for member, layer in layers.items():
-                clip_too = shares if member.rpartition(".")[2] not in ATTENDING else 1
-                chosen[member] = affine(*best_range(layer.weight.detach(), gram, weight, clip_too), weight)
-        seen = gram = None  # free before the next block's come
-    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
-    for name, layer in made.items():
-        if name in chosen:
-            layer.freeze(quantize(layer.weight.detach(), *chosen[name], weight), *chosen[name])
-        else:
-            layer.freeze_absmax()
+                tried = 1 if member.rpartition(".")[2] in ATTENDING else shares
+                grids[member] = affine(*best_range(layer.weight.detach(), gram, grid, tried), grid)
+        seen = gram = None  # frees them before those of the next block come
+    return grids
 
 
 @torch.no_grad()
 def best_factor(weights: list[torch.Tensor], seen: Moments, grid: Grid, alphas: int, /) -> torch.Tensor:
-    """Return the s (d,) of the least output error of the weights, each (o, d), over alpha = 0, 1/alphas, ..."""
+    """Return the s (d,), over alpha = 0, 1/alphas, ..., of the least output error of all weights, each (o, d)."""
     mean = seen.absolute / seen.count
     best, least = torch.ones_like(mean), torch.inf
     for i in range(alphas):
@@ -94,7 +104,7 @@ def best_range(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the range, each (rows, 1), of least output error of each row or group of a weight (o, d).
 
-    Tried are absolute maxima cut to 1, 0.95, ... of themselves, `shares` of them. A grid of one scale is not cut.
+    It tries `shares` ranges, cut to 1, 0.95, 0.9, ... of the absolute maximum. A grid of one scale is not cut.
     """
     rows = blocks(weight, grid)
     low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
@@ -104,17 +114,17 @@ def best_range(
         cut = largest * (1 - i / 20)
         scale, zero = affine(low.maximum(-cut), high.minimum(cut), grid)
         error = fake_quantize(weight, scale, zero, grid) - weight
-        found = _row_errors(error, gram, grid).reshape(-1, 1)
-        better = found < best
-        best, share = torch.where(better, found, best), share.masked_fill(better, 1 - i / 20)
+        now = _row_errors(error, gram, grid).reshape(-1, 1)
+        better = now < best
+        best, share = torch.where(better, now, best), share.masked_fill(better, 1 - i / 20)
     return low.maximum(-largest * share), high.minimum(largest * share)
 
 
 def _row_errors(error: torch.Tensor, gram: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Return the output error of each row of `blocks`, for a group that of its own columns."""
+    """Return the output error of each row of `blocks`; that of a group counts its own columns only."""
     if grid.granularity != "group":
-        found = output_error(error, gram)
-        return found if grid.granularity == "channel" else found.sum()
+        by_row = output_error(error, gram)
+        return by_row if grid.granularity == "channel" else by_row.sum()
     errors = []
     for start in range(0, error.shape[1], grid.group):
         span = slice(start, start + grid.group)

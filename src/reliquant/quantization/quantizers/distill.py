@@ -1,6 +1,6 @@
 """LSQ trained to answer as the FP32 model does: distillation of its logits, or of its embeddings.
 
-No caption is trusted, only what FP32 makes of the pairs. For the embeddings say
+It does not trust the captions, only what FP32 makes of the pairs. For the embeddings say
 `losses: [{loss: distillation, of: embeddings}]`.
 """
 

@@ -1,8 +1,8 @@
 """DoReFa (Zhou et al. 2016, Equations 8 and 9), rescaled so that a pretrained model keeps its range.
 
-Weights pass through tanh and are rounded on 2^b evenly spaced levels from -1 to 1, none of which is 0; here times the
-largest weight of a row, which the paper's form loses. Inputs are clipped to a fixed range, here the calibrated one
-instead of [0, 1], and rounded in it.
+Weights pass through tanh and are rounded on 2^b evenly spaced levels from -1 to 1, none of which is 0; here they are
+then multiplied by the largest weight of their row, which the paper's form loses. Inputs are clipped to a fixed range
+and rounded in it; here it is the calibrated range instead of [0, 1].
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""GPTQ (Frantar et al. 2023): round weights column by column, each correcting what is still to come.
+"""GPTQ (Frantar et al. 2023): round weights column by column, and correct the columns to come after each.
 
 The Hessian 2 X X^T is that of the inputs which the quantized blocks before give, rounded as the layer will round them.
-Linears only; convolutions are rounded to nearest.
+Only Linears are treated so; convolutions are rounded to nearest.
 """
 
 from __future__ import annotations

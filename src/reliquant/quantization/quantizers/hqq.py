@@ -2,7 +2,7 @@
 
 Groups of weights get an asymmetric grid whose zero point, a real number, is optimised so that the error is sparse:
 alternately W_e = shrink_p(W - W_r) and zero = mean(W_q - (W - W_e) / scale). Inputs, where they are rounded at all, are
-calibrated as in round to nearest. Linear and Conv2d alike: a group lies within one output channel.
+calibrated as in round to nearest. Linear and Conv2d are treated alike: a group lies within one output channel.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def quantizer(
     batch: int = 64,
     pairs: int = 512,
 ) -> None:
-    """Quantize the named layers in place; of the weight grid only the bits count, the rest is the method's own."""
+    """Quantize the named layers in place; only the bits of the weight grid count, the method sets the rest itself."""
     grid = replace(weight, granularity="group", group=group, symmetric=False, signed=False)
     made = insert_twins(clip.model, names, grid, activation)
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
@@ -55,7 +55,7 @@ def quantizer(
 def optimise(
     rows: torch.Tensor, grid: Grid, norm: float, beta: float, kappa: float, iterations: int, /
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scale and zero point, each (rows, 1); stop once the mean absolute error falls no more."""
+    """Return scale and zero point, each (rows, 1); stop as soon as the mean absolute error no longer falls."""
     low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
     scale = 1 / (grid.high / (high - low)).clamp(max=LARGEST_INVERSE)
     zero = -low / scale
@@ -81,7 +81,7 @@ def _shrink(x: torch.Tensor, beta: float, norm: float) -> torch.Tensor:
 
 
 def _rows(weight: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """View the weight as groups; what pads the last group of a row repeats its last weight, to widen no range."""
+    """View the weight as groups; copies of a row's last weight fill up its last group, so that no range widens."""
     flat = weight.reshape(len(weight), -1)
     missing = -flat.shape[1] % grid.group
     return blocks(torch.cat([flat, flat[:, -1:].expand(-1, missing)], 1), grid)

@@ -1,9 +1,9 @@
 """LLM.int8() (Dettmers et al. 2022, Equation 8): keep input columns with outliers in high precision, round the rest.
 
-A column of a Linear's input is an outlier if any calibration input in it exceeds the threshold (published: decided anew
-for each batch at hand; here once, so that an image's result does not depend on its neighbours). The weights that meet
-it are kept as they are. As published say `activation: {granularity: token, dynamic: true}`: one scale a token, one a
-weight row. Conv2d has no columns: round to nearest.
+A column of a Linear's input is an outlier if any calibration input in it exceeds the threshold. (The paper decides anew
+for each batch; here it is decided once, so that an image's result does not depend on its neighbours.) The weights that
+meet such a column are kept as they are. The published form is `activation: {granularity: token, dynamic: true}`, with
+one scale per token and one per weight row. Conv2d has no columns and is rounded to nearest.
 """
 
 from __future__ import annotations
@@ -51,14 +51,17 @@ def quantizer(
 def spare_outliers(
     made: Mapping[str, Twin], observers: Mapping[str, ChannelRange | Range], threshold: float, /
 ) -> None:
-    """Quantize layers in place whose inputs were observed; those seen by channel spare what exceeds the threshold."""
-    columns = {n: _outliers(n, seen, threshold) for n, seen in observers.items() if isinstance(seen, ChannelRange)}
+    """Quantize observed layers in place; those observed per channel spare the columns that exceed the threshold."""
+    columns = {}
+    for name, seen in observers.items():
+        if isinstance(seen, ChannelRange):
+            columns[name] = _outliers(name, seen, threshold)
     fix_inputs(made, observers)
     for name, layer in made.items():
         spared = columns.get(name, ())
         values = layer.weight.detach()[:, spared].clone() if len(spared) else None
         if values is not None:
-            layer.weight.data.index_fill_(1, spared, 0)  # the scale is that of the rest
+            layer.weight.data.index_fill_(1, spared, 0)  # so that the scale is that of the other columns
         layer.freeze_absmax()
         if values is not None:
             layer.spare(spared, values)

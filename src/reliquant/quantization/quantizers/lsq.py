@@ -1,6 +1,6 @@
-"""LSQ: learned step size (Esser et al. 2020), in the first author's form (PAPER.md 2; mark A).
+"""LSQ: learned step size (Esser et al. 2020), in the first author's form (mark A of docs/fidelity.md).
 
-Activations learn one scale a tensor, started from calibration. Weights are rounded with absmax scales recomputed in
+Activations learn one scale per tensor, started from calibration. Weights are rounded with absmax scales recomputed in
 every forward (`weights: absmax`), or learn theirs too, as published (`weights: learned`).
 """
 

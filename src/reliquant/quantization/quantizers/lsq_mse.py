@@ -1,4 +1,4 @@
-"""LSQ trained on CLIP's contrastive loss and on the squared error to the FP32 embeddings (PAPER.md 2, mark N)."""
+"""LSQ trained on CLIP's contrastive loss and on the squared error to the FP32 embeddings (docs/fidelity.md)."""
 
 from __future__ import annotations
 

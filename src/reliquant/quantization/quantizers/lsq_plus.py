@@ -1,7 +1,7 @@
 """LSQ+: learned scale and learned offset of activations, learned scales of weights (Bhalgat et al. 2020).
 
-Starts (section 3.3): weights s = max(|mu - 3 sigma|, |mu + 3 sigma|) / 2^(b-1) a row; activations the scale and offset
-with the least squared error on the proxy's inputs.
+Each row of weights starts at s = max(|mu - 3 sigma|, |mu + 3 sigma|) / 2^(b-1), activations at the scale and offset with
+the least squared error on the proxy's inputs (section 3.3).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def quantizer(
 ) -> None:
     """Calibrate the named layers, train them in place on the proxy pairs, and fix the codes.
 
-    An input's first range is the best of `candidates` shares, from `smallest` to 1, of that of `sample` values a batch.
+    An input's first range is the best of `candidates` shares, from `smallest` to 1, of the whole range of `sample`
+    values per batch.
     """
     require_static("lsq_plus", activation)
     activation = activation if activation.floating else replace(activation, symmetric=False)  # it has an offset
@@ -64,7 +65,7 @@ class LearnedOffset(nn.Module):
         return LearnedStep.apply(x.float(), scale, self.offset, self.grid.low, self.grid.high)
 
     def freeze(self) -> StaticInput:
-        """Return the quantizer with scale and offset as they are now; the zero point -o/s is no whole number."""
+        """Return the quantizer with scale and offset as they are now; the zero point -o/s need not be whole."""
         scale = max(self.scale.item(), SMALLEST_SCALE)
         return StaticInput(self.grid, scale, -self.offset.item() / scale)
 

@@ -1,7 +1,7 @@
 """Round to nearest on the ranges with the least mean squared error (Nagel et al. 2021, Equation 10).
 
-A grid search over shares of the whole range: for each row of a weight, and for each layer's input on a sample of the
-values that the calibration pairs give. Dynamic inputs keep their whole range.
+Ranges are searched among shares of the whole range, for each row of a weight and for each layer's input, of which the
+calibration pairs give a sample of values. Dynamic inputs keep their whole range.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def quantizer(
     batch: int = 64,
     pairs: int = 512,
 ) -> None:
-    """Quantize the named layers in place; `sample` values a batch of the first `pairs` pairs decide inputs' ranges."""
+    """Quantize the named layers in place; `sample` values per batch of the first `pairs` pairs give inputs' ranges."""
     if candidates < 1 or not 0 < smallest <= 1:
         raise ValueError(f"mse: needs candidates >= 1 and 0 < smallest <= 1, not {candidates} and {smallest}")
     made = insert_twins(clip.model, names, weight, activation)

@@ -1,8 +1,8 @@
 """PACT: a learned clipping level of activations (Choi et al. 2018), in a signed form for transformers.
 
 The paper clips ReLU outputs to [0, alpha]; inputs here have both signs and are clipped to [-alpha', alpha], where
-alpha' = alpha |low| / high is the other end of the signed grid. Weights are rounded with absmax scales, as in the other
-arms, so that only the activations differ.
+alpha' = alpha |low| / high is the other end of the signed grid. Weights are rounded with absmax scales as under LSQ, so
+that only the activations differ.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def quantizer(
 ) -> None:
     """Calibrate the named layers, train them in place, and fix the codes.
 
-    `scale_lr` is that of alpha, `high` times a scale, so its default is as many times larger; `alpha_l2` weighs alpha^2
-    in the loss.
+    `scale_lr` is the learning rate of alpha, which is `high` times as large as a scale; so its default is larger, too.
+    `alpha_l2` weighs alpha^2 in the loss.
     """
     require_symmetric("pact", activation)
     grids = {"weight": weight, "activation": activation}

@@ -1,8 +1,8 @@
-"""ParetoQ (Liu et al. 2025): the quantizer of weights that fits the bits, made for 4 bits and below.
+"""ParetoQ (Liu et al. 2025): a quantizer of weights for each number of bits, made for 4 bits and below.
 
-At 2 bits stretched elastic quantization (SEQ, Equation 5): levels half a step beside 0, all of equal width and none
-wasted on 0. At 3 bits and more LSQ with learned scales, started at absmax. Activations learn one scale a tensor (LSQ).
-Chosen as the recent method because it is the one whose rule changes where the others break, between 3 and 2 bits.
+At 2 bits it is stretched elastic quantization (SEQ, Equation 5): levels lie half a step beside 0, all of equal width
+and none wasted on 0. At 3 bits and more it is LSQ with learned scales, started at absmax. Activations learn one scale
+per tensor (LSQ). It is here as the recent method because its rule changes where the others break, between 3 and 2 bits.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class StretchedWeight(nn.Module):
 
 
 class Stretched(torch.autograd.Function):
-    """alpha (round(n c - 1/2) + 1/2) / n, c = w/alpha clipped to +-0.99, n = 2^(b-1), w (rows, k), alpha (rows, 1)."""
+    """alpha (round(n c - 1/2) + 1/2) / n, c = w/alpha clipped to +-0.99, n = 2^(b-1), w (rows, k), alpha (rows, 1).
+
+    It clips before it rounds, nearer to 0 than the last level ends; `arithmetic.rounded` would clip the codes.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, alpha: torch.Tensor, bits: int) -> torch.Tensor:
@@ -87,7 +90,7 @@ class Stretched(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """Pass the gradient inside; for alpha sum g (q - w/alpha) inside and g q outside, / sqrt(k high)."""
+        """Pass the gradient g inside; alpha gets sum g (q - w/alpha) inside and g q outside, / sqrt(k high)."""
         rows, alpha, out = ctx.saved_tensors
         inside = grad * ((rows / alpha).abs() <= CLIP)
         slope = ((grad * out).sum(1, keepdim=True) - (inside * rows).sum(1, keepdim=True)) / alpha

@@ -1,7 +1,7 @@
 """Round to nearest on ranges that leave out the largest values (Wu et al. 2020, arXiv 2004.09602, section 5: 99.99 %).
 
-Inputs are clipped at a percentile of each calibration batch, averaged over batches; weights at `weight_percent` of each
-row, by default not at all, as published. Dynamic inputs keep their whole range.
+Inputs are clipped at a percentile of each calibration batch, averaged over batches; weights are clipped at
+`weight_percent` of each row, by default not at all, as published. Dynamic inputs keep their whole range.
 """
 
 from __future__ import annotations

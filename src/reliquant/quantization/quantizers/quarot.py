@@ -1,9 +1,9 @@
 """QuaRot (Ashkboos et al. 2024): rotate away the outliers of the residual stream, then round to nearest or by GPTQ.
 
-ViT and text transformers: LayerNorm fused into the Linears that read it, stream rotated by a randomized Hadamard
-matrix, online Hadamard before attention output and second MLP layer. The published rotation of values within a head is
-part of the former here. ConvNeXt has no stream that may be rotated (depthwise convolutions read it): its Linears rotate
-their inputs online, its Conv2d are rounded to nearest.
+In ViTs and text transformers each LayerNorm is fused into the Linears that read it, the stream is rotated by a
+randomized Hadamard matrix, and the inputs of the attention output and of the second MLP layer are rotated online; for
+the former that takes the place of the published rotation of values within a head. ConvNeXt has no stream that may be
+rotated (depthwise convolutions read it): its Linears rotate their inputs online, its Conv2d are rounded to nearest.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """RaanA (Yang et al. 2025): random Hadamard rotation, RaBitQ's grid, and bits where the loss feels them.
 
-Inputs are rotated online (a power-of-two head, then a tail), weights to match; each weight row then lies on half steps
-scaled to be unbiased. The precision's weight bits are an average: AllocateBits gives each Linear its own, minimising
-sum_k a_k 2^-b_k with a_k = |dL/dH_k| |X_k| |W_k| / sqrt(d_k), L the contrastive loss of a few pairs (Frobenius norms).
-Linears only; convolutions are rounded to nearest at the average bits.
+Inputs are rotated online (a power-of-two head, then a tail) and weights to match; each weight row is then rounded to
+half steps, scaled to be unbiased. The weight bits of the precision are an average: AllocateBits gives each Linear its
+own, minimising sum_k a_k 2^-b_k with a_k = |dL/dH_k| |X_k| |W_k| / sqrt(d_k), where L is the contrastive loss of a few
+pairs (Frobenius norms). Only Linears are treated so; convolutions are rounded to nearest at the average bits.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ def quantizer(
     batch: int = 64,
     pairs: int = 512,
 ) -> None:
-    """Quantize the named layers in place; `samples` pairs give sensitivities, the first `pairs` ranges of inputs."""
-    made = insert_twins(
-        clip.model, names, replace(weight, granularity="channel", symmetric=True, signed=True), activation
-    )
+    """Quantize the named layers in place; `samples` pairs give sensitivities, the first `pairs` give inputs' ranges."""
+    grid = replace(weight, granularity="channel", symmetric=True, signed=True)
+    made = insert_twins(clip.model, names, grid, activation)
     linears = {name: layer for name, layer in made.items() if isinstance(layer, QuantLinear)}
     if linears and allocate and not weight.floating:
         parts = [list(linears.items())[i : i + TOGETHER] for i in range(0, len(linears), TOGETHER)]

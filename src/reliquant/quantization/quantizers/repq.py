@@ -1,9 +1,9 @@
 """RepQ-ViT (Li et al. 2023, Equations 8 to 12): one scale for LayerNorm's uneven channels, without loss.
 
-The input of Linears that a LayerNorm feeds is calibrated a channel at a time; dividing the LayerNorm by
-r1 = s / mean(s) and shifting it by s (z - mean(z)), undone in the readers' weights and biases, turns that into one
-scale and zero point a tensor. Everything else is rounded to nearest (the paper's log-sqrt2 grid is for softmax, which
-stays FP32 here). As published say `activation: {symmetric: false}`; a symmetric grid only gets the scales.
+The input of Linears that a LayerNorm feeds is calibrated per channel. Dividing the LayerNorm's output by r1 = s /
+mean(s) and shifting it by s (z - mean(z)), which the weights and biases of its readers undo, turns that into one scale
+and zero point per tensor. Everything else is rounded to nearest (the paper's log-sqrt2 grid is for softmax, which stays
+FP32 here). The published form is `activation: {symmetric: false}`; a symmetric grid only gets the scales.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def quantizer(
     made = insert_twins(clip.model, names, weight, activation)
     readers = {} if activation.floating else layer_norm_readers(clip, names, proxy)
     fed = {name for group in readers.values() for name in group}
-    observers = {n: ChannelRange(momentum) if n in fed else Range(momentum) for n in made if not activation.floating}
+    watched = [] if activation.floating else made
+    observers = {name: ChannelRange(momentum) if name in fed else Range(momentum) for name in watched}
     watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
     fix_inputs(made, observers)
     for norm, group in readers.items():

@@ -1,7 +1,7 @@
-"""Rot+LSQ: the stream rotated as in QuaRot (Ashkboos et al. 2024), then LSQ trained in the rotated model (mark N).
+"""Rot+LSQ: the stream is rotated as in QuaRot (Ashkboos et al. 2024), then LSQ trains the rotated model.
 
-The rotation spreads outliers over all channels, so that one learned scale a tensor serves them. It stays fixed: signs
-are drawn from the proxy's seed, weights train in the rotated basis.
+The rotation spreads outliers over all channels, so that one learned scale per tensor serves them. It stays fixed (the
+proxy's seed draws its signs), and weights train in the rotated basis. Mark N of docs/fidelity.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Round to nearest: absmax weights, calibrated activations (the first author's quantizer, PAPER.md 2; mark A)."""
+"""Round to nearest: absmax weights, calibrated activations; the first author's quantizer (docs/fidelity.md, mark A)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def quantizer(
     batch: int = 64,
     pairs: int = 512,
 ) -> None:
-    """Quantize the named layers in place; a moving average over the first `pairs` of the proxy gives input ranges."""
+    """Quantize the named layers in place; moving averages over the first `pairs` of the proxy give inputs' ranges."""
     made = insert_twins(clip.model, names, weight, activation)
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for layer in made.values():

@@ -1,8 +1,8 @@
 """SmoothQuant (Xiao et al. 2023, Equations 3 and 4): move input outliers into the weights, then round to nearest.
 
-Each LayerNorm that feeds Linears alone (qkv and fc1 of a ViT, fc1 of a ConvNeXt) is divided by
-s_j = max|X_j|^alpha / max|W_j|^(1 - alpha), its readers' columns are multiplied by it. All other layers are rounded to
-nearest as they are: the method does not define them.
+The output of each LayerNorm that only Linears read (qkv and fc1 of a ViT, fc1 of a ConvNeXt) is divided by
+s_j = max|X_j|^alpha / max|W_j|^(1 - alpha) per channel, and its readers' columns are multiplied by it. The method says
+nothing of other layers: they are rounded to nearest as they are.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ def quantizer(
     made = insert_twins(clip.model, names, weight, activation)
     readers = layer_norm_readers(clip, names, proxy)
     fed = {name for group in readers.values() for name in group}
-    observers = {
-        n: ChannelRange(momentum) if n in fed else Range(momentum) for n in made if n in fed or is_static(made[n])
-    }
+    watched = [name for name, layer in made.items() if name in fed or is_static(layer)]
+    observers = {name: ChannelRange(momentum) if name in fed else Range(momentum) for name in watched}
     watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
     for norm, group in readers.items():
         layers = [made[name] for name in group]

@@ -1,7 +1,7 @@
 """StatsQ of OFQ (Liu et al. 2023, Oscillation-free Quantization for Low-bit Vision Transformers).
 
 The scale of a row of weights is not learned but a statistic, 2 mean|w|, so that it cannot make weights oscillate
-between two levels; the 2^b levels lie half a step beside 0. Activations learn one scale a tensor (LSQ).
+between two levels; the 2^b levels lie half a step beside 0. Activations learn one scale per tensor (LSQ).
 """
 
 from __future__ import annotations

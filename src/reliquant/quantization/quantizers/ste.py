@@ -1,7 +1,7 @@
-"""Plain QAT: min-max grids, none of them learned, and straight-through gradients (Jacob et al. 2018, section 3).
+"""Plain QAT: min-max grids, of which none is learned, and straight-through gradients (Jacob et al. 2018, section 3).
 
-Weights are rounded with absmax scales recomputed in every forward; the range of an input is a moving average that goes
-on during training.
+Weights are rounded with absmax scales, recomputed in every forward; the range of an input is a moving average that goes
+on moving during training.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class MovingRange(nn.Module):
         self.low, self.high = (nn.Buffer(torch.tensor(float(end))) for end in ends)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Take x into account (in training) and return it on the grid, float32, of the same shape."""
+        """Return x on the grid, float32, of the same shape; in training, x first moves the range."""
         if self.training:
             low, high = x.detach().float().aminmax()
             if self.grid.symmetric:
