@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -28,7 +28,7 @@ from reliquant.report.verdict import (
 
 SHARE = (0.3, 0.5)  # "about 40 %"
 COLLAPSE = 0.2  # share of the FP32 accuracy lost
-BANDS = ((r"^accuracy_rank_0_\d+_change$", 1), (r"^accuracy_rank_\d+_end_change$", -1))
+FIRST_BAND, LAST_BAND = r"^accuracy_rank_0_\d+_change$", r"^accuracy_rank_\d+_end_change$"
 POINTS, SHARES = "fraction", "relative change"
 
 
@@ -52,21 +52,21 @@ def judge(rows: Rows, /) -> list[dict[str, Any]]:
 
 def share_better(rows: Rows) -> Finding:
     """Claim 1: count runs (a variant on a set) with lower ECE at 8 bits."""
-    found = frames.quantized(frames.select(rows, "ece_change")).filter(pl.col("precision") == "w8a8")
-    if found.is_empty():
+    runs = frames.quantized(frames.select(rows, "ece_change")).filter(pl.col("precision") == "w8a8")
+    if runs.is_empty():
         raise NotTestable("no W8A8 rows of ece_change on a clean set")
-    share, n = float((found["value"] < 0).mean()), found.height
+    share, n = float((runs["value"] < 0).mean()), runs.height
     low, high = stats.wilson(share, share * (1 - share) / n, n)
     inside, apart = SHARE[0] <= share <= SHARE[1], high < SHARE[0] or low > SHARE[1]
     why = f"{share:.0%} of {n} runs have a lower ECE; 'about 40 %' is read as {SHARE[0]:.0%} to {SHARE[1]:.0%}"
     verdict = "supported" if inside else "contradicted" if apart else "mixed"
-    images = int(found["n"].sum())
+    images = int(runs["n"].sum())
     used = {"suite": "clean", "measure": "ece_change", "precision": "w8a8"}
     return Finding(verdict, why, share, low, high, "share of runs", n, images, used)
 
 
 def ece_of_sources(rows: Rows, *, of: Kind, sign: int) -> Finding:
-    """Claims 2 and 3: the sign of the relative change of ECE of one kind of sources, image tower quantized."""
+    """Claims 2 and 3: the sign of the relative change of ECE of one kind of sources, with the image tower quantized."""
     sources = judged(of)
     runs = runs_of(rows, "ece_relative_change", sources=sources)
     scope = "image" if "image" in runs["scope"] else "both"  # the text tower is claim 4
@@ -75,7 +75,7 @@ def ece_of_sources(rows: Rows, *, of: Kind, sign: int) -> Finding:
 
 
 def text_tower(rows: Rows) -> Finding:
-    """Claim 4: relative ECE change with both towers minus that with the image tower only, variant by variant."""
+    """Claim 4: relative change of ECE with both towers quantized minus that with the image tower alone, by variant."""
     both, image = (runs_of(rows, "ece_relative_change", scope=s) for s in ("both", "image"))
     pairs = both.join(image, on=[v for v in VARIANT if v != "scope"], how="inner", suffix="_image")
     if pairs.is_empty():
@@ -87,7 +87,7 @@ def text_tower(rows: Rows) -> Finding:
 
 
 def tuned(rows: Rows) -> Finding:
-    """Claim 5: ECE of fully quantized, logit-scale tuned variants against FP32."""
+    """Claim 5: ECE of variants with both towers quantized and the logit scale tuned, against FP32."""
     runs = runs_of(rows, "ece_change", scale="tuned", scope="both")
     return by_sign(runs, -1, unit=POINTS, suite="clean", measure="ece_change", scale="tuned", scope="both")
 
@@ -104,27 +104,26 @@ def shift(rows: Rows) -> Finding:
     """Claim 7: accuracy on shifted sets does not rise, at the most bits."""
     bits = most_bits(rows, suite="shift")
     runs = runs_of(rows, "accuracy_change", suite="shift", bits=bits)
-    found, rise = effect(runs), float((runs["value"] > 0).mean())
-    better = found["low"] is not None and found["low"] > 0
+    mean, rise = effect(runs), float((runs["value"] > 0).mean())
+    better = mean["low"] is not None and mean["low"] > 0
     verdict = "contradicted" if better and rise > 1 / 3 else "mixed" if better or rise > 1 / 2 else "supported"
     why = f"accuracy rises in {rise:.0%} of {runs.height} runs; their mean {'is' if better else 'is not'} above 0"
     used = {"suite": "shift", "measure": "accuracy_change", "bits": bits}
-    return Finding(verdict, why, **found, unit=POINTS, rows=used)
+    return Finding(verdict, why, **mean, unit=POINTS, rows=used)
 
 
 def spurious(rows: Rows, *, kind: str, bits: float, rises: bool = True) -> Finding:
     """Claims 8 to 12: Vuln_add and the change of RSG rise, or stay within their intervals."""
-    found = {m: by_sign(_spurious_runs(rows, m, kind, bits), 1, unit=POINTS) for m in ("vuln_add", "rsg_change")}
-    main, other = found["vuln_add"], found["rsg_change"]
+    vuln_add = by_sign(_spurious_runs(rows, "vuln_add", kind, bits), 1, unit=POINTS)
+    rsg_change = by_sign(_spurious_runs(rows, "rsg_change", kind, bits), 1, unit=POINTS)
     if rises:
-        words = {f.verdict for f in found.values()}
-        verdict = words.pop() if len(words) == 1 else "mixed"
+        verdict = vuln_add.verdict if vuln_add.verdict == rsg_change.verdict else "mixed"
     else:
-        still = [f.low is None or f.low <= 0 <= f.high for f in found.values()]
+        still = [one.low is None or one.low <= 0 <= one.high for one in (vuln_add, rsg_change)]
         verdict = "supported" if all(still) else "mixed" if any(still) else "contradicted"
-    why = f"Vuln_add {main.value:+.2%} ({main.why}); change of RSG {other.value:+.2%} ({other.why})"
+    why = f"Vuln_add {vuln_add.value:+.2%} ({vuln_add.why}); change of RSG {rsg_change.value:+.2%} ({rsg_change.why})"
     used = {"suite": "spurious", "measure": ["vuln_add", "rsg_change"], "kind": kind, "bits": bits}
-    return Finding(verdict, why, main.value, main.low, main.high, POINTS, main.runs, main.images, used)
+    return replace(vuln_add, verdict=verdict, why=why, rows=used)
 
 
 def ood_despite_ece(rows: Rows) -> Finding:
@@ -151,51 +150,60 @@ def gains_together(rows: Rows) -> Finding:
 
 def spectrum(rows: Rows) -> Finding:
     """Claim 14: SQNR falls with rank; QAT classifies better from ranks 0-8 and worse from 64 on."""
-    found = frames.quantized(frames.matching(rows, r"^sqnr_rank_\d+$"))
-    if found["measure"].n_unique() < 3:
+    sqnr = frames.quantized(frames.matching(rows, r"^sqnr_rank_\d+$"))
+    if sqnr["measure"].n_unique() < 3:
         raise NotTestable("no SQNR by rank (measures sqnr_rank_<r>) in the rows")
-    ranks = found["measure"].str.extract(r"(\d+)$").cast(pl.Float64).to_numpy()
-    line = linregress(np.log10(1 + ranks), found["value"].to_numpy())
+    ranks = sqnr["measure"].str.extract(r"(\d+)$").cast(pl.Float64).to_numpy()
+    line = linregress(np.log10(1 + ranks), sqnr["value"].to_numpy())
     half = 1.96 * line.stderr
-    lowest, last = (_band(rows, pattern, sign) for pattern, sign in BANDS)
-    bands = [lowest[1].verdict, last[1].verdict]
     slope = "supported" if line.slope + half < 0 else "contradicted" if line.slope - half > 0 else "mixed"
-    words = {slope, *bands}
-    why = f"SQNR changes by {line.slope:+.1f} dB a tenfold rank; "
-    why += f"QAT at ranks {lowest[0]}: {bands[0]}, {last[0]}: {bands[1]}"
-    counts = {"runs": found.select(VARIANT).n_unique(), "images": int(found["n"].max())}
-    ends = {"value": line.slope, "low": line.slope - half, "high": line.slope + half, "unit": "dB a decade of rank"}
+    first, last = _band(rows, FIRST_BAND, 1), _band(rows, LAST_BAND, -1)
+    why = f"SQNR changes by {line.slope:+.1f} dB a tenfold rank; QAT at ranks {first.edges}: {first.finding.verdict}, "
+    why += f"{last.edges}: {last.finding.verdict}"
+    words = {slope, first.finding.verdict, last.finding.verdict}
     return Finding(
         words.pop() if len(words) == 1 else "mixed",
         why,
-        **ends,
-        **counts,
+        value=line.slope,
+        low=line.slope - half,
+        high=line.slope + half,
+        unit="dB a decade of rank",
+        runs=sqnr.select(VARIANT).n_unique(),
+        images=int(sqnr["n"].max()),
         rows={"suite": "explain", "measure": ["sqnr_rank_*", "accuracy_rank_*_change"]},
     )
 
 
-def _band(rows: Rows, pattern: str, sign: int) -> tuple[str, Finding]:
-    """Judge QAT's change of accuracy from a band of ranks, whose edges narrow embeddings have set lower."""
-    found = frames.matching(rows, pattern)
-    edges = sorted(found["measure"].str.extract(r"rank_(\d+_(?:\d+|end))_").unique())
+class Band(NamedTuple):
+    """A band of ranks: its edges in words, and the verdict on what QAT classifies from it."""
+
+    edges: str
+    finding: Finding
+
+
+def _band(rows: Rows, pattern: str, sign: int) -> Band:
+    """Judge QAT's change of accuracy from a band of ranks; in narrow embeddings the edges are lower."""
+    changes = frames.matching(rows, pattern)
+    edges = sorted(changes["measure"].str.extract(r"rank_(\d+_(?:\d+|end))_").unique())
     said = " and ".join(e.replace("_end", " on").replace("_", "-") for e in edges)
-    runs = runs_of(found.with_columns(measure=pl.lit("change")), "change", suite="explain", kinds=("qat", "qat+mse"))
-    return said, by_sign(runs, sign, unit=POINTS)
+    runs = runs_of(changes.with_columns(measure=pl.lit("change")), "change", suite="explain", kinds=("qat", "qat+mse"))
+    return Band(said, by_sign(runs, sign, unit=POINTS))
 
 
 def collapse(rows: Rows) -> Finding:
     """Claim 16: simple QAT at 4 bits loses more than a fifth of its accuracy."""
     runs = runs_of(rows, "accuracy_delta", kinds=("qat",), bits=4.0)
-    found = effect(runs)
-    low, high = (found["value"] if end is None else end for end in (found["low"], found["high"]))
+    mean = effect(runs)
+    low, high = (mean["value"] if end is None else end for end in (mean["low"], mean["high"]))
     verdict = "supported" if low > COLLAPSE else "contradicted" if high < COLLAPSE else "mixed"
     share = float((runs["value"] > COLLAPSE).mean())
     why = f"{share:.0%} of {runs.height} runs lose more than {COLLAPSE:.0%} of the FP32 accuracy, read as a collapse"
     used = {"suite": "clean", "measure": "accuracy_delta", "kind": "qat", "bits": 4}
-    return Finding(verdict, why, **found, unit=SHARES, rows=used)
+    return Finding(verdict, why, **mean, unit=SHARES, rows=used)
 
 
 def _existence(runs: pl.DataFrame, signs: dict[str, int], who: str, **used: Any) -> Finding:
+    """Judge whether some run moves in all columns of `signs` to the side that they say."""
     tests = runs.height
     proven = np.logical_and.reduce([significant(runs, c, s, tests=tests).to_numpy() for c, s in signs.items()])
     seeming = np.logical_and.reduce([(runs[c] * s > 0).to_numpy() for c, s in signs.items()])

@@ -1,4 +1,4 @@
-"""Gather the rows of all shards into one table, streaming, in a fixed order; torch-free."""
+"""Gather the rows of all shards into one table, streaming, in a fixed order; free of torch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reliquant.artifacts import ROW_SCHEMA, DamagedFile, read_facts
 def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
     """Return the rows of all shards as one lazy frame, in the order of the shards' paths.
 
-    Nothing is read yet but the shards' schemas; `sink_parquet` streams the rest. Raises ValueError when there is no
-    shard, FileNotFoundError and DamagedFile naming the shard that is missing, unreadable or of another schema.
+    So far only the schemas of the shards are read; `sink_parquet` streams the rest. Raises ValueError when there is no
+    shard, and FileNotFoundError or DamagedFile naming the shard that is missing, unreadable or of another schema.
     """
     paths = sorted({Path(shard) for shard in shards}, key=str)
     if not paths:
@@ -27,24 +27,25 @@ def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
 
 
 def backends(shards: Iterable[Path], /) -> dict[str, int]:
-    """Count the shards by what computed them: fp32, simulate, integer, or mixed (of the last two), type and device."""
+    """Count the shards by what computed them: fp32, simulate, integer or mixed (of the last two); and type and device."""
     facts = [read_facts(path) for path in shards]
     used = Counter(" ".join(f[k] for k in ("backend", "dtype", "device") if f.get(k)) for f in facts)
     return {backend: used[backend] for backend in sorted(used) if backend}
 
 
 def _check(path: Path) -> None:
+    """Raise FileNotFoundError or DamagedFile unless a shard has the columns of rows."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such shard")
     try:
-        found = pl.read_parquet_schema(path)
+        schema = pl.read_parquet_schema(path)
     except PolarsError as error:
         raise DamagedFile(f"{path}: truncated or not a parquet file ({error})") from error
-    if dict(found) == dict(ROW_SCHEMA):
+    if dict(schema) == dict(ROW_SCHEMA):
         return
-    wrong = [f"has no column {name!r}" for name in ROW_SCHEMA if name not in found]
-    wrong += [f"has a column {name!r} that is unknown" for name in found if name not in ROW_SCHEMA]
-    wrong += [
-        f"{name!r} is {found[name]}, not {kind}" for name, kind in ROW_SCHEMA.items() if found.get(name, kind) != kind
-    ]
+    wrong = [f"has no column {name!r}" for name in ROW_SCHEMA if name not in schema]
+    wrong += [f"has a column {name!r} that is unknown" for name in schema if name not in ROW_SCHEMA]
+    for name, kind in ROW_SCHEMA.items():
+        if schema.get(name, kind) != kind:
+            wrong.append(f"{name!r} is {schema[name]}, not {kind}")
     raise DamagedFile(f"{path}: {'; '.join(wrong) or 'its columns are in another order'}: measure this shard again")

@@ -1,4 +1,4 @@
-"""Two studies, or two commits, side by side: what changed significantly; torch-free."""
+"""Two studies, or two commits of one, side by side: what changed significantly; free of torch."""
 
 from __future__ import annotations
 
@@ -23,21 +23,10 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
     Benjamini-Hochberg over all matched rows, and `where` (both, a, b). Rows without intervals have no p: where their
     values differ at all, `significant` is null. Largest changes first. Raises ValueError for rows that repeat a key.
     """
-    sides = []
-    for name, rows in (("a", rows_a), ("b", rows_b)):
-        wanted = [pl.col(k).cast(ROW_SCHEMA[k]) for k in KEYS]
-        side = rows.lazy().select(*wanted, **{f"{v}_{name}": v for v in ("value", "low", "high")}).collect()
-        if side.select(KEYS).is_duplicated().any():
-            raise ValueError(f"rows {name} hold the same variant, set and measure more than once")
-        sides.append(side.with_columns(pl.lit(True).alias(f"in_{name}")))
-    both = sides[0].join(sides[1], on=list(KEYS), how="full", coalesce=True, nulls_equal=True)
-    where = (
-        pl.when(pl.col("in_a") & pl.col("in_b"))
-        .then(pl.lit("both"))
-        .when("in_a")
-        .then(pl.lit("a"))
-        .otherwise(pl.lit("b"))
-    )
+    a, b = _side("a", rows_a), _side("b", rows_b)
+    both = a.join(b, on=list(KEYS), how="full", coalesce=True, nulls_equal=True)
+    where = pl.when(pl.col("in_a") & pl.col("in_b")).then(pl.lit("both"))
+    where = where.when("in_a").then(pl.lit("a")).otherwise(pl.lit("b"))
     spread = ((pl.col("high_a") - pl.col("low_a")) ** 2 + (pl.col("high_b") - pl.col("low_b")) ** 2).sqrt() / 2
     both = both.with_columns(where=where, difference=pl.col("value_b") - pl.col("value_a"), half=spread)
     both = both.with_columns(low=pl.col("difference") - pl.col("half"), high=pl.col("difference") + pl.col("half"))
@@ -60,11 +49,21 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
     )
 
 
+def _side(name: str, rows: Rows) -> pl.DataFrame:
+    """Return the keys of one side's rows and their numbers, with the side's name as an ending."""
+    keys = [pl.col(key).cast(ROW_SCHEMA[key]) for key in KEYS]
+    numbers = {f"{number}_{name}": number for number in ("value", "low", "high")}
+    side = rows.lazy().select(*keys, **numbers).collect()
+    if side.select(KEYS).is_duplicated().any():
+        raise ValueError(f"rows {name} hold the same variant, set and measure more than once")
+    return side.with_columns(pl.lit(True).alias(f"in_{name}"))
+
+
 def _rejected(p: NDArray[np.floating], level: float) -> NDArray[np.bool_]:
-    """Return which hypotheses Benjamini and Hochberg (1995) reject; NaN never."""
+    """Return which hypotheses Benjamini and Hochberg (1995) reject; those of NaN never."""
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]
     below = np.flatnonzero(p[order] <= level * np.arange(1, len(order) + 1) / max(len(order), 1))
-    found = np.zeros(len(p), bool)
-    found[order[: below[-1] + 1 if len(below) else 0]] = True
-    return found
+    rejected = np.zeros(len(p), bool)
+    rejected[order[: below[-1] + 1 if len(below) else 0]] = True
+    return rejected

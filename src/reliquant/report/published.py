@@ -13,7 +13,7 @@ from reliquant.report import frames
 from reliquant.report.frames import Rows
 
 REST = ("here", "difference", "wrong", "source")
-OF_200 = ("imagenet_a", "imagenet_r")  # published among their own 200 classes
+OF_200 = ("imagenet_a", "imagenet_r")  # published for a choice among their own 200 classes (`own`)
 TOLERANCE = 0.005  # beyond it prompts, preprocessing or checkpoint differ from the publisher's
 
 
@@ -33,18 +33,15 @@ def compared(rows: Rows, facts: Mapping[str, Any], /) -> pl.DataFrame:
         {"model": name, "architecture": m.get("architecture"), "pretrained": m.get("pretrained")}
         for name, m in facts["models"].items()
     ]
-    sets = [
-        {"name": name, "dataset": d["entry"].get("dataset")}
-        for name, d in facts["datasets"].items()
-        if d["entry"].get("dataset") not in OF_200 or d["entry"].get("own")
-        if d["entry"].get("images") is None and d["entry"].get("split") in (None, "test", "val")
-    ]
+    entries = {name: dataset["entry"] for name, dataset in facts["datasets"].items()}
+    sets = [{"name": name, "dataset": e.get("dataset")} for name, e in entries.items() if _as_published(e)]
     text = pl.String
-    found = pl.concat([frames.select(rows, "accuracy", suite=suite) for suite in ("clean", "shift")])
-    found = found.filter(scheme="fp32").select("model", pl.col("dataset").alias("name"), here="value", n="n").unique()
+    accuracies = pl.concat([frames.select(rows, "accuracy", suite=suite) for suite in ("clean", "shift")])
+    fp32 = accuracies.filter(scheme="fp32")
+    measured = fp32.select("model", pl.col("dataset").alias("name"), here="value", n="n").unique()
     known = pl.DataFrame(models, {"model": text, "architecture": text, "pretrained": text})
     return (
-        found.join(known, on="model")
+        measured.join(known, on="model")
         .join(pl.DataFrame(sets, {"name": text, "dataset": text}), on="name")
         .join(reference_numbers(), on=["architecture", "pretrained", "dataset"])
         .with_columns(difference=pl.col("here") - pl.col("accuracy"))
@@ -52,3 +49,9 @@ def compared(rows: Rows, facts: Mapping[str, Any], /) -> pl.DataFrame:
         .select("model", pl.col("name").alias("dataset"), "n", pl.col("accuracy").alias("published"), *REST)
         .sort("model", "dataset")
     )
+
+
+def _as_published(entry: Mapping[str, Any]) -> bool:
+    """Say whether a dataset's entry asks for the whole test set, among the classes of the published numbers."""
+    whole = entry.get("images") is None and entry.get("split") in (None, "test", "val")
+    return whole and (entry.get("dataset") not in OF_200 or bool(entry.get("own")))

@@ -1,4 +1,4 @@
-"""Which variant to deploy: those that meet a wish and lie on the Pareto front, and how sure that is; torch-free."""
+"""Which variants to deploy: those that meet all wishes and lie on the Pareto front, and how surely; free of torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reliquant.study.config import SUITES
 
 @dataclass(frozen=True)
 class Wish:
-    """A bound on a measure of a suite."""
+    """A bound on a measure of a suite: at least (sign 1) or at most (sign -1); `text` is how it was written."""
 
     suite: str
     measure: str
@@ -53,16 +53,12 @@ def recommend(
     asked = [wish(w) for w in wishes]
     if not asked:
         raise ValueError("there is no wish; give at least one, such as 'ece_change <= 0'")
-    table = (
-        frames.quantized(_values(rows, Wish("", cost, -1, np.inf, cost)))
-        .rename({cost: "cost"})
-        .drop(f"{cost}_low", f"{cost}_high")
-    )
+    costs = frames.quantized(_values(rows, "", cost))
+    table = costs.rename({cost: "cost"}).drop(f"{cost}_low", f"{cost}_high")
     for one in asked:
-        part = frames.quantized(_values(rows, one)).rename(
-            lambda c, w=one: c.replace(w.measure, w.text, 1) if c not in VARIANT else c
-        )
-        table = table.join(part, on=list(VARIANT), how="inner", maintain_order="left")
+        values = frames.quantized(_values(rows, one.suite, one.measure))
+        columns = {one.measure + end: one.text + end for end in ("", "_low", "_high")}
+        table = table.join(values.rename(columns), on=list(VARIANT), how="inner", maintain_order="left")
     if table.is_empty():
         raise ValueError("no quantized variant has the cost and every wished measure")
     price = table["cost"].to_numpy()
@@ -77,14 +73,16 @@ def recommend(
     )
 
 
-def _values(rows: Rows, one: Wish) -> pl.DataFrame:
-    found = frames.select(rows, one.measure, suite=one.suite)
-    if found.is_empty():
-        raise ValueError(f"there are no rows of {one.measure} in the suite {one.suite or '(none)'}")
-    return frames.wide(frames.mean_of_sets(found))
+def _values(rows: Rows, suite: str, measure: str) -> pl.DataFrame:
+    """Return each variant's mean of a measure over the sets of a suite, with low and high."""
+    selected = frames.select(rows, measure, suite=suite)
+    if selected.is_empty():
+        raise ValueError(f"there are no rows of {measure} in the suite {suite or '(none)'}")
+    return frames.wide(frames.mean_of_sets(selected))
 
 
 def _chosen(price: NDArray[np.floating], values: NDArray[np.floating], asked: Sequence[Wish]) -> NDArray[np.bool_]:
+    """Return which variants meet every wish and lie on the front, (n,), from prices (n,) and values (n, wishes)."""
     signs = np.array([w.sign for w in asked])
     bounds = np.array([w.bound for w in asked])
     meets = ((values - bounds) * signs >= 0).all(axis=1)

@@ -1,4 +1,4 @@
-"""The rows behind a number of a report: as a file beside the page, and, where they are few, inside it; torch-free."""
+"""The rows behind a number of a report: a file beside the page and, where they are few, inside it; free of torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = "-rows"  # how the name of such a file goes on, before its ending
 
 
 def gathered(read: Iterable[pl.DataFrame], /) -> pl.DataFrame:
-    """Put together what was read, each row once, with the columns of rows."""
+    """Put together what was read of the rows, with the columns of rows; each row comes once, unless there are too many."""
     parts = [frame.select(c for c in ROW_SCHEMA if c in frame.columns) for frame in read]
     if not parts:
         return pl.DataFrame(schema=ROW_SCHEMA)
@@ -27,7 +27,7 @@ def gathered(read: Iterable[pl.DataFrame], /) -> pl.DataFrame:
 
 
 def ending(frame: pl.DataFrame, /) -> str:
-    """Return how the name of a file of rows ends: csv that a person can open, parquet where there are many."""
+    """Return how the name of a file of rows ends: csv, which a person can open, or parquet where rows are many."""
     return f"{ROWS}.csv" if frame.height <= READABLE else f"{ROWS}.parquet"
 
 
@@ -41,8 +41,8 @@ def as_file(frame: pl.DataFrame, /) -> tuple[str, bytes]:
 def as_json(frame: pl.DataFrame, /) -> str:
     """Return rows as JSON {columns, rows} that is safe inside a script element; "" where they are too many.
 
-    Columns that hold one value only or nothing are left out; numbers have six significant digits, and JSON has no word
-    for those that are not finite: null.
+    Columns that hold one value only, or nothing, are left out. Numbers have six significant digits; those that are not
+    finite, for which JSON has no word, become null.
     """
     if not 0 < frame.height <= EMBEDDED:
         return ""

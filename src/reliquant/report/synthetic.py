@@ -1,7 +1,7 @@
-"""Rows with a known truth, for tests, benchmarks and demonstrations; torch-free.
+"""Rows with a known truth, for tests, benchmarks and demonstrations; free of torch.
 
-`rows(Shape, Truth)` draws what a study would measure if the truth were so;
-each claim of the paper has its field in `Truth`.
+`rows(shape, truth)` draws what a study of that shape would measure if this were the truth; each claim of the paper has
+its field in `Truth`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Truth:
         }
     )  # fmt: skip
     auroc: float = 0.012
-    sqnr: tuple[float, float] = (18.0, -4.0)  # dB at rank 0; dB a factor of ten in rank
+    sqnr: tuple[float, float] = (18.0, -4.0)  # dB at rank 0; dB per factor of ten in rank
     bands: tuple[float, float] = (0.02, -0.03)  # change of accuracy from ranks 0-8 and from 64 on, QAT
     jitter: float = 0.002
     images: int = 20_000
@@ -100,6 +100,7 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
 
 
 def _variants(shape: Shape, truth: Truth) -> pl.DataFrame:
+    """Return FP32 and every variant of the shape, with what is true of each: `base`, `loss`, `vuln`, `calibration`."""
     models = pl.DataFrame(list(shape.models), schema=["model", "source"], orient="row")
     fp32 = {"scheme": "fp32", "family": "FP32", "precision": "fp32", "scope": "none", "proxy": "none", "seed": 0}
     schemes = pl.DataFrame(list(shape.schemes), schema=["scheme", "family"], orient="row")
@@ -114,21 +115,21 @@ def _variants(shape: Shape, truth: Truth) -> pl.DataFrame:
     both = pl.concat([models.with_columns(**{k: pl.lit(v) for k, v in fp32.items()}), grid], how="diagonal_relaxed")
     place = {name: i for i, (name, _) in enumerate(shape.models)}
     bits = pl.col("precision").str.extract(r"w(\d+)").cast(pl.Int64).fill_null(32)
-    known = [("family", "bits"), truth.accuracy], [("family", "bits"), truth.vuln]
     frame = both.with_columns(
         bits=bits, base=0.7 + 0.02 * pl.col("model").replace_strict(place, return_dtype=pl.Float64)
     )
-    for (columns, table), name in zip(known, ("loss", "vuln"), strict=True):
-        keys = pl.DataFrame([(f, b, v) for (f, b), v in table.items()], schema=[*columns, name], orient="row")
-        frame = frame.join(keys, on=list(columns), how="left", maintain_order="left").with_columns(
-            pl.col(name).fill_null(0.0)
-        )
+    keys = ["family", "bits"]
+    for name, table in (("loss", truth.accuracy), ("vuln", truth.vuln)):
+        lines = [(family, bits, value) for (family, bits), value in table.items()]
+        values = pl.DataFrame(lines, schema=[*keys, name], orient="row")
+        frame = frame.join(values, on=keys, how="left", maintain_order="left").with_columns(pl.col(name).fill_null(0.0))
     ece = pl.col("source").replace_strict(truth.ece, default=0.0, return_dtype=pl.Float64)
     text = pl.when(pl.col("scope") == "both").then(truth.text_ece).otherwise(0.0)
     return frame.with_columns(fp32=pl.col("scheme") == "fp32", calibration=ece + text)
 
 
 def _cells(shape: Shape) -> list[pl.DataFrame]:
+    """Return the places of rows in the clean, shift, noise and OOD suites, one frame per suite."""
     first = shape.clean[0] if shape.clean else ""
     clean = pl.DataFrame(
         {"dataset": list(shape.clean), "reference": list(shape.clean)}, schema=["dataset", "reference"]
@@ -152,6 +153,7 @@ def _cells(shape: Shape) -> list[pl.DataFrame]:
 
 
 def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.DataFrame:
+    """Return the rows of all variants in the places of one suite."""
     frame = variants.join(cells, how="cross")
     suite = cells["suite"][0]
     if suite == "ood":
@@ -186,6 +188,7 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
 
 
 def _of_variant(variants: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows about variants themselves: bytes, seconds and shares of what is quantized."""
     share = pl.when("fp32").then(0.0).otherwise(0.98)
     size = pl.when("fp32").then(1.0).otherwise(pl.col("bits") / 32 + 0.02)
     columns = {"bytes": 3.5e8 * size, "bytes_fp32": pl.lit(3.5e8), "quantized_weight_share": share}
@@ -193,6 +196,7 @@ def _of_variant(variants: pl.DataFrame) -> pl.DataFrame:
 
 
 def _spurious(variants: pl.DataFrame, shape: Shape, truth: Truth) -> pl.DataFrame:
+    """Return the rows of the spurious suite: of the two groups, and between them."""
     sets = pl.DataFrame({"dataset": list(shape.spurious)}, schema={"dataset": pl.String})
     frame = variants.join(sets.with_columns(suite=pl.lit("spurious"), reference="dataset"), how="cross")
     quantized = pl.when(~pl.col("fp32"))

@@ -1,4 +1,4 @@
-"""Rows of the `explain` suite with a known truth, and of accuracy on the way of QAT; torch-free."""
+"""Rows of the `explain` suite with a known truth, and of accuracy during QAT; free of torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ LAYERS = [
 CONTROLS = ("gaussian noise", "uniform noise", "noise, same SQNR by rank", "FP32 truncated", "noise in FP32 weights")
 CLASSES = ("circle", "square", "triangle", "star", "heart")
 RADII = (0.25, 0.5, 0.75, 1.0, 1.25)
+WAVES = ["0,4", "0,8", "4,-4", "4,0", "4,4", "4,8", "8,0", "8,4", "8,8"]
 
 
 def explained(variants: pl.DataFrame, shape: Any, truth: Any, /) -> list[pl.DataFrame]:
-    """Return rows of spectra, bands, controls, layers, maps, margins, bins, classes, and accuracy on the way of QAT."""
+    """Return rows of spectra, bands, controls, layers, maps, margins, bins and classes, and of accuracy during QAT."""
     sets = pl.DataFrame({"dataset": list(shape.clean[:1])}, schema={"dataset": pl.String}).with_columns(
         reference="dataset"
     )
@@ -29,16 +30,16 @@ def explained(variants: pl.DataFrame, shape: Any, truth: Any, /) -> list[pl.Data
     )
     way = way.join(pl.DataFrame({"iteration": list(shape.iterations)}, schema={"iteration": pl.Int64}), how="cross")
     gained = pl.col("loss") - 0.2 / (1 + pl.col("iteration") / 40)
-    found = [long(way, {"accuracy": pl.col("base") + gained, "accuracy_change": gained})]
+    parts = [long(way, {"accuracy": pl.col("base") + gained, "accuracy_change": gained})]
     if not shape.ranks:
-        return found
+        return parts
     every = variants.join(sets, how="cross").with_columns(suite=pl.lit("explain"))
     frame = every.filter(~pl.col("fp32"))
-    return [*found, *_spectra(frame, shape, truth), *_controls(frame), *_maps(every), *_bins(every), *_classes(frame)]
+    return [*parts, *_spectra(frame, shape, truth), *_controls(frame), *_maps(every), *_bins(every), *_classes(frame)]
 
 
 def long(frame: pl.DataFrame, columns: dict[str, pl.Expr], /) -> pl.DataFrame:
-    """Turn expressions into rows, one a measure, with the frame's row columns; nulls stay away."""
+    """Turn expressions into rows, one per measure, with the columns of rows that the frame has; nulls give no row."""
     keys = [c for c in frame.columns if c in ROW_SCHEMA and c not in columns]
     wide = frame.select(*keys, **columns)
     return (
@@ -81,8 +82,7 @@ def _maps(every: pl.DataFrame) -> list[pl.DataFrame]:
     bits = pl.col("bits").clip(0, 9)
     radial = _by(every, [f"{r:g}" for r in RADII])
     radius = pl.col("group").cast(pl.Float64)
-    waves = [f"{u},{v}" for u in (0, 4, 8) for v in (-4, 0, 4, 8) if (u, v) > (0, 0) and not (u == 8 and v < 0)]
-    noisy = _by(every, waves)
+    noisy = _by(every, WAVES)
     speed = pl.col("group").str.split(",").list.eval(pl.element().cast(pl.Float64).abs()).list.sum()
     return [
         long(radial, {"radial_energy": 0.3 - 0.15 * radius + (9 - bits) * 0.01 * (0.7 - radius)}),
@@ -112,4 +112,5 @@ def _classes(frame: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _by(frame: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
+    """Repeat a frame for every group."""
     return frame.join(pl.DataFrame({"group": groups}), how="cross")

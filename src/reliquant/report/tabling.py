@@ -1,4 +1,4 @@
-"""What tables share: marked cells, and a frame as csv, Markdown, LaTeX and HTML; torch-free.
+"""What tables share: marked cells, and a frame as csv, Markdown, LaTeX and HTML; free of torch.
 
 A table plugin returns a frame of display cells. `**x**` marks the best of a column; a cell without a value is empty.
 """
@@ -9,6 +9,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -48,18 +49,34 @@ def changes(frame: pl.DataFrame, columns: Iterable[str], /) -> pl.DataFrame:
     >>> changes(pl.DataFrame({"a": cells}), ["a"])["a"].to_list()
     ['-2.0 [-3.0, -1.0]***', '+1.0 [-1.0, +3.0]']
     """
-    cells = {name: [(c or {}) for c in frame[name].to_list()] for name in columns}
-    words = ("value", "low", "high")
-    found = [([c.get(w) for w in words], c.get("freedom", float("inf"))) for part in cells.values() for c in part]
-    corrected = iter(holm([frames.p_value(*ends, freedom) for ends, freedom in found]))
-    written = {
-        name: [_change(c.get("value"), c.get("low"), c.get("high"), next(corrected)) for c in part]
-        for name, part in cells.items()
-    }
-    return frame.with_columns(pl.Series(name, texts, dtype=pl.String) for name, texts in written.items())
+    names = list(columns)
+    cells = {name: [Change(**(cell or {})) for cell in frame[name].to_list()] for name in names}
+    corrected = iter(holm([cell.p for name in names for cell in cells[name]]))
+    written = []
+    for name in names:
+        texts = [_written(cell, next(corrected)) for cell in cells[name]]
+        written.append(pl.Series(name, texts, dtype=pl.String))
+    return frame.with_columns(written)
 
 
-def _change(value: float | None, low: float | None, high: float | None, p: float) -> str:
+@dataclass(frozen=True)
+class Change:
+    """A change with its 95 % interval and its degrees of freedom; None is unknown."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    freedom: float = float("inf")
+
+    @property
+    def p(self) -> float:
+        """The p-value of no change, not corrected; NaN where the interval is unknown."""
+        return frames.p_value(self.value, self.low, self.high, self.freedom)
+
+
+def _written(change: Change, p: float) -> str:
+    """Write a change in points with its interval, and with stars for its corrected p-value."""
+    value, low, high = change.value, change.low, change.high
     if value is None or value != value:
         return ""
     if low is None or high is None:
@@ -117,6 +134,8 @@ def to_html(frame: pl.DataFrame, /, where: Where | None = None, href: str = "") 
 
 
 def _cells(frame: pl.DataFrame, escape: Callable[[str], str], bold: str = "**{}**") -> list[list[str]]:
+    """Write the cells of a table line by line, the marked ones bold."""
+
     def cell(value: Cell) -> str:
         text = "" if value is None else str(value)
         marked = _marked(text)
@@ -126,15 +145,17 @@ def _cells(frame: pl.DataFrame, escape: Callable[[str], str], bold: str = "**{}*
 
 
 def _marked(text: str) -> str | None:
+    """Return what stands between the marks of a best cell; None of other cells."""
     match = re.fullmatch(r"\*\*([^*].*?)\*\*", text, re.S)
     return match[1] if match else None
 
 
 def _html_cell(value: Cell, where: Mapping[str, str] | None = None, href: str = "") -> str:
+    """Write a cell with what it sorts by, and with a link where it has rows behind it."""
     text = "" if value is None else str(value)
     shown = _marked(text)
-    found = re.match(r"[-+]?[\d.]+(?![\w-])", shown if shown is not None else text)
-    order = f' data-order="{float(found[0])}" class="number"' if found and _is_number(found[0]) else ""
+    number = re.match(r"[-+]?[\d.]+(?![\w-])", shown if shown is not None else text)
+    order = f' data-order="{float(number[0])}" class="number"' if number and _is_number(number[0]) else ""
     inner = f"<b>{html.escape(shown)}</b>" if shown is not None else html.escape(text)
     if where and text:
         words = html.escape(json.dumps(dict(where), sort_keys=True))

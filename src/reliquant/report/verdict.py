@@ -1,10 +1,10 @@
-"""What a verdict rests on: effects with intervals over runs, and the rules that turn them into words; torch-free."""
+"""What a verdict rests on: effects with intervals over runs, and the rules that turn them into words; free of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import polars as pl
 from scipy.stats import norm
@@ -18,7 +18,17 @@ Z = float(norm.ppf(0.975))
 
 
 class NotTestable(ValueError):
-    """The rows cannot answer; the message says what is missing."""
+    """The rows cannot answer the question; the message says what is missing."""
+
+
+class Effect(TypedDict):
+    """A mean over runs with its 95 % interval (None where it is unknown) and counts: words of a `Finding`."""
+
+    value: float
+    low: float | None
+    high: float | None
+    runs: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -62,9 +72,9 @@ def runs_of(
     bits: float | None = None,
     scope: str | None = None,
 ) -> pl.DataFrame:
-    """Return one line a quantized variant: the mean over sets of a measure; raise NotTestable when there is none."""
-    found = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
-    named = found.with_columns(
+    """Return one line per quantized variant: the mean over sets of a measure; raise NotTestable when there is none."""
+    selected = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
+    named = selected.with_columns(
         kind=pl.col("family").map_elements(kind, pl.String),
         bits=pl.col("precision").map_elements(frames.weight_bits, pl.Float64),
     )
@@ -79,42 +89,37 @@ def runs_of(
     if named.is_empty():
         of = f" of sources like {', '.join(sources)}" if sources else ""
         raise NotTestable(f"no {suite} rows of {measure}{of}{tuned}")
-    return frames.mean_of_sets(named.select(found.columns))
+    return frames.mean_of_sets(named.select(selected.columns))
 
 
 def most_bits(rows: Rows, /, *, suite: str = "clean") -> float:
     """Return the most weight bits that quantized variants of a suite have."""
-    found = rows.lazy().filter((pl.col("suite") == suite) & (pl.col("scheme") != "fp32"))
-    precisions = found.select(pl.col("precision").cast(pl.String).unique()).collect()["precision"]
+    variants = rows.lazy().filter((pl.col("suite") == suite) & (pl.col("scheme") != "fp32"))
+    precisions = variants.select(pl.col("precision").cast(pl.String).unique()).collect()["precision"]
     if precisions.is_empty():
         raise NotTestable(f"no quantized variant in the {suite} suite")
     return max(frames.weight_bits(p) for p in precisions)
 
 
-def effect(runs: pl.DataFrame, /) -> dict[str, Any]:
-    """Return the mean over runs, its interval over images and seeds, and the counts, as words of a Finding."""
+def effect(runs: pl.DataFrame, /) -> Effect:
+    """Return the mean over runs, its interval over images and seeds, and the counts."""
     whole = frames.mean_of_runs(runs.with_columns(all=pl.lit(0)), ["all"]).row(0, named=True)
-    return {
-        "value": whole["value"],
-        "low": whole["low"],
-        "high": whole["high"],
-        "runs": runs.height,
-        "images": whole["n"],
-    }
+    ends = {"low": whole["low"], "high": whole["high"]}
+    return Effect(value=whole["value"], **ends, runs=runs.height, images=whole["n"])
 
 
 def by_sign(runs: pl.DataFrame, sign: int, /, *, unit: str, **used: Any) -> Finding:
     """Judge a predicted direction: supported when the interval and two thirds of the runs lie on that side."""
-    found = effect(runs)
+    mean = effect(runs)
     agree = float((runs["value"] * sign > 0).mean())
-    low, high = found["low"], found["high"]
+    low, high = mean["low"], mean["high"]
     ahead = agree >= MOST and (low is None or min(low * sign, high * sign) > 0)
     against = agree <= 1 - MOST and (low is None or max(low * sign, high * sign) < 0)
     verdict: Word = "supported" if ahead else "contradicted" if against else "mixed"
     why = f"{agree:.0%} of {runs.height} runs go the claimed way"
     if low is not None:
         why += f"; the 95 % interval of the mean {'excludes' if low * high > 0 else 'includes'} 0"
-    return Finding(verdict, why, **found, unit=unit, rows=used)
+    return Finding(verdict, why, **mean, unit=unit, rows=used)
 
 
 def significant(runs: pl.DataFrame, column: str, sign: int, /, *, tests: int = 1) -> pl.Series:
@@ -136,6 +141,7 @@ def joined(parts: Iterable[tuple[str, pl.DataFrame]], /) -> pl.DataFrame:
 
 
 def _said(wanted: Any) -> str:
-    return (
-        ", ".join(wanted) if isinstance(wanted, list) else f"{wanted:g}" if isinstance(wanted, float) else str(wanted)
-    )
+    """Write what was asked for in an error message."""
+    if isinstance(wanted, list):
+        return ", ".join(wanted)
+    return f"{wanted:g}" if isinstance(wanted, float) else str(wanted)
