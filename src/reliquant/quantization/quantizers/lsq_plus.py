@@ -1,7 +1,7 @@
 """LSQ+: learned scale and learned offset of activations, learned scales of weights (Bhalgat et al. 2020).
 
-Each row of weights starts at s = max(|mu - 3 sigma|, |mu + 3 sigma|) / 2^(b-1), activations at the scale and offset with
-the least squared error on the proxy's inputs (section 3.3).
+Each row of weights starts at s = max(|mu - 3 sigma|, |mu + 3 sigma|) / 2^(b-1), activations start at the scale and
+offset with the least squared error on the proxy's inputs (section 3.3).
 """
 
 from __future__ import annotations
