@@ -1,14 +1,13 @@
 """Download published files: resumed, retried, checked against their sha256; proxies come from the environment.
 
-`HF_HUB_OFFLINE` holds for all files: only what is there is used. For those on https://huggingface.co, `HF_ENDPOINT` and
-`HF_TOKEN` mean what they mean for weights.
+`HF_HUB_OFFLINE` holds for all files: nothing is downloaded, only what is there is used. For files on
+https://huggingface.co, `HF_ENDPOINT` and `HF_TOKEN` mean what they mean for weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import shutil
 import time
@@ -23,6 +22,8 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from reliquant.artifacts import DamagedFile
+from reliquant.download import part_file
+from reliquant.download.part_file import Begun
 from reliquant.download.source import Source
 from reliquant.download.unpack import unpack
 from reliquant.progress import progress
@@ -30,7 +31,7 @@ from reliquant.progress import progress
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # a server that may answer later
 BLOCK = 2**20  # bytes
 HUB = "https://huggingface.co"
-LONGEST_PAUSE = 60.0  # seconds between two tries, whatever a server's Retry-After asks
+LONGEST_PAUSE = 60.0  # seconds between two tries, whatever a server's Retry-After asks for
 Facts = Mapping[str, Any]
 
 
@@ -46,32 +47,34 @@ def fetch(
     check: Callable[[str, Facts], object] | None = None,
     **patience: float,
 ) -> list[dict[str, object]]:
-    """Download all sources into a folder, then unpack the archives among them and delete those; return the facts.
+    """Download all sources into a folder, unpack the archives among them and delete these; return what was fetched.
 
-    Before anything is unpacked, `check(url, facts)` may refuse what has no published sha256 by raising. `patience` are
-    the words of `download`. Killed, it resumes where it was.
+    Before anything is unpacked, `check(url, facts)` may refuse, by raising, a file whose sha256 nobody publishes.
+    `patience` are the words of `download`. After a kill the next call goes on where this one was.
     """
     paths = _downloaded(sources, folder, patience)
-    both = list(zip(sources, paths, strict=True))
-    found = [{"url": s.url, "sha256": s.sha256 or sha256_of(p), "bytes": p.stat().st_size} for s, p in both]
-    for (source, path), facts in zip(both, found, strict=True):
+    fetched, archives = [], []
+    for source, path in zip(sources, paths, strict=True):
+        facts = {"url": source.url, "sha256": source.sha256 or sha256_of(path), "bytes": path.stat().st_size}
         if check and source.sha256 is None:
             check(source.url, {**facts, "file": str(path)})
-    archives = [path for source, path in both if source.unpack]
+        fetched.append({**facts, "licence": source.licence, "unpack": source.unpack})
+        if source.unpack:
+            archives.append(path)
     unpack(archives, folder)
     for archive in archives:
         archive.unlink()
-    return [facts | {"licence": s.licence, "unpack": s.unpack} for facts, s in zip(found, sources, strict=True)]
+    return fetched
 
 
 def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 30.0, pause: float = 1.0) -> Path:
     """Download one file into a folder, unless it is there already with the right sha256 (any, if none is known).
 
-    A connection that breaks, is silent for `stall` seconds or meets a busy server is tried again from the byte where
-    it broke, after `pause` seconds doubled each time (or what the server asks, at most a minute); `tries` failures
-    without a megabyte of progress between them end it. A file that has changed on the server starts over. Raises
-    FetchError (no such file, no answer, no space, offline) or DamagedFile (another size or sha256 than published;
-    nothing is kept).
+    When the connection breaks or is silent for `stall` seconds, or the server is busy, the download is tried again from
+    the byte where it broke, after `pause` seconds, doubled each time (or what the server asks for, at most a minute).
+    It is given up after `tries` failures without a megabyte of progress between them. If the file has changed on the
+    server, the download starts over. Raises FetchError (no such file, no answer, no space, offline) or DamagedFile
+    (another size or sha256 than published; nothing is kept).
     """
     source = replace(source, url=_address(source.url))
     if urlsplit(source.url).scheme not in ("http", "https"):
@@ -86,16 +89,15 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
         raise FetchError(f"{source.url}: offline (HF_HUB_OFFLINE is set), and {path} {state}")
     _check_space(source, part)
     resumed = _download(source, part, tries, stall, pause)
-    found = source.sha256 and sha256_of(part)
-    if resumed and found != source.sha256:  # what lay there was of another file: once more from its start
-        _drop(part)
+    sha256 = source.sha256 and sha256_of(part)
+    if resumed and sha256 != source.sha256:  # the part that was there was of another file: once more from the start
+        part_file.drop(part)
         _download(source, part, tries, stall, pause)
-        found = sha256_of(part)
-    if found != source.sha256:
-        _drop(part)
-        raise DamagedFile(f"{source.url}: its sha256 is {found}, not {source.sha256}: another file, or altered")
-    part.replace(path)
-    _beside(part).unlink(missing_ok=True)
+        sha256 = sha256_of(part)
+    if sha256 != source.sha256:
+        part_file.drop(part)
+        raise DamagedFile(f"{source.url}: its sha256 is {sha256}, not {source.sha256}: another file, or altered")
+    part_file.finish(part, path)
     return path
 
 
@@ -111,7 +113,7 @@ def sha256_of(path: Path, /) -> str:
 
 
 def _downloaded(sources: Sequence[Source], folder: Path, patience: Mapping[str, Any]) -> list[Path]:
-    """Download files; offline, name all that are not there."""
+    """Download files; offline, raise FetchError that names all files that are not there."""
     if not offline():
         return [download(source, folder, **patience) for source in sources]
     paths, missing = [], []
@@ -142,38 +144,34 @@ def _first(*sizes: int | None) -> int | None:
     return next((size for size in sizes if size is not None), None)
 
 
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.is_file() else 0
-
-
 def _check_space(source: Source, part: Path) -> None:
-    """Raise FetchError unless what is still to come, unpacked too where it will be, has a place."""
-    needed = (source.bytes or 0) * (2 if source.unpack else 1) - _size(part)
+    """Raise FetchError unless the disk has room for the rest of the file, and for its content if it is unpacked."""
+    needed = (source.bytes or 0) * (2 if source.unpack else 1) - part_file.size(part)
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise FetchError(f"{source.url}: needs {needed / 2**30:.1f} GiB in {part.parent}; {free / 2**30:.1f} are free")
 
 
 def _download(source: Source, part: Path, tries: int, stall: float, pause: float) -> bool:
-    """Fill the part file until it is whole; return whether it has been appended to."""
+    """Fill the part file until it is whole; return whether any try went on from a part that was there."""
     failures, wait, resumed = 0, pause, False
     while True:
-        begun = _begun(source, part)
-        total, had = _first(source.bytes, begun.get("bytes")), _size(part)
+        begun = part_file.begun(part, source)
+        total, had = _first(source.bytes, begun.get("bytes")), part_file.size(part)
         resumed = resumed or had > 0
         if total is not None and part.is_file() and had >= total:
             break
         try:
             total = _receive(source, part, begun, stall)
-            if _size(part) >= total:
+            if part_file.size(part) >= total:
                 break
             problem: Exception = ConnectionError("the connection ended before the file did")
         except FetchError:
             raise
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == 416 and had:  # it has become shorter than what is here
-                _drop(part)
+            if error.code == 416 and had:  # the file has become shorter than the part that is here
+                part_file.drop(part)
             elif error.code not in BUSY:
                 said = f"{error.code} {error.reason}{_hint(error)}"
                 raise FetchError(f"{source.url}: the server answers {said}") from error
@@ -181,19 +179,21 @@ def _download(source: Source, part: Path, tries: int, stall: float, pause: float
             wait = max(wait, _asked(error.headers.get("Retry-After", "")))
         except (OSError, http.client.HTTPException) as error:
             problem = error
-        failures, wait = (1, pause) if _size(part) - had >= BLOCK else (failures + 1, wait)
+        if part_file.size(part) - had >= BLOCK:  # there was progress
+            failures, wait = 0, pause
+        failures += 1
         if failures >= tries:
             raise FetchError(f"{source.url}: given up after {failures} tries: {problem}") from problem
         time.sleep(min(wait, LONGEST_PAUSE))
         wait *= 2
-    if _size(part) > total:
-        _drop(part)
+    if part_file.size(part) > total:
+        part_file.drop(part)
         raise DamagedFile(f"{source.url}: has more than the {total} bytes published: another file, or altered")
     return resumed
 
 
 def _asked(retry_after: str) -> float:
-    """Return the seconds from now that a Retry-After asks for, a number or a date; 0 if it is neither."""
+    """Return how many seconds from now a Retry-After asks to wait, as a number or a date; 0 if it is neither."""
     with suppress(ValueError):
         return float(retry_after)
     with suppress(ValueError, OverflowError):
@@ -205,72 +205,51 @@ def _hint(error: urllib.error.HTTPError) -> str:
     return ": accept its terms on the hub and set HF_TOKEN" if error.code in (401, 403) and _on_hub(error.url) else ""
 
 
-def _beside(part: Path) -> Path:
-    """Return the file that says of which version on the server a part file is the start."""
-    return part.with_name(f"{part.name}.json")
-
-
-def _drop(part: Path) -> None:
-    part.unlink(missing_ok=True)  # first: what is beside it never speaks of another one
-    _beside(part).unlink(missing_ok=True)
-
-
-def _begun(source: Source, part: Path) -> Facts:
-    """Read of which version the part file is the start; drop it if neither this nor a sha256 keeps it from a mix."""
-    try:
-        begun = json.loads(_beside(part).read_text())
-    except (OSError, ValueError):
-        begun = {}
-    if begun.get("url") != source.url:
-        begun = {}
-    if not begun.get("version") and source.sha256 is None:
-        _drop(part)
-        return {}
-    return begun
-
-
-def _receive(source: Source, part: Path, begun: Facts, stall: float) -> int:
-    """Append what the server sends to the part file, or start over with the whole file; return the size of that."""
-    had = _size(part)
+def _receive(source: Source, part: Path, begun: Begun, stall: float) -> int:
+    """Append what the server sends to the part file, or start over; return the size of the whole file, in bytes."""
+    had = part_file.size(part)
     headers = {"User-Agent": "reliquant", "Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={had}-"} if had else {}
-    headers |= {"If-Range": begun["version"]} if had and begun.get("version") else {}
+    headers |= {"If-Range": begun["version"] or ""} if had and begun.get("version") else {}
     with _open(urllib.request.Request(source.url, headers=headers), stall) as answer:
         version, resumes = _version(answer), bool(had) and answer.status == 206
         size = answer.headers.get("Content-Range" if resumes else "Content-Length", "").rpartition("/")[2]
         announced = int(size) if size.isdecimal() else None
         if resumes and not _goes_on(answer, had, announced, begun):
-            _drop(part)
+            part_file.drop(part)
             raise ConnectionError("the file has changed on the server")
         if not resumes:
-            _drop(part)
+            part_file.drop(part)
         total = _first(source.bytes, announced, begun.get("bytes") if resumes else None)
         if total is None:
             raise FetchError(f"{source.url}: the server does not say how large the file is")
         _check_space(replace(source, bytes=total), part)
         if not resumes:
-            _beside(part).write_text(json.dumps({"url": source.url, "version": version, "bytes": announced}))
-        blocks = -(-(total - _size(part)) // BLOCK)
+            part_file.begin(part, {"url": source.url, "version": version, "bytes": announced})
+        blocks = -(-(total - part_file.size(part)) // BLOCK)
         for _ in progress(_blocks(answer, part, total), label=part.name[1:-5], total=blocks):
             pass
     return total
 
 
 def _version(answer: http.client.HTTPResponse) -> str | None:
-    """Return what tells one version of a file from another: a strong ETag, else the time of its last change."""
+    """Return what tells versions of a file apart: a strong ETag, else the time of its last change; None without."""
     tag = answer.headers.get("ETag", "")
     return tag if tag.startswith('"') else answer.headers.get("Last-Modified")
 
 
-def _goes_on(answer: http.client.HTTPResponse, had: int, announced: int | None, begun: Facts) -> bool:
-    """Whether a partial answer starts where the part file ends and is of the same version, as far as both say."""
-    same = [(_version(answer), begun.get("version")), (announced, begun.get("bytes"))]
-    starts = answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
-    return starts and all(None in pair or pair[0] == pair[1] for pair in same)
+def _goes_on(answer: http.client.HTTPResponse, had: int, announced: int | None, begun: Begun) -> bool:
+    """Whether a partial answer starts where the part file ends, and is of the same version as far as both say."""
+    if not answer.headers.get("Content-Range", "").startswith(f"bytes {had}-"):
+        return False
+    version = _version(answer)
+    same_version = None in (version, begun.get("version")) or version == begun.get("version")
+    same_size = None in (announced, begun.get("bytes")) or announced == begun.get("bytes")
+    return same_version and same_size
 
 
 def _blocks(answer: http.client.HTTPResponse, part: Path, total: int) -> Iterator[None]:
-    """Append the answer to the part file, a block at a time, until it is too long."""
+    """Append the answer to the part file block by block, until it ends or is longer than `total` bytes."""
     with open(part, "ab") as file:
         while data := answer.read1(BLOCK):
             file.write(data)
@@ -293,7 +272,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _open(request: urllib.request.Request, stall: float) -> http.client.HTTPResponse:
-    """Send a request; to the hub with the token in HF_TOKEN."""
-    if (token := os.environ.get("HF_TOKEN", "").strip()) and _on_hub(request.full_url):
+    """Send a request; a request to the hub carries the token of HF_TOKEN."""
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if token and _on_hub(request.full_url):
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     return urllib.request.build_opener(_Redirects).open(request, timeout=stall)

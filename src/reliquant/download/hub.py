@@ -1,4 +1,4 @@
-"""Published weights, fetched from the hub at a fixed revision, the one that a lock file pins; free of torch.
+"""Fetch published weights from the hub, at the revision that a lock file pins; free of torch.
 
 `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE` and the proxy variables mean what they mean to huggingface_hub.
 """
@@ -13,11 +13,11 @@ from typing import Any
 from reliquant.download.http import BUSY, LONGEST_PAUSE, FetchError, offline, sha256_of
 
 WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
-BESIDE = (".json", ".txt", ".model")  # configs and tokenizers
+BESIDE = (".json", ".txt", ".model")  # the ends of the names of configs and tokenizers
 
 
 def name_of(entry: Mapping[str, Any], /) -> str | None:
-    """Name the published weights that a tower entry loads: `architecture/tag` or a repository; None for local ones."""
+    """Name the published weights of a tower entry: `architecture/tag` or a repository; None for local weights."""
     architecture, pretrained = str(entry.get("architecture", "")), entry.get("pretrained")
     local = Path(str(pretrained)).is_file() if pretrained else Path(architecture).is_dir()
     if local or entry.get("tower") == "small" or architecture.startswith("local-dir:"):
@@ -28,16 +28,18 @@ def name_of(entry: Mapping[str, Any], /) -> str | None:
 def hub_folder(
     repository: str, /, *, revision: str | None = None, cache: str | None = None, tries: int = 5, pause: float = 1.0
 ) -> Path:
-    """Return the cached folder of a hub repository: configs, tokenizer and one weights file, safetensors if there is.
+    """Return the cached folder of a hub repository: configs, tokenizer and one weights file, as safetensors if it can.
 
-    What is cached already at a fixed `revision` needs no network. A busy or silent hub is tried again, `tries` times
-    with doubled pauses; broken downloads resume. Raises FetchError naming the repository: offline, not there, gated.
+    What is cached already at a fixed `revision` needs no network. A busy or silent hub is tried again, up to `tries`
+    times, after `pause` seconds, doubled each time; broken downloads resume. Raises FetchError naming the repository
+    when offline, when there is no such repository, or when it is gated.
     """
     from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     words = {"revision": revision, "cache_dir": cache}
-    if (offline() or revision) and (folder := _cached(repository, **words)):
+    folder = _cached(repository, **words) if offline() or revision else None
+    if folder:
         return folder
     if offline():
         where = f"{repository}, revision {revision}" if revision else repository
@@ -62,12 +64,15 @@ def hub_folder(
 
 
 def weights_in(folder: Path, /, name: str = "") -> Path | None:
-    """Return the weights file in a folder, the given or the preferred one; None without."""
-    return next((folder / n for n in ([name] if name else WEIGHTS) if (folder / n).is_file()), None)
+    """Return the weights file in a folder, the named one or the preferred one; None if there is none."""
+    for candidate in [name] if name else WEIGHTS:
+        if (folder / candidate).is_file():
+            return folder / candidate
+    return None
 
 
 def facts_of(path: Path, /) -> dict[str, Any]:
-    """Describe a fetched weights file: revision if it lies in the hub's cache, name, sha256, bytes."""
+    """Describe a weights file: its revision if it lies in the hub's cache (else None), name, sha256 and bytes."""
     revision = path.parent.name if path.parent.parent.name == "snapshots" else None
     return {"revision": revision, "file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
 
@@ -76,9 +81,9 @@ def _cached(repository: str, /, *, revision: str | None, cache_dir: str | None) 
     from huggingface_hub import try_to_load_from_cache
 
     for name in WEIGHTS:
-        found = try_to_load_from_cache(repository, name, revision=revision, cache_dir=cache_dir)
-        if isinstance(found, str):
-            return Path(found).parent
+        path = try_to_load_from_cache(repository, name, revision=revision, cache_dir=cache_dir)
+        if isinstance(path, str):  # else None, or a mark that the repository has no such file
+            return Path(path).parent
     return None
 
 
@@ -87,17 +92,20 @@ def _download(repository: str, /, *, revision: str | None, cache_dir: str | None
 
     info = HfApi().model_info(repository, revision=revision, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings or []}
-    weights = next((n for n in WEIGHTS if n in files), None)
+    weights = next((name for name in WEIGHTS if name in files), None)
     if weights is None:
         raise FetchError(f"{repository}: holds none of {', '.join(WEIGHTS)}")
-    for name in [n for n in files if "/" not in n and n.endswith(BESIDE)] + [weights]:
+    beside = [name for name in files if "/" not in name and name.endswith(BESIDE)]
+    for name in [*beside, weights]:
         path = Path(hf_hub_download(repository, name, revision=revision, cache_dir=cache_dir))
         if path.parent.name != info.sha:
             raise ConnectionError(f"the repository changed from {info.sha} while it was fetched")
     published = getattr(files[weights].lfs, "sha256", None)
-    if published and (found := sha256_of(path)) != published:
-        path.resolve().unlink()
-        raise ConnectionError(f"{weights} came with the sha256 {found}, not {published}")
+    if published:
+        sha256 = sha256_of(path)
+        if sha256 != published:
+            path.resolve().unlink()  # what the cache links to
+            raise ConnectionError(f"{weights} came with the sha256 {sha256}, not {published}")
     return path.parent
 
 

@@ -1,7 +1,7 @@
-"""Lock files: which bytes a first download brought, so that every later one must bring the same.
+"""Lock files: they record which bytes the first download brought, and every later download must bring the same.
 
-`config/weights.lock.json` is committed: the first fetch of a model records revision, file, sha256 and size, and every
-later one must find the same. `config/data.lock.json` is the same for data without a published sha256.
+`config/weights.lock.json` is committed: the first fetch of a model records revision, file, sha256 and size. The same
+is `config/data.lock.json` for data whose sha256 nobody publishes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from reliquant.artifacts import DamagedFile, save_json
 
-Pin = Mapping[str, Any]
+Pin = Mapping[str, Any]  # what is recorded of a file: sha256, and maybe revision, file and bytes
 
 
 def check_or_record(lock: Path, name: str, facts: Mapping[str, Any], /) -> None:
-    """Compare a fetched file with the lock file, or add what is not there; raise DamagedFile when it is another one."""
+    """Compare a fetched file with its pin in the lock file, or add the pin; raise DamagedFile when they differ."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock.parent / f".{lock.name}.guard", "w") as guard:  # jobs that fetch at once take turns
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -28,9 +28,9 @@ def check_or_record(lock: Path, name: str, facts: Mapping[str, Any], /) -> None:
 
 
 def check(lock: Path, name: str, facts: Mapping[str, Any], /) -> bool:
-    """Whether the lock file has the sha256 of a fetched file; raise DamagedFile when it has another one's.
+    """Whether the lock file has the sha256 of a fetched file; raise DamagedFile when it has another sha256.
 
-    An entry of a revision only, as a hand may write it, is compared by that.
+    A pin that has only a revision, as a person may write it, is compared by the revision.
     """
     pin = read_lock(lock).get(name, {})
     word = "sha256" if pin.get("sha256") else "revision"
@@ -44,13 +44,13 @@ def check(lock: Path, name: str, facts: Mapping[str, Any], /) -> bool:
 
 
 def read_lock(lock: Path, /) -> dict[str, Pin]:
-    """Read the lock file; nothing is pinned without one. Raises DamagedFile if it is no JSON object."""
+    """Read the pins of a lock file, by name; none without the file. Raises DamagedFile if it is no JSON object."""
     if not lock.is_file():
         return {}
     try:
-        found = json.loads(lock.read_text())
+        pins = json.loads(lock.read_text())
     except json.JSONDecodeError as error:
         raise DamagedFile(f"{lock}: is no JSON ({error})") from error
-    if not isinstance(found, dict) or not all(isinstance(pin, dict) for pin in found.values()):
+    if not isinstance(pins, dict) or not all(isinstance(pin, dict) for pin in pins.values()):
         raise DamagedFile(f"{lock}: must be an object of pins, objects themselves, by name")
-    return found
+    return pins

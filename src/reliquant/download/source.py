@@ -13,7 +13,7 @@ from reliquant import plugins
 class Source:
     """One published file: where, its sha256 and size in bytes, its licence, and whether to unpack it.
 
-    sha256 and bytes are None where nobody whom we trust publishes them: the fetch then records what came.
+    sha256 and bytes are None where nobody whom we trust publishes them: the first download then records its own.
     """
 
     url: str

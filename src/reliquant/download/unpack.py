@@ -1,4 +1,4 @@
-"""Unpack archives from strangers: plain files inside the folder only, all of them or none."""
+"""Unpack archives that are not trusted: only plain files inside the folder, and all of them or none."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from typing import IO, cast
 
 from reliquant.artifacts import DamagedFile
 
-EXPANSION = 50  # an archive may unpack to this many times its size, and
-ROOM = 2**20  # this many bytes more
-BLOCK = 2**20
+EXPANSION = 50  # an archive may unpack to at most this many times its size ...
+ROOM = 2**20  # ... and this many bytes more
+BLOCK = 2**20  # bytes that are read at once
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, IndexError)
 # gzip and bz2 raise OSError, zipfile OSError (EINVAL) and IndexError too, and RuntimeError for what it cannot read
 
 
 def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | None = None) -> None:
-    """Unpack tars (plain or compressed) or zips into a folder; their top entries appear there when all are unpacked.
+    """Unpack tars (plain or compressed) or zips into a folder; nothing appears there before all are unpacked.
 
-    Archives may share folders; entries of an earlier call are replaced. Raises ValueError naming a member that is a
-    link or device, has an absolute path or one with `..`, is in another archive with other content, or exceeds `limit`
-    bytes in an archive (default: 50 times the archive); DamagedFile when one is damaged or of an unsupported kind.
+    Archives may share folders; top entries of an earlier call are replaced. Raises ValueError naming a member that is a
+    link or device, has an absolute path or one with `..`, is in another archive with other content, or with which an
+    archive exceeds `limit` bytes (default: 50 times the archive's size); DamagedFile when an archive is damaged or of
+    an unsupported kind.
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
         merged = Path(temporary, "all")
@@ -40,7 +41,7 @@ def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | Non
             try:
                 _extract(archive, single, EXPANSION * archive.stat().st_size + ROOM if limit is None else limit)
             except DAMAGE as error:
-                if getattr(error, "errno", None) not in (None, errno.EINVAL):  # of the disk
+                if getattr(error, "errno", None) not in (None, errno.EINVAL):  # the disk's fault, not the archive's
                     raise
                 said = f"{archive}: truncated or damaged, or of an unsupported kind ({error}); delete it to get it anew"
                 raise DamagedFile(said) from error
@@ -53,6 +54,7 @@ def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | Non
 
 
 def _extract(archive: Path, folder: Path, limit: int) -> None:
+    """Unpack one archive into an empty folder."""
     room = limit
     for name, data in _members(archive):
         target = Path(folder, *_parts(archive, name))
@@ -68,7 +70,7 @@ def _extract(archive: Path, folder: Path, limit: int) -> None:
 
 
 def _merge(path: Path, there: Path, archive: Path) -> None:
-    """Move a file or folder; what is there already must be a folder, or a file of the same content."""
+    """Move a file or folder; what is there already must be a folder too, or a file with the same content."""
     if not there.exists():
         path.replace(there)
     elif path.is_dir() and there.is_dir():
@@ -79,7 +81,7 @@ def _merge(path: Path, there: Path, archive: Path) -> None:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Yield names and open files, None for folders."""
+    """Yield the name of each member with its open file, or None for a folder."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
@@ -101,7 +103,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _finish(tar: tarfile.TarFile) -> None:
-    """Raise ReadError unless the members end as they should; read the rest, at whose end checksums are."""
+    """Raise ReadError unless the archive ends where its members do; read the rest, which ends with checksums."""
     file = cast(IO[bytes], tar.fileobj)
     file.seek(tar.offset)
     end = file.read(2 * tarfile.BLOCKSIZE)
@@ -112,6 +114,7 @@ def _finish(tar: tarfile.TarFile) -> None:
 
 
 def _parts(archive: Path, name: str) -> tuple[str, ...]:
+    """Split the path of a member; raise ValueError if it leads out of the folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise ValueError(f"{archive}: {name!r} points outside the folder")

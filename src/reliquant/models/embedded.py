@@ -1,4 +1,4 @@
-"""A batch of image-caption pairs after the two towers: what every loss takes, of the student and of its teacher."""
+"""A batch of image-caption pairs after the two towers: what every loss gets from the student and from its teacher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class Embedded:
-    """Hold unit image (n, d) and text (n, d) embeddings of n pairs and the scalar logit scale and bias.
+    """Hold unit embeddings of the images (n, d) and captions (n, d) of n pairs, and the scalar logit scale and bias.
 
     `caption` (n,) numbers the distinct captions of the batch: equal captions have equal numbers.
     """

@@ -1,8 +1,13 @@
-"""Import open_clip where torchvision does not import, and fast: `from reliquant.models.openclip import open_clip`.
+"""Import open_clip quickly, and also where torchvision alone cannot be imported.
 
-The torchvision wheels of the public index are CUDA builds. Beside a CPU torch their compiled part cannot be loaded, and
-`import torchvision` fails while it registers fake kernels for operators that nobody declared. Declaring those
-operators is enough: transforms and models are pure Python. With a matching torchvision nothing is declared.
+Use it as `from reliquant.models.openclip import open_clip`.
+
+The torchvision wheels of the public index are CUDA builds. Beside a CPU build of torch their compiled part cannot be
+loaded, and `import torchvision` fails while it registers fake kernels for operators that nobody declared. It is enough
+to declare those operators: transforms and models are pure Python. With a torchvision that fits nothing is declared.
+
+So this module changes other modules while it imports them: there is no other place to do it, because the faults are in
+the imports themselves. What it changes for the time of the import it puts back; what stays are the declared operators.
 """
 
 from __future__ import annotations
@@ -20,26 +25,28 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _DYNAMO = "torch._dynamo.utils"
-_library = None  # must outlive the import: the operators vanish with it
+_library = None  # holds the declared operators, which vanish with it: so it must outlive the import
 
 
 def is_compile_supported(device_type: str) -> bool:
-    """Ask torch._dynamo, once somebody calls."""
+    """Ask torch._dynamo, which is imported only when somebody calls this."""
     import torch._dynamo.utils
 
     return torch._dynamo.utils.is_compile_supported(device_type)
 
 
 def _not_disabled(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Callable[..., Any]:
-    return (lambda f: f) if function is None else function
+    """Stand in for `torch.compiler.disable`, with or without parentheses: return the function as it is."""
+    return (lambda decorated: decorated) if function is None else function
 
 
 @contextmanager
 def _without_dynamo() -> Iterator[None]:
-    """Spare the import of torch._dynamo, longer than torch's own, which nothing here uses before a training.
+    """Avoid the import of torch._dynamo while the block runs.
 
-    torchvision takes one function of it, and timm decorates methods with `torch.compiler.disable`, which says nothing
-    as long as nobody compiles a model.
+    It takes longer than the import of torch itself, and nothing here needs it before a training. torchvision imports
+    one function of it, for which `is_compile_supported` stands in; timm decorates methods with
+    `torch.compiler.disable`, which imports it too but has no effect as long as nobody compiles a model.
     """
     if "torch._dynamo" in sys.modules:
         yield

@@ -1,4 +1,4 @@
-"""From prepared uint8 images to a model's input: resized on the device as PIL would, and normalised."""
+"""Turn prepared uint8 images into a model's input: resized on the device as PIL would do it, and normalised."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def batches(
     batch: int,
     device: str = "cpu",
 ) -> Iterator[torch.Tensor]:
-    """Yield normalised float32 (b, 3, size, size) of uint8 images (n, h, w, 3), in order.
+    """Yield uint8 images (n, h, w, 3) in order, as normalised float32 batches (b, 3, size, size).
 
-    In memory the channels stay last, as stored: no copy, and convolutions on patches are a quarter faster for it.
-    Images of another size are resized with antialiasing, which equals PIL within one level of 255 (but for `squash`
-    where the height shrinks much more than the width: PIL then takes the axes in the other order); `shortest` then
-    crops the centre.
+    In memory the channels stay last, as they are stored: this saves a copy, and convolutions on patches are a quarter
+    faster. Images of another size are resized with antialiasing, which equals PIL within one level of 255; the
+    exception is `squash` where the height shrinks much more than the width, because PIL then resizes the axes in the
+    other order. After `shortest` the centre is cropped.
     """
     shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
     scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
@@ -57,5 +57,5 @@ def fit(x: torch.Tensor, size: int, resize: str, interpolation: str, /) -> torch
 
 
 def pixel_words(clip: Clip, /) -> dict[str, object]:
-    """Return the words of `preprocess.batches` that fit a model."""
-    return {k: getattr(clip, k) for k in ("size", "resize", "interpolation", "mean", "std")}
+    """Return the words of `batches` that fit a model."""
+    return {word: getattr(clip, word) for word in ("size", "resize", "interpolation", "mean", "std")}

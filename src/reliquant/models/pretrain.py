@@ -1,4 +1,4 @@
-"""Train a small CLIP from scratch on image-caption pairs in memory."""
+"""Train a small CLIP from scratch on image-caption pairs that are held in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reliquant.models.embedded import Embedded
 from reliquant.models.losses.contrastive import loss as contrastive
 from reliquant.progress import progress
 
-LARGEST_LOGIT_SCALE = math.log(100)  # CLIP clamps there (Radford et al. 2021, section 2.5)
+LARGEST_LOGIT_SCALE = math.log(100)  # where CLIP clips it (Radford et al. 2021, section 2.5)
 
 
 def pretrain(
@@ -38,12 +38,12 @@ def pretrain(
 ) -> list[float]:
     """Train `clip.model` in place with AdamW on CLIP's contrastive loss and return the loss of each step.
 
-    images (n, h, w, 3) and their n captions are visited in epochs of a random order; the learning rate rises linearly
-    over the first `warmup` share of the steps, then falls to 0 as a cosine. `flip` mirrors half of the images; `crop`
-    shifts each by up to that many pixels (reflected at the border). `bf16` runs the towers under bfloat16 autocast.
-    `muon` is a learning rate: the linear layers of the image tower are then trained by Muon (Jordan et al. 2024),
-    whose orthogonal updates need about half the steps of AdamW here.
-    Equal input, seed, thread number and machine give equal weights. Raises ValueError on input that does not fit.
+    Each epoch visits the images (n, h, w, 3) and their n captions in a new random order. The learning rate rises
+    linearly over the first `warmup` share of the steps, then falls to 0 as a cosine. `flip` mirrors half of the images;
+    `crop` shifts each by up to that many pixels (reflected at the border). `bf16` runs the towers under bfloat16
+    autocast. `muon` is a learning rate: the linear layers of the image tower are then trained by Muon (Jordan et al.
+    2024), whose orthogonal updates need about half the steps of AdamW here.
+    Equal input, seed, number of threads and machine give equal weights. Raises ValueError on input that does not fit.
     """
     _check(clip, images, captions, batch)
     generator = torch.Generator().manual_seed(seed)
@@ -54,13 +54,10 @@ def pretrain(
     rate = partial(_rate, steps=steps, warmup=warmup)
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
     clip.model.train()
-    losses, order = [], torch.empty(0, dtype=torch.int64)
+    losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # patch dropout draws from torch's own generator
-        for _ in progress(range(steps), label="pretrain"):
-            if len(order) < batch:
-                order = torch.randperm(len(images), generator=generator)
-            chosen, order = order[:batch], order[batch:]
+        for chosen in progress(_batches(len(images), batch, steps, generator), label="pretrain", total=steps):
             pixels = augmented(torch.from_numpy(images[chosen.numpy()]), generator, flip=flip, crop=crop)
             value = contrastive(_embedded(clip, pixels, tokens, caption[chosen], bf16=bf16), None)
             losses.append(value.item())
@@ -69,6 +66,16 @@ def pretrain(
                 schedule.step()
     clip.model.eval()
     return losses
+
+
+def _batches(images: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Yield the indices (batch,) of each step's images: epochs in random order, without a last part that is smaller."""
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(order) < batch:
+            order = torch.randperm(images, generator=generator)
+        chosen, order = order[:batch], order[batch:]
+        yield chosen
 
 
 def augmented(images: torch.Tensor, generator: torch.Generator, /, *, flip: bool, crop: int) -> torch.Tensor:
@@ -100,10 +107,10 @@ def _embedded(clip: Clip, pixels: torch.Tensor, tokens: torch.Tensor, caption: t
     if pixels.shape[2] != clip.size or pixels.shape[3] != clip.size:
         pixels = torch.nn.functional.interpolate(pixels, (clip.size, clip.size), mode="bicubic", antialias=True)
     mean, std = torch.tensor(clip.mean)[:, None, None], torch.tensor(clip.std)[:, None, None]
-    shown, place = torch.unique(caption, return_inverse=True)  # each distinct caption goes through the tower once
+    distinct, place = torch.unique(caption, return_inverse=True)  # each caption goes through the tower once
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         image = clip.model.encode_image((pixels / 255 - mean) / std)
-        text = clip.model.encode_text(tokens[shown])
+        text = clip.model.encode_text(tokens[distinct])
     bias = clip.model.logit_bias
     return Embedded(
         image=normalize(image.float(), dim=1),
@@ -127,19 +134,20 @@ def _update(model: torch.nn.Module, loss: torch.Tensor, optimizers: list[torch.o
 def _optimizers(
     model: torch.nn.Module, lr: float, muon: float | None, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    hidden = {} if muon is None else {id(p): p for p in _hidden(model.visual)}
-    rest = [p for p in model.parameters() if id(p) not in hidden]
+    """Make AdamW for all parameters, or Muon for the image tower's linear layers and AdamW for the rest."""
+    for_muon = {} if muon is None else {id(weight): weight for weight in _linear_weights(model.visual)}
+    rest = [p for p in model.parameters() if id(p) not in for_muon]
     matrices = [p for p in rest if p.ndim >= 2]
     vectors = [p for p in rest if p.ndim < 2]  # norms, biases, layer scales, logit scale: no decay
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6)]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6)]
     if muon is not None:
         words = {"lr": muon, "weight_decay": weight_decay, "momentum": 0.95, "adjust_lr_fn": "match_rms_adamw"}
-        made.append(torch.optim.Muon(hidden.values(), **words))
-    return made
+        optimizers.append(torch.optim.Muon(for_muon.values(), **words))
+    return optimizers
 
 
-def _hidden(tower: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
+def _linear_weights(tower: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
     for module in tower.modules():
         if isinstance(module, torch.nn.MultiheadAttention):
             yield module.in_proj_weight
@@ -148,6 +156,7 @@ def _hidden(tower: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
 
 
 def _rate(step: int, *, steps: int, warmup: float) -> float:
+    """Return the share of the learning rate that a step has."""
     ramp = max(1, round(warmup * steps))
     if step < ramp:
         return (step + 1) / ramp

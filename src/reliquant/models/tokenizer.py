@@ -29,21 +29,21 @@ class WordTokenizer:
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """Number of each token."""
+        """The number of each token."""
         return {token: i for i, token in enumerate((PAD, UNKNOWN, START, *self.words, END))}
 
     def __call__(self, captions: list[str], /) -> torch.Tensor:
         """Return int64 token ids (n, context)."""
-        out = torch.full((len(captions), self.context), self.ids[PAD], dtype=torch.int64)
-        for row, caption in zip(out, captions, strict=True):
+        rows = torch.full((len(captions), self.context), self.ids[PAD], dtype=torch.int64)
+        for row, caption in zip(rows, captions, strict=True):
             words = re.findall(r"[a-z0-9]+", caption.lower())[: self.context - 2]
             tokens = [self.ids[START], *(self.ids.get(word, self.ids[UNKNOWN]) for word in words), self.ids[END]]
             row[: len(tokens)] = torch.tensor(tokens)
-        return out
+        return rows
 
 
 def read_words(path: Path, /) -> tuple[str, ...]:
-    """Read a vocabulary: one word a line, empty lines and lines that start with # left out; raise on a repetition."""
+    """Read a vocabulary, one word per line, past empty lines and # comments; raise ValueError on a repeated word."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     words = tuple(line for line in lines if line and not line.startswith("#"))
     repeated = sorted({word for word in words if words.count(word) > 1})

@@ -11,8 +11,8 @@ from reliquant.models.embedded import Embedded
 def loss(student: Embedded, teacher: Embedded | None, /, *, weight: float = 1.0) -> torch.Tensor:
     """Return weight times the symmetric InfoNCE (Radford et al. 2021, Figure 3), a scalar; the teacher is not used.
 
-    Where captions repeat in a batch, each repetition is as right as its twin and the target is spread evenly over
-    them (UniCL, Yang et al. 2022, Equation 3); with distinct captions this is CLIP's loss exactly.
+    Where a caption occurs more than once in a batch, each occurrence is equally right and the target is spread evenly
+    over them (UniCL, Yang et al. 2022, Equation 3). With distinct captions this is exactly CLIP's loss.
     """
     same = student.caption[:, None] == student.caption[None, :]  # (n, n)
     target = same / same.sum(dim=1, keepdim=True)

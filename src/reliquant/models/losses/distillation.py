@@ -19,7 +19,7 @@ def loss(
     temperature: float = 1.0,
     weight: float = 1.0,
 ) -> torch.Tensor:
-    """Return weight times the distance of the student from the teacher, a scalar; ValueError without a teacher.
+    """Return weight times the distance of the student from the teacher, a scalar; raise ValueError without a teacher.
 
     `logits`: T^2 KL(teacher || student) of the softmax over the batch's captions for each image, and over its images
     for each caption, averaged (Hinton et al. 2015; affinity mimicking, Wu et al. 2023, TinyCLIP, Equation 3).
@@ -28,13 +28,16 @@ def loss(
     if teacher is None:
         raise ValueError("distillation compares with the FP32 model: it needs a teacher")
     if of == "embeddings":
-        pairs = ((student.image, teacher.image), (student.text, teacher.text))
-        return weight * sum(1 - (s * t).sum(dim=1).mean() for s, t in pairs)
+        image = 1 - (student.image * teacher.image).sum(dim=1).mean()
+        text = 1 - (student.text * teacher.text).sum(dim=1).mean()
+        return weight * (image + text)
     image = _kl(student.logits, teacher.logits, temperature)
-    return weight * (image + _kl(student.logits.T, teacher.logits.T, temperature)) / 2
+    text = _kl(student.logits.T, teacher.logits.T, temperature)
+    return weight * (image + text) / 2
 
 
 def _kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """KL(teacher || student) of the softmax of rows, averaged over rows, times the squared temperature."""
-    logs = (log_softmax(x / temperature, dim=1) for x in (student, teacher))
-    return kl_div(*logs, log_target=True, reduction="batchmean") * temperature**2
+    of_student = log_softmax(student / temperature, dim=1)
+    of_teacher = log_softmax(teacher / temperature, dim=1)
+    return kl_div(of_student, of_teacher, log_target=True, reduction="batchmean") * temperature**2

@@ -32,7 +32,7 @@ def load_checkpoint(name: str, /, folder: Path = FOLDER) -> dict[str, torch.Tens
         raise FileNotFoundError(f"{path}: no such file; checkpoint {name!r} should lie there")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != table[name]["sha256"]:
-        wanted = f"{table[name]['bytes']} bytes, sha256 {table[name]['sha256'][:12]}..."
-        raise DamagedFile(f"{path}: truncated or altered: {len(content)} bytes, but the table says {wanted}")
+        expected = f"{table[name]['bytes']} bytes, sha256 {table[name]['sha256'][:12]}..."
+        raise DamagedFile(f"{path}: truncated or altered: {len(content)} bytes, but the table says {expected}")
     arrays, _ = load_tensors(path)
     return {key: torch.from_numpy(array) for key, array in arrays.items()}

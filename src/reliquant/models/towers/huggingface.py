@@ -32,7 +32,7 @@ def tower(
     """Build the ALIGN model of a hub repository or local folder and load `state`, else its weights.
 
     `revision` is a commit of the repository. Raises ValueError without transformers, for another kind of model, or when
-    the weights do not fit; FetchError when they cannot be had.
+    the weights do not fit; FetchError when they cannot be fetched.
     """
     transformers = _transformers()
     folder = _folder(architecture, revision, cache)
@@ -72,10 +72,10 @@ def weights(*, architecture: str, cache: str | None = None, revision: str | None
 
 
 class Align(nn.Module):
-    """Give an AlignModel of transformers the face of an open_clip model.
+    """Give an AlignModel of transformers the methods of an open_clip model.
 
-    `logit_scale` is the negative logarithm of its temperature. Padding is not attended to. Images come resized to a
-    square; of it the centre, `crop` pixels wide, is seen, as ALIGN's own preprocessing has it.
+    `logit_scale` is the negative logarithm of ALIGN's temperature. Padding is not attended to. Images come resized to a
+    square, of which the model sees the centre, `crop` pixels wide, as after ALIGN's own preprocessing.
     """
 
     def __init__(self, model: Any, padding: int, crop: int, /) -> None:
@@ -88,7 +88,7 @@ class Align(nn.Module):
     def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor:
         """Embed normalised pixels (n, 3, s, s) as (n, d)."""
         edge = (image.shape[-1] - self.crop) // 2
-        image = image[..., edge : edge + self.crop, edge : edge + self.crop]
+        image = image[..., edge : edge + self.crop, edge : edge + self.crop]  # (n, 3, crop, crop)
         features = self.visual(pixel_values=image).pooler_output
         return unit(features, dim=-1) if normalize else features
 
@@ -114,10 +114,14 @@ def _folder(architecture: str, revision: str | None, cache: str | None) -> Path:
 
 
 def _mean_and_std(facts: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Say pixel * rescale_factor - rescale_offset, then (x - image_mean) / image_std, as one mean and std of [0, 1]."""
+    """Return the one mean and std, of levels in [0, 1], that do what ALIGN's preprocessing does in two steps.
+
+    The steps are x = pixel * rescale_factor - rescale_offset, then (x - image_mean) / image_std.
+    """
     std = 1 / (255 * facts.get("rescale_factor", 1 / 255))
     mean = std if facts.get("rescale_offset") else 0.0
     if not facts.get("do_normalize", True):
         return (mean,) * 3, (std,) * 3
-    further = list(zip(facts["image_mean"], facts["image_std"], strict=True))
-    return tuple(mean + m * std for m, _ in further), tuple(s * std for _, s in further)
+    means = tuple(mean + channel * std for channel in facts["image_mean"])
+    stds = tuple(channel * std for channel in facts["image_std"])
+    return means, stds

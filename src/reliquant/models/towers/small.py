@@ -1,4 +1,4 @@
-"""Small CLIPs of open_clip's own classes with a word-level tokenizer: the embedded lab's and CIFAR-10's models."""
+"""Small CLIPs of open_clip's own classes with a word-level tokenizer: the models of the lab and of CIFAR-10."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-import reliquant.models.convnext  # noqa: F401  registers its ConvNeXt, which JSONs name
+import reliquant.models.convnext  # noqa: F401  registers the ConvNeXt that JSON files name
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
 from reliquant.models.shipped.weights import load_checkpoint
