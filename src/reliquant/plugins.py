@@ -260,8 +260,10 @@ def _literal(family: str, name: str, constant: str) -> Any:
 
 def _assigned(family: str, name: str, constant: str) -> ast.expr | None:
     for node in ast.parse(source(family, name).read_text()).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(t, ast.Name) and t.id == constant for t in targets):
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
             return node.value
     return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypedDict
 
-from reliquant.study.config import Noise, Suite, Suites
+from reliquant.study.config import Noise, Suites
 
 
 class Cell(TypedDict):
@@ -16,7 +16,7 @@ class Cell(TypedDict):
     dataset's images are taken, None for all.
     """
 
-    suite: Suite
+    suite: str
     dataset: str
     reference: str
     group: str
@@ -36,12 +36,12 @@ class PlacedCell(Cell):
 class ExplainCell(TypedDict):
     """Name a dataset that explaining a variant forwards, or whose records it reads, with its prepared folder."""
 
-    suite: Suite
+    suite: str
     dataset: str
     folder: str
 
 
-def cells_of(suite: Suite, suites: Suites, /) -> Iterator[Cell]:
+def cells_of(suite: str, suites: Suites, /) -> Iterator[Cell]:
     """List the cells of one suite of a config; the order of a config's keys means nothing."""
     if suite == "clean":
         for dataset in suites.clean:
@@ -70,7 +70,7 @@ def _noisy(dataset: str, noise: Noise) -> Iterator[Cell]:
         yield cell
 
 
-def _cell(suite: Suite, dataset: str, reference: str, group: str = "") -> Cell:
+def _cell(suite: str, dataset: str, reference: str, group: str = "") -> Cell:
     return {
         "suite": suite,
         "dataset": dataset,

@@ -102,8 +102,8 @@ def _suite_problems(study: Study) -> Iterator[str]:
                 entry = {"corruption": cell["corruption"], "severity": 1}
                 yield from (f"suite {suite}: {p}" for p in plugins.check("corruption", entry))
             if suite in ("ood", "shift", "noise") and cell["reference"] not in clean:
-                there = ", ".join(clean)
-                yield f"suite {suite}: {cell['reference']!r} must be in the clean suite too; there are {there}"
+                known = ", ".join(clean)
+                yield f"suite {suite}: {cell['reference']!r} must be in the clean suite too; there are {known}"
 
 
 def _explain_problems(study: Study) -> Iterator[str]:
@@ -114,8 +114,8 @@ def _explain_problems(study: Study) -> Iterator[str]:
     for dataset in explain.datasets:
         yield from _unknown_datasets(study, "explain: datasets", dataset)
         if dataset in config.datasets and dataset not in config.suites.clean:
-            there = ", ".join(config.suites.clean)
-            yield f"explain: datasets: {dataset!r} must be in the clean suite too; there are {there}"
+            clean = ", ".join(config.suites.clean)
+            yield f"explain: datasets: {dataset!r} must be in the clean suite too; there are {clean}"
     for axis in ("schemes", "precisions", "scopes", "seeds"):
         there = _words_of_axis(study, axis)
         for word in getattr(explain, axis) or []:

@@ -82,7 +82,9 @@ def _snapshot_problems(entry: Mapping[str, Any], iterations: list[int]) -> Itera
         if scope not in ("", "image", "both"):
             yield f"snapshots: {plugins.unknown('scope', scope, ['image', 'both'])}"
     last = _last_iteration(entry)
-    for iteration in iterations if isinstance(last, int) else ():
+    if not isinstance(last, int):
+        return
+    for iteration in iterations:
         if not 0 <= iteration <= last:
             yield f"snapshots: {iteration} is not within the {last} iterations"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from reliquant import plugins
 from reliquant.study import paths
@@ -166,8 +168,9 @@ class Study:
         asked = self.config.explain
         if asked is None:
             return []
-        named = {"scheme": asked.schemes, "precision": asked.precisions, "scope": asked.scopes, "seed": asked.seeds}
-        named = {axis: words for axis, words in named.items() if words is not None}
+        axes: dict[str, Sequence[Any] | None] = {"scheme": asked.schemes, "precision": asked.precisions}
+        axes |= {"scope": asked.scopes, "seed": asked.seeds}
+        named = {axis: words for axis, words in axes.items() if words is not None}
 
         def is_asked(variant: Variant) -> bool:
             return all(getattr(variant, axis) in words for axis, words in named.items())
@@ -176,7 +179,8 @@ class Study:
 
     def explain_cells(self, model: str, /) -> list[ExplainCell]:
         """List the datasets that explaining a variant of a model forwards, with their folders."""
-        return [self._explain_cell("clean", dataset, model) for dataset in self.config.explain.datasets]
+        datasets = self.config.explain.datasets if self.config.explain else []
+        return [self._explain_cell("clean", dataset, model) for dataset in datasets]
 
     def explain_record_cells(self, model: str, /) -> list[ExplainCell]:
         """List the datasets whose records of all images explaining reads: those, and the spurious ones."""
@@ -228,17 +232,17 @@ class Study:
         """List the scores of the study whose plugin says that it needs `train`, `patches` or `negatives`."""
         known, names = plugins.names("score"), []
         for name, entry in self.config.scores.items():
-            score = entry.get("score")
-            if (score in known or "." in str(score)) and plugins.needs("score", score) == what:
+            score = str(entry.get("score"))
+            if (score in known or "." in score) and plugins.needs("score", score) == what:
                 names.append(name)
         return names
 
-    def suite_cells(self, suite: Suite, /) -> list[Cell]:
+    def suite_cells(self, suite: str, /) -> list[Cell]:
         """List a suite's cells without the folders of a model."""
         return list(cells_of(suite, self.config.suites))
 
     def _folder(self, entry: Entry, family: str) -> str:
-        return str(Path(self.config.data_root or paths.RAW) / entry.get("folder", entry[family]))
+        return str(Path(self.config.data_root or paths.RAW, str(entry.get("folder", entry[family]))))
 
     def is_published(self, dataset: str, /) -> bool:
         """Whether a dataset's plugin knows where to download it."""
@@ -249,7 +253,7 @@ class Study:
         entry = self.scheme_entry(variant)
         words = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
         own = words["losses"][1] if "losses" in words else []
-        return [each["loss"] for each in entry.get("losses", own)]
+        return [each["loss"] for each in (entry["losses"] if "losses" in entry else own)]
 
     def _rooted(self, entry: Entry) -> Entry:
         """Put the folder of the data into the words that name `{data_root}`."""
