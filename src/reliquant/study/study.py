@@ -253,7 +253,8 @@ class Study:
         entry = self.scheme_entry(variant)
         words = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
         own = words["losses"][1] if "losses" in words else []
-        return [each["loss"] for each in (entry["losses"] if "losses" in entry else own)]
+        losses: Any = entry.get("losses", own)
+        return [each["loss"] for each in losses]
 
     def _rooted(self, entry: Entry) -> Entry:
         """Put the folder of the data into the words that name `{data_root}`."""
