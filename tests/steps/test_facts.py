@@ -1,0 +1,32 @@
+import json
+
+import yaml
+
+from reliquant.models.files import save_model
+from reliquant.models.towers.small import tower
+from reliquant.steps import facts
+
+
+def test_the_facts_name_models_datasets_and_the_config(run, prepared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entry = {"tower": "small", "architecture": "small_vit"}
+    clip = tower(None, architecture="small_vit")
+    (tmp_path / "data" / "models").mkdir()
+    save_model(tmp_path / "data" / "models" / "vit.safetensors", clip, entry, recipe={"steps": 5})
+    config = {
+        "study": "tiny",
+        "title": "Two of everything",
+        "models": {"vit": {**entry, "source": "web"}},
+        "datasets": {"stars": {"dataset": "lab", "task": "shape", "images": 9, "native": True}},
+        "suites": {"clean": ["stars"]},
+    }
+    run(facts, study=config, output=tmp_path / "facts.json")
+    told = json.loads((tmp_path / "facts.json").read_text())
+    assert (told["study"], told["title"], told["note"]) == ("tiny", "Two of everything", "")
+    assert yaml.safe_load(told["config"]) == config
+    assert told["datasets"] == {"stars": {"n": 9, "classes": 2, "skipped": 0, "entry": {"dataset": "lab"}}}
+    vit = told["models"]["vit"]
+    assert (vit["source"], vit["architecture"], vit["pretrained"]) == ("web", "small_vit", None)
+    assert vit["n_parameters"] == sum(p.numel() for p in clip.model.parameters())
+    assert vit["recipe"] == {"steps": 5}
+    assert len(vit["sha256"]) == 64
