@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from reliquant.artifacts import DamagedFile
@@ -35,6 +35,16 @@ LONGEST_PAUSE = 60.0  # seconds between two tries, whatever a server's Retry-Aft
 Facts = Mapping[str, Any]
 
 
+class Fetched(TypedDict):
+    """Hold what is recorded of a downloaded file: its address, content and licence, and whether it was unpacked."""
+
+    url: str
+    sha256: str
+    bytes: int
+    licence: str
+    unpack: bool
+
+
 class FetchError(OSError):
     """A file could not be downloaded; the message names its URL."""
 
@@ -46,19 +56,27 @@ def fetch(
     *,
     check: Callable[[str, Facts], object] | None = None,
     **patience: float,
-) -> list[dict[str, object]]:
+) -> list[Fetched]:
     """Download all sources into a folder, unpack the archives among them and delete these; return what was fetched.
 
     Before anything is unpacked, `check(url, facts)` may refuse, by raising, a file whose sha256 nobody publishes.
     `patience` are the words of `download`. After a kill the next call goes on where this one was.
     """
     paths = _downloaded(sources, folder, patience)
-    fetched, archives = [], []
+    fetched: list[Fetched] = []
+    archives = []
     for source, path in zip(sources, paths, strict=True):
-        facts = {"url": source.url, "sha256": source.sha256 or sha256_of(path), "bytes": path.stat().st_size}
+        sha256, size = source.sha256 or sha256_of(path), path.stat().st_size
         if check and source.sha256 is None:
-            check(source.url, {**facts, "file": str(path)})
-        fetched.append({**facts, "licence": source.licence, "unpack": source.unpack})
+            check(source.url, {"url": source.url, "sha256": sha256, "bytes": size, "file": str(path)})
+        record: Fetched = {
+            "url": source.url,
+            "sha256": sha256,
+            "bytes": size,
+            "licence": source.licence,
+            "unpack": source.unpack,
+        }
+        fetched.append(record)
         if source.unpack:
             archives.append(path)
     unpack(archives, folder)

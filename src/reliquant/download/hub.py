@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reliquant.download.http import BUSY, LONGEST_PAUSE, FetchError, offline, sha256_of
+from reliquant.download.lock import Pin
 
 WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 BESIDE = (".json", ".txt", ".model")  # the ends of the names of configs and tokenizers
@@ -71,7 +72,7 @@ def weights_in(folder: Path, /, name: str = "") -> Path | None:
     return None
 
 
-def facts_of(path: Path, /) -> dict[str, Any]:
+def facts_of(path: Path, /) -> Pin:
     """Describe a weights file: its revision if it lies in the hub's cache (else None), name, sha256 and bytes."""
     revision = path.parent.name if path.parent.parent.name == "snapshots" else None
     return {"revision": revision, "file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}

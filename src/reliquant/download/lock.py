@@ -10,11 +10,21 @@ import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from reliquant.artifacts import DamagedFile, save_json
 
-Pin = Mapping[str, Any]  # what is recorded of a file: sha256, and maybe revision, file and bytes
+
+class Pin(TypedDict, total=False):
+    """Hold what is recorded of a file: its sha256 and size in bytes; of weights the revision and name too.
+
+    A pin that a person wrote may have the revision only.
+    """
+
+    sha256: str | None
+    bytes: int
+    revision: str | None
+    file: str
 
 
 def check_or_record(lock: Path, name: str, facts: Mapping[str, Any], /) -> None:
@@ -33,7 +43,7 @@ def check(lock: Path, name: str, facts: Mapping[str, Any], /) -> bool:
     A pin that has only a revision, as a person may write it, is compared by the revision.
     """
     pin = read_lock(lock).get(name, {})
-    word = "sha256" if pin.get("sha256") else "revision"
+    word: Literal["sha256", "revision"] = "sha256" if pin.get("sha256") else "revision"
     if pin.get(word) not in (None, facts.get(word)):
         raise DamagedFile(
             f"{name}: {facts.get('file', 'its file')} has the {word} {facts.get(word)}, not {pin[word]} as {lock} says:"
