@@ -3,12 +3,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
 from reliquant.measures import calibration as c
-from reliquant.measures.temperature import best_temperature, best_temperature_influence
 
 
 def table(n, classes, seed, sharpness=3.0):
@@ -135,33 +132,6 @@ def test_reliability_diagram_names_empty_bins_and_gives_the_ece_back():
     assert np.nansum(r.n * np.abs(r.accuracy - r.confidence)) / 50 == pytest.approx(c.ece(confidence, correct))
 
 
-def test_best_temperature_recovers_the_factor_that_spoiled_the_logits():
-    rng = np.random.default_rng(7)
-    logits = rng.normal(size=(40_000, 5)) * 2
-    label = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # drawn from softmax(logits)
-    assert best_temperature(logits * 3, label) == pytest.approx(3, rel=0.03)
-
-
-def test_best_temperature_is_where_scipy_finds_it_from_logits_and_from_probabilities():
-    rng = np.random.default_rng(8)
-    logits = rng.normal(size=(700, 4)) * 4
-    label = np.where(rng.random(700) < 0.6, logits.argmax(axis=1), rng.integers(0, 4, 700))
-
-    def nll(log_t):
-        return c.negative_log_likelihoods(logits / np.exp(log_t), label).mean()
-
-    expected = np.exp(minimize_scalar(nll, bounds=(-5, 5), method="bounded", options={"xatol": 1e-8}).x)
-    p = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
-    assert best_temperature(logits, label) == pytest.approx(expected, rel=1e-5)
-    assert best_temperature(p, label, of="probabilities") == pytest.approx(expected, rel=1e-5)
-
-
-def test_best_temperature_of_always_right_is_tiny_and_of_always_wrong_is_huge():
-    logits = np.array([[1.0, 0.0], [0.0, 2.0]])
-    assert best_temperature(logits, np.array([0, 1])) < 0.05
-    assert best_temperature(logits, np.array([1, 0])) > 500
-
-
 def test_ace_of_tied_and_few_probabilities_equals_binning_written_out():
     rng = np.random.default_rng(9)
     for n in (1, 2, 7, 40):
@@ -188,14 +158,6 @@ def test_the_real_softmax_table_has_its_known_figures(shared_data):
     assert c.ece(p.max(axis=1), correct) == pytest.approx(0.0326, abs=5e-5)
 
 
-@pytest.fixture(scope="module")
-def spoiled():
-    rng = np.random.default_rng(0)
-    logits = 2 * rng.normal(size=(400, 5))
-    label = (logits + 1.5 * rng.gumbel(size=(400, 5))).argmax(axis=1)
-    return logits, softmax(logits, axis=1), label
-
-
 @pytest.mark.parametrize(
     ("measure", "influence"), [(c.classwise_ece, c.classwise_ece_influence), (c.ace, c.ace_influence)]
 )
@@ -213,12 +175,3 @@ def test_influences_of_class_errors_are_what_an_image_more_would_change(spoiled,
         draws = (rng.integers(400, size=400) for _ in range(200))
         spread = np.std([measure(p[k], label[k]) for k in draws])
         assert found.std() / 20 == pytest.approx(spread, rel=0.3)
-
-
-def test_the_interval_of_the_best_temperature_is_that_of_a_bootstrap(spoiled):
-    logits, _, label = spoiled
-    _, influence = best_temperature_influence(logits, label)
-    rng = np.random.default_rng(1)
-    draws = (rng.integers(400, size=400) for _ in range(200))
-    spread = np.std([best_temperature(logits[k], label[k]) for k in draws])
-    assert influence.std() / 20 == pytest.approx(spread, rel=0.15)

@@ -27,7 +27,7 @@ def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
 
 
 def backends(shards: Iterable[Path], /) -> dict[str, int]:
-    """Count the shards by what computed them: fp32, simulate, integer or mixed (of the last two); and type and device."""
+    """Count the shards by what computed them (fp32, simulate, integer, or mixed: the last two), by type and device."""
     facts = [read_facts(path) for path in shards]
     used = Counter(" ".join(f[k] for k in ("backend", "dtype", "device") if f.get(k)) for f in facts)
     return {backend: used[backend] for backend in sorted(used) if backend}

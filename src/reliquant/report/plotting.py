@@ -89,6 +89,12 @@ def looks(rows: Rows, /) -> dict[str, Look]:
     return {name: DARK if name == curated else LIGHT if name == noisy else next(spare) for name in names}
 
 
+def hide_rest(axes: Any, drawn: int, /) -> None:
+    """Hide the panels of a grid of axes after the first ones, which are drawn."""
+    for ax in list(axes.flat)[drawn:]:
+        ax.set_visible(False)
+
+
 def markers(rows: Rows, column: str = "family", /) -> dict[str, str]:
     """Give each family (or scheme) of a study its marker, in the order of names."""
     names = [name for name in _names(rows, column) if name not in ("FP32", "fp32")]

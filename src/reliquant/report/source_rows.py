@@ -18,7 +18,7 @@ ROWS = "-rows"  # how the name of such a file goes on, before its ending
 
 
 def gathered(read: Iterable[pl.DataFrame], /) -> pl.DataFrame:
-    """Put together what was read of the rows, with the columns of rows; each row comes once, unless there are too many."""
+    """Put together what was read of the rows, with the columns of rows; each row once, unless there are too many."""
     parts = [frame.select(c for c in ROW_SCHEMA if c in frame.columns) for frame in read]
     if not parts:
         return pl.DataFrame(schema=ROW_SCHEMA)

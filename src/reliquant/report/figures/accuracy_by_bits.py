@@ -1,4 +1,4 @@
-"""Figure 3: mean accuracy against precision with intervals, a panel a source, a line a method."""
+"""Figure 3: mean accuracy against precision with intervals, one panel per source, one line per method."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MANY = 6
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw lines of accuracy over precisions; raise NothingToDraw without two precisions, FP32 among them."""
-    found = frames.select(rows, "accuracy")
-    precisions = frames.ordered_precisions(found)
+    accuracies = frames.select(rows, "accuracy")
+    precisions = frames.ordered_precisions(accuracies)
     if len(precisions) < 2:
         raise NothingToDraw("fewer than two precisions (FP32 is one) have an accuracy on a clean set")
-    runs = frames.mean_of_sets(found)
+    runs = frames.mean_of_sets(accuracies)
     by = "scheme" if frames.quantized(runs)["scheme"].n_unique() <= MANY else "family"
     lines = frames.mean_of_runs(runs, ["source", by, "precision"])
     sources = sorted(lines["source"].unique())

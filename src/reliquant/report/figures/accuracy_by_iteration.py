@@ -1,4 +1,4 @@
-"""Figure 4: accuracy on the way of quantization-aware training, a panel a source."""
+"""Figure 4: accuracy during quantization-aware training, one panel per source."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ precisions, dashes methods."""
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw accuracy against iterations; raise NothingToDraw when no row has an iteration."""
     kept = (pl.col("suite") == "clean") & (pl.col("measure") == "accuracy") & pl.col("iteration").is_not_null()
-    found = rows.lazy().filter(kept & pl.col("value").is_finite() & (pl.col("scale") == "native")).collect()
-    if found["iteration"].n_unique() < 2:
+    accuracies = rows.lazy().filter(kept & pl.col("value").is_finite() & (pl.col("scale") == "native")).collect()
+    if accuracies["iteration"].n_unique() < 2:
         raise NothingToDraw("no variant was evaluated on its way (rows with iterations)")
-    found = found.with_columns(pl.col(pl.Categorical).cast(pl.String))
-    lines = frames.mean_of_runs(found, ["source", "scheme", "precision", "iteration"])
+    accuracies = accuracies.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    lines = frames.mean_of_runs(accuracies, ["source", "scheme", "precision", "iteration"])
     sources, precisions = sorted(lines["source"].unique()), frames.ordered_precisions(lines)
     schemes, looks = sorted(lines["scheme"].unique()), plotting.looks(rows)
     fig, axes = plotting.canvas(columns, 2.9, 1, len(sources), sharey=True, sharex=True)

@@ -1,4 +1,4 @@
-"""Figure 2: mean change of accuracy by method and source, a panel a precision."""
+"""Figure 2: mean change of accuracy by method and source, one panel per precision."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ images; the short ticks are the single variants."""
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw bars of change of accuracy; raise NothingToDraw without quantized variants."""
-    found = frames.quantized(frames.select(rows, "accuracy_change"))
-    if found.is_empty():
+    changes = frames.quantized(frames.select(rows, "accuracy_change"))
+    if changes.is_empty():
         raise NothingToDraw("no quantized variant has a change of accuracy on a clean set")
-    runs = frames.mean_of_sets(found)
+    runs = frames.mean_of_sets(changes)
     bars = frames.mean_of_runs(runs, ["precision", "family", "scheme", "source"])
     precisions, schemes = frames.ordered_precisions(bars), frames.ordered_schemes(bars)
     looks, sources = plotting.looks(rows), sorted(bars["source"].unique())
@@ -53,8 +53,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_yticks(range(len(schemes)), [s for _, s in schemes])
     for ax in axes[:, 0]:
         ax.set_ylim(len(schemes) - 0.4, -0.6)
-    for ax in list(axes.flat)[len(precisions) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(precisions))
     fig.supxlabel("change of accuracy (points)", fontsize=8)
     swatches = [Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=s) for s in sources]
     fig.legend(handles=swatches, loc="outside upper center", ncols=len(sources))

@@ -29,8 +29,8 @@ LEAST, CROSSES = 5, 150
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw split violins of relative ECE change; raise NothingToDraw when no run has one."""
-    found = frames.quantized(frames.select(rows, ["ece_relative_change", "accuracy_delta"]))
-    runs = frames.wide(found, "dataset") if found.height else found
+    changes = frames.quantized(frames.select(rows, ["ece_relative_change", "accuracy_delta"]))
+    runs = frames.wide(changes, "dataset") if changes.height else changes
     if "ece_relative_change" not in runs.columns:
         raise NothingToDraw("no quantized variant has a relative change of ECE on a clean set")
     runs = runs.drop_nulls("ece_relative_change").with_columns(

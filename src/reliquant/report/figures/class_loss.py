@@ -14,21 +14,21 @@ from reliquant.report.plotting import NothingToDraw
 TITLE = "Which classes pay"
 QUESTION, PLACE = "robustness", 3
 READ = """Change of accuracy of each class to FP32 on all its images, in points, mean over models, methods and seeds,
-a column a precision; the classes that lose most come first (at most 12 a set). Sets with a spurious cue are shown by
-group: common has the cue, counter has not. Stars: * p < .05, ** p < .01, *** p < .001, not corrected for the number
-of classes."""
+one column per precision; the classes that lose most come first (at most 12 per set). Sets with a spurious cue are
+shown by group: common has the cue, counter has not. Stars: * p < .05, ** p < .01, *** p < .001, not corrected for the
+number of classes."""
 MOST = 12
 PATTERN = r"^(?:(.+)_)?class_accuracy_change$"
 
 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
-    """Draw a heat map a set and group; raise NothingToDraw without rows by class."""
-    found = frames.matching(rows, PATTERN)
-    if found.is_empty():
+    """Draw one heat map per set and group; raise NothingToDraw without rows by class."""
+    changes = frames.matching(rows, PATTERN)
+    if changes.is_empty():
         raise NothingToDraw("no change of accuracy by class is known (config key explain)")
-    found = found.with_columns(part=pl.col("measure").str.extract(PATTERN).fill_null(""))
-    means = frames.mean_of_runs(found, ["dataset", "part", "group", "precision"])
+    changes = changes.with_columns(part=pl.col("measure").str.extract(PATTERN).fill_null(""))
+    means = frames.mean_of_runs(changes, ["dataset", "part", "group", "precision"])
     panels, precisions = sorted(means.select("dataset", "part").unique().rows()), frames.ordered_precisions(means)
     reach = max(float(means["value"].abs().max()) * 100, 1e-6)
     across = min(len(panels), 2 * columns)
@@ -54,8 +54,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_title(f"{dataset},\n{group}" if group else dataset, fontsize=7)
         ax.grid(visible=False)
         ax.tick_params(length=0)
-    for ax in list(axes.flat)[len(panels) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(panels))
     return fig
 
 

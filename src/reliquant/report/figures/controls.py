@@ -25,11 +25,11 @@ MEASURES = {"accuracy_change": "accuracy", "ece_change": "ECE", "confidence_gap_
 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
-    """Draw bars by control and precision, a panel a measure; raise NothingToDraw without controls."""
-    found = frames.quantized(frames.select(rows, MEASURES, suite="explain"))
-    if found.filter(pl.col("group") != "").is_empty():
+    """Draw bars by control and precision, one panel per measure; raise NothingToDraw without controls."""
+    changes = frames.quantized(frames.select(rows, MEASURES, suite="explain"))
+    if changes.filter(pl.col("group") != "").is_empty():
         raise NothingToDraw("no controls were run in place of quantization (config key explain)")
-    bars = frames.mean_of_runs(frames.mean_of_sets(found, "group"), ["measure", "precision", "group"])
+    bars = frames.mean_of_runs(frames.mean_of_sets(changes, "group"), ["measure", "precision", "group"])
     lines, precisions = sorted(bars["group"].unique()), frames.ordered_precisions(bars)  # "", quantization, is first
     shown = [m for m in MEASURES if m in bars["measure"]]
     down, across = (1, len(shown)) if columns == 2 else (len(shown), 1)

@@ -1,9 +1,11 @@
-"""Figure 1: change of accuracy against change of calibration error, one point a variant, a panel a source."""
+"""Figure 1: change of accuracy against change of calibration error, one point per variant, one panel per source."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
@@ -17,16 +19,16 @@ accurate than its FP32 model, below zero its confidence is better calibrated (lo
 are the sources of the pre-training data, marks are families of methods; a full mark has the most bits, a white one
 the fewest. The grey band holds variants within 2 % of the FP32 accuracy. Whiskers are 95 % intervals over test
 images."""
-LINES = 80  # variants a panel above which whiskers would hide the marks
+LINES = 80  # variants per panel above which whiskers would hide the marks
 
 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw change of ECE against change of accuracy; raise NothingToDraw without quantized variants."""
-    found = frames.quantized(frames.select(rows, ["accuracy_change", "accuracy_delta", "ece_change"]))
-    if found.is_empty() or "ece_change" not in found["measure"]:
+    changes = frames.quantized(frames.select(rows, ["accuracy_change", "accuracy_delta", "ece_change"]))
+    if changes.is_empty() or "ece_change" not in changes["measure"]:
         raise NothingToDraw("no quantized variant has a change of accuracy and of ECE on a clean set")
-    points = frames.wide(frames.mean_of_sets(found)).drop_nulls(["accuracy_change", "ece_change"])
+    points = frames.wide(frames.mean_of_sets(changes)).drop_nulls(["accuracy_change", "ece_change"])
     looks, marks = plotting.looks(rows), plotting.markers(rows)
     shares = plotting.shades(frames.ordered_precisions(points))
     sources = sorted(points["source"].unique())
@@ -35,24 +37,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig, axes = plotting.canvas(columns, 0.75 + 2.4 * down, down, across, sharex=True, sharey=True)
     for ax, source in zip(axes.flat, sources, strict=False):
         part = points.filter(source=source)
-        plotting.zero(ax, x=True, y=True)
-        big = part.height > plotting.BIG
-        if part.height <= LINES:
-            x, y = part["accuracy_change"] * 100, part["ece_change"] * 100
-            ends = {"xerr": plotting.errors(part, "accuracy_change", factor=100)}
-            ends["yerr"] = plotting.errors(part, "ece_change", factor=100)
-            ax.errorbar(x, y, **ends, fmt="none", ecolor="#bbbbbb", elinewidth=0.6, zorder=2)
-        for (family, precision), some in part.group_by("family", "precision", maintain_order=True):
-            x, y = some["accuracy_change"] * 100, some["ece_change"] * 100
-            fill = plotting.tint(looks[source].colour, shares[precision])
-            style = {"marker": marks[family], "facecolor": [fill], "edgecolor": looks[source].colour}
-            ax.scatter(x, y, s=6 if big else 20, linewidth=0.8, zorder=3, rasterized=big, **style)
-        small = part.filter(part["accuracy_delta"].fill_null(1.0).abs() < 0.02)["accuracy_change"] * 100
-        if len(small):
-            ax.axvspan(small.min(), small.max(), color="#f0f0f0", zorder=0)
+        _panel(ax, part, looks[source].colour, marks, shares)
         ax.set_title(f"{source or 'all models'} ({part.height} variants)")
-    for ax in list(axes.flat)[len(sources) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(sources))
     fig.supxlabel("change of accuracy (points)", fontsize=8)
     fig.supylabel("change of ECE (points)", fontsize=8)
     corner = {"fontsize": 6.5, "color": "#666666", "transform": axes[0, 0].transAxes, "style": "italic"}
@@ -66,3 +53,22 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     ]
     plotting.key(fig, entries, loc="outside upper center", ncols=min(len(entries), 3 * columns))
     return fig
+
+
+def _panel(ax: Axes, part: pl.DataFrame, colour: str, marks: dict[str, str], shares: dict[str, float]) -> None:
+    """Draw the variants of one source."""
+    plotting.zero(ax, x=True, y=True)
+    big = part.height > plotting.BIG
+    if part.height <= LINES:
+        x, y = part["accuracy_change"] * 100, part["ece_change"] * 100
+        ends = {"xerr": plotting.errors(part, "accuracy_change", factor=100)}
+        ends["yerr"] = plotting.errors(part, "ece_change", factor=100)
+        ax.errorbar(x, y, **ends, fmt="none", ecolor="#bbbbbb", elinewidth=0.6, zorder=2)
+    for (family, precision), some in part.group_by("family", "precision", maintain_order=True):
+        x, y = some["accuracy_change"] * 100, some["ece_change"] * 100
+        fill = plotting.tint(colour, shares[precision])
+        style = {"marker": marks[family], "facecolor": [fill], "edgecolor": colour}
+        ax.scatter(x, y, s=6 if big else 20, linewidth=0.8, zorder=3, rasterized=big, **style)
+    small = part.filter(part["accuracy_delta"].fill_null(1.0).abs() < 0.02)["accuracy_change"] * 100
+    if len(small):
+        ax.axvspan(small.min(), small.max(), color="#f0f0f0", zorder=0)

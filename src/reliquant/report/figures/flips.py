@@ -24,11 +24,11 @@ SIDES = {
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw the two kinds of flips by method and precision; raise NothingToDraw without them."""
-    found = frames.quantized(frames.select(rows, SIDES))
-    if found.is_empty():
+    flips = frames.quantized(frames.select(rows, SIDES))
+    if flips.is_empty():
         raise NothingToDraw("no flips were counted (measures flips_right_to_wrong and flips_wrong_to_right)")
     keys = ["family", "scheme", "precision"]
-    bars = frames.mean_of_runs(frames.mean_of_sets(found), ["measure", *keys])
+    bars = frames.mean_of_runs(frames.mean_of_sets(flips), ["measure", *keys])
     order = {p: i for i, p in enumerate(frames.ordered_precisions(bars))}
     lines = sorted(bars.select(keys).unique().rows(), key=lambda k: (k[:2], order[k[2]]))
     fig, axes = plotting.canvas(columns, 0.8 + 0.17 * len(lines))

@@ -14,7 +14,7 @@ from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Sensitivity to Fourier waves"
 QUESTION, PLACE = "why", 4
-READ = """Each cell is the error on images to which one wave was added (norm 4 at 32 x 32 pixels, a random sign a
+READ = """Each cell is the error on images to which one wave was added (norm 4 at 32 x 32 pixels, a random sign per
 channel): in the middle slow waves, at the rims fast ones; the middle itself, a constant, is left out. Light is a high
 error. Left FP32, then quantized models by precision, mean over models, methods and seeds of a source."""
 
@@ -22,10 +22,10 @@ error. Left FP32, then quantized models by precision, mean over models, methods 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw maps by source and precision; raise NothingToDraw without rows of Fourier waves."""
-    found = frames.select(rows, "fourier_error", suite="explain")
-    if found.is_empty():
+    waves = frames.select(rows, "fourier_error", suite="explain")
+    if waves.is_empty():
         raise NothingToDraw("no model was shown Fourier waves (config key explain, waves)")
-    cells = frames.mean_of_runs(frames.mean_of_sets(found, "group"), ["source", "precision", "group"])
+    cells = frames.mean_of_runs(frames.mean_of_sets(waves, "group"), ["source", "precision", "group"])
     at = pl.col("group").str.split(",").list.eval(pl.element().cast(pl.Int64))
     cells = cells.with_columns(u=at.list.get(0), v=at.list.get(1), value=pl.col("value") * 100)
     sources, precisions = sorted(cells["source"].unique()), frames.ordered_precisions(cells)
@@ -53,14 +53,22 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
 
 
 def _grid(cells: pl.DataFrame) -> tuple[np.ndarray, list[int]]:
-    """Return the map (v, u) over signed frequencies, each wave at both places where it is the same, and the steps."""
-    found = {(u, v): value for u, v, value in cells.select("u", "v", "value").iter_rows()}
-    steps = sorted({s * sign for wave in found for s in wave for sign in (1, -1)} | {0})
-    top = max(steps, default=0)
+    """Return the map (v, u) over signed frequencies, each wave at all places where it is the same, and the steps."""
+    errors = {(u, v): value for u, v, value in cells.select("u", "v", "value").iter_rows()}
+    sizes = {abs(step) for wave in errors for step in wave} | {0}
+    steps = sorted(sizes | {-size for size in sizes})
     grid = np.full((len(steps), len(steps)), np.nan)
-    for (i, v), (j, u) in ((a, b) for a in enumerate(steps) for b in enumerate(steps)):
-        same = [(u, v), (-u, -v)]
-        same += [(a, b * s) for a, b in same for s in (1, -1) if abs(b) == top or abs(a) == top]
-        same += [(-a, b) for a, b in same if abs(a) == top]
-        grid[i, j] = next((found[w] for w in same if w in found), np.nan)
+    for i, v in enumerate(steps):
+        for j, u in enumerate(steps):
+            grid[i, j] = next((errors[wave] for wave in _same(u, v, max(sizes)) if wave in errors), np.nan)
     return grid, steps
+
+
+def _same(u: int, v: int, top: int) -> list[tuple[int, int]]:
+    """List the signs under which a wave may have been measured; at the largest frequency, `top`, signs say nothing."""
+    waves = [(u, v), (-u, -v)]
+    if top in (abs(u), abs(v)):
+        waves += [(u, v), (u, -v), (-u, -v), (-u, v)]
+    if abs(u) == top:
+        waves += [(-a, b) for a, b in waves]
+    return waves

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
@@ -21,13 +23,12 @@ between blocks cannot be compared layer by layer and are left out, as are weight
 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
-    """Draw SQNR over layers, a panel a model; raise NothingToDraw without layers."""
-    found = frames.select(rows, ["output_sqnr", "weight_sqnr"], suite="explain")
-    if found.is_empty():
+    """Draw SQNR over layers, one panel per model; raise NothingToDraw without layers."""
+    layers = frames.select(rows, ["output_sqnr", "weight_sqnr"], suite="explain")
+    if layers.is_empty():
         raise NothingToDraw("no variant's layers were compared with FP32's (config key explain)")
-    means = frames.mean_of_runs(
-        frames.mean_of_sets(found, "group"), ["model", "source", "measure", "precision", "group"]
-    )
+    by = ["model", "source", "measure", "precision", "group"]
+    means = frames.mean_of_runs(frames.mean_of_sets(layers, "group"), by)
     models = sorted(means.select("source", "model").unique().rows())
     looks, precisions = plotting.looks(rows), frames.ordered_precisions(means)
     shades = plotting.shades(precisions)
@@ -35,42 +36,38 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     down = -(-len(models) // across)
     fig, axes = plotting.canvas(columns, 0.9 + 1.7 * down, down, across, sharey=True)
     for ax, (source, model) in zip(axes.flat, models, strict=False):
-        part, colour = means.filter(model=model), looks[source].colour
-        names = sorted(part["group"].unique(), key=in_order)
-        place = {name: i for i, name in enumerate(names)}
-        for k, precision in enumerate(precisions):
-            fill = plotting.tint(colour, shades[precision])
-            for measure, style in (
-                ("output_sqnr", {"marker": plotting.MARKERS[k]}),
-                ("weight_sqnr", {"marker": "x", "linestyle": ""}),
-            ):
-                own = part.filter(precision=precision, measure=measure)
-                x = sorted((place[g], v) for g, v in own.select("group", "value").iter_rows())
-                shown = {"color": colour, "markerfacecolor": fill, "markersize": 3, **style}
-                ax.plot([a for a, _ in x], [b for _, b in x], linewidth=0.9, **shown)
-        firsts = [i for i, n in enumerate(names) if i == 0 or _block(n) != _block(names[i - 1])]
-        every = max(1, len(firsts) // 8)
-        ax.set_xticks(firsts[::every], [_block(names[i]) for i in firsts[::every]], fontsize=6.5)
+        _panel(ax, means.filter(model=model), looks[source].colour, shades)
         ax.set_title(model, fontsize=7.5)
-    for ax in list(axes.flat)[len(models) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(models))
     fig.supxlabel("layer (ticks: first layer of a block)", fontsize=8)
     fig.supylabel("SQNR (dB)", fontsize=8)
     grey = {"color": "#444444", "markersize": 4}
-    entries = [
-        (
-            f"outputs, {p.upper()}",
-            {
-                "marker": plotting.MARKERS[k],
-                "linestyle": "-",
-                "markerfacecolor": plotting.tint("#444444", shades[p]),
-                **grey,
-            },
-        )
-        for k, p in enumerate(precisions)
-    ]
+    entries = []
+    for k, precision in enumerate(precisions):
+        line = {"marker": plotting.MARKERS[k], "linestyle": "-"}
+        fill = plotting.tint("#444444", shades[precision])
+        entries.append((f"outputs, {precision.upper()}", {**line, "markerfacecolor": fill, **grey}))
     plotting.key(fig, [*entries, ("weights", {"marker": "x", **grey})], loc="outside upper center", ncols=2 * columns)
     return fig
+
+
+def _panel(ax: Axes, part: pl.DataFrame, colour: str, shades: dict[str, float]) -> None:
+    """Draw the layers of one model: lines of outputs and crosses of weights, by precision."""
+    names = sorted(part["group"].unique(), key=in_order)
+    place = {name: i for i, name in enumerate(names)}
+    for k, (precision, shade) in enumerate(shades.items()):
+        fill = plotting.tint(colour, shade)
+        for measure, style in (
+            ("output_sqnr", {"marker": plotting.MARKERS[k]}),
+            ("weight_sqnr", {"marker": "x", "linestyle": ""}),
+        ):
+            own = part.filter(precision=precision, measure=measure)
+            points = sorted((place[layer], value) for layer, value in own.select("group", "value").iter_rows())
+            shown = {"color": colour, "markerfacecolor": fill, "markersize": 3, **style}
+            ax.plot([x for x, _ in points], [y for _, y in points], linewidth=0.9, **shown)
+    firsts = [i for i, name in enumerate(names) if i == 0 or _block(name) != _block(names[i - 1])]
+    every = max(1, len(firsts) // 8)
+    ax.set_xticks(firsts[::every], [_block(names[i]) for i in firsts[::every]], fontsize=6.5)
 
 
 def in_order(name: str, /) -> list[tuple[int, int | str]]:
@@ -84,4 +81,5 @@ def in_order(name: str, /) -> list[tuple[int, int | str]]:
 
 
 def _block(name: str) -> str:
+    """Return the numbers in a layer's name, which say in which block it is."""
     return ".".join(re.findall(r"(?<=\.)\d+(?=\.)", name))

@@ -23,11 +23,11 @@ MEASURES = {"confidence_change": ("confidence (points)", 100), "margin_change": 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw bars by scheme and precision, coloured by source; raise NothingToDraw without margins."""
-    found = frames.quantized(frames.select(rows, MEASURES, suite="explain"))
-    if found.is_empty():
+    changes = frames.quantized(frames.select(rows, MEASURES, suite="explain"))
+    if changes.is_empty():
         raise NothingToDraw("no variant's margins were compared with FP32's (config key explain)")
     keys = ["family", "scheme", "precision"]
-    bars = frames.mean_of_runs(frames.mean_of_sets(found), ["measure", "source", *keys])
+    bars = frames.mean_of_runs(frames.mean_of_sets(changes), ["measure", "source", *keys])
     order = {p: i for i, p in enumerate(frames.ordered_precisions(bars))}
     lines = sorted(bars.select(keys).unique().rows(), key=lambda k: (k[:2], order[k[2]]))
     looks, sources = plotting.looks(rows), sorted(bars["source"].unique())

@@ -1,4 +1,4 @@
-"""Corruption heat map: change of accuracy by corruption and severity, a panel a precision."""
+"""Corruption heat map: change of accuracy by corruption and severity, one panel per precision."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ written where there is room."""
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw corruptions against severities; raise NothingToDraw without a noise suite."""
-    found = frames.quantized(frames.cells(rows, "accuracy_change", suite="noise")).filter(
+    changes = frames.quantized(frames.cells(rows, "accuracy_change", suite="noise")).filter(
         pl.col("corruption") != "mean"
     )
-    if found.is_empty():
+    if changes.is_empty():
         raise NothingToDraw("the study asks no corruptions")
-    means = found.group_by("precision", "corruption", "severity").agg(pl.col("value").mean() * 100)
+    means = changes.group_by("precision", "corruption", "severity").agg(pl.col("value").mean() * 100)
     precisions, severities = frames.ordered_precisions(means), sorted(means["severity"].unique())
     corruptions = sorted(means["corruption"].unique())
     reach = max(float(means["value"].abs().max()), 1e-6)

@@ -13,7 +13,7 @@ from reliquant.report.plotting import NothingToDraw
 TITLE = "Detection of the unknown against calibration"
 QUESTION, PLACE = "ood", 1
 READ = """Each mark is one quantized variant: change of ECE on in-distribution sets (left is better calibrated)
-against change of AUROC, mean over OOD sets (up detects better), a panel a score. Colour and edge are the source,
+against change of AUROC, mean over OOD sets (up detects better), one panel per score. Colour and edge are the source,
 marks families of methods; a full mark has the most bits. Variants in the upper right detect better although their
 confidence got worse."""
 
@@ -42,8 +42,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             style = {"marker": marks[family], "facecolor": [fill], "edgecolor": looks[source].colour, "linewidth": 0.7}
             ax.scatter(some["ece"] * 100, some["value"] * 100, s=4 if big else 14, rasterized=big, zorder=3, **style)
         ax.set_title(score)
-    for ax in list(axes.flat)[len(scores) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(scores))
     fig.supxlabel("change of ECE (points)", fontsize=8)
     fig.supylabel("change of AUROC (points)", fontsize=8)
     entries = [(s or "all", {"marker": "o", "color": looks[s].colour}) for s in sorted(points["source"].unique())]

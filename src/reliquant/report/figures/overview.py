@@ -1,4 +1,4 @@
-"""Method x measure overview: which of the measures got better or worse, significantly."""
+"""Overview of methods and measures: which measures got significantly better or worse."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Which measures got better?"
 QUESTION, PLACE = "headline", 2
-READ = """One line a method and precision, one column a measure: an triangle pointing up on blue is better than FP32,
-one pointing down on orange worse, both significantly (the 95 % interval of the mean over models, scopes, seeds and
-sets excludes 0); a dot is no significant change. The number is the mean change in points."""
+READ = """One line per method and precision, one column per measure: a triangle pointing up on blue is better than
+FP32, one pointing down on orange is worse, both significantly (the 95 % interval of the mean over models, scopes,
+seeds and sets excludes 0); a dot is no significant change. The number is the mean change in points."""
 COLUMNS = {
     "accuracy": ("clean", "accuracy_change", 1),
     "ECE": ("clean", "ece_change", -1),
@@ -35,8 +35,8 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     keys = ["family", "scheme", "precision"]
     parts = []
     for name, (suite, measure, _) in COLUMNS.items():
-        found = frames.quantized(frames.select(rows, measure, suite=suite))
-        parts.append(frames.mean_of_runs(frames.mean_of_sets(found), keys).with_columns(column=pl.lit(name)))
+        changes = frames.quantized(frames.select(rows, measure, suite=suite))
+        parts.append(frames.mean_of_runs(frames.mean_of_sets(changes), keys).with_columns(column=pl.lit(name)))
     cells = pl.concat(parts)
     if cells.is_empty():
         raise NothingToDraw("no quantized variant has a change to FP32")

@@ -33,16 +33,19 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     if "bytes" not in sizes.columns or "bytes_fp32" not in sizes.columns:
         raise NothingToDraw("no variant's size on disk is known (measures bytes and bytes_fp32)")
     sizes = sizes.select(*frames.VARIANT, size=pl.col("bytes") / pl.col("bytes_fp32"))
-    found = {n: frames.mean_of_sets(frames.select(rows, m, suite=s)) for n, (s, m, _) in PANELS.items()}
-    found = {n: f.join(sizes, on=list(frames.VARIANT), how="inner") for n, f in found.items()}
-    found = {n: f for n, f in found.items() if f.height}
-    if not found:
+    panels = {}
+    for name, (suite, measure, _) in PANELS.items():
+        values = frames.mean_of_sets(frames.select(rows, measure, suite=suite))
+        points = values.join(sizes, on=list(frames.VARIANT), how="inner")
+        if points.height:
+            panels[name] = points
+    if not panels:
         raise NothingToDraw("no variant with a known size has a measure")
     looks, marks = plotting.looks(rows), plotting.markers(rows) | {"FP32": "*"}
-    across = min(len(found), 3 if columns == 2 else 2)
-    down = -(-len(found) // across)
+    across = min(len(panels), 3 if columns == 2 else 2)
+    down = -(-len(panels) // across)
     fig, axes = plotting.canvas(columns, 0.7 + 1.75 * down, down, across, sharex=True)
-    for ax, (name, points) in zip(axes.flat, found.items(), strict=False):
+    for ax, (name, points) in zip(axes.flat, panels.items(), strict=False):
         big = points.height > plotting.BIG
         for (source, family), some in points.group_by("source", "family", maintain_order=True):
             style = {"marker": marks[family], "facecolor": looks[source].colour, "edgecolor": "white", "linewidth": 0.4}
@@ -55,10 +58,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
         ax.set_title(name)
-    for ax in list(axes.flat)[len(found) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(panels))
     fig.supxlabel("bytes on disk (% of FP32, log scale)", fontsize=8)
-    sources, families = (sorted(next(iter(found.values()))[c].unique()) for c in ("source", "family"))
+    sources, families = (sorted(next(iter(panels.values()))[c].unique()) for c in ("source", "family"))
     entries = [(s or "all", {"marker": "o", "color": looks[s].colour}) for s in sources]
     entries += [(f, {"marker": marks[f], "color": "#444444"}) for f in families]
     plotting.key(fig, entries, loc="outside upper center", ncols=min(len(entries), 3 * columns))
@@ -66,7 +68,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
 
 
 def front(points: pl.DataFrame, /, *, highest: bool) -> pl.DataFrame:
-    """Return the points that no smaller or equal one beats, smallest first."""
+    """Return the points that no other of the same or a smaller size beats, smallest first."""
     sign = 1 if highest else -1
     ranked = points.with_columns(good=sign * pl.col("value")).sort("size", "good", descending=[False, True])
     return ranked.filter(pl.col("good") > pl.col("good").cum_max().shift(1).fill_null(float("-inf")))

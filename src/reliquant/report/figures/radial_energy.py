@@ -22,11 +22,11 @@ and seeds. Above zero on the left and below on the right: quantization shifts en
 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
-    """Draw change of energy against radius, a panel a model; raise NothingToDraw without feature maps."""
-    found = frames.select(rows, "radial_energy", suite="explain")
-    if frames.quantized(found).is_empty():
+    """Draw change of energy against radius, one panel per model; raise NothingToDraw without feature maps."""
+    energies = frames.select(rows, "radial_energy", suite="explain")
+    if frames.quantized(energies).is_empty():
         raise NothingToDraw("no variant's feature maps were transformed (config key explain; none of at least 4 x 4)")
-    means = frames.mean_of_runs(frames.mean_of_sets(found, "group"), ["model", "source", "precision", "group"])
+    means = frames.mean_of_runs(frames.mean_of_sets(energies, "group"), ["model", "source", "precision", "group"])
     fp32 = means.filter(precision="fp32").select("model", "group", fp32="value")
     lines = means.filter(pl.col("precision") != "fp32").join(fp32, on=["model", "group"], how="inner")
     if lines.is_empty():
@@ -41,25 +41,22 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig, axes = plotting.canvas(columns, 0.9 + 1.6 * down, down, across, sharey=True)
     for ax, (source, model) in zip(axes.flat, models, strict=False):
         plotting.zero(ax, y=True)
+        colour = looks[source].colour
         for k, precision in enumerate(precisions):
             part = lines.filter(model=model, precision=precision)
-            colour = looks[source].colour
             style = {"color": colour, "marker": plotting.MARKERS[k], "markersize": 3.5}
             style["markerfacecolor"] = plotting.tint(colour, shades[precision])
             ends = plotting.errors(part, factor=100)
             aside = np.array(part["radius"]) + (k - (len(precisions) - 1) / 2) * 0.012
             ax.errorbar(aside, part["value"] * 100, yerr=ends, elinewidth=0.6, **style)
         ax.set_title(model, fontsize=7.5)
-    for ax in list(axes.flat)[len(models) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(models))
     fig.supxlabel("spatial frequency (share of Nyquist)", fontsize=8)
     fig.supylabel("share of energy, change (points)", fontsize=8)
-    entries = [
-        (
-            p.upper(),
-            {"marker": plotting.MARKERS[k], "color": "#444444", "markerfacecolor": plotting.tint("#444444", shades[p])},
-        )
-        for k, p in enumerate(precisions)
-    ]
+    entries = []
+    for k, precision in enumerate(precisions):
+        fill = plotting.tint("#444444", shades[precision])
+        style = {"marker": plotting.MARKERS[k], "color": "#444444", "markerfacecolor": fill}
+        entries.append((precision.upper(), style))
     plotting.key(fig, entries, loc="outside upper center", ncols=len(entries))
     return fig

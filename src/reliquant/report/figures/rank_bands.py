@@ -25,15 +25,14 @@ PATTERN = r"^accuracy_rank_(\d+_(?:\d+|end))(|_fp32_basis)_change$"
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw change of accuracy by band; raise NothingToDraw without rows of `explain`."""
-    found = frames.matching(rows, PATTERN)
-    if found.is_empty():
+    changes = frames.matching(rows, PATTERN)
+    if changes.is_empty():
         raise NothingToDraw("no variant was asked about bands of ranks (config key explain)")
-    found = frames.mean_of_sets(found)
     parts = pl.col("measure").str.extract_groups(PATTERN)
-    found = found.with_columns(band=parts.struct["1"], basis=parts.struct["2"].fill_null(""))
-    points = frames.mean_of_runs(found, ["basis", "precision", "family", "band"])
+    runs = frames.mean_of_sets(changes).with_columns(band=parts.struct["1"], basis=parts.struct["2"].fill_null(""))
+    points = frames.mean_of_runs(runs, ["basis", "precision", "family", "band"])
     precisions, families = frames.ordered_precisions(points), sorted(points["family"].unique())
-    bands = sorted(points["band"].unique(), key=lambda b: [int(x) if x.isdigit() else 10**6 for x in b.split("_")])
+    bands = sorted(points["band"].unique(), key=_in_order)
     shown = [b for b in BASES if b in points["basis"]]
     marks, shades = plotting.markers(rows), plotting.shades(families)
     fig, axes = plotting.canvas(columns, 0.8 + 1.7 * len(shown), len(shown), len(precisions), sharex=True, sharey=True)
@@ -45,9 +44,8 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             fill = plotting.tint(plotting.INK, 0.15 + 0.85 * shades[family])
             style = {"fmt": marks[family], "color": plotting.INK, "markerfacecolor": fill, "markersize": 4.5}
             ax.errorbar(x, part["value"] * 100, yerr=plotting.errors(part, factor=100), elinewidth=0.8, **style)
-        ax.set_xticks(
-            range(len(bands)), [_said(b) for b in bands], rotation=30 if columns == 1 or len(bands) > 4 else 0
-        )
+        turned = 30 if columns == 1 or len(bands) > 4 else 0
+        ax.set_xticks(range(len(bands)), [_said(band) for band in bands], rotation=turned)
         ax.set_xlim(-0.5, len(bands) - 0.5)
         ax.grid(visible=False, axis="x")
         if i == 0:
@@ -65,6 +63,12 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     return fig
 
 
+def _in_order(band: str) -> list[int]:
+    """Return the edges of a band, by which bands are sorted; `end` comes after every number."""
+    return [int(edge) if edge.isdigit() else 10**6 for edge in band.split("_")]
+
+
 def _said(band: str) -> str:
+    """Write a band for a reader."""
     low, high = band.split("_")
     return f"{low} on" if high == "end" else f"{low}-{high}"

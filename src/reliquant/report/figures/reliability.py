@@ -19,7 +19,7 @@ Large marks hold at least a tenth of the images."""
 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
-    """Draw a panel a source, a line a precision; raise NothingToDraw without binned rows of `explain`."""
+    """Draw one panel per source, one line per precision; raise NothingToDraw without binned rows of `explain`."""
     bins = frames.binned(rows, "reliability").filter(scale="native")
     if bins.is_empty():
         raise NothingToDraw("no confidences were binned (config key explain)")
@@ -38,17 +38,10 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             fill = [plotting.tint(colour, shades[precision])]
             ax.plot(part["confidence"] * 100, part["accuracy"] * 100, color=colour, linewidth=0.9, zorder=2)
             size = [26 if b else 9 for b in big]
-            mark = {
-                "marker": plotting.MARKERS[k],
-                "facecolor": fill,
-                "edgecolor": colour,
-                "linewidth": 0.8,
-                "zorder": 3,
-            }
-            ax.scatter(part["confidence"] * 100, part["accuracy"] * 100, s=size, **mark)
+            mark = {"marker": plotting.MARKERS[k], "facecolor": fill, "edgecolor": colour}
+            ax.scatter(part["confidence"] * 100, part["accuracy"] * 100, s=size, linewidth=0.8, zorder=3, **mark)
         ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", title=source or "all models")
-    for ax in list(axes.flat)[len(sources) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(sources))
     fig.supxlabel("mean confidence (%)", fontsize=8)
     fig.supylabel("accuracy (%)", fontsize=8)
     grey = {"color": "#444444", "markersize": 5}

@@ -24,10 +24,10 @@ MEASURES = {"rsg_change": "change of RSG", "vuln_add": "Vuln_add"}
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw bars by family and precision; raise NothingToDraw without a spurious suite."""
-    found = frames.quantized(frames.select(rows, MEASURES, suite="spurious"))
-    if found.is_empty():
+    changes = frames.quantized(frames.select(rows, MEASURES, suite="spurious"))
+    if changes.is_empty():
         raise NothingToDraw("the study asks no sets with a spurious cue (groups common and counter)")
-    bars = frames.mean_of_runs(frames.mean_of_sets(found), ["measure", "family", "precision"])
+    bars = frames.mean_of_runs(frames.mean_of_sets(changes), ["measure", "family", "precision"])
     families, precisions = sorted(bars["family"].unique()), frames.ordered_precisions(bars)
     shown = [m for m in MEASURES if m in bars["measure"]]
     down, across = (1, len(shown)) if columns == 2 else (len(shown), 1)

@@ -22,12 +22,12 @@ Marks are families of methods, panels precisions."""
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw SQNR against rank; raise NothingToDraw without rows of `explain`."""
-    found = frames.matching(rows, r"^sqnr_rank_\d+$")
-    if found.is_empty():
+    levels = frames.matching(rows, r"^sqnr_rank_\d+$")
+    if levels.is_empty():
         raise NothingToDraw("no variant's features were decomposed (config key explain)")
-    found = frames.mean_of_sets(found)
-    found = found.with_columns(rank=pl.col("measure").str.extract(r"(\d+)$").cast(pl.Float64))
-    lines = frames.mean_of_runs(found, ["precision", "family", "source", "rank"])
+    levels = frames.mean_of_sets(levels)
+    levels = levels.with_columns(rank=pl.col("measure").str.extract(r"(\d+)$").cast(pl.Float64))
+    lines = frames.mean_of_runs(levels, ["precision", "family", "source", "rank"])
     looks, marks = plotting.looks(rows), plotting.markers(rows)
     precisions = frames.ordered_precisions(lines)
     across = min(len(precisions), 3 if columns == 2 else 1)
@@ -46,8 +46,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
         ax.set_title(precision.upper())
-    for ax in list(axes.flat)[len(precisions) :]:
-        ax.set_visible(False)
+    plotting.hide_rest(axes, len(precisions))
     fig.supxlabel("rank in the FP32 spectrum (1 is the strongest, log scale)", fontsize=8)
     fig.supylabel("SQNR (dB)", fontsize=8)
     entries = [

@@ -39,8 +39,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
     """List the mean changes; raise NothingToDraw without quantized variants."""
     shown = None
     for scale in ("native", "tuned"):
-        found = frames.quantized(frames.select(rows, MEASURES.values(), scale=scale))
-        means = frames.mean_of_runs(frames.mean_of_sets(found), [*KEYS, "measure"])
+        measured = frames.quantized(frames.select(rows, MEASURES.values(), scale=scale))
+        means = frames.mean_of_runs(frames.mean_of_sets(measured), [*KEYS, "measure"])
         for name, (measure, of) in COLUMNS.items():
             part = means.filter(measure=measure)
             if of == scale and part.height:

@@ -21,12 +21,12 @@ KEYS = ["dataset", "family", "scheme", "precision", "scope"]
 
 def table(rows: Rows, /) -> pl.DataFrame:
     """List effective robustness by shifted set and scheme; raise NothingToDraw without two FP32 models and a shift."""
-    found = frames.select(rows, "accuracy", suite="shift")
+    shifted = frames.select(rows, "accuracy", suite="shift")
     clean = frames.select(rows, "accuracy").rename({"dataset": "reference", "reference": "_"}, strict=False)
-    if found.is_empty():
+    if shifted.is_empty():
         raise NothingToDraw("the study asks no shifted sets")
     of = [*frames.VARIANT, "reference"]
-    both = found.join(clean.select(*of, clean="value"), on=of, how="inner")
+    both = shifted.join(clean.select(*of, clean="value"), on=of, how="inner")
     parts = [_of_set(part) for _, part in both.group_by("dataset", maintain_order=True)]
     kept = [part for part in parts if part is not None]
     if not kept:
@@ -54,5 +54,6 @@ def _of_set(part: pl.DataFrame) -> pl.DataFrame | None:
 
 
 def _accuracy_changes(rows: Rows) -> pl.DataFrame:
-    found = frames.select(rows, "accuracy_change", suite="shift")
-    return found.select(*frames.VARIANT, "dataset", value_c="value", low_c="low", high_c="high")
+    """Return the changes of accuracy on shifted sets, whose intervals are those of the changes here."""
+    changes = frames.select(rows, "accuracy_change", suite="shift")
+    return changes.select(*frames.VARIANT, "dataset", value_c="value", low_c="low", high_c="high")

@@ -28,16 +28,18 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
     """Name the rows behind a cell."""
     measure = next((m for m, (name, _) in COLUMNS.items() if name == column), None)
     of = {} if line["dataset"] == "mean" else {"dataset": line["dataset"]}
-    return measure and {"suite": "clean", "scheme": "fp32", "measure": measure, "model": line["model"], **of}
+    if measure is None:
+        return None
+    return {"suite": "clean", "scheme": "fp32", "measure": measure, "model": line["model"], **of}
 
 
 def table(rows: Rows, /) -> pl.DataFrame:
-    """List each FP32 model on each in-distribution set, and their mean if several; raise NothingToDraw without rows."""
-    found = frames.select(rows, COLUMNS).filter(scheme="fp32")
-    if found.is_empty():
+    """List each FP32 model on each in-distribution set, and its mean over several; raise NothingToDraw without rows."""
+    measured = frames.select(rows, COLUMNS).filter(scheme="fp32")
+    if measured.is_empty():
         raise NothingToDraw("there are no FP32 rows on a clean set")
-    sets = frames.wide(found, "dataset")
-    mean = frames.wide(frames.mean_of_sets(found)).with_columns(dataset=pl.lit("mean"))
+    sets = frames.wide(measured, "dataset")
+    mean = frames.wide(frames.mean_of_sets(measured)).with_columns(dataset=pl.lit("mean"))
     several = sets["dataset"].n_unique() > 1
     frame = pl.concat([sets, mean] if several else [sets], how="diagonal_relaxed").sort(
         "source", "model", pl.col("dataset") == "mean", "dataset"
@@ -52,6 +54,7 @@ def table(rows: Rows, /) -> pl.DataFrame:
 
 
 def _cell(frame: pl.DataFrame, measure: str, name: str) -> pl.Series:
+    """Write a measure of all lines with its interval, as a column of the table."""
     words = {"factor": 1.0, "digits": 3} if measure == "nll" else {"sign": measure == "confidence_gap"}
     ends = zip(frame[measure], frame[f"{measure}_low"], frame[f"{measure}_high"], strict=True)
     return pl.Series(name, [_with_interval(*triple, **words) for triple in ends], dtype=pl.String)
@@ -59,8 +62,6 @@ def _cell(frame: pl.DataFrame, measure: str, name: str) -> pl.Series:
 
 def _with_interval(value: float | None, low: float | None, high: float | None, **words: float | bool) -> str:
     text = tabling.number(value, **words)
-    return (
-        text
-        if not text or low is None or high is None
-        else (f"{text} [{tabling.number(low, **words)}, {tabling.number(high, **words)}]")
-    )
+    if not text or low is None or high is None:
+        return text
+    return f"{text} [{tabling.number(low, **words)}, {tabling.number(high, **words)}]"

@@ -40,12 +40,12 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
 
 
 def table(rows: Rows, /) -> pl.DataFrame:
-    """List the mean changes; columns that the rows lack stay away; raise NothingToDraw without quantized variants."""
+    """List the mean changes, without the columns that the rows lack; raise NothingToDraw without quantized variants."""
     shown = None
     for name, (suite, measure, scale, _) in COLUMNS.items():
-        found = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
-        if found.height:
-            means = frames.mean_of_runs(frames.mean_of_sets(found), KEYS)
+        measured = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
+        if measured.height:
+            means = frames.mean_of_runs(frames.mean_of_sets(measured), KEYS)
             column = means.select(*KEYS, frames.CELL.alias(name))
             shown = column if shown is None else shown.join(column, on=KEYS, how="full", coalesce=True)
     if shown is None:

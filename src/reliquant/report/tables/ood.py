@@ -34,19 +34,19 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
 
 def table(rows: Rows, /) -> pl.DataFrame:
     """List detection by source, set and score; raise NothingToDraw without an OOD suite."""
-    found = frames.select(rows, [m + end for m in NAMES for end in ("", "_change")], suite="ood")
-    if found.is_empty():
+    measured = frames.select(rows, [m + end for m in NAMES for end in ("", "_change")], suite="ood")
+    if measured.is_empty():
         raise NothingToDraw("the study asks no OOD sets")
-    fp32 = frames.mean_of_runs(found.filter(scheme="fp32"), [*KEYS, "measure"])
-    changes = frames.mean_of_runs(frames.quantized(found), [*KEYS, "precision", "measure"])
-    shown = found.select(KEYS).unique()
+    fp32 = frames.mean_of_runs(measured.filter(scheme="fp32"), [*KEYS, "measure"])
+    changes = frames.mean_of_runs(frames.quantized(measured), [*KEYS, "precision", "measure"])
+    shown = measured.select(KEYS).unique()
     for measure, (name, _) in NAMES.items():
         column = fp32.filter(measure=measure).select(
             *KEYS, pl.col("value").map_elements(tabling.number, pl.String).alias(f"{name}, FP32")
         )
         shown = shown.join(column, on=KEYS, how="left")
     titles: list[str] = []
-    for precision in frames.ordered_precisions(frames.quantized(found)):
+    for precision in frames.ordered_precisions(frames.quantized(measured)):
         for measure, (name, _) in NAMES.items():
             part = changes.filter(precision=precision, measure=f"{measure}_change")
             titles.append(f"{name}, {precision.upper()}")

@@ -38,10 +38,10 @@ def table(rows: Rows, /) -> pl.DataFrame:
         )
         for suite in ("shift", "noise")
     ]
-    found = pl.concat(parts)
-    if frames.quantized(found).is_empty():
+    accuracies = pl.concat(parts)
+    if frames.quantized(accuracies).is_empty():
         raise NothingToDraw("the study asks no shifted sets and no corruptions")
-    means = frames.mean_of_runs(found, [*KEYS, "precision", "measure"])
+    means = frames.mean_of_runs(accuracies, [*KEYS, "precision", "measure"])
     shown = means.select(KEYS).unique()
     for precision in frames.ordered_precisions(means):
         fp32 = precision == "fp32"

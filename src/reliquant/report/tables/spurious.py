@@ -30,10 +30,10 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
 
 def table(rows: Rows, /) -> pl.DataFrame:
     """List the changes; raise NothingToDraw without a spurious suite."""
-    found = frames.quantized(frames.select(rows, COLUMNS.values(), suite="spurious"))
-    if found.is_empty():
+    measured = frames.quantized(frames.select(rows, COLUMNS.values(), suite="spurious"))
+    if measured.is_empty():
         raise NothingToDraw("the study asks no sets with a spurious cue (groups common and counter)")
-    means = frames.mean_of_runs(frames.mean_of_sets(found), ["precision", "family", "measure"])
+    means = frames.mean_of_runs(frames.mean_of_sets(measured), ["precision", "family", "measure"])
     order = {p: i for i, p in enumerate(frames.ordered_precisions(means))}
     shown = means.select("precision", "family").unique()
     for name, measure in COLUMNS.items():

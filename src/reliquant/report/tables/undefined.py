@@ -18,7 +18,7 @@ READ = (
 
 
 def table(rows: Rows, /) -> pl.DataFrame:
-    """Count values that are not finite; raise NothingToDraw when all are."""
+    """Count the values that are not finite; raise NothingToDraw when all are finite."""
     value = pl.col("value")
     bad = rows.lazy().filter(frames.UNDEFINED).collect(engine="streaming")
     if bad.is_empty():

@@ -46,8 +46,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
     place = pl.when(edges.struct["1"] == "0").then(pl.lit("first band"))
     place = place.when(edges.struct["2"] == "end").then(pl.lit("last band")).otherwise(pl.lit("middle band"))
     named = plain.with_columns(measure=pl.col("measure").replace({m: n for n, m in PLAIN.items()}))
-    found = pl.concat([named, bands.with_columns(measure=place)])
-    means = frames.mean_of_runs(frames.mean_of_sets(found), [*KEYS, "measure"])
+    measured = pl.concat([named, bands.with_columns(measure=place)])
+    means = frames.mean_of_runs(frames.mean_of_sets(measured), [*KEYS, "measure"])
     shown = means.select(KEYS).unique()
     for name in ("SQNR (dB)", "effective rank", *BANDS, "low frequencies"):
         part = means.filter(measure=name)
@@ -66,5 +66,6 @@ def table(rows: Rows, /) -> pl.DataFrame:
 
 
 def _plain(cell: Mapping[str, float | None], /) -> str:
+    """Write a value that is no change in points, with its interval."""
     value, low, high = (tabling.number(cell[end], factor=1.0) for end in ("value", "low", "high"))
     return f"{value} [{low}, {high}]" if low and high else value

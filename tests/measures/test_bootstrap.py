@@ -1,0 +1,101 @@
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import softmax
+
+from reliquant.evaluation.records import samples_of, top_classes
+from reliquant.measures import calibration
+from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, Sampled, applied, described, row
+from reliquant.measures.rows import rows
+
+CELL = {"suite": "clean", "dataset": "d", "reference": "d", "group": "", "corruption": "", "severity": 0}
+
+
+def test_bin_measures_equal_the_functions_and_their_intervals_hold_a_bootstrap(cell, value):
+    samples = cell(n=300, noise=1.0)
+    found = rows(samples, None, resamples=2000)
+    confidence, correct = samples["confidence"].to_numpy(), (samples["prediction"] == samples["label"]).to_numpy()
+    for f in (calibration.mce, calibration.debiased_ce):
+        assert value(found, f.__name__) == pytest.approx(f(confidence, correct), rel=1e-4)
+        rng = np.random.default_rng(0)
+        drawn = [f(confidence[k], correct[k]) for k in (rng.integers(300, size=300) for _ in range(400))]
+        low, high = (value(found, f.__name__, end) for end in ("low", "high"))
+        assert (low, high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.06)
+
+
+def test_all_correct_has_an_accuracy_interval_below_one(cell, value):
+    perfect = cell(noise=0.01)
+    found = rows(perfect, perfect, resamples=100)
+    assert value(found, "accuracy") == 1
+    assert 0.9 < value(found, "accuracy", "low") < 1
+    assert value(found, "accuracy_change", "p") == 1
+    assert value(found, "misclassification_auroc") is None
+
+
+def test_one_image_and_one_class_are_defined(cell, value):
+    one = cell(n=1)
+    found = rows(one, one, resamples=50)
+    assert value(found, "accuracy") in (0.0, 1.0)
+    assert value(found, "nll", "low") == pytest.approx(one["nll"].item())
+    single = cell(n=30).with_columns(label=pl.lit(2, pl.Int32))
+    assert value(rows(single, None, resamples=50), "balanced_accuracy") == pytest.approx(
+        (single["prediction"] == 2).mean()
+    )
+
+
+def test_the_divergence_from_fp32_is_in_the_rows_where_records_hold_it(value, features, noise):
+    def with_classes(noise):
+        known = features(noise=noise)
+        return (
+            samples_of(known, {})
+            .with_columns(top_classes(known))
+            .with_columns(**{k: pl.lit(v) for k, v in CELL.items()})
+        )
+
+    a, b = features(noise=0.5), features(noise=0.6)
+    p, q = (softmax(f.logits.astype(float), axis=1) for f in (a, b))
+    found = rows(with_classes(0.6), with_classes(0.5), resamples=300)
+    assert value(found, "kl_to_fp32") == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-4)
+    assert value(found, "kl_to_fp32", "low") < value(found, "kl_to_fp32") < value(found, "kl_to_fp32", "high")
+    assert "kl_to_fp32" not in rows(with_classes(0.5), None, resamples=50)["measure"].to_list()
+
+
+def two_cells():
+    """One measure of two cells and a third, variant and FP32, with three replicates each."""
+    value = np.array([[0.5, 0.7], [0.1, 0.9], [0.3, 0.5]])[..., None]
+    boot = (value[..., None] + np.array([-0.1, 0.0, 0.2])).astype(np.float32)
+    return Replicated(("accuracy",), value, boot, 10)
+
+
+def test_a_function_goes_to_values_and_replicates_alike():
+    variant, fp32 = Sampled(np.array(0.5), np.array([0.4, 0.6])), Sampled(np.array(0.2), np.array([0.1, 0.2]))
+    change = applied(np.subtract, variant, fp32)
+    assert change.value == pytest.approx(0.3)
+    assert change.boot.tolist() == pytest.approx([0.3, 0.4])
+
+
+def test_the_average_of_cells_averages_values_and_each_replicate():
+    mean = two_cells().averaged(np.array([True, False, True]))
+    assert mean.of("accuracy", VARIANT).value == pytest.approx(0.4)
+    assert mean.of("accuracy", FP32).value == pytest.approx(0.6)
+    assert mean.of("accuracy", FP32).boot.tolist() == pytest.approx([0.5, 0.6, 0.8])
+    assert (mean.n, mean.paired) == (20, True)
+
+
+def test_a_single_cell_is_that_cell_of_all():
+    cell = two_cells().cell(1)
+    assert cell.of("accuracy", FP32).value == 0.9
+    assert cell.of("accuracy", VARIANT).boot.tolist() == two_cells().of("accuracy", VARIANT).boot[1].tolist()
+
+
+def test_a_row_has_the_percentile_interval_and_no_number_that_is_not_finite():
+    found = described("nll", Sampled(np.array(50.0), np.arange(101.0)), 7, tested=False)
+    assert found == {"measure": "nll", "value": 50.0, "low": 2.5, "high": 97.5, "p": None, "n": 7}
+    assert row("x", np.nan, -np.inf, 1.0, np.inf, 2) == {
+        "measure": "x",
+        "value": None,
+        "low": None,
+        "high": 1.0,
+        "p": None,
+        "n": 2,
+    }

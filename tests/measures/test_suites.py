@@ -1,0 +1,147 @@
+import time
+
+import polars as pl
+import pytest
+
+from reliquant.measures import detection, shift
+from reliquant.measures.rows import rows
+
+
+def test_noise_has_rows_for_every_cell_and_means_over_corruptions(value, noise):
+    found = rows(noise(1.2), noise(0.8), resamples=400)
+    each = found.filter(pl.col("corruption") != "mean", measure="accuracy")
+    assert each.select("corruption", "severity").rows() == [("fog", 1), ("fog", 2), ("snow", 1), ("snow", 2)]
+    overall = found.filter(corruption="mean", measure="accuracy")
+    assert overall["severity"].to_list() == [0, 1, 2]
+    assert overall["value"][0] == pytest.approx(each["value"].mean())
+    assert overall["value"][1] == pytest.approx(each.filter(severity=1)["value"].mean())
+    assert found.filter(corruption="mean", measure="accuracy")["n"].to_list() == [240, 120, 120]
+    fp32 = rows(noise(0.8), None, resamples=50)
+    a_q, a_f = (x.filter(corruption="mean", severity=0, measure="accuracy")["value"].item() for x in (found, fp32))
+    delta = value(found, "accuracy_delta", corruption="mean", severity=0)
+    assert delta == pytest.approx((a_f - a_q) / a_f)
+    errors = [
+        1 - x.filter(pl.col("corruption") != "mean", measure="accuracy")["value"].to_numpy().reshape(2, 2)
+        for x in (found, fp32)
+    ]
+    assert value(found, "mce_to_fp32") == pytest.approx((errors[0].sum(1) / errors[1].sum(1)).mean())
+
+
+def test_the_mean_over_corruptions_resamples_images_not_cells(cell, value):
+    # the same records under two corruptions say no more than one: the interval must not shrink
+    one = cell(seed=3, noise=1.0, where={"suite": "noise", "corruption": "fog", "severity": 1})
+    found = rows(pl.concat([one, one.with_columns(corruption=pl.lit("snow"))]), None, resamples=3000)
+    width = {
+        c: value(found, "accuracy", "high", corruption=c, severity=s)
+        - value(found, "accuracy", "low", corruption=c, severity=s)
+        for c, s in (("fog", 1), ("mean", 0))
+    }
+    assert width["mean"] == pytest.approx(width["fog"], rel=1e-3)
+
+
+def test_noise_cells_of_different_images_are_refused(noise):
+    with pytest.raises(ValueError, match="noise suite, d: the images of fog severity 2 are not those of fog"):
+        rows(noise(1.0).with_columns(index=pl.int_range(240, dtype=pl.Int32)).filter(pl.len() > 0), None, resamples=10)
+
+
+def test_corruption_errors_are_absolute_relative_and_of_what_corruption_adds(cell, value, noise):
+    clean = [cell(noise=x, n=60) for x in (0.9, 0.7)]
+    both = [
+        pl.concat([noise(x), c.with_columns(severity=pl.lit(0, pl.Int8))])
+        for x, c in zip((1.2, 0.8), clean, strict=True)
+    ]
+    found = rows(*both, resamples=400, suites=["noise"])
+    alone = rows(noise(1.2), noise(0.8), resamples=400)
+    assert "relative_mce_to_fp32" not in alone["measure"].to_list()
+    assert "" not in found["corruption"].to_list()
+
+    def errors(frame):
+        wrong = frame.with_columns(wrong=(pl.col("prediction") != pl.col("label")).cast(float))
+        each = wrong.group_by("corruption", "severity").agg(pl.col("wrong").mean()).sort("corruption", "severity")
+        return each["wrong"].to_numpy().reshape(2, 2)
+
+    q, f = errors(noise(1.2)), errors(noise(0.8))
+    q_clean, f_clean = ((c["prediction"] != c["label"]).mean() for c in clean)
+    assert value(found, "mean_corruption_error") == pytest.approx(q.mean())
+    assert value(found, "mce_to_fp32") == pytest.approx((q.sum(1) / f.sum(1)).mean())
+    added = ((q - q_clean).sum(1) / (f - f_clean).sum(1)).mean()
+    assert value(found, "relative_mce_to_fp32") == pytest.approx(added, rel=1e-5)
+
+
+def test_a_noise_suite_of_75_cells_takes_seconds(cell):
+    cells = [
+        cell(seed=s, noise=0.6, n=100, where={"suite": "noise", "corruption": str(c), "severity": s})
+        for c in range(15)
+        for s in range(1, 6)
+    ]
+    frame = pl.concat(cells)
+    start = time.perf_counter()
+    rows(frame, frame, resamples=2000)
+    assert time.perf_counter() - start < 6
+
+
+def test_spurious_groups_give_rsg_and_added_vulnerability_that_keep_the_identity(cell, value):
+    def groups(a, b):
+        return pl.concat(
+            [
+                cell(seed=1, noise=a, n=90, where={"suite": "spurious", "group": "common"}),
+                cell(seed=2, noise=b, n=60, where={"suite": "spurious", "group": "counter"}).with_columns(
+                    index=pl.col("index") + 90
+                ),
+            ]
+        )
+
+    found, fp32 = rows(groups(0.9, 1.6), groups(0.5, 0.9), resamples=800), rows(groups(0.5, 0.9), None, resamples=50)
+    a = {
+        (who, g): value(x, "accuracy", group=g) for who, x in (("q", found), ("f", fp32)) for g in ("common", "counter")
+    }
+    four = (a["f", "common"], a["f", "counter"], a["q", "common"], a["q", "counter"])
+    assert value(found, "rsg") == pytest.approx(shift.rsg(*four[2:]))
+    assert value(found, "vuln_add") == pytest.approx(shift.vuln_add(*four))
+    delta_n = value(found, "accuracy_delta", group="common")
+    right = four[1] / four[0] * value(found, "vuln_add") / (1 - delta_n)
+    assert value(found, "rsg_change") == pytest.approx(right)
+    assert value(found, "rsg_change", "low") < value(found, "rsg_change") < value(found, "rsg_change", "high")
+    assert 0 < value(found, "vuln_add", "p") <= 1
+    assert value(found, "worst_group_accuracy") == min(four[2:])
+    assert "rsg_change" not in fp32["measure"]
+
+
+def test_ood_rows_hold_all_detection_measures_of_every_score_against_the_reference(value, detection_samples):
+    q, f = detection_samples(1.0), detection_samples(0.5)
+    found = rows(q, f, resamples=20).filter(suite="ood")
+    assert set(found["measure"]) == {x for m in detection.MEASURES for x in (m, f"{m}_change")}
+    assert found.select("dataset", "reference", "group", "score").unique().rows() == [("o", "d", "near", "cosine")]
+    parts = [[x.filter(suite=s)["score:cosine"].to_numpy() for s in ("clean", "ood")] for x in (q, f)]
+    estimates = [detection.auroc(*p) for p in parts]
+    assert value(found, "auroc") == estimates[0].value
+    row = found.filter(measure="auroc_change").select("value", "low", "high", "p").row(0)
+    assert row == pytest.approx(estimates[0].minus(estimates[1]))
+
+
+def test_the_worst_group_may_be_neither_common_nor_counter_and_has_the_interval_of_the_least(cell, value):
+    def groups(*noises):
+        parts = [
+            cell(seed=i, noise=x, n=60, where={"suite": "spurious", "group": g})
+            for i, (g, x) in enumerate(zip(("common", "counter", "other"), noises, strict=True))
+        ]
+        return pl.concat([part.with_columns(index=pl.col("index") + 60 * i) for i, part in enumerate(parts)])
+
+    found = rows(groups(0.4, 0.6, 2.5), groups(0.4, 0.6, 0.9), resamples=500)
+    accuracy = {g: value(found, "accuracy", group=g) for g in ("common", "counter", "other")}
+    assert min(accuracy, key=accuracy.get) == "other"
+    assert value(found, "worst_group_accuracy") == accuracy["other"]
+    for end in ("low", "high"):  # the other groups are far away: every replicate of the least is that of `other`
+        assert value(found, "worst_group_accuracy", end) == value(found, "accuracy", end, group="other")
+    assert value(found, "worst_group_accuracy", "n") == 180
+    before = rows(groups(0.4, 0.6, 0.9), None, resamples=50)
+    change = accuracy["other"] - value(before, "worst_group_accuracy")
+    assert value(found, "worst_group_accuracy_change") == pytest.approx(change)
+    assert value(found, "rsg") == pytest.approx(1 - accuracy["counter"] / accuracy["common"])
+
+
+def test_groups_of_other_names_have_a_worst_accuracy_but_no_spurious_gap(cell):
+    a = cell(n=60, where={"suite": "spurious", "group": "land"})
+    b = cell(n=60, where={"suite": "spurious", "group": "water"}).with_columns(index=pl.col("index") + 60)
+    measures = rows(pl.concat([a, b]), None, resamples=50).filter(group="")["measure"].to_list()
+    assert measures == ["worst_group_accuracy"]
