@@ -4,7 +4,6 @@ from torch import nn
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import weight_affine
-from reliquant.layers.int8 import Product, takes_unsigned
 from reliquant.layers.integer import integer_twin, unfit
 from reliquant.layers.transforms import Smoothing
 from reliquant.layers.twins import DynamicInput, StaticInput, Twin, twin
@@ -29,14 +28,6 @@ def agree(simulated: Twin, x: torch.Tensor) -> None:
     assert found.dtype == x.dtype
     assert found.shape == expected.shape
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-4)
-
-
-def test_a_product_of_codes_by_hand():
-    weight = torch.tensor([[1, -2, 3], [0, 5, -128]], dtype=torch.int8)
-    product = Product(weight, torch.tensor([0.5, 2.0]), torch.tensor([10.0, 0.0]))
-    kind = torch.uint8 if takes_unsigned(torch.device("cpu")) else torch.int8
-    found = product(torch.tensor([[1, 2, 3], [127, 0, 4]], dtype=kind))
-    assert found.tolist() == [[13.0, -748.0], [79.5, -1024.0]]  # 0.5 * 6 + 10, 2 * -374; 0.5 * 139 + 10, 2 * -512
 
 
 @pytest.mark.parametrize("kernel", ["onednn", "int_mm"])

@@ -1,6 +1,5 @@
 import copy
 
-import pytest
 import torch
 
 from reliquant.grid import Grid
@@ -25,27 +24,6 @@ def test_unpacking_shares_the_parameters_of_self_attention(vit):
     packed = vit.model.visual.transformer.resblocks[0].attn.in_proj_weight
     unpack_attention(vit.model)
     assert vit.model.visual.transformer.resblocks[0].attn.qkv.weight is packed
-
-
-@pytest.mark.parametrize("same_width", [True, False])
-def test_cross_attention_equals_torch(same_width):
-    from reliquant.layers.attention import CrossAttention
-
-    torch.manual_seed(0)
-    width = 12 if same_width else 7
-    packed = torch.nn.MultiheadAttention(12, 3, kdim=width, vdim=width, batch_first=True)
-    torch.nn.init.normal_(packed.in_proj_bias)
-    query, context = torch.randn(2, 4, 12), torch.randn(2, 5, width)
-    torch.testing.assert_close(CrossAttention(packed)(query, context, context)[0], packed(query, context, context)[0])
-
-
-def test_self_attention_without_batch_first_equals_torch():
-    from reliquant.layers.attention import SelfAttention
-
-    torch.manual_seed(0)
-    packed = torch.nn.MultiheadAttention(12, 3, batch_first=False)
-    x, mask = torch.randn(5, 2, 12), torch.triu(torch.full((5, 5), float("-inf")), 1)
-    torch.testing.assert_close(SelfAttention(packed)(x, x, x, attn_mask=mask)[0], packed(x, x, x, attn_mask=mask)[0])
 
 
 def test_targets_are_every_matrix_inside_the_blocks(vit):

@@ -88,12 +88,6 @@ def test_a_model_that_is_already_broken_is_told_at_its_first_iteration(vit, prox
         run(vit, proxy)
 
 
-def test_a_checkpoint_of_another_run_is_not_taken(tmp_path):
-    Checkpoints(tmp_path, 1, {"entry": 1}).save(3, {"x": torch.ones(1)})
-    assert Checkpoints(tmp_path, 1, {"entry": 1}).latest()[0] == 3
-    assert Checkpoints(tmp_path, 1, {"entry": 2}).latest() == (0, {})
-
-
 def test_training_lowers_the_loss_at_low_bits(vit, proxy):
     def value(clip):
         with torch.no_grad():
@@ -139,18 +133,6 @@ def words(**given):
     default = {"losses": [{"loss": "contrastive"}], "iterations": 10, "batch": 4, "lr": 1.0, "scale_lr": 1.0}
     rest = {"weight_decay": 0.0, "clip_norm": 1.0, "warmup": 0.2, "schedule": "cosine", "bf16": False, "snapshots": []}
     return {**default, **rest, **given}
-
-
-def test_rates_rise_then_fall_by_a_cosine_or_stay():
-    cosine, constant = Training(**words()), Training(**words(schedule="constant"))
-    assert [cosine.rate(i) for i in (0, 1, 2, 6)] == pytest.approx([0.5, 1, 1, 0.5])
-    assert cosine.rate(9) < 0.1
-    assert [constant.rate(i) for i in (0, 1, 9)] == [0.5, 1, 1]
-
-
-def test_no_loss_is_refused():
-    with pytest.raises(ValueError, match="losses: there must be at least one"):
-        Training(**words(losses=[]))
 
 
 def ready(clip):

@@ -5,10 +5,8 @@ import pytest
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import affine, fake_quantize, weight_affine
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.observers import Sample
 from reliquant.quantization.quantizers.mse import quantizer
 from reliquant.quantization.ranges import mse_bounds
 
@@ -42,29 +40,6 @@ def test_bounds_equal_a_slow_search(bits, symmetric):
     np.testing.assert_allclose(high[:, 0], expected[:, 1])
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_the_error_is_at_most_that_of_absmax(bits):
-    x = torch.distributions.StudentT(4.0).sample((8, 500))
-    grid = Grid(bits=bits, granularity="channel")
-    errors = [
-        (fake_quantize(x, *affines, grid) - x).square().sum(1)
-        for affines in (affine(*mse_bounds(x, grid, 60, 0.2), grid), weight_affine(x, grid))
-    ]
-    assert (errors[0] <= errors[1]).all()
-    if bits <= 4:
-        assert errors[0].sum() < 0.8 * errors[1].sum()
-
-
-def test_a_sample_holds_extremes_and_finds_the_range_of_the_whole():
-    x = torch.randn(200, 300, generator=torch.Generator().manual_seed(0))
-    sample = Sample(8192, 50, 0.2)
-    sample.update(x)
-    grid = Grid(bits=4)
-    whole = mse_bounds(x.reshape(1, -1), grid, 50, 0.2)[1].item()
-    assert sample.block[0].max() == x.max()
-    assert sample.bounds(grid)[1].item() == pytest.approx(whole, rel=0.05)
-
-
 def test_an_empty_search_is_refused(vit, proxy):
     with pytest.raises(ValueError, match="needs candidates >= 1"):
         quantizer(vit, [], proxy, Checkpoints(), weight=Grid(bits=4), activation=Grid(bits=8), candidates=0)
@@ -86,10 +61,3 @@ def test_weights_and_inputs_take_the_ranges_of_a_slow_search(vit, proxy, inputs_
         assert layer.input.scale == pytest.approx(slow_search(x, grids["activation"], **words)[1] / 7, rel=1e-5)
         cut += [*(scale[:, 0] * 3 < 0.99 * abs(weight).max(1)), layer.input.scale * 7 < 0.99 * abs(x).max()]
     assert np.mean(cut) > 0.8
-
-
-def test_a_sample_of_many_batches_holds_values_of_each():
-    sample = Sample(50, 50, 0.2)
-    for batch in range(20):
-        sample.update(torch.full((3, 10), float(batch)))
-    assert torch.equal(sample.block[: sample.filled], torch.arange(20.0)[:, None].expand(20, 52))

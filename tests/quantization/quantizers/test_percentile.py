@@ -7,39 +7,7 @@ import torch
 from reliquant.grid import Grid
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.observers import Percentile
 from reliquant.quantization.quantizers.percentile import quantizer
-from reliquant.quantization.ranges import CHUNK, percentile_bounds
-
-
-@pytest.mark.parametrize("percent", [51.0, 90.0, 99.0, 100.0])
-def test_bounds_equal_numpy_percentiles(percent):
-    rows = np.random.default_rng(0).normal(size=(3, 1001)).astype(np.float32)
-    low, high = percentile_bounds(torch.tensor(rows), percent, Grid(bits=8))
-    expected = np.percentile(np.abs(rows), percent, axis=1, method="nearest")
-    np.testing.assert_array_equal(high[:, 0], expected)
-    np.testing.assert_array_equal(low[:, 0], -expected)
-    low, high = percentile_bounds(torch.tensor(rows), percent, Grid(bits=8, symmetric=False))
-    np.testing.assert_array_equal(high[:, 0], np.percentile(rows, percent, axis=1, method="nearest"))
-    np.testing.assert_array_equal(low[:, 0], np.percentile(rows, 100 - percent, axis=1, method="nearest"))
-
-
-@pytest.mark.parametrize("percent", [55.0, 99.9, 99.9999])
-def test_a_row_of_many_chunks_has_numpys_percentile(percent):
-    row = np.random.default_rng(0).normal(size=(1, 3 * CHUNK + 5)).astype(np.float32)
-    low, high = percentile_bounds(torch.tensor(row), percent, Grid(bits=8, symmetric=False))
-    assert high.item() == np.percentile(row, percent, method="nearest")
-    assert low.item() == -np.percentile(-row, percent, method="nearest")
-    assert percentile_bounds(torch.tensor(row), percent, Grid(bits=8))[1].item() == np.percentile(
-        np.abs(row), percent, method="nearest"
-    )
-
-
-def test_an_outlier_among_many_is_left_out_and_batches_are_averaged():
-    seen = Percentile(90, 0.1, Grid(bits=8))
-    for top in (1.0, 2.0):
-        seen.update(torch.cat([torch.linspace(0, top, 100), torch.tensor([1e6])]).reshape(1, -1))
-    assert seen.bounds(Grid(bits=8))[1].item() == pytest.approx(0.9 * 0.909 + 0.1 * 1.818, abs=1e-3)
 
 
 def test_all_percent_is_round_to_nearest(vit, proxy):

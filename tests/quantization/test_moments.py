@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import dequantize, fake_quantize, quantize, weight_affine
+from reliquant.layers.surgery import insert_twins
+from reliquant.layers.twins import StaticInput, twin
+from reliquant.quantization.moments import Moments, gptq_codes, moments_of, output_error, stages
+
+
+def correlated(n=400, d=24, seed=0):
+    rng = np.random.default_rng(seed)
+    return torch.tensor(rng.normal(size=(n, 6)) @ rng.normal(size=(6, d)) + 0.1 * rng.normal(size=(n, d)))
+
+
+@pytest.mark.parametrize("grid", [Grid(bits=4, granularity="channel"), Grid(bits=4, granularity="group", group=10)])
+@pytest.mark.parametrize("act_order", [False, True])
+def test_the_output_error_is_below_that_of_round_to_nearest(grid, act_order):
+    x, w = correlated().float(), torch.randn(16, 24, generator=torch.Generator().manual_seed(1))
+    pair = gptq_codes(w, 2 * x.T @ x, grid, 0.01, 8, act_order=act_order)
+    ours = (x @ (dequantize(*pair, grid) - w).T).square().sum()
+    nearest = (x @ (fake_quantize(w, *weight_affine(w, grid), grid) - w).T).square().sum()
+    assert ours < 0.5 * nearest
+
+
+def test_uncorrelated_inputs_give_round_to_nearest():
+    w = torch.randn(6, 16, generator=torch.Generator().manual_seed(2))
+    grid = Grid(bits=4, granularity="channel")
+    codes, scale, zero = gptq_codes(w, torch.eye(16) * 3, grid, 0.01, 4, act_order=True)
+    assert torch.equal(codes, quantize(w, scale, zero, grid))
+
+
+def test_group_scales_follow_the_corrected_weight():
+    x, w = correlated(d=12).float(), torch.randn(4, 12, generator=torch.Generator().manual_seed(3))
+    grid = Grid(bits=3, granularity="group", group=4)
+    whole = gptq_codes(w, 2 * x.T @ x, grid, 0.01, 12, act_order=False)
+    for block in (1, 3, 5):  # the corrections pending across block borders must be in them
+        part = gptq_codes(w, 2 * x.T @ x, grid, 0.01, block, act_order=False)
+        for a, b in zip(whole, part, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_dead_inputs_and_a_single_output_channel():
+    x = correlated().float()
+    x[:, 3] = 0
+    codes, scale, _ = gptq_codes(torch.ones(1, 24), 2 * x.T @ x, Grid(bits=4), 0.01, 128, act_order=False)
+    assert codes[0, 3] == 0
+    assert scale.shape == (1, 1)
+
+
+def test_output_error_is_the_sum_over_inputs():
+    x, error = torch.randn(50, 7), torch.randn(3, 7)
+    torch.testing.assert_close(output_error(error, x.T @ x), (x @ error.T).square().sum(0), rtol=1e-4, atol=1e-4)
+
+
+def test_moments_are_those_of_the_rounded_inputs_by_hand():
+    layer = twin(nn.Linear(2, 1), Grid(bits=8), Grid(bits=4))
+    layer.input = StaticInput(Grid(bits=4), 0.5)
+    seen = Moments(layer)
+    seen.update(torch.tensor([[[0.4, 1.1]]]))  # rounded to 0.5, 1
+    seen.update(torch.tensor([[[-2.1, 0.0]]]))  # to -2, 0
+    assert seen.count == 2
+    assert seen.gram.tolist() == [[0.25 + 4, 0.5], [0.5, 1.0]]
+    assert seen.absolute.tolist() == [2.5, 1.0]
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        seen.update(torch.tensor([[[float("nan"), 0.0]]]))
+
+
+def test_the_first_pairs_alone_reach_a_stage_and_no_layer_after_it(vit, proxy, inputs_of):
+    block = "visual.transformer.resblocks.0"
+    names = [f"{block}.mlp.c_fc", f"{block}.mlp.c_proj"]
+    given = inputs_of(vit, names, proxy)
+    after, ran = vit.model.get_submodule("visual.transformer.resblocks.1"), []
+    after.register_forward_hook(lambda *_: ran.append(1))
+    made = insert_twins(vit.model, names, Grid(bits=8), Grid(bits=8))
+    seen = moments_of(vit, made, proxy, stage=block, batch=8, pairs=12)
+    for name in names:
+        rows = given[name][:12].flatten(0, 1)
+        assert seen[name].count == len(rows)
+        torch.testing.assert_close(seen[name].gram, rows.T @ rows, rtol=1e-4, atol=1e-3)
+    assert not ran
+
+
+def test_a_layer_that_no_forward_reaches_is_named(vit, proxy):
+    vit.model.visual.unused = nn.Linear(3, 3)
+    made = insert_twins(vit.model, ["visual.unused"], Grid(bits=8), Grid(bits=8))
+    with pytest.raises(ValueError, match=r"visual\.unused saw no input"):
+        moments_of(vit, made, proxy, stage="visual.transformer.resblocks.0", batch=8, pairs=8)
+
+
+def test_a_layer_outside_the_blocks_is_a_stage_of_its_own():
+    names = ["visual.layers.0.blocks.1.fc1", "head", "visual.layers.0.blocks.1.fc2"]
+    assert stages(names) == {"visual.layers.0": [names[0], names[2]], "head": ["head"]}
