@@ -51,6 +51,11 @@ def tune_logit_scale(
         exact_image, exact_text, exact_scale = fp32
         exact = softmax(exact_scale * _cosine(exact_image, exact_text[first]), axis=1)  # (n, captions)
         slope = (exact * cosine).sum(axis=1).mean()
+    return _least(cosine, slope, scale)
+
+
+def _least(cosine: NDArray[np.float64], slope: float, scale: float) -> float:
+    """Return the t near `scale` at which mean(logsumexp(t cosine)) - t slope is least; cosine is (n, captions)."""
 
     def loss(log_scale: float) -> float:
         t = math.exp(log_scale)

@@ -39,7 +39,7 @@ def quantizer(
 ) -> None:
     """Reparametrize and quantize the named layers in place; the first `pairs` of the proxy fix the ranges of inputs."""
     if activation.dynamic:
-        raise ValueError("repq fixes one static scale a tensor: activation takes no dynamic: true")
+        raise ValueError("repq fixes one static scale per tensor: activation takes no dynamic: true")
     made = insert_twins(clip.model, names, weight, activation)
     readers = {} if activation.floating else layer_norm_readers(clip, names, proxy)
     fed = {name for group in readers.values() for name in group}
