@@ -98,3 +98,43 @@ def test_a_single_run_beside_several_seeds_keeps_its_ends():
     frame = frame.with_columns(scheme=pl.Series(["fp32", "lsq", "lsq"]), seed=pl.Series([0, 0, 1]))
     row = frames.mean_of_runs(frame, ["scheme"]).filter(scheme="fp32").row(0, named=True)
     assert (row["low"], row["high"]) == (0.015, 0.030)
+
+
+def explained(model, scale, bins):
+    """Rows of one model: per bin its confidence, accuracy and number of images."""
+    parts = []
+    for number, (confidence, accuracy, n) in bins.items():
+        for measure, value in (("confidence", confidence), ("accuracy", accuracy)):
+            words = {"group": f"bin {number}", "measure": f"reliability_{measure}", "value": value, "n": n}
+            parts.append({**LABELS, "model": model, "seed": 0, "scale": scale, "suite": "explain", **words})
+    return pl.DataFrame(parts).with_columns(dataset=pl.lit("d"), iteration=pl.lit(None, pl.Int64))
+
+
+def test_bins_are_averaged_over_models_by_their_images():
+    frame = pl.concat(
+        [
+            explained("a", "native", {2: (0.2, 0.1, 30), 10: (1.0, 0.9, 5)}),
+            explained("b", "native", {2: (0.3, 0.5, 10)}),
+            explained("a", "tuned", {2: (0.15, 0.1, 30)}),
+        ]
+    )
+    bins = frames.binned(frame, "reliability").select("scale", "bin", "confidence", "accuracy", "n").rows()
+    assert bins == [
+        ("native", 2, pytest.approx((0.2 * 30 + 0.3 * 10) / 40), pytest.approx((0.1 * 30 + 0.5 * 10) / 40), 40),
+        ("native", 10, 1.0, 0.9, 5),
+        ("tuned", 2, 0.15, 0.1, 30),
+    ]
+    assert frames.binned(frame, "trajectory").is_empty()
+
+
+def test_recorded_rows_keep_what_was_read_of_them_and_nothing_else():
+    frame = rows(Shape(seeds=(0,), corruptions=())).with_columns(pl.col("model").cast(pl.Categorical))
+    recorded = frames.Recorded(frame)
+    accuracy = frames.select(recorded, "accuracy")
+    ranks = frames.matching(recorded, r"^sqnr_rank_0$")
+    frames.select(recorded, "accuracy")
+    assert list(recorded.read) == [("clean", "native", "accuracy"), ("explain", "native", r"^sqnr_rank_0$")]
+    assert [read.height for read in recorded.read.values()] == [accuracy.height, ranks.height]
+    assert accuracy.equals(frames.select(frame, "accuracy"))
+    assert accuracy["model"].dtype == pl.String
+    assert frames.Recorded(frame).read == {}
