@@ -8,6 +8,13 @@ def test_code_ranges():
     assert (Grid(bits=2, signed=False, symmetric=False).low, Grid(bits=2, signed=False, symmetric=False).high) == (0, 3)
 
 
+def test_a_grid_is_wide_where_int8_does_not_hold_its_codes():
+    for bits in range(2, 17):
+        signed, unsigned = Grid(bits=bits), Grid(bits=bits, signed=False, symmetric=False)
+        assert signed.wide == (signed.high > 127)
+        assert unsigned.wide  # also where int8 would hold them: unpacked codes have always been int16
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

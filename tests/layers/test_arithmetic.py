@@ -3,7 +3,18 @@ import pytest
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import affine, blocks, dequantize, fake_quantize, quantize, unblocks, weight_affine
+from reliquant.layers.arithmetic import (
+    affine,
+    blocks,
+    code_type,
+    dequantize,
+    fake_quantize,
+    nearest_codes,
+    quantize,
+    rounded,
+    unblocks,
+    weight_affine,
+)
 
 
 def test_symmetric_four_bits_by_hand():
@@ -16,6 +27,21 @@ def test_symmetric_four_bits_by_hand():
     assert codes.dtype == torch.int8
     expected = torch.tensor([[-1.4, 0.2, 0.8], [0, 0.5, 3.5]])
     torch.testing.assert_close(dequantize(codes, scale, zero, grid), expected)
+
+
+def test_a_tensor_on_its_grid_by_hand():
+    grid, x = Grid(bits=2, symmetric=False), torch.tensor([-9.0, -0.3, 0.1, 0.2, 0.25, 9.0])  # codes -2..1
+    assert nearest_codes(x, 0.5, 0.25, grid).tolist() == [-2, 0, 0, 1, 1, 1]  # x / 0.5 + 0.25, rounded and clipped
+    assert rounded(x, 0.5, 0.25, grid).tolist() == [-1.125, -0.125, -0.125, 0.375, 0.375, 0.375]
+    ties = torch.tensor([-1.5, -0.5, 0.5, 1.5])
+    assert nearest_codes(ties, 1.0, 0, Grid(bits=4)).tolist() == [-2, 0, 0, 2]  # to the even code
+    assert x[0] == -9.0  # what came in stays
+
+
+@pytest.mark.parametrize("grid", [Grid(bits=8), Grid(bits=9), Grid(bits=8, signed=False, symmetric=False)])
+def test_the_type_of_codes_holds_the_ends_of_the_grid(grid):
+    ends = torch.tensor([grid.low, grid.high])
+    assert ends.to(code_type(grid)).tolist() == ends.tolist()
 
 
 def test_asymmetric_grid_holds_zero_exactly():
