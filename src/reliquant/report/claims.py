@@ -18,11 +18,13 @@ from reliquant.report.sources import Kind, judged
 from reliquant.report.verdict import (
     Finding,
     NotTestable,
+    Word,
     by_sign,
     effect,
     joined,
     most_bits,
     runs_of,
+    share,
     significant,
 )
 
@@ -55,14 +57,14 @@ def share_better(rows: Rows) -> Finding:
     runs = frames.quantized(frames.select(rows, "ece_change")).filter(pl.col("precision") == "w8a8")
     if runs.is_empty():
         raise NotTestable("no W8A8 rows of ece_change on a clean set")
-    share, n = float((runs["value"] < 0).mean()), runs.height
-    low, high = stats.wilson(share, share * (1 - share) / n, n)
-    inside, apart = SHARE[0] <= share <= SHARE[1], high < SHARE[0] or low > SHARE[1]
-    why = f"{share:.0%} of {n} runs have a lower ECE; 'about 40 %' is read as {SHARE[0]:.0%} to {SHARE[1]:.0%}"
-    verdict = "supported" if inside else "contradicted" if apart else "mixed"
+    better, n = share(runs["value"] < 0), runs.height
+    low, high = stats.wilson(better, better * (1 - better) / n, n)
+    inside, apart = SHARE[0] <= better <= SHARE[1], high < SHARE[0] or low > SHARE[1]
+    why = f"{better:.0%} of {n} runs have a lower ECE; 'about 40 %' is read as {SHARE[0]:.0%} to {SHARE[1]:.0%}"
+    verdict: Word = "supported" if inside else "contradicted" if apart else "mixed"
     images = int(runs["n"].sum())
     used = {"suite": "clean", "measure": "ece_change", "precision": "w8a8"}
-    return Finding(verdict, why, share, low, high, "share of runs", n, images, used)
+    return Finding(verdict, why, better, low, high, "share of runs", n, images, used)
 
 
 def ece_of_sources(rows: Rows, *, of: Kind, sign: int) -> Finding:
@@ -104,9 +106,9 @@ def shift(rows: Rows) -> Finding:
     """Claim 7: accuracy on shifted sets does not rise, at the most bits."""
     bits = most_bits(rows, suite="shift")
     runs = runs_of(rows, "accuracy_change", suite="shift", bits=bits)
-    mean, rise = effect(runs), float((runs["value"] > 0).mean())
+    mean, rise = effect(runs), share(runs["value"] > 0)
     better = mean["low"] is not None and mean["low"] > 0
-    verdict = "contradicted" if better and rise > 1 / 3 else "mixed" if better or rise > 1 / 2 else "supported"
+    verdict: Word = "contradicted" if better and rise > 1 / 3 else "mixed" if better or rise > 1 / 2 else "supported"
     why = f"accuracy rises in {rise:.0%} of {runs.height} runs; their mean {'is' if better else 'is not'} above 0"
     used = {"suite": "shift", "measure": "accuracy_change", "bits": bits}
     return Finding(verdict, why, **mean, unit=POINTS, rows=used)
@@ -117,9 +119,9 @@ def spurious(rows: Rows, *, kind: str, bits: float, rises: bool = True) -> Findi
     vuln_add = by_sign(_spurious_runs(rows, "vuln_add", kind, bits), 1, unit=POINTS)
     rsg_change = by_sign(_spurious_runs(rows, "rsg_change", kind, bits), 1, unit=POINTS)
     if rises:
-        verdict = vuln_add.verdict if vuln_add.verdict == rsg_change.verdict else "mixed"
+        verdict: Word = vuln_add.verdict if vuln_add.verdict == rsg_change.verdict else "mixed"
     else:
-        still = [one.low is None or one.low <= 0 <= one.high for one in (vuln_add, rsg_change)]
+        still = [one.low is None or one.high is None or one.low <= 0 <= one.high for one in (vuln_add, rsg_change)]
         verdict = "supported" if all(still) else "mixed" if any(still) else "contradicted"
     why = f"Vuln_add {vuln_add.value:+.2%} ({vuln_add.why}); change of RSG {rsg_change.value:+.2%} ({rsg_change.why})"
     used = {"suite": "spurious", "measure": ["vuln_add", "rsg_change"], "kind": kind, "bits": bits}
@@ -156,7 +158,7 @@ def spectrum(rows: Rows) -> Finding:
     ranks = sqnr["measure"].str.extract(r"(\d+)$").cast(pl.Float64).to_numpy()
     line = linregress(np.log10(1 + ranks), sqnr["value"].to_numpy())
     half = 1.96 * line.stderr
-    slope = "supported" if line.slope + half < 0 else "contradicted" if line.slope - half > 0 else "mixed"
+    slope: Word = "supported" if line.slope + half < 0 else "contradicted" if line.slope - half > 0 else "mixed"
     first, last = _band(rows, FIRST_BAND, 1), _band(rows, LAST_BAND, -1)
     why = f"SQNR changes by {line.slope:+.1f} dB a tenfold rank; QAT at ranks {first.edges}: {first.finding.verdict}, "
     why += f"{last.edges}: {last.finding.verdict}"
@@ -169,7 +171,7 @@ def spectrum(rows: Rows) -> Finding:
         high=line.slope + half,
         unit="dB a decade of rank",
         runs=sqnr.select(VARIANT).n_unique(),
-        images=int(sqnr["n"].max()),
+        images=int(sqnr["n"].to_numpy().max()),
         rows={"suite": "explain", "measure": ["sqnr_rank_*", "accuracy_rank_*_change"]},
     )
 
@@ -195,9 +197,9 @@ def collapse(rows: Rows) -> Finding:
     runs = runs_of(rows, "accuracy_delta", kinds=("qat",), bits=4.0)
     mean = effect(runs)
     low, high = (mean["value"] if end is None else end for end in (mean["low"], mean["high"]))
-    verdict = "supported" if low > COLLAPSE else "contradicted" if high < COLLAPSE else "mixed"
-    share = float((runs["value"] > COLLAPSE).mean())
-    why = f"{share:.0%} of {runs.height} runs lose more than {COLLAPSE:.0%} of the FP32 accuracy, read as a collapse"
+    verdict: Word = "supported" if low > COLLAPSE else "contradicted" if high < COLLAPSE else "mixed"
+    lost = share(runs["value"] > COLLAPSE)
+    why = f"{lost:.0%} of {runs.height} runs lose more than {COLLAPSE:.0%} of the FP32 accuracy, read as a collapse"
     used = {"suite": "clean", "measure": "accuracy_delta", "kind": "qat", "bits": 4}
     return Finding(verdict, why, **mean, unit=SHARES, rows=used)
 
@@ -207,12 +209,12 @@ def _existence(runs: pl.DataFrame, signs: dict[str, int], who: str, **used: Any)
     tests = runs.height
     proven = np.logical_and.reduce([significant(runs, c, s, tests=tests).to_numpy() for c, s in signs.items()])
     seeming = np.logical_and.reduce([(runs[c] * s > 0).to_numpy() for c, s in signs.items()])
-    verdict = "supported" if proven.any() else "mixed" if seeming.any() else "contradicted"
+    verdict: Word = "supported" if proven.any() else "mixed" if seeming.any() else "contradicted"
     why = f"of {tests} {who}, {int(proven.sum())} gain significantly (corrected for {tests} tests)"
     why += f", {int(seeming.sum())} nominally"
-    share, images = float(proven.mean()), int(runs[f"{next(iter(signs))}_n"].max())
-    low, high = stats.wilson(share, share * (1 - share) / tests, tests)
-    return Finding(verdict, why, share, low, high, "share of variants", tests, images, used)
+    gaining, images = float(proven.mean()), int(runs[f"{next(iter(signs))}_n"].to_numpy().max())
+    low, high = stats.wilson(gaining, gaining * (1 - gaining) / tests, tests)
+    return Finding(verdict, why, gaining, low, high, "share of variants", tests, images, used)
 
 
 def _spurious_runs(rows: Rows, measure: str, kind: str, bits: float) -> pl.DataFrame:

@@ -25,8 +25,8 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
     """
     a, b = _side("a", rows_a), _side("b", rows_b)
     both = a.join(b, on=list(KEYS), how="full", coalesce=True, nulls_equal=True)
-    where = pl.when(pl.col("in_a") & pl.col("in_b")).then(pl.lit("both"))
-    where = where.when("in_a").then(pl.lit("a")).otherwise(pl.lit("b"))
+    one_side = pl.when("in_a").then(pl.lit("a")).otherwise(pl.lit("b"))
+    where = pl.when(pl.col("in_a") & pl.col("in_b")).then(pl.lit("both")).otherwise(one_side)
     spread = ((pl.col("high_a") - pl.col("low_a")) ** 2 + (pl.col("high_b") - pl.col("low_b")) ** 2).sqrt() / 2
     both = both.with_columns(where=where, difference=pl.col("value_b") - pl.col("value_a"), half=spread)
     both = both.with_columns(low=pl.col("difference") - pl.col("half"), high=pl.col("difference") + pl.col("half"))

@@ -137,8 +137,12 @@ def page(
     strict = jinja2.StrictUndefined
     engine = jinja2.Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
     bundle = files("itables").joinpath("html")
-    behind_tables = [p.rows for p in pieces if p.kind == "table" and not p.absent]
-    held = [] if any(r is None for r in behind_tables) else [*behind_tables, *([] if used is None else [used])]
+    tables = [p for p in pieces if p.kind == "table" and not p.absent]
+    held = [p.rows for p in tables if p.rows is not None]
+    if len(held) < len(tables):
+        held = []  # a table has too many rows behind it: its links, and so all, lead to files
+    elif used is not None:
+        held.append(used)
     sections = {q: [p for p in pieces if p.question == q] for q in QUESTIONS}
     return engine.get_template("report.html").render(
         questions=QUESTIONS,

@@ -96,7 +96,7 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     p = pl.when(pl.col("measure").str.contains("change|delta|vuln")).then(0.05 * half / pl.col("value").abs())
     frame = frame.with_columns(p=p.clip(0.0, 1.0), n=pl.lit(truth.images), study=pl.lit("synthetic"))
     frame = frame.with_columns(pl.col("severity").fill_null(0), pl.col("scale").fill_null("native"))
-    return frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)).with_columns(pl.col(pl.String).fill_null(""))
+    return frame.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA).with_columns(pl.col(pl.String).fill_null(""))
 
 
 def _variants(shape: Shape, truth: Truth) -> pl.DataFrame:

@@ -104,21 +104,26 @@ def most_bits(rows: Rows, /, *, suite: str = "clean") -> float:
 def effect(runs: pl.DataFrame, /) -> Effect:
     """Return the mean over runs, its interval over images and seeds, and the counts."""
     whole = frames.mean_of_runs(runs.with_columns(all=pl.lit(0)), ["all"]).row(0, named=True)
-    ends = {"low": whole["low"], "high": whole["high"]}
-    return Effect(value=whole["value"], **ends, runs=runs.height, images=whole["n"])
+    value, low, high = whole["value"], whole["low"], whole["high"]
+    return Effect(value=value, low=low, high=high, runs=runs.height, images=whole["n"])
+
+
+def share(chosen: pl.Series, /) -> float:
+    """Return the share of lines that are true."""
+    return int(chosen.sum()) / len(chosen)
 
 
 def by_sign(runs: pl.DataFrame, sign: int, /, *, unit: str, **used: Any) -> Finding:
     """Judge a predicted direction: supported when the interval and two thirds of the runs lie on that side."""
     mean = effect(runs)
-    agree = float((runs["value"] * sign > 0).mean())
-    low, high = mean["low"], mean["high"]
-    ahead = agree >= MOST and (low is None or min(low * sign, high * sign) > 0)
-    against = agree <= 1 - MOST and (low is None or max(low * sign, high * sign) < 0)
+    agree, low, high = share(runs["value"] * sign > 0), mean["low"], mean["high"]
+    ends = None if low is None or high is None else (low * sign, high * sign)
+    ahead = agree >= MOST and (ends is None or min(ends) > 0)
+    against = agree <= 1 - MOST and (ends is None or max(ends) < 0)
     verdict: Word = "supported" if ahead else "contradicted" if against else "mixed"
     why = f"{agree:.0%} of {runs.height} runs go the claimed way"
-    if low is not None:
-        why += f"; the 95 % interval of the mean {'excludes' if low * high > 0 else 'includes'} 0"
+    if ends is not None:
+        why += f"; the 95 % interval of the mean {'excludes' if min(ends) > 0 or max(ends) < 0 else 'includes'} 0"
     return Finding(verdict, why, **mean, unit=unit, rows=used)
 
 

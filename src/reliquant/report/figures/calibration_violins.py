@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -65,7 +65,7 @@ def _violin(ax: Axes, at: float, part: pl.DataFrame, side: str, look: plotting.L
     values = part["ece_relative_change"].to_numpy()
     sign = {"low": -1, "high": 1, "both": 0}[side]
     if len(values) >= LEAST and np.ptp(values) > 0:
-        drawn = ax.violinplot(values, [at], widths=width, side=side, showextrema=False, points=80)
+        drawn: Any = ax.violinplot(values, [at], widths=width, side=side, showextrema=False, points=80)
         for body in drawn["bodies"]:
             body.set(facecolor=look.colour, edgecolor="white", hatch=look.hatch, alpha=0.75, linewidth=0.3)
         middle = float(np.median(values))

@@ -55,13 +55,14 @@ def table(rows: Rows, /) -> pl.DataFrame:
 
 def _cell(frame: pl.DataFrame, measure: str, name: str) -> pl.Series:
     """Write a measure of all lines with its interval, as a column of the table."""
-    words = {"factor": 1.0, "digits": 3} if measure == "nll" else {"sign": measure == "confidence_gap"}
+    factor, digits = (1.0, 3) if measure == "nll" else (100.0, 1)
+
+    def number(value: float | None) -> str:
+        return tabling.number(value, factor=factor, digits=digits, sign=measure == "confidence_gap")
+
+    def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+        text = number(value)
+        return text if not text or low is None or high is None else f"{text} [{number(low)}, {number(high)}]"
+
     ends = zip(frame[measure], frame[f"{measure}_low"], frame[f"{measure}_high"], strict=True)
-    return pl.Series(name, [_with_interval(*triple, **words) for triple in ends], dtype=pl.String)
-
-
-def _with_interval(value: float | None, low: float | None, high: float | None, **words: float | bool) -> str:
-    text = tabling.number(value, **words)
-    if not text or low is None or high is None:
-        return text
-    return f"{text} [{tabling.number(low, **words)}, {tabling.number(high, **words)}]"
+    return pl.Series(name, [with_interval(*triple) for triple in ends], dtype=pl.String)

@@ -54,6 +54,6 @@ def table(rows: Rows, /) -> pl.DataFrame:
             shown = shown.join(column, on=KEYS, how="left")
     shown = tabling.changes(shown, titles)
     shown = shown.sort("source", "reference", pl.col("group") != "near", "dataset", "score").fill_null("")
-    for column in shown.columns[len(KEYS) :]:
-        shown = tabling.best(shown, column, highest=column.startswith("AUROC"), by=tuple(KEYS[:-1]))
+    for title in shown.columns[len(KEYS) :]:
+        shown = tabling.best(shown, title, highest=title.startswith("AUROC"), by=tuple(KEYS[:-1]))
     return shown.rename({"reference": "in-distribution", "dataset": "OOD set", "group": "distance"})

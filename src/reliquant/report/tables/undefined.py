@@ -24,10 +24,10 @@ def table(rows: Rows, /) -> pl.DataFrame:
     if bad.is_empty():
         raise NothingToDraw("every value is finite")
     frames.noted(rows, ("undefined",), bad)
-    said = pl.when(value.is_null()).then(pl.lit("null")).when(value.is_nan()).then(pl.lit("NaN"))
-    said = said.when(value > 0).then(pl.lit("inf")).otherwise(pl.lit("-inf"))
+    missing = pl.when(value.is_null()).then(pl.lit("null")).when(value.is_nan()).then(pl.lit("NaN"))
+    said = missing.when(value > 0).then(pl.lit("inf")).otherwise(pl.lit("-inf"))
     keys = ["suite", "measure", "dataset", "value"]
     one = pl.concat_str([pl.col(name).cast(pl.String) for name in frames.VARIANT], separator=" ", ignore_nulls=True)
-    counted = bad.with_columns(value=said, example=one).group_by(keys)
-    counted = counted.agg(rows=pl.len(), example=pl.col("example").min())
+    named = bad.with_columns(value=said, example=one)
+    counted = named.group_by(keys).agg(rows=pl.len(), example=pl.col("example").min())
     return counted.with_columns(pl.col(pl.Categorical).cast(pl.String)).sort(keys)

@@ -43,8 +43,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
     if plain.is_empty() and bands.is_empty():
         raise NothingToDraw("no variant was explained (config key explain)")
     edges = pl.col("measure").str.extract_groups(BAND)
-    place = pl.when(edges.struct["1"] == "0").then(pl.lit("first band"))
-    place = place.when(edges.struct["2"] == "end").then(pl.lit("last band")).otherwise(pl.lit("middle band"))
+    first = pl.when(edges.struct["1"] == "0").then(pl.lit("first band"))
+    place = first.when(edges.struct["2"] == "end").then(pl.lit("last band")).otherwise(pl.lit("middle band"))
     named = plain.with_columns(measure=pl.col("measure").replace({m: n for n, m in PLAIN.items()}))
     measured = pl.concat([named, bands.with_columns(measure=place)])
     means = frames.mean_of_runs(frames.mean_of_sets(measured), [*KEYS, "measure"])
