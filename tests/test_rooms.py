@@ -1,6 +1,7 @@
 """Who may import whom, read from the code's own imports (docs/design.md)."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -169,3 +170,37 @@ def test_every_step_has_the_name_of_its_rule():
     }
     steps = {p.stem for p in (plugins.PACKAGE / "steps").glob("*.py")} - {"__init__"}
     assert rules == steps
+
+
+def covered_elsewhere():
+    """Read the table of tests/README.md: patterns of modules, and the test file of each."""
+    page = (plugins.PACKAGE.parents[1] / "tests" / "README.md").read_text()
+    table = page.partition("## Modules without a test file")[2]
+    lines = re.findall(r"^\| (`[^|]+) \| `([^`]+)` \|$", table, re.M)
+    patterns = {}
+    for modules_named, file in lines:
+        for named in re.findall(r"`([^`]+)`", modules_named):
+            start, brace, names = named.partition("{")
+            for name in names.rstrip("}").split(",") if brace else [""]:
+                patterns[start + name] = file
+    return patterns
+
+
+def test_every_module_has_a_test_of_its_name_or_a_line_that_says_which_covers_it():
+    root, patterns = plugins.PACKAGE.parents[1], covered_elsewhere()
+    assert len(patterns) > 40
+    used = set()
+    for module, path in modules():
+        place = path.relative_to(plugins.PACKAGE)
+        if path.stem == "__init__" or (root / "tests" / place.parent / f"test_{path.stem}.py").is_file():
+            continue
+        name = place.with_suffix("").as_posix()
+        exact = name if name in patterns else f"{place.parent.as_posix()}/*"
+        assert exact in patterns, f"{module} has no test file of its name; add one, or a line to tests/README.md"
+        used.add(exact)
+    assert set(patterns) == used, "lines of tests/README.md that no module needs"
+
+
+@pytest.mark.parametrize("file", sorted(set(covered_elsewhere().values())))
+def test_a_file_that_covers_other_modules_is_there(file):
+    assert "\ndef test_" in (plugins.PACKAGE.parents[1] / file).read_text()

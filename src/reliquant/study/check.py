@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from reliquant import plugins
 from reliquant.study.config import FAMILY_OF, SUITES, Config, own_words
-from reliquant.study.entries import entry_problems, precision_problems
+from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.study import Study
 from reliquant.study.variants import words_of_axis
 
@@ -28,8 +28,8 @@ def read_study(given: Mapping[str, Any], /) -> Study:
     except ValidationError as error:
         problems += _shape_problems(error)
     problems += _entry_problems(given)
-    if config is None:
-        raise plugins.ConfigError(problems)
+    if config is None or _has_malformed_entries(given):
+        raise plugins.ConfigError(dict.fromkeys(problems))
     study = Study(config)
     problems += _study_problems(study)
     if problems:
@@ -61,11 +61,20 @@ def _entry_problems(given: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"negatives: {p}" for p in plugins.check("lexicon", own_words("negatives", negatives)))
 
 
+def _has_malformed_entries(given: Mapping[str, Any]) -> bool:
+    """Whether some entry has values of types with which no study can be expanded, as `_entry_problems` tells."""
+    for section in FAMILY_OF:
+        for name, entry in (given.get(section) or {}).items():
+            if (section, name) != ("schemes", "fp32") and is_malformed(section, entry):
+                return True
+    return False
+
+
 def _study_problems(study: Study) -> Iterator[str]:
     """Say what is wrong with a study across the sections of its config, one line per problem."""
     config = study.config
     for name, entry in config.models.items():
-        pairs = dict(entry.get("pretrain") or {}).get("pairs")
+        pairs = entry.get("pretrain", {}).get("pairs")
         if pairs is not None:
             yield from _unknown_datasets(study, f"model {name}: pretrain", pairs)
     if "fp32" in config.schemes:

@@ -38,6 +38,14 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
     yield from plugins.check(FAMILY_OF[section], words)
 
 
+def is_malformed(section: str, entry: Mapping[str, Any], /) -> bool:
+    """Whether an entry's keys that a study reads have values of the wrong type: nothing can be built on it."""
+    recipe = entry.get("pretrain")
+    pairs = recipe.get("pairs") if isinstance(recipe, Mapping) else None
+    named = isinstance(entry.get(FAMILY_OF[section]), str) and isinstance(pairs, str | None)
+    return not named or any(_key_problems(section, entry))
+
+
 def precision_problems(precision: str) -> Iterator[str]:
     """Say what is wrong with a precision, such as `w1a8`."""
     try:
@@ -109,8 +117,9 @@ def _last_iteration(entry: Mapping[str, Any]) -> object:
 
 def _recipe_problems(recipe: Mapping[str, Any]) -> Iterator[str]:
     """Say what is wrong with the words of a model that the workflow pre-trains."""
-    if "pairs" not in recipe:
-        yield "pretrain: pairs: missing; name a captioned dataset"
+    if not isinstance(recipe.get("pairs"), str):
+        wrong = f"must be a name, got {recipe['pairs']!r}" if "pairs" in recipe else "missing"
+        yield f"pretrain: pairs: {wrong}; name a captioned dataset"
     words = {word: value for word, value in recipe.items() if word != "pairs"}
     path = plugins.PACKAGE / "models" / "pretrain.py"
     yield from (f"pretrain: {problem}" for problem in plugins.check_words(path, "pretrain", words))
