@@ -49,7 +49,7 @@ def shape(models: int) -> Shape:
 
 
 def write(folder: Path, scale: float) -> tuple[int, int]:
-    """Write one shard a variant, a model at a time; return the counts of rows and shards."""
+    """Write one shard per variant, one model at a time; return the counts of rows and shards."""
     whole = shape(max(1, round(10 * scale)))
     count = shards = 0
     for i, model in enumerate(whole.models):

@@ -47,7 +47,7 @@ BATCH = 32
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Write JPEGs of 500 x 375 pixels in one folder a class: smooth random pictures with some grain."""
+    """Write JPEGs of 500 x 375 pixels in one folder per class: smooth random pictures with some grain."""
     rng = np.random.default_rng(0)
     for i in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))

@@ -31,5 +31,5 @@ def choose(word: str, /) -> str:
     try:
         torch.empty(0, device=word)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {word!r} is not to be had here: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"device {word!r} is not available here: {str(error).splitlines()[0]}") from error
     return word

@@ -171,14 +171,14 @@ def test_integer_refuses_by_name_what_auto_simulates(vit, proxy):
     _, model, _ = both(vit, "rtn", 8, proxy, "simulate")
     name, layer = next(iter(twins(model).items()))
     layer.weight_grid = Grid(bits=8, granularity="group", group=16)
-    message = f"a.safetensors: backend integer cannot compute {name}: weights have a scale a group"
+    message = f"a.safetensors: backend integer cannot compute {name}: weights have one scale per group"
     with pytest.raises(ValueError, match=message):
         use_backend(model, "integer", "a.safetensors")
     assert len(twins(model)) == 16  # nothing half-done
     told = use_backend(model, "auto", "a.safetensors")
     if takes_unsigned(torch.device("cpu")):
         assert told["used"] == "mixed"
-        assert told["simulated_layers"] == {"weights have a scale a group": [name]}
+        assert told["simulated_layers"] == {"weights have one scale per group": [name]}
 
 
 def test_auto_simulates_where_integers_are_not_faster(vit, proxy, monkeypatch):

@@ -93,7 +93,7 @@ def test_bfloat16_comes_back_as_bfloat16():
     ("change", "reason"),
     [
         ({"weight": Grid(bits=9, granularity="channel")}, "codes of 9 bits do not fit int8"),
-        ({"weight": Grid(bits=4, granularity="group", group=8)}, "weights have a scale a group"),
+        ({"weight": Grid(bits=4, granularity="group", group=8)}, "weights have one scale per group"),
         ({"zero": 0.37}, "less their zero point do not fit"),
         ({"zero": -100.0}, "less their zero point do not fit"),
         ({"activation": Grid(bits=16)}, "activations stay in floating point"),

@@ -83,7 +83,7 @@ def test_rules_go_where_there_is_something_to_learn_and_freezing_removes_them(vi
 @pytest.mark.parametrize("words", [{"dynamic": True}, {"granularity": "token", "dynamic": True}])
 def test_grids_without_one_static_range_are_refused_in_the_name_of_the_method(words):
     for require in (require_static, require_symmetric):
-        with pytest.raises(ValueError, match="mine learns one range a tensor"):
+        with pytest.raises(ValueError, match="mine learns one range per tensor"):
             require("mine", Grid(bits=8, **words))
     require_static("mine", Grid(bits=8, symmetric=False))
     require_symmetric("mine", Grid(bits=8))

@@ -33,7 +33,7 @@ def unfit(layer: Twin, /) -> str:
     if activation.bits > 8 or weight.bits > 8:
         return f"codes of {max(activation.bits, weight.bits)} bits do not fit int8"
     if weight.granularity == "group":
-        return "weights have a scale a group"
+        return "weights have one scale per group"
     if layer.codes is None or not isinstance(rounding, StaticInput | DynamicInput):
         return "weight or input is not fixed to a grid"
     if conv and isinstance(rounding, DynamicInput) and rounding.grid.granularity == "token":

@@ -104,7 +104,7 @@ def freeze(layers: Iterable[Twin], /) -> None:
 def require_static(name: str, activation: Grid, /) -> None:
     """Raise ValueError if a grid of inputs is dynamic or has more than one scale per tensor."""
     if activation.dynamic or activation.granularity != "tensor":
-        raise ValueError(f"{name} learns one range a tensor: activation takes no other granularity, nor dynamic")
+        raise ValueError(f"{name} learns one range per tensor: activation takes no other granularity, nor dynamic")
 
 
 def require_symmetric(name: str, activation: Grid, /) -> None:

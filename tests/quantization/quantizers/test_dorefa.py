@@ -58,5 +58,5 @@ def test_inputs_are_clipped_to_the_calibrated_range():
 
 
 def test_a_dynamic_activation_grid_is_refused(vit, proxy):
-    with pytest.raises(ValueError, match="dorefa learns one range a tensor"):
+    with pytest.raises(ValueError, match="dorefa learns one range per tensor"):
         quantizer(vit, [], proxy, Checkpoints(), weight=Grid(bits=8), activation=Grid(bits=8, dynamic=True))

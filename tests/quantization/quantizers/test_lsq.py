@@ -34,7 +34,7 @@ def test_the_scales_of_inputs_are_learned_and_those_of_weights_when_asked(vit, p
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [({"dynamic": True}, "lsq learns one range a tensor"), ({"symmetric": False}, "lsq learns a symmetric range")],
+    [({"dynamic": True}, "lsq learns one range per tensor"), ({"symmetric": False}, "lsq learns a symmetric range")],
 )
 def test_grids_that_it_cannot_learn_are_refused(vit, proxy, words, message):
     with pytest.raises(ValueError, match=message):
