@@ -28,5 +28,5 @@ def test_deterministic_kernels_are_used_on_request_only(monkeypatch):
 
 
 def test_an_absent_device_is_refused_by_name():
-    with pytest.raises(ValueError, match="'nonsense' is not to be had here"):
+    with pytest.raises(ValueError, match="'nonsense' is not available here"):
         chosen(words("--device", "nonsense"))
