@@ -1,0 +1,82 @@
+"""Every command of the console that README, docs and `--help` show is run, as it stands there."""
+
+import importlib
+import io
+import re
+import shlex
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from reliquant import plugins
+from reliquant.cli.main import SUBCOMMANDS, main
+from reliquant.report import synthetic
+
+ROOT = plugins.PACKAGE.parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+STANDS_FOR = {"ViT-B-32/openai": "lab-vit-curated", "ViT-B-32": "lab-vit-curated"}  # no weights are fetched in a test
+
+
+def shown():
+    """List the commands of the pages in their order, then those of the help texts."""
+    commands = []
+    for page in PAGES:
+        commands += re.findall(r"^ {4}(?:\$ )?(reliquant .*?)(?: {2,}.*)?$", page.read_text(), re.M)
+    examples = [importlib.import_module(f"reliquant.cli.{name}").EXAMPLE for name in SUBCOMMANDS]
+    return list(dict.fromkeys([*commands, *examples]))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder that holds what the commands name: photographs, captioned pairs, and the rows of two studies."""
+    folder = tmp_path_factory.mktemp("examples")
+    rng = np.random.default_rng(0)
+    pairs = []
+    for i in range(48):
+        name = ["circle", "square"][i % 2]
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)).save(file, "PNG")
+        for top in ("photos", "others"):
+            path = folder / top / name / f"{i:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.getvalue())
+        pairs.append({"image": file.getvalue(), "caption": f"a photo of a {name} {i}"})
+    pl.DataFrame(pairs).write_parquet(folder / "pairs.parquet")
+    rows = synthetic.rows(synthetic.Shape(), synthetic.Truth(), seed=0)
+    for name in ("old/rows.parquet", "results/lab/rows.parquet"):
+        (folder / name).parent.mkdir(parents=True)
+        rows.write_parquet(folder / name)
+    (folder / "config").symlink_to(ROOT / "config")
+    return folder
+
+
+def test_there_are_commands_to_run():
+    verbs = {command.split()[1] for command in shown()}
+    assert verbs == set(SUBCOMMANDS)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_the_help_of_a_subcommand_shows_an_example(capsys, name):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    example = importlib.import_module(f"reliquant.cli.{name}").EXAMPLE
+    assert " ".join(example.split()) in " ".join(capsys.readouterr().out.split())
+    assert example.startswith(f"reliquant {name} ")
+
+
+def test_the_commands_run_one_after_the_other(place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    for command in shown():
+        words = shlex.split(command, comments=True)[1:]
+        words = [STANDS_FOR.get(word, word) for word in words]
+        if words[0] == "evaluate" and "--resamples" not in words:
+            words += ["--resamples", "100"]
+        if words[0] == "measure":  # what `evaluate --save` wrote, also under the names of the help text
+            for name in ("features.safetensors", "other.safetensors"):
+                shutil.copyfile("f.safetensors", name)
+        main(words)
+        assert capsys.readouterr().out.strip(), command
