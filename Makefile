@@ -1,9 +1,9 @@
-# make lab | test | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
+# make lab | test | fuzz | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lab lab-from-scratch test check-clone env lint clean
+.PHONY: lab lab-from-scratch test fuzz check-clone env lint clean
 
 lab: env ## the embedded study, to reports/lab/report.html
 	$(SNAKEMAKE)
@@ -14,6 +14,9 @@ lab-from-scratch: env ## the same, with the four models pre-trained here instead
 
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: env ## the random inputs of tests/fuzz, many more of them
+	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/fuzz
 
 check-clone: env ## what a study must survive in fresh clones, a line a check
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clones]'

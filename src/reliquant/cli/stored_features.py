@@ -80,6 +80,9 @@ def labels_of(path: Path, arrays: Arrays, images: int, /) -> NDArray[np.int64]:
         label = class_numbers(arrays["label"])
     if len(label) != images:
         raise ValueError(f"{path}: {len(label)} labels for {images} images")
+    missing = np.flatnonzero(label < 0)
+    if len(missing):
+        raise ValueError(f"{path}: image {missing[0]} has the label {label[missing[0]]}; every image needs its class")
     return label
 
 

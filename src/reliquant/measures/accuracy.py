@@ -44,7 +44,9 @@ def class_numbers(label: NDArray[Any], /) -> NDArray[np.int64]:
         raise ValueError(f"labels must be one class number per image, (n,), not shape {label.shape}")
     if flat.dtype.kind not in "iufb":
         raise ValueError(f"labels must be numbers, not {flat.dtype}")
-    whole = np.isfinite(flat) & (flat == np.floor(flat)) if flat.dtype.kind == "f" else np.ones(len(flat), bool)
+    whole = np.ones(len(flat), bool)
+    if flat.dtype.kind == "f":  # beyond 2^31 there are no classes, and no int64 for the largest
+        whole = (np.abs(flat) < 2**31) & (flat == np.floor(flat))
     if not whole.all():
         first = int(np.argmin(whole))
         raise ValueError(f"label {flat[first]} of image {first} is no class number: {int((~whole).sum())} such images")
