@@ -12,6 +12,11 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
+def say(about: str, line: str, /) -> None:
+    """Say on stderr, a terminal or a log, what was assumed or passed over on the way to a result."""
+    print(f"{about}: {line}", file=sys.stderr, flush=True)
+
+
 def progress(items: Iterable[Item], /, *, label: str, total: int | None = None, every: float = 60.0) -> Iterator[Item]:
     """Yield the items and report how far we are on stderr: a bar on a terminal, else a line each `every` seconds."""
     if total is None and hasattr(items, "__len__"):

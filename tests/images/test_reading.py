@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from reliquant.images.dataset import Dataset, UnreadableImage
-from reliquant.images.reading import class_names, decode, number, thinned
+from reliquant.images.decoding import decode
+from reliquant.images.numbering import number
+from reliquant.images.reading import class_names, thinned
 
 
 def png(image):

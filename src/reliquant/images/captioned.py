@@ -2,64 +2,91 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from reliquant.images.dataset import Dataset
+from reliquant.images.decoding import ImageFiles, opened
+from reliquant.images.formats import kind_of
 from reliquant.images.parquet import read_parquet
-from reliquant.images.reading import TEMPLATES, chosen, decode, existing, thinned
+from reliquant.images.reading import TEMPLATES, chosen, existing, thinned
+from reliquant.images.walking import find_files
 from reliquant.images.webdataset import facts, samples
 from reliquant.images.webdataset import image as image_of
 
-SUFFIXES = (".tar", ".parquet")
+BLANK = "(without a caption)"
 
 
-def read_captioned(root: Path, files: list[str] | None, /, *, image: str, caption: str, images: int | None) -> Dataset:
+def read_captioned(
+    root: Path, files: list[str] | None, /, *, image: str | None, caption: str | None, images: int | None
+) -> Dataset:
     """Read the pairs of the named files of a folder, or of all its tars or parquet files, sorted.
 
-    In a tar a sample is `key.jpg` with `key.txt`, or with `caption` in `key.json`; in a parquet file `image` and
-    `caption` name the columns. Pairs with a blank caption are left out; `images` keeps so many of the others, evenly
-    spread. Raises FileNotFoundError saying what to put there, ValueError where files of both kinds lie, a sample has no
-    caption, or all captions are blank.
+    In a tar a sample is `key.jpg` with `key.txt`, or with a caption in `key.json`; in a parquet file `image` and
+    `caption` name the columns, found by usual names otherwise. Pairs with a blank caption are counted and left out;
+    `images` keeps so many of the others, evenly spread. Raises FileNotFoundError saying what to put there, ValueError
+    where files of both kinds lie, a sample has no caption, or all captions are blank.
     """
-    paths = _files(root, files)
-    if paths[0].suffix == ".tar":
+    kind = _kind(root, files)
+    found = existing(root, files, kind)
+    paths = [root / name for name in found.names]
+    if kind == "tar":
         pairs = _from_tars(paths)
     else:
         pairs = read_parquet(paths, image=image, label=None, caption=caption, templates=TEMPLATES)
-    says_something = np.array([bool(text.strip()) for text in pairs.captions or []])
-    if not says_something.any():
-        raise ValueError(f"{root}: not one of the {len(says_something)} captions says anything")
-    if not says_something.all():
-        pairs = chosen(pairs, np.flatnonzero(says_something))
-    return thinned(pairs, images)
+    if pairs.captions is None:
+        raise ValueError(pairs.caption_problem)
+    says_something = np.array([bool(text.strip()) for text in pairs.captions])
+    blank = int((~says_something).sum())
+    if blank == len(says_something):
+        raise ValueError(f"{root}: not one of the {blank} captions says anything")
+    passed_over = Counter(pairs.passed_over) + found.passed_over + Counter({BLANK: blank})
+    pairs = replace(pairs, passed_over=passed_over)
+    return thinned(chosen(pairs, np.flatnonzero(says_something)) if blank else pairs, images)
 
 
-def _files(root: Path, files: list[str] | None) -> list[Path]:
+def _kind(root: Path, files: list[str] | None) -> str:
     if files:
-        suffixes = sorted({Path(file).suffix for file in files})
+        paths = [root / file for file in files]
     else:
-        suffixes = sorted({path.suffix for path in root.glob("*") if path.suffix in SUFFIXES})
-    if not suffixes:
+        paths = [root / name for kind in ("tar", "parquet") for name in _names(root, kind)]
+    kinds = sorted({kind_of(path) for path in paths})
+    if not kinds:
         raise FileNotFoundError(f"{root}: put image-caption pairs there: WebDataset tars, or parquet files with images")
-    if len(suffixes) > 1 or suffixes[0] not in SUFFIXES:
-        raise ValueError(f"{root}: tars or parquet files, not {', '.join(suffixes)}: say which with `files`")
-    return existing(root, files, suffixes[0])
+    if len(kinds) > 1 or kinds[0] not in ("tar", "parquet"):
+        raise ValueError(f"{root}: tars or parquet files, not {', '.join(kinds)}: say which with `files`")
+    return kinds[0]
+
+
+def _names(root: Path, kind: str) -> list[str]:
+    return find_files(root, kind).names if root.is_dir() else []
 
 
 def _from_tars(paths: list[Path]) -> Dataset:
     members, names, captions = [], [], []
+    passed_over: Counter[str] = Counter()
     for path in paths:
-        for key, parts in samples(path).items():
-            member = image_of(parts)
-            if member is None:
-                continue
+        found = samples(path)
+        passed_over += found.passed_over
+        for key, parts in found.by_key.items():
             name, text = f"{path.name}/{key}", facts(key, parts)[1]
             if text is None:
                 raise ValueError(f"{name}: has no caption: neither {key}.txt nor `caption` in {key}.json")
-            members.append(member)
+            members.append(image_of(parts))
             names.append(name)
             captions.append(text)
-    labels = np.full(len(names), -1, np.int64)
-    return Dataset([], TEMPLATES, labels, lambda i: decode(members[i].bytes(), names[i]), names, captions)
+    if not names:
+        raise ValueError(f"{paths[0].parent}: {', '.join(path.name for path in paths)}: no image in the tars")
+    return Dataset(
+        classes=[],
+        templates=TEMPLATES,
+        labels=np.full(len(names), -1, np.int64),
+        read=ImageFiles(lambda i: opened(members[i].bytes(), names[i])),
+        names=names,
+        captions=captions,
+        label_problem="is read for its captions, without labels",
+        passed_over=passed_over,
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reliquant.study.prompts import template_problems
 
 
 class UnreadableImage(ValueError):
@@ -18,8 +20,11 @@ class Dataset:
     """Hold n labelled images: `read(i)` decodes image i to uint8 (h, w, 3); labels (n,) are -1 outside the classes.
 
     A prompt is a template with the name of a class in the place of its {}. `names` say which file or record an image
-    is; `captions` and `groups` hold one word or text per image, or are None. Raises ValueError for a dataset without
-    images, for a label outside the classes (naming the image), and for a template that does not hold {} once.
+    is; `captions` and `groups` hold one word or text per image, or are None. A reader does not know what its images
+    are for, so it refuses no label: `label_problem` says what is wrong with them, and `caption_problem` why there are
+    no captions, to whoever needs them. `passed_over` counts by suffix what is no data, `assumed` says what the reader
+    chose by itself. Raises ValueError for a dataset without images, for a label outside the classes (naming the image),
+    and for a template that does not hold {} once.
     """
 
     classes: list[str]
@@ -29,6 +34,10 @@ class Dataset:
     names: list[str]
     captions: list[str] | None = None
     groups: list[str] | None = None
+    label_problem: str | None = None
+    caption_problem: str | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.labels):
@@ -37,9 +46,8 @@ class Dataset:
         if len(bad):
             first = f"{self.names[bad[0]]}: label {self.labels[bad[0]]} is outside the {len(self.classes)} classes"
             raise ValueError(f"{first} ({len(bad)} such images)")
-        for template in self.templates:
-            if template.count("{}") != 1:
-                raise ValueError(f"template {template!r} must hold {{}} once, where the class name goes")
+        for problem in template_problems(self.templates):
+            raise ValueError(problem)
 
 
 def subset(n: int, limit: int | None, /) -> NDArray[np.int64]:

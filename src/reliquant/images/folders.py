@@ -1,15 +1,23 @@
-"""Labelled images in a tree of files: one folder per class."""
+"""Images in a tree of files: one folder per class, or none."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reliquant.images.dataset import Dataset
-from reliquant.images.reading import decode, number
+from reliquant.images.decoding import ImageFiles, opened
+from reliquant.images.formats import is_hidden
+from reliquant.images.numbering import number
+from reliquant.images.walking import Found, find_images, told
+from reliquant.study.prompts import class_problems
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing"])  # never all the classes
+OUTSIDE = "(image outside the class folders)"
 
 
 def read_folders(
@@ -21,46 +29,85 @@ def read_folders(
     templates: list[str],
     others: bool = False,
 ) -> Dataset:
-    """Read a tree with one folder per class; images may lie deeper in it, and other files are passed over.
+    """Read a tree with one folder per class; images may lie deeper in it, and what is no image is counted.
 
     `classes` lists the folders in the order of their labels (by default all, sorted), `prompts` what captions call
     them (by default the folder's name with spaces for underscores). With `others`, folders that are not among the
     classes are passed over. Raises FileNotFoundError when the folder or that of a class is missing, ValueError naming
-    a folder outside `classes` or one without images.
+    a folder outside `classes` or one without images, and two folders that captions call the same.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder")
-    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not folders:
-        raise ValueError(f"{root}: holds no folders; one folder per class is expected")
-    for name in classes or []:
-        if name not in folders:
-            raise FileNotFoundError(f"{root / name}: no such folder, but {name!r} is among the classes")
-    if others and classes:
-        asked = set(classes)
-        folders = [name for name in folders if name in asked]
-    _, classes = number(folders, classes, [str(root / name) for name in folders])
-    files = [(name, path) for name in classes for path in images_below(root / name)]
-    labels, _ = number([name for name, _ in files], classes, [str(path) for _, path in files])
-    prompts = [name.replace("_", " ") for name in classes] if prompts is None else prompts
+    found = find_images(root)
+    classes = _class_folders(root, classes, others)
+    by_class: dict[str, list[str]] = {folder: [] for folder in classes}
+    for name in found.names:
+        folder, slash, _ = name.partition("/")
+        if not slash:
+            found.passed_over[OUTSIDE] += 1
+        elif folder in by_class:
+            by_class[folder].append(name)
+    for folder, names in by_class.items():
+        if not names:
+            raise _no_images(root / folder)
+    if prompts is None:
+        prompts = [folder.replace("_", " ") for folder in classes]
+        for problem in class_problems(prompts):
+            raise ValueError(f"{root}: {problem}")
     if len(prompts) != len(classes):
         raise ValueError(f"prompts: {len(prompts)} names for the {len(classes)} class folders of {root}")
-    names = [path.relative_to(root).as_posix() for _, path in files]
+    labels = np.repeat(np.arange(len(classes)), [len(names) for names in by_class.values()])
+    listed = [name for names in by_class.values() for name in names]
+    return _of_files(root, Found(listed, found.passed_over), labels, prompts, templates)
+
+
+def _class_folders(root: Path, classes: list[str] | None, others: bool) -> list[str]:
+    """Return the folders of the classes, in the order of their labels."""
+    here = root.resolve()
+    folders = []
+    for path in sorted(root.iterdir()):
+        if path.is_dir() and not is_hidden(path.name) and not here.is_relative_to(path.resolve()):
+            folders.append(path.name)
+    if not folders:
+        raise ValueError(
+            f"{root}: holds no folders; one folder per class is expected, or, for images out of distribution,"
+            " `classes: false`"
+        )
+    if classes is None:
+        if SPLITS.issuperset(folders):
+            raise ValueError(f"{root}: {', '.join(folders)} are splits and no classes: give one of these folders")
+        return folders
+    for name in classes:
+        if name not in folders:
+            raise FileNotFoundError(f"{root / name}: no such folder, but {name!r} is among the classes")
+    if not others:
+        number(folders, classes, [str(root / name) for name in folders])
+    return classes
+
+
+def _of_files(root: Path, found: Found, labels: NDArray[np.int64], classes: list[str], templates: list[str]) -> Dataset:
+    """Return the dataset of the files with these names below a folder."""
+    paths = [root / name for name in found.names]
     return Dataset(
-        classes=prompts,
+        classes=classes,
         templates=templates,
         labels=labels,
-        read=lambda i: decode(files[i][1], str(files[i][1])),
-        names=names,
+        read=ImageFiles(lambda i: opened(paths[i], str(paths[i]))),
+        names=found.names,
+        caption_problem="image files in folders have no captions",
+        passed_over=found.passed_over,
     )
 
 
 def images_below(folder: Path, /) -> list[Path]:
     """List the image files of a folder and of the folders in it, sorted; raise ValueError if there are none."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not paths:
-        raise ValueError(f"{folder}: holds no images")
-    return paths
+    found = find_images(folder)
+    if not found.names:
+        raise _no_images(folder, found.passed_over)
+    return [folder / name for name in found.names]
+
+
+def _no_images(folder: Path, passed_over: Mapping[str, int] | None = None) -> ValueError:
+    others = find_images(folder).passed_over if passed_over is None else passed_over
+    return ValueError(f"{folder}: holds no images{f' ({told(0, others)})' if others else ''}")
 
 
 def expect(
@@ -88,11 +135,13 @@ def placed(folder: Path, how: str, /) -> Path:
     return folder
 
 
-def unlabelled(root: Path, /, *, templates: list[str], total: int) -> Dataset:
-    """Read all images below a folder, without classes; raise ValueError unless there are `total`."""
-    paths = images_below(root)
-    if len(paths) != total:
-        raise ValueError(f"{root}: {total} images are expected; there are {len(paths)}")
-    names = [path.relative_to(root).as_posix() for path in paths]
-    labels = np.full(len(paths), -1, np.int64)
-    return Dataset([], templates, labels, lambda i: decode(paths[i], str(paths[i])), names)
+def unlabelled(root: Path, /, *, templates: list[str], total: int | None = None) -> Dataset:
+    """Read all images below a folder, without classes; raise ValueError unless there are `total` (None: any)."""
+    found = find_images(root)
+    if not found.names:
+        raise _no_images(root, found.passed_over)
+    if len(found.names) != (total or len(found.names)):
+        others = f" ({told(len(found.names), found.passed_over)})" if found.passed_over else ""
+        raise ValueError(f"{root}: {total} images are expected; there are {len(found.names)}{others}")
+    labels = np.full(len(found.names), -1, np.int64)
+    return replace(_of_files(root, found, labels, [], templates), label_problem="its images are read without classes")

@@ -1,4 +1,4 @@
-"""Labelled or captioned images in parquet files: a column of encoded images, and columns that describe them."""
+"""Labelled or captioned images in parquet files: a column of images or of their paths, and what describes them."""
 
 from __future__ import annotations
 
@@ -11,91 +11,105 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from PIL import Image
 
-from reliquant.images.dataset import Dataset, UnreadableImage
-from reliquant.images.reading import class_names, decode, number
+from reliquant.images.columns import Columns, choose_columns, open_image_of_row, read_captions, read_labels
+from reliquant.images.dataset import Dataset
+from reliquant.images.decoding import ImageFiles
+from reliquant.images.formats import described, head_of
+from reliquant.images.reading import class_names
 
 CHUNK_BYTES = 64 * 2**20  # how much of a file is held at a time
-Reader = Callable[[int], bytes | None]  # row of a file -> its encoded image
+Reader = Callable[[int], bytes | Path | None]  # row of a file -> its encoded image, or where that lies
 
 
 def read_parquet(
     paths: list[Path],
     /,
     *,
-    image: str = "image",
+    image: str | None = None,
     label: str | None = "label",
     name: str | None = None,
     caption: str | None = None,
     classes: list[str] | None = None,
     templates: list[str],
 ) -> Dataset:
-    """Read images from a binary column, or a struct column with the field `bytes` as Hugging Face writes them.
+    """Read images from a binary column, from a struct column as Hugging Face writes them, or by their paths.
 
-    `label` names a column of numbers or class names (None: no labels). Names come from the column `name`, else from
-    the struct's `path`, else file and row. Class names: `classes`, else those in the file's own Hugging Face header,
-    else `classes.json` beside it. Raises ValueError naming a missing column (and those that are there), a column of
-    another type, or a label outside the classes.
+    A struct has the field `bytes`, or `path` for images beside the file. `image` and `caption` name columns, else they
+    are found by name and type (`choose_columns`); `label` names a column of numbers or class names (None: no labels).
+    Names of images come from the column `name`, else they are file and row. Class names: `classes`, else those in the
+    files' own Hugging Face header, else `classes.json` beside them. Raises ValueError naming a missing column (and
+    those that are there), a column of another type, and files that do not fit together.
     """
-    columns = [column for column in (image, label, name, caption) if column is not None]
-    schemas = [_checked(path, columns, image, caption) for path in paths]
-    parts = [_without_images(path, columns, image) for path in paths]
-    table = pl.concat(parts, how="vertical_relaxed")
+    schemas = [_schema(path) for path in paths]
+    columns = choose_columns(schemas[0], str(paths[0]), image=image, label=label, caption=caption)
+    parts = [_without_images(path, schema, columns, name) for path, schema in zip(paths, schemas, strict=True)]
+    table = _joined(paths, parts)
+    if table.is_empty():
+        raise ValueError(f"{paths[0]}: has no rows")
     names = _names(table, name, paths, parts)
-    known = classes or _header_classes(paths[0], label) or class_names(paths[0].parent, None)
-    if label is None:
-        labels, known = np.full(table.height, -1, np.int64), known or []
-    else:
-        labels, known = number(table[label].to_list(), known, names)
+    known = classes or _header_classes(paths, columns.label) or class_names(paths[0].parent, None)
+    labels = read_labels(table, columns, known, names)
+    captions, first_of_several = read_captions(table, columns)
     readers = [
-        _reader(path, image, part.height, schema[image])
+        _reader(path, columns.image, part.height, schema[columns.image])
         for path, part, schema in zip(paths, parts, schemas, strict=True)
     ]
-    read = _over_files(readers, [part.height for part in parts], names)
-    captions = None if caption is None else ["" if text is None else text for text in table[caption]]
-    return Dataset(known, templates, labels, read, names, captions)
+    return Dataset(
+        classes=labels.classes,
+        templates=templates,
+        labels=labels.numbers,
+        read=ImageFiles(_over_files(readers, [part.height for part in parts], names)),
+        names=names,
+        captions=captions,
+        label_problem=labels.problem,
+        caption_problem=columns.caption_problem,
+        assumed=columns.assumed + first_of_several,
+    )
 
 
-def _over_files(readers: list[Reader], heights: list[int], names: list[str]) -> Callable[[int], NDArray[np.uint8]]:
-    """Return a function that decodes image i, counted over all files; `heights` are their numbers of rows."""
+def _over_files(readers: list[Reader], heights: list[int], names: list[str]) -> Callable[[int], Image.Image]:
+    """Return a function that opens image i, counted over all files; `heights` are their numbers of rows."""
     ends = np.cumsum(heights)
 
-    def read(i: int) -> NDArray[np.uint8]:
+    def open_image(i: int) -> Image.Image:
         file = int(np.searchsorted(ends, i, side="right"))
         row = i - int(ends[file - 1]) if file else i
-        data = readers[file](row)
-        if data is None:
-            raise UnreadableImage(f"{names[i]}: has no image")
-        return decode(data, names[i])
+        return open_image_of_row(readers[file](row), names[i])
 
-    return read
+    return open_image
 
 
-def _checked(path: Path, columns: list[str], image: str, caption: str | None) -> pl.Schema:
+def _schema(path: Path) -> pl.Schema:
     try:
-        schema = pl.read_parquet_schema(path)
+        return pl.Schema(pl.read_parquet_schema(path))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path}: not a parquet file, or truncated ({error})") from error
-    for column in columns:
+        what = described(head_of(path))
+        raise ValueError(f"{path}: not a parquet file, or truncated ({what}: {error})") from error
+
+
+def _without_images(path: Path, schema: pl.Schema, columns: Columns, name: str | None) -> pl.DataFrame:
+    """Read all columns but the images; where there is no other, a column of row numbers."""
+    others = [column for column in (columns.label, name, columns.caption) if column is not None]
+    for column in (columns.image, *others):
         if column not in schema:
             raise ValueError(f"{path}: has no column {column!r}; there are {', '.join(schema)}")
-    kind = schema[image]
-    if kind != pl.Binary and not (isinstance(kind, pl.Struct) and {"bytes"} <= {f.name for f in kind.fields}):
-        raise ValueError(f"{path}: column {image!r} is {kind}; images are binary, or a struct with the field bytes")
-    if caption is not None and schema[caption] != pl.String:
-        raise ValueError(f"{path}: column {caption!r} is {schema[caption]}; captions are strings")
-    return pl.Schema(schema)
-
-
-def _without_images(path: Path, columns: list[str], image: str) -> pl.DataFrame:
-    """Read all columns but the images; where there is no other, a column of row numbers."""
     scan = pl.scan_parquet(path)
-    others = [column for column in columns if column != image]
-    if others:
-        return scan.select(others).collect()
-    height = scan.select(pl.len()).collect().item()
-    return pl.DataFrame({"row": range(height)})
+    try:
+        if others:
+            return scan.select(list(dict.fromkeys(others))).collect()
+        return pl.DataFrame({"row": range(scan.select(pl.len()).collect().item())})
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
+
+
+def _joined(paths: list[Path], parts: list[pl.DataFrame]) -> pl.DataFrame:
+    try:
+        return pl.concat(parts, how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        names = ", ".join(path.name for path in paths)
+        raise ValueError(f"{paths[0].parent}: columns of {names} differ in type ({error})") from error
 
 
 def _names(table: pl.DataFrame, name: str | None, paths: list[Path], parts: list[pl.DataFrame]) -> list[str]:
@@ -104,26 +118,49 @@ def _names(table: pl.DataFrame, name: str | None, paths: list[Path], parts: list
     return [f"{path.name} row {row}" for path, part in zip(paths, parts, strict=True) for row in range(part.height)]
 
 
-def _header_classes(path: Path, label: str | None) -> list[str] | None:
-    """Return the class names that Hugging Face's datasets library keeps in a parquet file's metadata."""
-    header: dict[str, Any] = json.loads(pl.read_parquet_metadata(path).get("huggingface", "{}"))
-    feature = header.get("info", {}).get("features", {}).get(label, {})
-    return feature.get("names") if isinstance(feature, dict) else None
+def _header_classes(paths: list[Path], label: str | None) -> list[str] | None:
+    """Return the class names that Hugging Face's datasets library keeps in the files' metadata.
+
+    Raises ValueError naming a file whose names are others than those of the first: its numbers mean something else.
+    """
+    first, *others = [_names_in_header(path, label) for path in paths]
+    for path, names in zip(paths[1:], others, strict=True):
+        if names != first:
+            raise ValueError(f"{path}: its header names other classes than that of {paths[0].name}")
+    return first
+
+
+def _names_in_header(path: Path, label: str | None) -> list[str] | None:
+    try:
+        header: Any = json.loads(pl.read_parquet_metadata(path).get("huggingface", "{}"))
+        return header["info"]["features"][label]["names"]
+    except (ValueError, KeyError, TypeError):  # a header of another library, or without classes
+        return None
 
 
 def _reader(path: Path, image: str, rows: int, kind: pl.DataType) -> Reader:
-    """Return a function row -> encoded image that holds at most two chunks of the file."""
+    """Return a function row -> encoded image or path that holds at most two chunks of the file."""
     size = max(1, path.stat().st_size)
     chunk = max(1, min(rows, rows * CHUNK_BYTES // size))
-    column = pl.col(image) if kind == pl.Binary else pl.col(image).struct.field("bytes")
+    fields = {field.name for field in kind.fields} if isinstance(kind, pl.Struct) else set()
+    column = pl.col(image)
+    parts = [column.struct.field(field).alias(field) for field in ("bytes", "path") if field in fields]
+    if not parts:
+        parts = [column.alias("bytes") if kind == pl.Binary else column.cast(pl.String).alias("path")]
     lock = Lock()
 
     @lru_cache(maxsize=2)
-    def load(start: int) -> pl.Series:
-        return pl.scan_parquet(path).slice(start, chunk).select(column.alias("bytes")).collect()["bytes"]
+    def load(start: int) -> pl.DataFrame:
+        return pl.scan_parquet(path).slice(start, chunk).select(parts).collect()
 
-    def read(row: int) -> bytes | None:
-        with lock:
-            return load(row - row % chunk)[row % chunk]
+    def read(row: int) -> bytes | Path | None:
+        try:
+            with lock:
+                held = load(row - row % chunk).row(row % chunk, named=True)
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"{path}: damaged near row {row} ({error})") from error
+        if held.get("bytes") is not None:
+            return held["bytes"]
+        return None if held.get("path") is None else path.parent / held["path"]
 
     return read

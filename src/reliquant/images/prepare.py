@@ -18,7 +18,9 @@ from PIL import Image
 
 from reliquant.artifacts import DamagedFile, save_array, save_json, whole
 from reliquant.images.dataset import Dataset, UnreadableImage
-from reliquant.progress import progress
+from reliquant.images.decoding import ImageFiles, rgb
+from reliquant.images.walking import told
+from reliquant.progress import progress, say
 from reliquant.study import paths
 
 AHEAD = 64  # images decoded ahead of the writer, for each worker
@@ -28,7 +30,9 @@ class Meta(TypedDict):
     """Say what is known of prepared images, as `meta.json` holds it.
 
     `entry` is the config entry of the dataset, `skipped` names the images that could not be read, `sha256` is that of
-    all pixels and labels. Datasets with captions also name each image.
+    all pixels and labels. Datasets with captions also name each image. `passed_over` counts by suffix what was no data,
+    `assumed` says what the reader chose by itself, `label_problem` why the labels cannot be used; each is there only
+    where there is something to say.
     """
 
     n: int
@@ -40,6 +44,9 @@ class Meta(TypedDict):
     captions: NotRequired[list[str]]
     groups: NotRequired[list[str]]
     names: NotRequired[list[str]]
+    passed_over: NotRequired[dict[str, int]]
+    assumed: NotRequired[list[str]]
+    label_problem: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -60,26 +67,28 @@ def prepare(
     entry: Mapping[str, Any],
     unreadable: Literal["stop", "skip"] = "stop",
     workers: int = 1,
+    name: str | None = None,
 ) -> None:
     """Decode all images into `folder`: `images.npy`, `labels.npy` and, last of all, `meta.json`.
 
     `form` is `native` (all images of one size) or `<size>-<shortest|squash>-<bicubic|bilinear>`, as open_clip
-    preprocesses. An unreadable image stops the preparation, or is skipped and named in `meta.json`. Raises ValueError
-    naming the image whose size differs from the first one's, or when no image can be read.
+    preprocesses. An unreadable image stops the preparation, or is skipped and named in `meta.json`. What is skipped,
+    passed over or assumed is said on stderr, too, about the dataset's `name` (by default that of the folder above).
+    Raises ValueError naming the image whose size differs from the first one's, or when no image can be read.
     """
-    shape = _fit(dataset.read(_first_readable(dataset, unreadable)), form).shape
+    shape = _first_readable(dataset, form, unreadable).shape
     folder.mkdir(parents=True, exist_ok=True)
     (folder / paths.META).unlink(missing_ok=True)  # what is half replaced must not look complete
-    skipped: list[int] = []
+    skipped: dict[int, UnreadableImage] = {}
     digest = hashlib.sha256()
     with whole(folder / paths.IMAGES) as part:
         out = open_memmap(part, "w+", np.uint8, (len(dataset.labels), *shape))
         _take_space(part)
         kept = 0
         decoded = _decoded(dataset, form, unreadable, workers)
-        for i, image in progress(decoded, label=folder.parent.name, total=len(out)):
-            if image is None:
-                skipped.append(i)
+        for i, image in progress(decoded, label=name or folder.parent.name, total=len(out)):
+            if isinstance(image, UnreadableImage):
+                skipped[i] = image
                 continue
             if image.shape != shape:
                 raise ValueError(
@@ -91,7 +100,9 @@ def prepare(
             kept += 1
         out.flush()
         _shorten(part, out, kept)
-    _describe(dataset, folder, skipped, entry, digest)
+    _describe(dataset, folder, list(skipped), entry, digest)
+    for line in _notes(dataset, list(skipped.values())):
+        say(name or folder.parent.name, line)
 
 
 def load(folder: Path, /) -> Prepared:
@@ -143,21 +154,36 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
         meta["groups"] = [dataset.groups[i] for i in keep]
     if dataset.captions is not None:  # pairs are named one by one in the header of what was made with them
         meta["names"] = [dataset.names[i] for i in keep]
+    if dataset.passed_over:
+        meta["passed_over"] = dict(dataset.passed_over)
+    if dataset.assumed:
+        meta["assumed"] = list(dataset.assumed)
+    if dataset.label_problem is not None:
+        meta["label_problem"] = dataset.label_problem
     save_json(folder / paths.META, meta)
+
+
+def _notes(dataset: Dataset, skipped: list[UnreadableImage]) -> Iterator[str]:
+    """Say what was passed over, assumed or skipped, a line each; nothing where all went without a question."""
+    if dataset.passed_over:
+        yield told(len(dataset.labels), dataset.passed_over)
+    yield from dataset.assumed
+    if skipped:
+        yield f"{len(skipped)} of {len(dataset.labels)} images cannot be read and are skipped; the first: {skipped[0]}"
 
 
 def _decoded(
     dataset: Dataset, form: str, unreadable: str, workers: int
-) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
-    """Yield each image and its number, in order, decoded by several threads; None in place of one to be skipped."""
+) -> Iterator[tuple[int, NDArray[np.uint8] | UnreadableImage]]:
+    """Yield each image and its number, in order, decoded by several threads; in place of one to be skipped, why."""
 
-    def one(i: int) -> tuple[int, NDArray[np.uint8] | None]:
+    def one(i: int) -> tuple[int, NDArray[np.uint8] | UnreadableImage]:
         try:
-            return i, _fit(dataset.read(i), form)
-        except UnreadableImage:
+            return i, _fitted(dataset, i, form)
+        except UnreadableImage as error:
             if unreadable == "stop":
                 raise
-            return i, None
+            return i, error
 
     with ThreadPoolExecutor(workers) as pool:  # Pillow decodes without the interpreter's lock
         for start in range(0, len(dataset.labels), AHEAD * workers):
@@ -171,30 +197,37 @@ def _take_space(part: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
 
 
-def _first_readable(dataset: Dataset, unreadable: str) -> int:
+def _first_readable(dataset: Dataset, form: str, unreadable: str) -> NDArray[np.uint8]:
     for i in range(len(dataset.labels)):
         try:
-            dataset.read(i)
+            return _fitted(dataset, i, form)
         except UnreadableImage:
             if unreadable == "stop":
                 raise
-            continue
-        return i
     raise ValueError(f"none of the {len(dataset.labels)} images can be read; the first is {dataset.names[0]}")
 
 
+def _fitted(dataset: Dataset, i: int, form: str) -> NDArray[np.uint8]:
+    """Read image i in a form: a picture of a file is made RGB when it has its size, as open_clip does."""
+    if form == "native" or not isinstance(dataset.read, ImageFiles):
+        return _fit(dataset.read(i), form)
+    return rgb(_resized(dataset.read.open(i), form))
+
+
 def _fit(image: NDArray[np.uint8], form: str) -> NDArray[np.uint8]:
-    """Resize and crop as torchvision's Resize and CenterCrop do with PIL; `native` images stay as they are."""
-    if form == "native":
-        return image
-    size, resize, interpolation = form.split("-")
-    size = int(size)
-    height, width = image.shape[:2]
+    """Resize and crop RGB pixels (h, w, 3); `native` images stay as they are."""
+    return image if form == "native" else np.asarray(_resized(Image.fromarray(image), form))
+
+
+def _resized(image: Image.Image, form: str) -> Image.Image:
+    """Resize and crop as torchvision's Resize and CenterCrop do with PIL, in the picture's own mode."""
+    word, resize, interpolation = form.split("-")
+    size, (width, height) = int(word), image.size
     if resize == "squash":
         target = (size, size)
     else:
         target = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
     filtering = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[interpolation]
-    resized = image if (width, height) == target else np.asarray(Image.fromarray(image).resize(target, filtering))
+    resized = image if image.size == target else image.resize(target, filtering)
     top, left = round((target[1] - size) / 2), round((target[0] - size) / 2)
-    return resized[top : top + size, left : left + size]
+    return resized.crop((left, top, left + size, top + size))

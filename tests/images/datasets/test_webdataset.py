@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import tarfile
 
 import numpy as np
@@ -88,13 +89,33 @@ def test_truncated_compressed_and_missing_tars_are_named(tmp_path):
         dataset(tmp_path)
 
 
-def test_an_odd_sample_is_named(tmp_path):
+def test_what_is_wrong_with_labels_or_captions_is_told_to_whoever_needs_them(tmp_path):
     pack(tmp_path / "0.tar", [("a.png", png(1)), ("a.cls", b"x"), ("b.png", png(2))])
-    with pytest.raises(ValueError, match=r"0\.tar/b: has no label"):
-        dataset(tmp_path)
+    found = dataset(tmp_path)
+    assert found.labels.tolist() == [0, -1]
+    assert found.label_problem == "0.tar/b: has no label"
+    assert found.captions is None
+    assert found.caption_problem == "0.tar/a: has no caption: neither a txt nor a caption in a json"
     pack(tmp_path / "0.tar", [("a.png", png(1)), ("a.txt", b"x"), ("b.png", png(2))])
-    with pytest.raises(ValueError, match=r"0\.tar/b: has no caption"):
-        dataset(tmp_path)
+    assert dataset(tmp_path).caption_problem.startswith("0.tar/b: has no caption")
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ([b"0", b"-1", b"1", b"-1"], r"0.tar/1: label -1 is outside the 2 classes \(2 such images\)"),
+        ([b"0", b"1", b"2", b"0"], "0.tar/2: label 2 is outside the 2 classes"),
+        ([b"0", b"0.5", b"1", b"0"], "0.tar/1: label 0.5 is no whole number"),
+        ([b"cat", b"dog", b"-1", b"cow"], r"0.tar/2: label '-1' is not among the 2 classes: cat, dog \(2 such images"),
+    ],
+)
+def test_a_label_that_is_no_class_is_named_with_its_sample(tmp_path, labels, problem):
+    pack(tmp_path / "0.tar", [m for i, cls in enumerate(labels) for m in ((f"{i}.png", png(i)), (f"{i}.cls", cls))])
+    (tmp_path / "classnames.txt").write_text("cat\ndog\n\n")
+    assert re.match(problem, dataset(tmp_path).label_problem)
+
+
+def test_an_odd_member_is_named(tmp_path):
     pack(tmp_path / "0.tar", [("a.png", png(1)), ("a.json", b"{")])
     with pytest.raises(ValueError, match=r"a\.json: not JSON"):
         dataset(tmp_path)
@@ -106,7 +127,16 @@ def test_an_odd_sample_is_named(tmp_path):
         dataset(tmp_path).read(0)
 
 
+def test_tars_are_known_by_their_content_and_other_files_beside_them_are_counted(tmp_path):
+    pack(tmp_path / "shard-0", [("a.png", png(1)), ("a.cls", b"x")])
+    pack(tmp_path / "._0.tar", [("b.png", png(1)), ("b.cls", b"y")])
+    (tmp_path / "README.md").write_text("about it")
+    found = dataset(tmp_path)
+    assert found.names == ["shard-0/a"]
+    assert found.passed_over == {".tar (hidden)": 1, ".md": 1}
+
+
 def test_a_tar_without_images_is_empty(tmp_path):
     pack(tmp_path / "0.tar", [("a.txt", b"x")])
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match=r"0\.tar: holds no images; members are {'\.txt': 1}"):
         dataset(tmp_path)

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from reliquant.images.dataset import Dataset
+from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.folders import expect, images_below, placed
 from reliquant.images.imagenet import names, templates, wnids
-from reliquant.images.reading import decode, thinned
+from reliquant.images.reading import thinned
 
 HOW = (
     "Get CounterAnimal from its authors' page, counteranimal.github.io (Wang et al. 2024; iNaturalist photographs, "
@@ -40,7 +41,7 @@ def dataset(
         classes=names(),
         templates=templates(prompts),
         labels=np.array(labels, np.int64),
-        read=lambda i: decode(files[i], str(files[i])),
+        read=ImageFiles(lambda i: opened(files[i], str(files[i]))),
         names=[path.relative_to(top).as_posix() for path in files],
         groups=groups,
     )

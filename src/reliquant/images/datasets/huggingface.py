@@ -33,7 +33,7 @@ def dataset(
     revision: str,
     files: list[str],
     hub: str = "https://huggingface.co",
-    image: str = "image",
+    image: str | None = None,
     label: str | None = "label",
     caption: str | None = None,
     classes: list[str] | None = None,
@@ -42,13 +42,14 @@ def dataset(
 ) -> Dataset:
     """Read the `files` of `repo` at `revision`, as fetched into `root` (their last names are kept).
 
-    `image`, `label`, `caption` name columns; class names are those of the files' header unless `classes` gives them.
+    `image`, `label`, `caption` name columns, found by usual names and types otherwise; class names are those of the
+    files' header unless `classes` gives them.
     Tars are read as image-caption pairs, `key.jpg` with `key.txt`: proxies such as CC3M are there in that form.
     `images` keeps that many, evenly spread. Give the entry a `folder` of its own: a folder holds one repository.
     """
     names = [PurePosixPath(file).name for file in files]
     if all(name.endswith(".tar") for name in names):
-        return read_captioned(root, names, image=image, caption=caption or "caption", images=images)
-    paths = existing(root, names, ".parquet")
+        return read_captioned(root, names, image=image, caption=caption, images=images)
+    paths = [root / name for name in existing(root, names, "parquet").names]
     columns = {"image": image, "label": label, "caption": caption}
     return thinned(read_parquet(paths, **columns, classes=classes, templates=templates or TEMPLATES), images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from reliquant.images.dataset import Dataset
@@ -14,7 +15,7 @@ def dataset(
     /,
     *,
     files: list[str] | None = None,
-    image: str = "image",
+    image: str | None = None,
     label: str | None = "label",
     name: str | None = None,
     caption: str | None = None,
@@ -24,10 +25,13 @@ def dataset(
 ) -> Dataset:
     """Read the parquet files of `root` (by default all, sorted).
 
-    `image`, `label`, `name`, `caption` name columns; `label: null` where there are captions only. Labels are class
-    names, or numbers whose meaning `classes`, the file's Hugging Face header or `classes.json` beside it says.
-    `images` keeps that many, evenly spread.
+    `image`, `label`, `name`, `caption` name columns; those of images and captions are found by type and usual names
+    otherwise, and `label: null` reads no labels. Images are bytes in the file, or paths beside it. Labels are class
+    names, or numbers whose meaning `classes`, the file's Hugging Face header or `classes.json` beside it says. Of
+    several captions the first is taken. `images` keeps that many, evenly spread.
     """
+    found = existing(root, files, "parquet")
     columns = {"image": image, "label": label, "name": name, "caption": caption}
-    paths = existing(root, files, ".parquet")
-    return thinned(read_parquet(paths, **columns, classes=classes, templates=templates or TEMPLATES), images)
+    words = {"classes": classes, "templates": templates or TEMPLATES}
+    all_images = read_parquet([root / name for name in found.names], **columns, **words)
+    return thinned(replace(all_images, passed_over=found.passed_over), images)

@@ -8,8 +8,10 @@ import numpy as np
 
 from reliquant.download.source import Source
 from reliquant.images.dataset import Dataset
+from reliquant.images.decoding import ImageFiles, opened
+from reliquant.images.numbering import number
 from reliquant.images.parquet import read_parquet
-from reliquant.images.reading import TEMPLATES, chosen, class_names, decode, number, thinned
+from reliquant.images.reading import TEMPLATES, chosen, class_names, thinned
 
 SOURCES = (
     Source(
@@ -69,6 +71,6 @@ def _official(folder: Path, templates: list[str]) -> Dataset:
         classes=[words[wnid] for wnid in wnids],
         templates=templates,
         labels=labels,
-        read=lambda i: decode(paths[i], str(paths[i])),
+        read=ImageFiles(lambda i: opened(paths[i], str(paths[i]))),
         names=[path.name for path in paths],
     )

@@ -10,7 +10,8 @@ import polars as pl
 
 from reliquant.download.source import Source
 from reliquant.images.dataset import Dataset
-from reliquant.images.reading import TEMPLATES, decode, thinned
+from reliquant.images.decoding import ImageFiles, opened
+from reliquant.images.reading import TEMPLATES, thinned
 
 SOURCES = (
     Source(
@@ -50,7 +51,7 @@ def dataset(
         classes=["landbird", "waterbird"],
         templates=templates or TEMPLATES,
         labels=rows["y"].to_numpy().astype(np.int64),
-        read=lambda i: decode(files[i], str(files[i])),
+        read=ImageFiles(lambda i: opened(files[i], str(files[i]))),
         names=rows["img_filename"].to_list(),
         groups=["common" if same else "counter" for same in rows["y"] == rows["place"]],
     )

@@ -20,8 +20,8 @@ def dataset(
     /,
     *,
     files: list[str] | None = None,
-    image: str = "image",
-    caption: str = "caption",
+    image: str | None = None,
+    caption: str | None = None,
     images: int | None = None,
 ) -> Dataset:
     """Read the WebDataset tars (img2dataset writes them) or parquet files in `root`: `files`, or all.
