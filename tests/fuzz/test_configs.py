@@ -59,9 +59,14 @@ def mutate(config, rng):
 
 def problems_of(config):
     try:
-        read_study(config)
+        study = read_study(config)
     except ConfigError as error:
         return error.problems
+    for variant in study.variants.values():
+        study.scheme_entry(variant), study.row_labels(variant), study.losses(variant)
+    for model in list(study.config.models)[:1]:
+        for shard in study.shards:
+            study.inputs(model, shard)
     return []
 
 

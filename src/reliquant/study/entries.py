@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, parse_precision
 from reliquant.study.config import FAMILY_OF, STUDY_KEYS, grid_problems, own_words, with_grids
-
-FORM = r"^(\d+-(shortest|squash)-(bicubic|bilinear)|native)$"
+from reliquant.study.prompts import class_problems, template_problems
+from reliquant.study.form import NATIVE, parse_form
 
 
 def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, Any], /) -> Iterator[str]:
@@ -31,10 +30,15 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
         if iterations:
             words["snapshots"] = iterations
     if section == "models":
-        if "form" in entry and not re.match(FORM, str(entry["form"])):
-            yield f"form: must read <size>-<shortest|squash>-<bicubic|bilinear>, got {entry['form']!r}"
+        if entry.get("form", NATIVE) != NATIVE:
+            try:
+                parse_form(entry["form"])
+            except ValueError as error:
+                yield f"form: {error}"
         if isinstance(entry.get("pretrain"), Mapping):
             yield from _recipe_problems(entry["pretrain"])
+    if section == "datasets":
+        yield from _prompt_problems(words)
     yield from plugins.check(FAMILY_OF[section], words)
 
 
@@ -55,6 +59,20 @@ def precision_problems(precision: str) -> Iterator[str]:
         yield str(error)
 
 
+def _prompt_problems(words: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong with the templates and class names of a dataset's entry.
+
+    `prompts` are the names of the classes where a plugin takes `classes`, too; ImageNet's takes templates by that word.
+    """
+    checks = {"templates": template_problems, "classes": class_problems, "prompts": template_problems}
+    with suppress(plugins.ConfigError):  # an unknown dataset is told elsewhere
+        if "classes" in plugins.words(plugins.source("dataset", words.get("dataset", "")), "dataset"):
+            checks["prompts"] = class_problems
+    for word, problems in checks.items():
+        if isinstance(words.get(word), list):
+            yield from (f"{word}: {problem}" for problem in problems(words[word]))
+
+
 def _key_problems(section: str, entry: Mapping[str, Any]) -> Iterator[str]:
     """Say which of the keys that the study reads have a value of the wrong type."""
     for key, annotation in STUDY_KEYS[section].items():
@@ -67,7 +85,9 @@ def _key_problems(section: str, entry: Mapping[str, Any]) -> Iterator[str]:
 
 def _axis_problems(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     """Say which words a scheme's own axes of the grid cannot have."""
-    for axis, allowed in (("scopes", ["image", "both"]), ("proxies", list(given.get("proxies") or {}))):
+    proxies = given.get("proxies")
+    known = list(proxies) if isinstance(proxies, Mapping) else []  # another type is told elsewhere
+    for axis, allowed in (("scopes", ["image", "both"]), ("proxies", known)):
         for word in _list(entry, axis):
             if word not in allowed:
                 yield plugins.unknown(axis, word, allowed)
