@@ -1,6 +1,6 @@
 """Damaged and odd tables of features and probabilities: measured, or refused in one line that names the file.
 
-A refusal that only the boundary made (it would say `--debug`) counts as a fault: nobody foresaw it.
+A refusal that only the last resort of `progress.py` made (it would say `--debug`) counts as a fault: nobody foresaw it.
 """
 
 import random

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from reliquant.boundary import one_line_errors
+from reliquant.progress import one_line_errors
 
 SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for: torch takes seconds
     "measure": "every measure and OOD score of stored features or probabilities; no model",

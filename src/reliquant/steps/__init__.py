@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reliquant.boundary import one_line_errors
+from reliquant.progress import one_line_errors
 
 
 def run(step: Callable[[], None], /) -> None:

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from reliquant.boundary import LONGEST, message_of, one_line_errors
 from reliquant.plugins import ConfigError
+from reliquant.progress import LONGEST, message_of, one_line_errors, progress
 
 
 def ended(error, **words):
@@ -62,3 +62,11 @@ def test_the_console_command_and_the_steps_end_in_one_line(tmp_path):
         assert run.returncode == 1
         assert run.stderr.startswith(start), run.stderr
         assert run.stderr.count("\n") == 1, run.stderr
+
+
+def test_long_work_says_in_a_log_how_far_it_is(capsys):
+    assert list(progress(range(3), label="images", every=0.0)) == [0, 1, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" in ")[0] for line in lines] == ["images: 1/3", "images: 2/3", "images: 3/3"]
+    assert list(progress(range(3), label="images", every=60.0)) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
