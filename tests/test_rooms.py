@@ -188,7 +188,7 @@ def covered_elsewhere():
 
 def test_every_module_has_a_test_of_its_name_or_a_line_that_says_which_covers_it():
     root, patterns = plugins.PACKAGE.parents[1], covered_elsewhere()
-    assert len(patterns) > 40
+    assert len(patterns) > 30
     used = set()
     for module, path in modules():
         place = path.relative_to(plugins.PACKAGE)
