@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from reliquant.cli.measure import with_scores
 from reliquant.cli.output import Output
-from reliquant.cli.words import MODEL
+from reliquant.cli.words import IMAGES, MODEL, UNREADABLE
 from reliquant.device import choose
-from reliquant.evaluation.embed import TEMPLATES, embed_images
+from reliquant.evaluation.embed import embed_images
 from reliquant.evaluation.features import Features
-from reliquant.images.open import open_images
+from reliquant.images.open import named_images, open_images
 from reliquant.layers.backend import Backend, use_backend
 from reliquant.layers.variant import load_variant
 from reliquant.models.open import open_model
+from reliquant.study.prompts import template_problems
 
 EXAMPLE = "reliquant evaluate --model lab-vit-curated --data photos/ --ood others/ --save features.safetensors"
 BACKEND = (
@@ -30,9 +32,10 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.add_argument("--model", required=True, help=MODEL)
     parser.add_argument("--variant", type=Path, help="made by `reliquant quantize`; FP32 if left out")
-    parser.add_argument("--data", required=True, help="labelled images: a folder, .parquet, .tar, or entry (YAML)")
-    parser.add_argument("--ood", nargs="*", default=[], help="out-of-distribution images, likewise")
-    parser.add_argument("--templates", nargs="+", default=list(TEMPLATES), help="prompts with {} for the class")
+    parser.add_argument("--data", required=True, help=f"labelled images: {IMAGES}")
+    parser.add_argument("--ood", nargs="*", default=[], help="out-of-distribution images, likewise; without labels")
+    parser.add_argument("--templates", nargs="+", help="prompts with {} for the class, in place of the dataset's own")
+    parser.add_argument("--unreadable", choices=["stop", "skip"], default="stop", help=UNREADABLE)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--device", default="auto")
@@ -48,7 +51,8 @@ def run(
     variant: Path | None,
     data: str,
     ood: list[str],
-    templates: list[str],
+    templates: list[str] | None,
+    unreadable: Literal["stop", "skip"],
     batch: int,
     resamples: int,
     device: str,
@@ -57,6 +61,11 @@ def run(
     save: Path | None,
 ) -> Output:
     """Embed labelled images with a model, or with a variant of it, and measure, at its own logit scale or the tuned."""
+    for problem in () if templates is None else template_problems(templates):
+        raise ValueError(f"--templates: {problem}")
+    name = named_images(data, "labelled").name  # what is wrong with paths is told before a model is read
+    for word in ood:
+        named_images(word, "ood")
     clip, header = load_variant(Path(model), variant) if variant else (open_model(model), {})
     if scale == "tuned" and header.get("logit_scale_tuned") is None:
         raise ValueError(f"{variant or model}: has no tuned logit scale; `reliquant quantize --tuning` makes one")
@@ -64,17 +73,16 @@ def run(
     clip.model.to(device)
     if variant:
         use_backend(clip.model, backend, str(variant))
-    images = open_images(data, clip.form)
-    if not images.meta["classes"]:
-        raise ValueError(f"{data}: has no classes to tell apart")
+    images = open_images(data, clip.form, role="labelled", unreadable=unreadable)
     logit_scale = header["logit_scale_tuned"] if scale == "tuned" else None
     test = embed_images(clip, images, templates=templates, logit_scale=logit_scale, batch=batch, device=device)
     if save:
         _save(save, test)
     others = {}
     for word in ood:
-        others[word] = embed_images(clip, open_images(word, clip.form), beside=test, batch=batch, device=device)
-    return with_scores(Path(data).stem, test, others, resamples)
+        other = open_images(word, clip.form, role="ood", unreadable=unreadable)
+        others[word] = embed_images(clip, other, beside=test, batch=batch, device=device)
+    return with_scores(data if name in others else name, test, others, resamples)
 
 
 def _save(path: Path, features: Features) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from reliquant.cli.output import Output
-from reliquant.cli.words import add_model_words, read_scheme
+from reliquant.cli.words import IMAGES, UNREADABLE, add_model_words, read_scheme
 from reliquant.device import choose
-from reliquant.images.open import open_images
+from reliquant.images.open import named_images, open_images
 from reliquant.models.files import load_model, save_model
 from reliquant.models.open import open_model, tower_entry
 from reliquant.quantization.checkpoints import Checkpoints
@@ -22,7 +23,8 @@ TUNING = "objective by which one logit scale is fitted on the pairs, stored besi
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     add_model_words(parser)
-    parser.add_argument("--pairs", required=True, help="captioned images: a dataset entry (YAML), .parquet or .tar")
+    parser.add_argument("--pairs", required=True, help=f"captioned images: {IMAGES}")
+    parser.add_argument("--unreadable", choices=["stop", "skip"], default="stop", help=UNREADABLE)
     parser.add_argument("--number", type=int, default=1000, help="how many pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive", help=TUNING)
@@ -38,6 +40,7 @@ def run(
     precision: str,
     scope: str,
     pairs: str,
+    unreadable: Literal["stop", "skip"],
     number: int,
     seed: int,
     tuning: Tuning,
@@ -47,6 +50,7 @@ def run(
 ) -> Output:
     """Quantize a model on image-caption pairs; write the variant, and beside it the FP32 model if it is no file yet."""
     entry = read_scheme(scheme, precision)
+    named_images(pairs, "pairs")  # what is wrong with the path is told before a model is read
     path = Path(model)
     if path.suffix != ".safetensors":
         path = output.with_suffix(".fp32.safetensors")
@@ -57,7 +61,8 @@ def run(
     run = {"entry": entry, "labels": {"scope": scope, "seed": seed}, "model_sha256": facts["sha256"]}
     saved = Checkpoints(output.with_suffix(".checkpoints"), every, run)
     words = {"scope": scope, "number": number, "seed": seed, "tuning": tuning, "device": device, "saved": saved}
-    variant = quantize_model(clip, scheme, precision, open_images(pairs, clip.form), **words)
+    captioned = open_images(pairs, clip.form, role="pairs", unreadable=unreadable)
+    variant = quantize_model(clip, scheme, precision, captioned, **words)
     variant.save(output, model_sha256=facts["sha256"])
     saved.clear()
     told = {"variant": str(output), "model": str(path), **variant.facts["measures"]}

@@ -12,6 +12,11 @@ MODEL = (
     "a .safetensors file of ours, a shipped lab model (lab-vit-curated), an open_clip name with or without a"
     " pretrained tag or file (ViT-B-32, ViT-B-32/openai), or hf-hub:owner/name"
 )
+IMAGES = (
+    "a folder, a parquet file, a WebDataset tar, a .csv of paths, or a dataset's entry as in a study's config"
+    " (YAML, with its root)"
+)
+UNREADABLE = "at an image that cannot be read: stop, or skip and count it"
 
 
 def add_model_words(parser: argparse.ArgumentParser, /) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import Score, at_scale, samples_of, top_classes
 from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_features, logit_scale_and_bias, text_head
-from reliquant.images.dataset import subset
+from reliquant.images.dataset import require_labels, subset
 from reliquant.images.prepare import Meta, load
 from reliquant.models.clip import Clip
 from reliquant.study import paths
@@ -45,9 +45,11 @@ def evaluate(
     `needs` says which scores want `train`, `patches` or `negatives` (the words given); a score that wants training
     features is null in a cell that names no set to `fit` on. With a `tuned` logit scale, records also hold what
     confidence, nll and brier would be with it, as `<name>_tuned`.
-    Raises ValueError naming the dataset when its images do not fit the model or its features are not finite.
+    Raises ValueError naming the dataset when its images do not fit the model, its features are not finite, or, in other
+    suites than ood, an image has no class.
     """
     job = _Job(clip, batch, device, dtype, negatives or [])
+    _require_labels(job, cells)
     asked = _Asked(scores, {} if needs is None else needs)
     patch_scores = _score_patches(job, cells, asked.on_patches())
     parts = [part for cell in cells for part in _of_cell(job, cell, asked, patch_scores, tuned)]
@@ -132,6 +134,18 @@ class _Job:
             raise ValueError(f"fits: the classes of {folder} are not those of {head}")
         image = self.features(folder, Path(folder).parent.name)
         return self.beside(head, image, self.opened(folder).labels)
+
+
+def _require_labels(job: _Job, cells: Sequence[PlacedCell]) -> None:
+    """Raise ValueError, before anything is embedded, where an image has no class that needs one; ood sets need none."""
+    for cell in cells:
+        folders = {cell["head"], cell.get("fit") or cell["head"]}
+        if cell["suite"] != "ood":
+            folders.add(cell["folder"])
+        for folder in sorted(folders):
+            opened = job.opened(folder)
+            name = Path(folder).parent.name
+            require_labels(opened.meta["classes"], opened.labels, opened.meta.get("label_problem"), name)
 
 
 @dataclass(frozen=True)

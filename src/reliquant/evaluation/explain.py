@@ -19,7 +19,7 @@ from reliquant.evaluation.explain_rows import Row
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.layer_noise import OutputNoise, layers, maps_of, opened, weight_facts, with_weight_noise
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
-from reliquant.images.dataset import subset
+from reliquant.images.dataset import require_labels, subset
 from reliquant.images.prepare import Meta, load
 from reliquant.measures.fourier import frequencies, with_wave
 from reliquant.measures.pairing import matched
@@ -157,6 +157,8 @@ def _comparison(exact: Clip, variant: Clip, seed: int) -> Comparison:
 
 def _shown(cell: ExplainCell, images: int) -> Shown:
     prepared = load(Path(cell["folder"]))
+    meta = prepared.meta
+    require_labels(meta["classes"], prepared.labels, meta.get("label_problem"), cell["dataset"])
     index = subset(len(prepared.labels), images)
     return Shown(np.asarray(prepared.images[index]), prepared.labels[index], prepared.meta)
 

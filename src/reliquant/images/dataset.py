@@ -50,6 +50,19 @@ class Dataset:
             raise ValueError(problem)
 
 
+def require_labels(classes: list[str], labels: NDArray[np.int64], problem: str | None, about: str, /) -> None:
+    """Raise ValueError unless there are classes to tell apart and every label (n,) is one of them.
+
+    `problem` is the `label_problem` of the dataset or of its `meta.json`, `about` names the images.
+    """
+    if problem:
+        raise ValueError(f"{about}: {problem}")
+    if not classes:
+        raise ValueError(f"{about}: has no classes to tell apart")
+    if bad := int((labels < 0).sum()):
+        raise ValueError(f"{about}: {bad} of {len(labels)} images have no class")
+
+
 def subset(n: int, limit: int | None, /) -> NDArray[np.int64]:
     """Choose `limit` of n images (all when None), the same ones every time, in order.
 

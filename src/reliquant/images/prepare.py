@@ -22,6 +22,7 @@ from reliquant.images.decoding import ImageFiles, rgb
 from reliquant.images.walking import told
 from reliquant.progress import progress, say
 from reliquant.study import paths
+from reliquant.study.form import NATIVE, parse_form
 
 AHEAD = 64  # images decoded ahead of the writer, for each worker
 
@@ -71,10 +72,10 @@ def prepare(
 ) -> None:
     """Decode all images into `folder`: `images.npy`, `labels.npy` and, last of all, `meta.json`.
 
-    `form` is `native` (all images of one size) or `<size>-<shortest|squash>-<bicubic|bilinear>`, as open_clip
-    preprocesses. An unreadable image stops the preparation, or is skipped and named in `meta.json`. What is skipped,
-    passed over or assumed is said on stderr, too, about the dataset's `name` (by default that of the folder above).
-    Raises ValueError naming the image whose size differs from the first one's, or when no image can be read.
+    `form` is `native` (all images of one size) or the name of a form as open_clip preprocesses (`study/form.py`). An
+    unreadable image stops the preparation, or is skipped and named in `meta.json`. What is skipped, passed over or
+    assumed is said on stderr, too, about the dataset's `name` (by default that of the folder above). Raises ValueError
+    naming the image whose size differs from the first one's, or when no image can be read.
     """
     shape = _first_readable(dataset, form, unreadable).shape
     folder.mkdir(parents=True, exist_ok=True)
@@ -209,25 +210,29 @@ def _first_readable(dataset: Dataset, form: str, unreadable: str) -> NDArray[np.
 
 def _fitted(dataset: Dataset, i: int, form: str) -> NDArray[np.uint8]:
     """Read image i in a form: a picture of a file is made RGB when it has its size, as open_clip does."""
-    if form == "native" or not isinstance(dataset.read, ImageFiles):
+    if form == NATIVE or not isinstance(dataset.read, ImageFiles):
         return _fit(dataset.read(i), form)
-    return rgb(_resized(dataset.read.open(i), form))
+    picture = dataset.read.open(i)
+    try:
+        return rgb(_resized(picture, form))
+    except ValueError as error:  # too long and narrow for the form
+        raise UnreadableImage(f"{dataset.names[i]}: {error}") from error
 
 
 def _fit(image: NDArray[np.uint8], form: str) -> NDArray[np.uint8]:
     """Resize and crop RGB pixels (h, w, 3); `native` images stay as they are."""
-    return image if form == "native" else np.asarray(_resized(Image.fromarray(image), form))
+    return image if form == NATIVE else np.asarray(_resized(Image.fromarray(image), form))
 
 
-def _resized(image: Image.Image, form: str) -> Image.Image:
-    """Resize and crop as torchvision's Resize and CenterCrop do with PIL, in the picture's own mode."""
-    word, resize, interpolation = form.split("-")
-    size, (width, height) = int(word), image.size
-    if resize == "squash":
-        target = (size, size)
-    else:
-        target = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
-    filtering = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[interpolation]
-    resized = image if image.size == target else image.resize(target, filtering)
-    top, left = round((target[1] - size) / 2), round((target[0] - size) / 2)
-    return resized.crop((left, top, left + size, top + size))
+def _resized(image: Image.Image, name: str) -> Image.Image:
+    """Resize, and crop or pad, as open_clip does with PIL, in the picture's own mode; RGB where it is padded."""
+    form = parse_form(name)
+    height, width = form.scaled(image.height, image.width)
+    filtering = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[form.interpolation]
+    resized = image if image.size == (width, height) else image.resize((width, height), filtering)
+    top, left = form.offset(height, width)
+    if min(top, left) >= 0:
+        return resized.crop((left, top, left + form.width, top + form.height))
+    field = Image.new("RGB", (form.width, form.height), form.fill)
+    field.paste(resized.convert("RGB"), (-left, -top))
+    return field

@@ -20,6 +20,7 @@ from reliquant.layers.coverage import coverage
 from reliquant.layers.surgery import Scope, in_scope, targets, unpack_attention
 from reliquant.layers.variant import Arrays, export, size_in_bytes
 from reliquant.models.clip import Clip
+from reliquant.progress import say
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.logit_scale import tune_logit_scale
 from reliquant.quantization.proxy import Proxy, embed, embed_all
@@ -42,16 +43,26 @@ Embeddings = tuple[NDArray[np.float32], NDArray[np.float32], float]  # image and
 
 
 def make_proxy(prepared: Prepared, number: int | None, seed: int, device: str, /) -> tuple[Proxy, dict[str, Any]]:
-    """Choose image-caption pairs, the same for every variant, and say which; raise ValueError if there are none."""
+    """Choose image-caption pairs, the same for every variant, and say which; raise ValueError if there are none.
+
+    Pairs with a blank caption are left out, and counted as `blank` where there are any.
+    """
     if "captions" not in prepared.meta:
         raise ValueError(f"{prepared.meta['entry']}: has no captions; a proxy needs image-caption pairs")
-    chosen = subset(len(prepared.images), number)
+    said = np.array([bool(text.strip()) for text in prepared.meta["captions"]])
+    if not said.any():
+        raise ValueError(f"{prepared.meta['entry']}: not one of the {len(said)} captions says anything")
+    with_caption = np.flatnonzero(said)
+    chosen = with_caption[subset(len(with_caption), number)]
     captions = [prepared.meta["captions"][i] for i in chosen]
     images = prepared.images[chosen]
     digest = hashlib.sha256(images)
     digest.update("\0".join(captions).encode())
     which = {"dataset": prepared.meta["entry"], "sha256": prepared.meta["sha256"], "indices": chosen.tolist()}
     which |= {"names": [prepared.meta["names"][i] for i in chosen], "pairs_sha256": digest.hexdigest()}
+    if blank := int((~said).sum()):
+        which["blank"] = blank
+        say("pairs", f"{blank} of {len(said)} have a blank caption and are left out")
     return Proxy(images, captions, seed, device), which
 
 

@@ -12,7 +12,7 @@ def template_problems(templates: object, /) -> Iterator[str]:
     ["template 'a {c}' must hold {} once, where the class name goes, and no other brace"]
     """
     if not isinstance(templates, Sequence) or isinstance(templates, str) or not templates:
-        yield f"templates: must be a list of at least one template such as 'a photo of a {{}}', got {templates!r}"
+        yield f"must be a list of at least one template such as 'a photo of a {{}}', got {templates!r}"
         return
     for template in templates:
         braces = [letter for letter in str(template) if letter in "{}"]
@@ -29,7 +29,7 @@ def class_problems(classes: object, /) -> Iterator[str]:
     ["classes 0 and 2 are both called 'guinea pig'"]
     """
     if not isinstance(classes, Sequence) or isinstance(classes, str):
-        yield f"classes: must be a list of names, got {classes!r}"
+        yield f"must be a list of names, got {classes!r}"
         return
     places: dict[str, int] = {}
     for place, name in enumerate(classes):
