@@ -99,3 +99,53 @@ def test_files_that_do_not_fit_together_are_named(tmp_path):
     (tmp_path / "x" / "labels.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"labels\.npy"):
         load(tmp_path / "x")
+
+
+def pictures():
+    """The same picture in every mode that files have, and others of odd shapes."""
+    rng = np.random.default_rng(0)
+    steps = rng.normal(size=(90, 120, 3)).cumsum(0).cumsum(1)
+    colour = Image.fromarray(np.uint8(np.clip(128 + steps * 3, 0, 255)))
+    clear = Image.fromarray(np.dstack([np.asarray(colour), rng.integers(0, 256, (90, 120), dtype=np.uint8)]))
+    yield from (("rgb.png", colour), ("palette.png", colour.quantize(64)), ("palette.gif", colour))
+    yield from (("bits.png", colour.convert("1")), ("grey.png", colour.convert("L")), ("clear.png", clear))
+    yield from (("greys.png", colour.convert("LA")), ("inks.jpg", colour.convert("CMYK")), ("lossy.webp", colour))
+    yield from (("tall.png", colour.crop((0, 0, 20, 90))), ("small.png", colour.crop((0, 0, 9, 7))))
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ({}, 32),
+        ({"interpolation": "bilinear"}, [24, 48]),
+        ({"resize_mode": "squash", "interpolation": "bilinear"}, [24, 48]),
+        ({"resize_mode": "longest", "interpolation": "random"}, 32),
+        ({"resize_mode": "longest", "fill_color": 200}, [48, 24]),
+        ({"resize_mode": "longest", "fill_color": [9, 200, 30]}, 32),
+    ],
+)
+def test_files_of_every_mode_become_what_open_clip_makes_of_them(tmp_path, config, size):
+    import reliquant.models.openclip  # noqa: F401  must come first
+
+    # isort: split
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    from reliquant.images.open import open_images
+    from reliquant.study.preprocessing import read_preprocessing
+
+    (tmp_path / "a").mkdir()
+    for name, picture in pictures():
+        picture.save(tmp_path / "a" / name)
+    words = {"mean": 0.5, "std": 0.5, **config}
+    transform = image_transform_v2(PreprocessCfg(size=size, **words), is_train=False)
+    ours = open_images(str(tmp_path), read_preprocessing(words, size, "x").form.name).images
+    compared = 0
+    for path, image in zip(sorted((tmp_path / "a").iterdir()), ours, strict=True):
+        try:
+            theirs = transform(Image.open(path)).permute(1, 2, 0).numpy() * 127.5 + 127.5
+        except ValueError:  # it pads no picture with three levels but one of three channels
+            assert isinstance(config["fill_color"], list)
+            continue
+        np.testing.assert_allclose(image, theirs, atol=1e-3, err_msg=path.name)
+        compared += 1
+    assert compared >= 4

@@ -14,7 +14,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import numpy as np
 from numpy.lib.format import open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from reliquant.artifacts import DamagedFile, save_array, save_json, whole
 from reliquant.images.dataset import Dataset, UnreadableImage
@@ -22,7 +22,7 @@ from reliquant.images.decoding import ImageFiles, rgb
 from reliquant.images.walking import told
 from reliquant.progress import progress, say
 from reliquant.study import paths
-from reliquant.study.form import NATIVE, parse_form
+from reliquant.study.form import NATIVE, Form, parse_form
 
 AHEAD = 64  # images decoded ahead of the writer, for each worker
 
@@ -225,7 +225,7 @@ def _fit(image: NDArray[np.uint8], form: str) -> NDArray[np.uint8]:
 
 
 def _resized(image: Image.Image, name: str) -> Image.Image:
-    """Resize, and crop or pad, as open_clip does with PIL, in the picture's own mode; RGB where it is padded."""
+    """Resize, and crop or pad, as open_clip does with PIL, in the picture's own mode."""
     form = parse_form(name)
     height, width = form.scaled(image.height, image.width)
     filtering = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[form.interpolation]
@@ -233,6 +233,19 @@ def _resized(image: Image.Image, name: str) -> Image.Image:
     top, left = form.offset(height, width)
     if min(top, left) >= 0:
         return resized.crop((left, top, left + form.width, top + form.height))
-    field = Image.new("RGB", (form.width, form.height), form.fill)
-    field.paste(resized.convert("RGB"), (-left, -top))
-    return field
+    return _padded(resized, form, -left, -top)
+
+
+def _padded(image: Image.Image, form: Form, left: int, top: int) -> Image.Image:
+    """Put a picture into a field of the form's size and fill, so many pixels from its left and top.
+
+    Like open_clip, this fills in the picture's own mode: one level for all channels is a colour of the palette where
+    there is one, and a share of ink in CMYK. Levels of red, green and blue are those of RGB.
+    """
+    fill: int | tuple[int, ...] = form.fill[0] if len(set(form.fill)) == 1 else form.fill
+    if isinstance(fill, tuple):
+        image = image.convert("RGB")
+    elif len(image.getbands()) > 1:
+        fill = (fill,) * len(image.getbands())
+    border = (left, top, form.width - image.width - left, form.height - image.height - top)
+    return ImageOps.expand(image, border, fill)
