@@ -169,3 +169,23 @@ def test_patch_and_negative_scores_equal_the_library_called_by_hand(clip, folder
         for score, function in scores.items():
             found = frame.filter(suite=suite)[f"score:{score}"]
             np.testing.assert_allclose(found, function(of, None), atol=1e-5)
+
+
+def test_labels_that_are_no_classes_are_refused_before_anything_is_embedded_but_not_out_of_distribution(clip, folders):
+    labels = np.array([0, -1] * 10)
+    read, problem = load(folders["inside"]).images.__getitem__, "b: label -1 is outside the 3 classes (10 such images)"
+    names = list("abcdefghijklmnopqrst")
+    data = Dataset(["cat", "dog", "cow"], ["a {}"], labels, read, names, label_problem=problem)
+    folder = Path(folders["inside"]).parents[1] / "odd" / "native"
+    prepare(data, folder, form="native", entry={})
+    folders["odd"] = str(folder)
+    frame = evaluate(clip, [cell(folders, "ood", "odd", group="near")], {}, **WORDS)
+    assert frame["label"].to_list() == [-1] * 20
+    refused = [
+        [cell(folders, "clean", "inside"), cell(folders, "shift", "odd")],
+        [cell(folders, "ood", "inside", head=folders["odd"])],
+        [cell(folders, "clean", "inside", fit=folders["odd"])],
+    ]
+    for cells in refused:
+        with pytest.raises(ValueError, match=r"^odd: b: label -1 is outside the 3 classes \(10 such images\)"):
+            evaluate(clip, cells, {}, **WORDS)

@@ -80,3 +80,45 @@ def test_a_folder_that_is_not_placed_says_how_to_get_it(tmp_path):
     assert placed(tmp_path, "Ask.") == tmp_path
     with pytest.raises(FileNotFoundError, match=r"none: no such folder\. Ask the authors"):
         placed(tmp_path / "none", "Ask the authors")
+
+
+def test_images_outside_the_class_folders_are_counted(tmp_path):
+    for name in ("ant/0.png", "bee/0.png", "top.png", "cover.png"):
+        put(tmp_path / name)
+    (tmp_path / "ant" / "notes.txt").write_text("words")
+    dataset = read_folders(tmp_path, classes=None, prompts=None, templates=["{}"])
+    assert dataset.names == ["ant/0.png", "bee/0.png"]
+    assert dataset.passed_over == {"(image outside the class folders)": 2, ".txt": 1}
+
+
+def test_folders_of_splits_are_no_classes(tmp_path):
+    for name in ("train/ant/0.png", "val/ant/0.png"):
+        put(tmp_path / name)
+    with pytest.raises(ValueError, match="train, val are splits and no classes: give one of these folders"):
+        read_folders(tmp_path, classes=None, prompts=None, templates=["{}"])
+    put(tmp_path / "train_station" / "0.png")
+    assert len(read_folders(tmp_path, classes=None, prompts=None, templates=["{}"]).classes) == 3
+
+
+def test_folders_that_captions_call_the_same_are_refused(tmp_path):
+    for name in ("guinea_pig/0.png", "guinea pig/0.png"):
+        put(tmp_path / name)
+    with pytest.raises(ValueError, match="classes 0 and 1 are both called 'guinea pig'"):
+        read_folders(tmp_path, classes=None, prompts=None, templates=["{}"])
+
+
+def test_a_class_without_images_says_what_it_holds_instead(tmp_path):
+    put(tmp_path / "ant" / "0.png")
+    (tmp_path / "bee").mkdir()
+    (tmp_path / "bee" / "0.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(ValueError, match=r"bee: holds no images \(0 read, 1 passed over: \.heic 1\)"):
+        read_folders(tmp_path, classes=None, prompts=None, templates=["{}"])
+
+
+def test_a_link_to_the_tree_itself_is_no_class(tmp_path):
+    put(tmp_path / "ant" / "0.png")
+    (tmp_path / "all").symlink_to(".")
+    (tmp_path / "bee").symlink_to("ant")
+    dataset = read_folders(tmp_path, classes=None, prompts=None, templates=["{}"])
+    assert dataset.classes == ["ant", "bee"]
+    assert dataset.names == ["ant/0.png", "bee/0.png"]

@@ -6,6 +6,7 @@ from PIL import Image
 
 from reliquant.artifacts import DamagedFile
 from reliquant.images.dataset import Dataset, UnreadableImage
+from reliquant.images.decoding import ImageFiles
 from reliquant.images.prepare import load, prepare
 
 
@@ -149,3 +150,43 @@ def test_files_of_every_mode_become_what_open_clip_makes_of_them(tmp_path, confi
         np.testing.assert_allclose(image, theirs, atol=1e-3, err_msg=path.name)
         compared += 1
     assert compared >= 4
+
+
+def test_what_was_passed_over_is_in_meta_and_said_with_the_name_of_the_dataset(tmp_path, capsys):
+    _, dataset = made(bad=[1], passed_over={".txt": 2, ".json": 1}, assumed=("images are read from column 'x'",))
+    prepare(dataset, tmp_path / "pets" / "native", form="native", entry={}, unreadable="skip")
+    meta = load(tmp_path / "pets" / "native").meta
+    assert meta["passed_over"] == {".txt": 2, ".json": 1}
+    assert meta["assumed"] == ["images are read from column 'x'"]
+    assert capsys.readouterr().err.splitlines() == [
+        "pets: 5 read, 3 passed over: .txt 2, .json 1",
+        "pets: images are read from column 'x'",
+        "pets: 1 of 5 images cannot be read and are skipped; the first: img1.png: truncated",
+    ]
+
+
+def test_meta_says_nothing_where_there_is_nothing_to_say(tmp_path, capsys):
+    _, dataset = made()
+    prepare(dataset, tmp_path / "pets" / "native", form="native", entry={})
+    assert set(load(tmp_path / "pets" / "native").meta) == {"n", "classes", "templates", "entry", "skipped", "sha256"}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_picture_of_which_nothing_is_left_is_unreadable(tmp_path):
+    dataset = Dataset(["x"], ["{}"], np.zeros(1, int), ImageFiles(lambda i: Image.new("L", (1, 9000))), ["thin.png"])
+    with pytest.raises(UnreadableImage, match=r"thin\.png: 1x9000 pixels: nothing is left"):
+        prepare(dataset, tmp_path / "x", form="32-longest-bicubic-fill0", entry={})
+
+
+def test_images_are_padded_as_open_clip_does(tmp_path):
+    import reliquant.models.openclip  # noqa: F401  must come first
+
+    # isort: split
+    from open_clip.transform import CenterCropOrPad, ResizeKeepRatio
+
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in ((40, 31), (20, 57))]
+    dataset = Dataset(["x"], ["{}"], np.zeros(2, int), ImageFiles(lambda i: pictures[i]), ["a", "b"])
+    prepare(dataset, tmp_path / "x", form="16-longest-bicubic-fill7", entry={})
+    expected = [np.asarray(CenterCropOrPad(16, fill=7)(ResizeKeepRatio(16, longest=1)(each))) for each in pictures]
+    assert np.array_equal(load(tmp_path / "x").images, np.stack(expected))

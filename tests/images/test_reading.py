@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from reliquant.images.dataset import Dataset, UnreadableImage
-from reliquant.images.decoding import decode
+from reliquant.images.decoding import ImageFiles, decode
 from reliquant.images.numbering import number
 from reliquant.images.reading import class_names, thinned
 
@@ -62,9 +62,30 @@ def test_class_names_come_from_the_word_then_from_files(tmp_path):
     (tmp_path / "classes.json").write_text('["a", "b"]')
     assert class_names(tmp_path, None) == ["a", "b"]
     assert class_names(tmp_path, ["z"]) == ["z"]
+    for text in ('{"a": 1}', "[1, 2]", "[", ""):
+        (tmp_path / "classes.json").write_text(text)
+        with pytest.raises(ValueError, match=r"classes\.json: "):
+            class_names(tmp_path, None)
     (tmp_path / "classes.json").write_text('{"a": 1}')
     with pytest.raises(ValueError, match=r"classes\.json: must hold a list"):
         class_names(tmp_path, None)
+
+
+def test_blank_lines_at_the_end_and_the_mark_of_windows_editors_are_no_names(tmp_path):
+    (tmp_path / "classnames.txt").write_bytes(b"\xef\xbb\xbfcat \r\n\r\ndog\r\n\r\n")
+    assert class_names(tmp_path, None) == ["cat", "", "dog"]  # an empty name within is told where it is used
+    (tmp_path / "classnames.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"classnames\.txt: "):
+        class_names(tmp_path, None)
+
+
+def test_thinned_files_are_still_opened_as_they_are():
+    opened = ImageFiles(lambda i: Image.new("L", (2, 2), i))
+    data = Dataset(["x"], ["{}"], np.zeros(10, int), opened, [str(i) for i in range(10)])
+    found = thinned(data, 4)
+    assert isinstance(found.read, ImageFiles)
+    assert [found.read.open(i).getpixel((0, 0)) for i in range(4)] == [0, 2, 5, 7]
+    assert found.read(1).tolist() == [[[2, 2, 2]] * 2] * 2
 
 
 def test_thinning_spreads_evenly_and_keeps_captions_with_their_images():

@@ -23,6 +23,8 @@ SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and run a subcommand; bad input ends in one line on stderr and exit code 1."""
     words = sys.argv[1:] if argv is None else argv
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where plugins of one's own lie, as for `python -m` and so for a study's steps
     parser = argparse.ArgumentParser(prog="reliquant", description=__doc__)
     subparsers = parser.add_subparsers(dest="subcommand", required=True)
     by_name = {name: subparsers.add_parser(name, help=told) for name, told in SUBCOMMANDS.items()}

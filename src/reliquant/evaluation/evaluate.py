@@ -91,9 +91,7 @@ class _Job:
 
     def of_images(self, folder: str) -> _Opened:
         """Return a prepared folder whose images the model can take."""
-        form = Path(folder).name
-        if form not in ("native", self.clip.form):
-            raise ValueError(f"{folder}: prepared as {form}, but the model wants `form: {self.clip.form}` in its entry")
+        require_form(self.clip, Path(folder).name, folder)
         return self.opened(folder)
 
     def forward_words(self, name: str) -> dict[str, Any]:
@@ -139,11 +137,11 @@ class _Job:
 def _require_labels(job: _Job, cells: Sequence[PlacedCell]) -> None:
     """Raise ValueError, before anything is embedded, where an image has no class that needs one; ood sets need none."""
     for cell in cells:
-        folders = {cell["head"], cell.get("fit") or cell["head"]}
-        if cell["suite"] != "ood":
-            folders.add(cell["folder"])
-        for folder in sorted(folders):
-            opened = job.opened(folder)
+        needed = {cell["head"]: job.opened(cell["head"])}
+        for folder in (cell.get("fit"), None if cell["suite"] == "ood" else cell["folder"]):
+            if folder:
+                needed[folder] = job.of_images(folder)
+        for folder, opened in needed.items():
             name = Path(folder).parent.name
             require_labels(opened.meta["classes"], opened.labels, opened.meta.get("label_problem"), name)
 

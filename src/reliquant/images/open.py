@@ -24,6 +24,7 @@ ALLOWED = (
     "a folder of images, a parquet file, a WebDataset tar, a .csv of paths, or an entry such as"
     " '{dataset: cifar10, root: data/cifar10}'"
 )
+WITH_CAPTIONS = "pairs have captions: a parquet file, a tar or a .csv with both"
 
 
 class Named(NamedTuple):
@@ -111,6 +112,8 @@ def _entry_of_folder(folder: Path, role: Role | None) -> dict[str, Any]:
         raise ValueError(f"{folder}: holds tars and parquet files: name one, or say which with an entry's `files`")
     if kinds:
         return {"dataset": READERS[kinds.pop()]}
+    if role == "pairs":
+        raise ValueError(f"{folder}: a folder of image files has no captions; {WITH_CAPTIONS}")
     return {"dataset": "image_folder"} | ({"classes": False} if role == "ood" else {})
 
 
@@ -123,8 +126,6 @@ def _check_role(dataset: Dataset, role: Role | None, name: str) -> None:
     """Raise ValueError where images lack what they are for."""
     if role == "pairs" and dataset.captions is None:
         problem = dataset.caption_problem or "has no captions"
-        raise ValueError(
-            f"{name}: {problem}; pairs are images with captions: a parquet file, a tar or a .csv with both"
-        )
+        raise ValueError(f"{name}: {problem}; {WITH_CAPTIONS}")
     if role == "labelled":
         require_labels(dataset.classes, dataset.labels, dataset.label_problem, name)

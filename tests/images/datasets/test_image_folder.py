@@ -68,6 +68,15 @@ def test_an_unreadable_image_is_named_when_it_is_read(tree):
         found.read(1)
 
 
+def test_without_classes_any_tree_is_read(tree):
+    found = dataset(tree, classes=False)
+    assert found.classes == []
+    assert found.labels.tolist() == [-1] * 6
+    assert found.names[0] == "val/ant/deeper/0.png"
+    assert found.passed_over == {".txt": 1}
+    assert found.label_problem == "its images are read without classes"
+
+
 def test_real_domains_of_photographs_and_sketches(shared_data):
     found = dataset(shared_data / "pacs", split="sketch")
     assert len(found.classes) == 7
