@@ -9,7 +9,7 @@ from reliquant.steps import facts
 
 def test_the_facts_name_models_datasets_and_the_config(run, prepared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    entry = {"tower": "small", "architecture": "small_vit"}
+    entry = {"tower": "small", "architecture": "small_vit", "pretrained": "random"}
     clip = tower(None, architecture="small_vit")
     (tmp_path / "data" / "models").mkdir()
     save_model(tmp_path / "data" / "models" / "vit.safetensors", clip, entry, recipe={"steps": 5})
@@ -26,7 +26,7 @@ def test_the_facts_name_models_datasets_and_the_config(run, prepared, tmp_path, 
     assert yaml.safe_load(told["config"]) == config
     assert told["datasets"] == {"stars": {"n": 9, "classes": 2, "skipped": 0, "entry": {"dataset": "lab"}}}
     vit = told["models"]["vit"]
-    assert (vit["source"], vit["architecture"], vit["pretrained"]) == ("web", "small_vit", None)
+    assert (vit["source"], vit["architecture"], vit["pretrained"]) == ("web", "small_vit", "random")
     assert vit["n_parameters"] == sum(p.numel() for p in clip.model.parameters())
     assert vit["recipe"] == {"steps": 5}
     assert len(vit["sha256"]) == 64

@@ -45,7 +45,7 @@ def served(tmp_path):
     config = {
         "study": "locked",
         "title": "Data that nobody pins",
-        "models": {"vit": {"source": "curated", "tower": "small", "architecture": "lab_vit"}},
+        "models": {"vit": {"source": "curated", "tower": "small", "architecture": "lab_vit", "pretrained": "random"}},
         "datasets": {"pets": {"dataset": "huggingface", "hub": hub, "native": True, **words}},
         "suites": {"clean": ["pets"]},
     }

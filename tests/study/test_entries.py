@@ -45,12 +45,13 @@ def test_the_last_iteration_is_the_quantizers_own_where_the_scheme_names_none():
     assert told[0].startswith("snapshots: 1000000 is not within the ")
 
 
-@pytest.mark.parametrize("form", ["224-shortest-bicubic", "native", "32-squash-bilinear"])
+@pytest.mark.parametrize("form", ["224-shortest-bicubic", "native", "32-squash-bilinear", "8x9-longest-bicubic-fill0"])
 def test_the_forms_of_prepared_images(form):
     assert list(entry_problems("models", {"tower": "small", "architecture": "a", "form": form}, GIVEN)) == []
     wrong = {"tower": "small", "architecture": "a", "form": f"{form}s"}
-    said = f"form: must read <size>-<shortest|squash>-<bicubic|bilinear>, got '{form}s'"
-    assert list(entry_problems("models", wrong, GIVEN)) == [said]
+    (said,) = entry_problems("models", wrong, GIVEN)
+    assert said.startswith("form: must read native, <size>-<shortest|squash>-<bicubic|bilinear> or <size>-longest-")
+    assert said.endswith(f", got '{form}s'")
 
 
 def test_a_model_is_pretrained_on_pairs_by_the_words_of_the_training():
@@ -68,3 +69,32 @@ def test_a_precision_says_bits_of_weights_and_activations():
         "w16a16": ["precision 'w16a16' quantizes nothing; the fp32 scheme is built in"],
         "w4": ["precision 'w4' must read w<bits>a<bits>, like w4a8 (a16: floating point)"],
     }
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"dataset": "image_folder", "templates": ["a {c}"]}, "templates: template 'a {c}' must hold {} once"),
+        ({"dataset": "cifar10", "templates": []}, "templates: must be a list of at least one template"),
+        ({"dataset": "image_folder", "classes": ["a_b", "a b"]}, "classes: classes 0 and 1 are both called 'a b'"),
+        ({"dataset": "image_folder", "prompts": ["a", " "]}, "prompts: class 1 has an empty name"),
+        ({"dataset": "imagenet", "prompts": ["a photo"]}, "prompts: template 'a photo' must hold {} once"),
+    ],
+)
+def test_wrong_templates_and_class_names_of_a_dataset_are_told(entry, told):
+    (problem,) = entry_problems("datasets", entry, GIVEN)
+    assert problem.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dataset": "image_folder", "classes": False},
+        {"dataset": "image_folder", "classes": ["a", "b"], "prompts": ["an a", "a b"], "templates": ["{}"]},
+        {"dataset": "imagenet", "prompts": "openai"},
+        {"dataset": "imagenet", "prompts": ["a photo of a {}"]},
+        {"dataset": "csv", "files": ["a.csv"], "native": True, "folder": "x"},
+    ],
+)
+def test_right_words_of_a_dataset_have_no_problems(entry):
+    assert list(entry_problems("datasets", entry, GIVEN)) == []

@@ -25,15 +25,14 @@ def test_a_form_is_read_from_the_name_it_writes(name, form):
 @pytest.mark.parametrize(
     "name",
     [
-        "native", "224", "0-shortest-bicubic", "224-shortest-nearest", "224-longest-bicubic", "224-squash-bicubic-fill0",
-        "224-longest-bicubic-fill256", "224-longest-bicubic-fill7.7.7", "224-longest-bicubic-fill007",
+        "native", "224", "0-shortest-bicubic", "224-shortest-nearest", "224-longest-bicubic",
+        "224-squash-bicubic-fill0", "224-longest-bicubic-fill256", "224-longest-bicubic-fill7.7.7",
+        "224-longest-bicubic-fill007",
         "224x224-shortest-bicubic", "224-Shortest-bicubic", "224-shortest-bicubic\n", "",
     ],
 )  # fmt: skip
 def test_a_name_that_is_no_form_says_how_one_reads(name):
-    with pytest.raises(
-        ValueError, match=r"must read native, <size>-<shortest\|squash>-<bicubic\|bilinear> or <size>-lon"
-    ):
+    with pytest.raises(ValueError, match=r"must read native, <size>-<shortest\|squash>-<bicubic\|bilinear> or "):
         parse_form(name)
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from reliquant import plugins
 from reliquant.study.config import FAMILY_OF, SUITES, Config, own_words
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
+from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
 from reliquant.study.study import Study
 from reliquant.study.variants import words_of_axis
 
@@ -77,6 +78,7 @@ def _study_problems(study: Study) -> Iterator[str]:
         pairs = entry.get("pretrain", {}).get("pairs")
         if pairs is not None:
             yield from _unknown_datasets(study, f"model {name}: pretrain", pairs)
+        yield from (f"model {name}: {problem}" for problem in _model_problems(study, name))
     if "fp32" in config.schemes:
         yield "scheme fp32: is built in as the baseline; leave it out"
     for name, proxy in config.proxies.items():
@@ -99,6 +101,17 @@ def _study_problems(study: Study) -> Iterator[str]:
     yield from _score_problems(study)
     yield from _shard_problems(study)
     yield from _folder_problems(study)
+
+
+def _model_problems(study: Study, name: str) -> Iterator[str]:
+    """Say what is wrong with a model that is known without its weights: that it has none, its words, its form."""
+    entry = study.tower_entry(name)
+    if plugins.check("tower", entry):
+        return  # told with the entry
+    if not study.trains(name) and not names_weights(entry):
+        yield NO_WEIGHTS
+    yield from tower_problems(entry)
+    yield from preprocessing_problems(entry, study.config.models[name].get("form"))
 
 
 def _suite_problems(study: Study) -> Iterator[str]:

@@ -52,8 +52,8 @@ def read_preprocessing(config: Config, image_size: Any, where: str, /) -> Prepro
     mean, std = (_channels(facts[key], f"{where}: {key}") for key in ("mean", "std"))
     if not all(std):
         raise ValueError(f"{where}: std: must not be 0 in any channel, got {facts['std']!r}")
-    doubts = tuple(f"{where}: {doubt}" for doubt in _doubts(config, facts, interpolation))
-    return Preprocessing(Form(height, width, resize, interpolation, fill), mean, std, doubts)
+    doubts = _doubts(config, facts, interpolation)
+    return Preprocessing(Form(height, width, resize, interpolation, fill), mean, std, tuple(doubts))
 
 
 def differences(one: Config, other: Config, /) -> list[str]:

@@ -12,7 +12,11 @@ from reliquant import plugins
 from reliquant.study import paths
 from reliquant.study.cells import Cell, ExplainCell, PlacedCell, cells_of
 from reliquant.study.config import FP32_SCHEME, SUITES, Config, Entry, Suite, own_words, snapshots_of, with_grids
+from reliquant.study.form import NATIVE
+from reliquant.study.model_entries import known_form
 from reliquant.study.variants import Variant, variants_of
+
+DEFAULT_FORM = "224-shortest-bicubic"  # of a model whose entry names none, where its own is not known either
 
 
 class Study:
@@ -25,6 +29,7 @@ class Study:
         self.name = config.study
         self.schemes = {"fp32": FP32_SCHEME, **config.schemes}
         self.shards: dict[str, list[str]] = config.shards or {s: [s] for s in self.suites}
+        self._forms: dict[str, str] = {}
 
     # -- the grid
 
@@ -118,8 +123,14 @@ class Study:
     def prepared(self, dataset: str, model: str, /) -> str:
         """Return the folder of decoded images that fits a model."""
         native = self.config.datasets[dataset].get("native", False)
-        form = "native" if native else self.config.models[model].get("form", "224-shortest-bicubic")
-        return paths.prepared(dataset, form)
+        return paths.prepared(dataset, NATIVE if native else self.form(model))
+
+    def form(self, model: str, /) -> str:
+        """Return the form of images that are prepared for a model: the config's, else the model's own where known."""
+        if model not in self._forms:
+            known = self.config.models[model].get("form") or known_form(self.tower_entry(model))
+            self._forms[model] = known or DEFAULT_FORM
+        return self._forms[model]
 
     def cells(self, model: str, shard: str, /) -> list[PlacedCell]:
         """List what one evaluation job forwards: the cells of a shard's suites, with the folders that fit a model."""
