@@ -1,6 +1,7 @@
 # Models: fetched or pre-trained in FP32, then quantized.
 TRAINED = "|".join(model for model in study.config.models if study.trains(model)) or "none to train"
 FETCHED = "|".join(model for model in study.config.models if not study.trains(model)) or "none to fetch"
+resizes = not all(dataset.get("native") for dataset in study.config.datasets.values())
 with_snapshots = [v for v in study.variants.values() if study.snapshots(v)]
 WITH_SNAPSHOTS = "|".join(sorted({f"[^/]+/{v.scheme}/{v.precision}-{v.scope}-[^/]+" for v in with_snapshots}))
 
@@ -25,11 +26,13 @@ rule fetch_model:
         runtime=more(240),
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
+        form=quick(lambda w: study.form(w.model) if resizes else "native"),
         code=code("fetch_model", SHIPPED, tower=lambda w: study.tower_entry(w.model)["tower"]),
     shell:
         "python -m reliquant.steps.fetch_model"
         " --entry {params.entry:q}"
         " --lock config/weights.lock.json"
+        " --form {params.form}"
         " --output {output:q} 2> {log:q}"
 
 

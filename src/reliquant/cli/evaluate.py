@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from reliquant.cli.measure import with_scores
 from reliquant.cli.output import Output
-from reliquant.cli.words import IMAGES, MODEL, UNREADABLE
+from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, UNREADABLE
 from reliquant.device import choose
 from reliquant.evaluation.embed import embed_images
 from reliquant.evaluation.features import Features
@@ -31,6 +31,7 @@ BACKEND = (
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.add_argument("--model", required=True, help=MODEL)
+    parser.add_argument("--random-weights", action="store_true", help=RANDOM_WEIGHTS)
     parser.add_argument("--variant", type=Path, help="made by `reliquant quantize`; FP32 if left out")
     parser.add_argument("--data", required=True, help=f"labelled images: {IMAGES}")
     parser.add_argument("--ood", nargs="*", default=[], help="out-of-distribution images, likewise; without labels")
@@ -48,6 +49,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 def run(
     *,
     model: str,
+    random_weights: bool = False,
     variant: Path | None,
     data: str,
     ood: list[str],
@@ -66,7 +68,10 @@ def run(
     name = named_images(data, "labelled").name  # what is wrong with paths is told before a model is read
     for word in ood:
         named_images(word, "ood")
-    clip, header = load_variant(Path(model), variant) if variant else (open_model(model), {})
+    if variant:
+        clip, header = load_variant(Path(model), variant)
+    else:
+        clip, header = open_model(model, random_weights=random_weights), {}
     if scale == "tuned" and header.get("logit_scale_tuned") is None:
         raise ValueError(f"{variant or model}: has no tuned logit scale; `reliquant quantize --tuning` makes one")
     device = choose(device)

@@ -34,9 +34,10 @@ def run(*, config: Path | None, model: str | None, scheme: str, precision: str, 
 
 def _of_model(model: str, scheme: str, precision: str, scope: str) -> Output:
     from reliquant.cli.plan_model import plan_model  # only here: importing torch and open_clip takes seconds
-    from reliquant.models.open import open_model
+    from reliquant.models.open import open_model, takes_weights
 
-    found = plan_model(open_model(model), read_scheme(scheme, precision), scope)
+    clip = open_model(model, random_weights=not takes_weights(model))  # the layers do not depend on their values
+    found = plan_model(clip, read_scheme(scheme, precision), scope)
     return Output(found, _model_text(found))
 
 

@@ -13,6 +13,7 @@ from reliquant.cli.count_rows import expected_rows
 from reliquant.cli.missing import files_read, images_read, missing, sources_fetched
 from reliquant.grid import parse_precision
 from reliquant.study import paths
+from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
 
@@ -106,8 +107,11 @@ def _images(study: Study, dataset: str) -> int:
     return entry.get("images") or COSTS["images"].get(entry["dataset"], 0)
 
 
-def _side(form: str) -> int:
-    return 32 if form == "native" else int(form.split("-")[0])
+def _pixels(form: str) -> int:
+    if form == NATIVE:
+        return 32**2
+    fit = parse_form(form)
+    return fit.height * fit.width
 
 
 def _bytes(study: Study, rows: int) -> dict[str, int]:
@@ -116,14 +120,14 @@ def _bytes(study: Study, rows: int) -> dict[str, int]:
     Nothing deletes data as published or prepared, nor the hub's cache: weights are there and in `data/models`. Unpacked
     files are taken to be as large as their archives. What people place by hand is not in it.
     """
-    prepared = sum(_images(study, d) * 3 * _side(form) ** 2 for d, form in images_read(study))
+    prepared = sum(_images(study, d) * 3 * _pixels(form) for d, form in images_read(study))
     corrupted = 0
     for file in map(Path, files_read(study)):
         if file.parent.name != paths.CORRUPT:
             continue
         dataset, form = paths.dataset_and_form(file.parents[1])
         noise = study.config.suites.noise[dataset]
-        corrupted += len(noise.severities) * (noise.images or _images(study, dataset)) * 3 * _side(form) ** 2
+        corrupted += len(noise.severities) * (noise.images or _images(study, dataset)) * 3 * _pixels(form)
     fetched = [m for m in study.config.models if not study.trains(m)]
     weights = 0
     for model in fetched:

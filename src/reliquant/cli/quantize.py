@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from reliquant.cli.output import Output
-from reliquant.cli.words import IMAGES, UNREADABLE, add_model_words, read_scheme
+from reliquant.cli.words import IMAGES, RANDOM_WEIGHTS, UNREADABLE, add_model_words, read_scheme
 from reliquant.device import choose
 from reliquant.images.open import named_images, open_images
 from reliquant.models.files import load_model, save_model
-from reliquant.models.open import open_model, tower_entry
+from reliquant.models.open import open_model, opened_entry, own_file
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.quantize import Tuning
 from reliquant.quantization.quantize_model import quantize_model
@@ -23,6 +23,7 @@ TUNING = "objective by which one logit scale is fitted on the pairs, stored besi
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     add_model_words(parser)
+    parser.add_argument("--random-weights", action="store_true", help=RANDOM_WEIGHTS)
     parser.add_argument("--pairs", required=True, help=f"captioned images: {IMAGES}")
     parser.add_argument("--unreadable", choices=["stop", "skip"], default="stop", help=UNREADABLE)
     parser.add_argument("--number", type=int, default=1000, help="how many pairs")
@@ -36,6 +37,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 def run(
     *,
     model: str,
+    random_weights: bool = False,
     scheme: str,
     precision: str,
     scope: str,
@@ -51,10 +53,11 @@ def run(
     """Quantize a model on image-caption pairs; write the variant, and beside it the FP32 model if it is no file yet."""
     entry = read_scheme(scheme, precision)
     named_images(pairs, "pairs")  # what is wrong with the path is told before a model is read
-    path = Path(model)
-    if path.suffix != ".safetensors":
+    path = own_file(model)
+    if path is None:
         path = output.with_suffix(".fp32.safetensors")
-        save_model(path, open_model(model), tower_entry(model))
+        clip = open_model(model, random_weights=random_weights)
+        save_model(path, clip, opened_entry(model, random_weights=random_weights))
     clip, facts = load_model(path)
     device = choose(device)
     clip.model.to(device)

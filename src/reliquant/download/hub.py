@@ -6,20 +6,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reliquant.download import published
 from reliquant.download.http import BUSY, LONGEST_PAUSE, FetchError, offline, sha256_of
 from reliquant.download.lock import Pin
 
-WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = (  # in the order in which open_clip looks for them: a repository may hold the same model for others, too
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    *TRANSFORMERS,
+    "pytorch_model.pth",
+    "model.pth",
+)
 BESIDE = (".json", ".txt", ".model")  # the ends of the names of configs and tokenizers
 
 
 def name_of(entry: Mapping[str, Any], /) -> str | None:
     """Name the published weights of a tower entry: `architecture/tag` or a repository; None for local weights."""
     architecture, pretrained = str(entry.get("architecture", "")), entry.get("pretrained")
+    if entry.get("tower") == "openclip" and ":" not in architecture:
+        return f"{architecture}/{pretrained}" if published.tag(architecture, pretrained) else None
     local = Path(str(pretrained)).is_file() if pretrained else Path(architecture).is_dir()
     if local or entry.get("tower") == "small" or architecture.startswith("local-dir:"):
         return None
@@ -27,25 +39,44 @@ def name_of(entry: Mapping[str, Any], /) -> str | None:
 
 
 def hub_folder(
-    repository: str, /, *, revision: str | None = None, cache: str | None = None, tries: int = 5, pause: float = 1.0
+    repository: str,
+    /,
+    *,
+    names: Sequence[str] = WEIGHTS,
+    revision: str | None = None,
+    cache: str | None = None,
+    tries: int = 5,
+    pause: float = 1.0,
 ) -> Path:
-    """Return the cached folder of a hub repository: configs, tokenizer and one weights file, as safetensors if it can.
+    """Return the cached folder of a hub repository: configs, tokenizer and one weights file, the first of the names.
 
-    What is cached already at a fixed `revision` needs no network. A busy or silent hub is tried again, up to `tries`
+    What is cached already at a fixed `revision` needs no network, unless an earlier name may be on the hub: a cache
+    that another program filled may hold only its own weights. A busy or silent hub is tried again, up to `tries`
     times, after `pause` seconds, doubled each time; broken downloads resume. Raises FetchError naming the repository
     when offline, when there is no such repository, or when it is gated.
     """
     from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    words = {"revision": revision, "cache_dir": cache}
-    folder = _cached(repository, **words) if offline() or revision else None
-    if folder:
+    words = {"names": names, "revision": revision, "cache_dir": cache}
+    folder, is_first = _cached(repository, **words) if offline() or revision else (None, False)
+    if folder and (is_first or offline()):
         return folder
     if offline():
         where = f"{repository}, revision {revision}" if revision else repository
         said = f"HF_HUB_OFFLINE is set, and its weights are not in the cache {cache or HF_HUB_CACHE}"
         raise FetchError(f"{repository}: {said}; they are published at {ENDPOINT}/{where}")
+    try:
+        return _fetched(repository, tries, pause, **words)
+    except FetchError:
+        if folder is None:
+            raise
+        return folder
+
+
+def _fetched(repository: str, tries: int, pause: float, /, **words: Any) -> Path:
+    """Download, again after a pause where the hub is busy or silent."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
     for left in reversed(range(tries)):
         try:
             return _download(repository, **words)
@@ -64,12 +95,9 @@ def hub_folder(
     raise AssertionError
 
 
-def weights_in(folder: Path, /, name: str = "") -> Path | None:
-    """Return the weights file in a folder, the named one or the preferred one; None if there is none."""
-    for candidate in [name] if name else WEIGHTS:
-        if (folder / candidate).is_file():
-            return folder / candidate
-    return None
+def weights_in(folder: Path, /, names: Sequence[str] = WEIGHTS) -> Path | None:
+    """Return the weights file in a folder, the first of the names that is there; None if there is none."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def facts_of(path: Path, /) -> Pin:
@@ -78,24 +106,29 @@ def facts_of(path: Path, /) -> Pin:
     return {"revision": revision, "file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
 
 
-def _cached(repository: str, /, *, revision: str | None, cache_dir: str | None) -> Path | None:
+def _cached(
+    repository: str, /, *, names: Sequence[str], revision: str | None, cache_dir: str | None
+) -> tuple[Path | None, bool]:
+    """Return the cached folder that holds one of the names, and whether no earlier name can be on the hub."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in WEIGHTS:
+    is_first = True
+    for name in names:
         path = try_to_load_from_cache(repository, name, revision=revision, cache_dir=cache_dir)
-        if isinstance(path, str):  # else None, or a mark that the repository has no such file
-            return Path(path).parent
-    return None
+        if isinstance(path, str):
+            return Path(path).parent, is_first
+        is_first = is_first and path is not None  # else a mark that the repository has no such file
+    return None, False
 
 
-def _download(repository: str, /, *, revision: str | None, cache_dir: str | None) -> Path:
+def _download(repository: str, /, *, names: Sequence[str], revision: str | None, cache_dir: str | None) -> Path:
     from huggingface_hub import HfApi, hf_hub_download
 
     info = HfApi().model_info(repository, revision=revision, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings or []}
-    weights = next((name for name in WEIGHTS if name in files), None)
+    weights = next((name for name in names if name in files), None)
     if weights is None:
-        raise FetchError(f"{repository}: holds none of {', '.join(WEIGHTS)}")
+        raise FetchError(f"{repository}: holds none of {', '.join(names)}")
     beside = [name for name in files if "/" not in name and name.endswith(BESIDE)]
     for name in [*beside, weights]:
         path = Path(hf_hub_download(repository, name, revision=revision, cache_dir=cache_dir))

@@ -17,6 +17,7 @@ from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_fea
 from reliquant.images.dataset import require_labels, subset
 from reliquant.images.prepare import Meta, load
 from reliquant.models.clip import Clip
+from reliquant.models.preprocess import require_form
 from reliquant.study import paths
 
 if TYPE_CHECKING:  # the shape of a cell alone: an evaluation runs nothing of the study

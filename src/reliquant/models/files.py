@@ -14,10 +14,10 @@ from reliquant.models.clip import Clip
 
 
 def save_model(path: Path, clip: Clip, entry: Mapping[str, Any], /, **facts: Any) -> None:
-    """Write a model's FP32 state dict; the header holds the tower entry that loads it and the given facts."""
+    """Write a model's FP32 state dict; the header holds the tower entry that loads it, its Clip's facts and others."""
     arrays = {name: value.detach().cpu().numpy() for name, value in clip.model.state_dict().items()}
     parameters = sum(p.numel() for p in clip.model.parameters())
-    made = provenance(kind="model", tower=dict(entry), form=clip.form, parameters=parameters, **facts)
+    made = provenance(kind="model", tower=dict(entry), form=clip.form, parameters=parameters, **clip.facts, **facts)
     save_tensors(path, arrays, made)
 
 
@@ -28,4 +28,14 @@ def load_model(path: Path, /) -> tuple[Clip, dict[str, Any]]:
         raise DamagedFile(f"{path}: is a {header.get('kind')}, not a model")
     clip = plugins.load("tower", header["tower"])({name: torch.from_numpy(array) for name, array in arrays.items()})
     clip.model.eval()
+    _check_preprocessing(path, clip, header)
     return clip, header
+
+
+def _check_preprocessing(path: Path, clip: Clip, header: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the tower prepares images as it did when the model was written."""
+    own = {"form": clip.form, "mean": list(clip.mean), "std": list(clip.std)}
+    for word, value in own.items():
+        if word in header and header[word] != value:
+            told = f"was written for images of the {word} {header[word]}, and its tower now says {value}"
+            raise ValueError(f"{path}: {told}: make the file again")

@@ -2,31 +2,117 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from reliquant import plugins
+from reliquant.artifacts import DamagedFile, read_header
+from reliquant.download import published
+from reliquant.models.check import check_model
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
 from reliquant.models.shipped.weights import checkpoint_table
+from reliquant.study.config import own_words
+from reliquant.study.model_entries import NO_WEIGHTS, RANDOM, SCHEMES, names_weights
+
+
+def own_file(word: str, /) -> Path | None:
+    """Return the path of a model that this project wrote, None where a word names none.
+
+    Raises FileNotFoundError for a .safetensors file that is not there, DamagedFile for one that somebody else wrote and
+    that no architecture stands before.
+    """
+    path = Path(word)
+    if path.suffix != ".safetensors" or (not path.is_file() and _architecture_before(word)):
+        return None
+    try:
+        read_header(path)
+    except DamagedFile as error:
+        if _architecture_before(word):
+            return None
+        if "no reliquant header" not in str(error):
+            raise
+        raise DamagedFile(f"{error}; for weights of open_clip name the architecture, too: ViT-B-32/{word}") from error
+    return path
 
 
 def tower_entry(word: str, /) -> dict[str, Any]:
-    """Return the tower entry of a shipped checkpoint, `hf-hub:owner/name` or `architecture[/tag or file]`."""
+    """Return the tower entry that a word names.
+
+    It is an entry of a study's `models` in YAML (`{tower: ..., architecture: ...}`), a shipped checkpoint,
+    `hf-hub:owner/name`, `local-dir:folder`, a tower plugin's module (`my_package.my_tower`), or `architecture[/tag or
+    file]` of open_clip. Raises ConfigError saying what is wrong with the entry.
+    """
+    if word.lstrip().startswith("{"):
+        return _written_entry(word)
     if word in checkpoint_table():
         return {**checkpoint_table()[word]["tower"], "pretrained": word}
-    if ":" in word:
+    if word.startswith(SCHEMES):
         return {"tower": "openclip", "architecture": word}
     architecture, _, pretrained = word.partition("/")
+    if published.description(word) is None and not pretrained and _is_module(word):
+        return {"tower": word}
     return {"tower": "openclip", "architecture": architecture, **({"pretrained": pretrained} if pretrained else {})}
 
 
-def open_model(word: str, /) -> Clip:
-    """Load a model, on the CPU and in evaluation mode.
+def opened_entry(word: str, /, *, random_weights: bool = False) -> dict[str, Any]:
+    """Return the tower entry that a word names, with weights to be drawn at random where that is asked for.
+
+    Raises ValueError where it names no weights and random ones are not asked for, or where both are.
+    """
+    entry = tower_entry(word)
+    if random_weights and names_weights(entry):
+        raise ValueError(f"{word}: names weights, and random ones are asked for: leave out one of the two")
+    if not random_weights and not names_weights(entry):
+        raise ValueError(f"{word}: {NO_WEIGHTS}")
+    return {**entry, "pretrained": RANDOM} if random_weights else entry
+
+
+def open_model(word: str, /, *, random_weights: bool = False) -> Clip:
+    """Load a model, on the CPU and in evaluation mode, and check that it can embed an image and a caption.
 
     `word` is a .safetensors file that this project wrote, a shipped checkpoint (`lab-vit-curated`), an open_clip
-    architecture with or without a pretrained tag or file (`ViT-B-32/openai`), or `hf-hub:owner/name`.
+    architecture with a pretrained tag or a checkpoint file (`ViT-B-32/openai`, `ViT-B-32/mine.pt`),
+    `hf-hub:owner/name`, `local-dir:folder`, a tower plugin's module, or an entry as in a study's config (YAML).
+    `random_weights` draws the weights of an architecture that is named alone; without it such a model is refused.
+    Raises ValueError naming the word and what is wrong.
     """
-    if word.endswith(".safetensors"):
-        return load_model(Path(word))[0]
-    return plugins.load("tower", tower_entry(word))(None)
+    path = own_file(word)
+    if path is not None:
+        if random_weights:
+            raise ValueError(f"{word}: holds weights, and random ones are asked for: leave out one of the two")
+        clip = load_model(path)[0]
+    else:
+        clip = plugins.load("tower", opened_entry(word, random_weights=random_weights))(None)
+    check_model(clip, word)
+    return clip
+
+
+def takes_weights(word: str, /) -> bool:
+    """Whether a word names the weights of its model, and not an architecture alone."""
+    return own_file(word) is not None or names_weights(tower_entry(word))
+
+
+def _architecture_before(word: str) -> bool:
+    architecture, slash, _ = word.partition("/")
+    return bool(slash) and published.description(architecture) is not None
+
+
+def _is_module(word: str) -> bool:
+    return "." in word and all(part.isidentifier() for part in word.split(".")) and plugins.file_of(word) is not None
+
+
+def _written_entry(word: str) -> dict[str, Any]:
+    try:
+        entry = yaml.safe_load(word)
+    except yaml.YAMLError as error:
+        raise plugins.ConfigError([f"{word}: no YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(entry, Mapping):
+        raise plugins.ConfigError([f"{word}: must be an entry such as {{tower: openclip, architecture: ViT-B-32}}"])
+    entry = own_words("models", entry)
+    if problems := plugins.check("tower", entry):
+        raise plugins.ConfigError(f"{word}: {problem}" for problem in problems)
+    return entry

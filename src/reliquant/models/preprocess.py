@@ -3,59 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from reliquant.models.clip import Clip
+from reliquant.study.form import NATIVE, Form, Interpolation, Resize
 
 
 def batches(
     images: NDArray[np.uint8],
     /,
     *,
-    size: int,
-    resize: Literal["shortest", "squash"],
-    interpolation: Literal["bicubic", "bilinear"],
+    size: int | tuple[int, int],
+    resize: Resize,
+    interpolation: Interpolation,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
+    fill: tuple[int, int, int] = (0, 0, 0),
     batch: int,
     device: str = "cpu",
 ) -> Iterator[torch.Tensor]:
-    """Yield uint8 images (n, h, w, 3) in order, as normalised float32 batches (b, 3, size, size).
+    """Yield uint8 images (n, h, w, 3) in order, as normalised float32 batches (b, 3, height, width).
 
     In memory the channels stay last, as they are stored: this saves a copy, and convolutions on patches are a quarter
     faster. Images of another size are resized with antialiasing, which equals PIL within one level of 255; the
     exception is `squash` where the height shrinks much more than the width, because PIL then resizes the axes in the
-    other order. After `shortest` the centre is cropped.
+    other order. After `shortest` the centre is cropped, after `longest` the rest is padded with the levels `fill`.
     """
     shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
     scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
+    form = Form(*(size if isinstance(size, tuple) else (size, size)), resize, interpolation, fill)
     for start in range(0, len(images), batch):
         part = torch.from_numpy(np.array(images[start : start + batch])).to(device)  # a writable copy
-        x = fit(part.permute(0, 3, 1, 2).float(), size, resize, interpolation)
+        x = fit(part.permute(0, 3, 1, 2).float(), form)
         yield x.sub_(shift).mul_(scale)
 
 
-def fit(x: torch.Tensor, size: int, resize: str, interpolation: str, /) -> torch.Tensor:
-    """Resize (b, 3, h, w) in [0, 255] to (b, 3, size, size), rounded to whole levels as PIL's are."""
+def fit(x: torch.Tensor, form: Form, /) -> torch.Tensor:
+    """Resize (b, 3, h, w) in [0, 255] to (b, 3, height, width), rounded to whole levels as PIL's are."""
     height, width = x.shape[-2:]
-    if (height, width) == (size, size):
+    if (height, width) == (form.height, form.width):
         return x
-    if resize == "squash":
-        target = (size, size)
-    else:  # torchvision's Resize: the longer side is cut to a whole number
-        target = (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
+    target = form.scaled(height, width)
     for shape in ((height, target[1]), target):  # PIL rounds and clips after the width, then after the height
-        x = interpolate(x, shape, mode=interpolation, antialias=True, align_corners=False)
+        x = interpolate(x, shape, mode=form.interpolation, antialias=True, align_corners=False)
         x = x.add_(0.5).floor_().clamp_(0, 255)
-    top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
-    return x[..., top : top + size, left : left + size]
+    top, left = form.offset(*target)
+    if top < 0 or left < 0:
+        x = padded(x, form, -min(top, 0), -min(left, 0))
+    top, left = max(top, 0), max(left, 0)
+    return x[..., top : top + form.height, left : left + form.width]
+
+
+def padded(x: torch.Tensor, form: Form, top: int, left: int, /) -> torch.Tensor:
+    """Put images (b, 3, h, w) into a field of the form's size and fill, so many pixels from its top and left."""
+    bottom, right = (max(side, 0) for side in (form.height - x.shape[-2] - top, form.width - x.shape[-1] - left))
+    levels = torch.tensor(form.fill, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+    return pad(x - levels, (left, right, top, bottom)) + levels
 
 
 def pixel_words(clip: Clip, /) -> dict[str, object]:
     """Return the words of `batches` that fit a model."""
-    return {word: getattr(clip, word) for word in ("size", "resize", "interpolation", "mean", "std")}
+    return {word: getattr(clip, word) for word in ("size", "resize", "interpolation", "mean", "std", "fill")}
+
+
+def require_form(clip: Clip, form: str, where: str, /) -> None:
+    """Raise ValueError unless images prepared in a form fit a model; `where` says which images, or whose word it is."""
+    if form not in (NATIVE, clip.form):
+        raise ValueError(f"{where}: prepared as {form}, but the model wants `form: {clip.form}` in its entry")

@@ -104,8 +104,8 @@ def _check(clip: Clip, images: NDArray[np.uint8], captions: list[str], batch: in
 
 
 def _embedded(clip: Clip, pixels: torch.Tensor, tokens: torch.Tensor, caption: torch.Tensor, *, bf16: bool) -> Embedded:
-    if pixels.shape[2] != clip.size or pixels.shape[3] != clip.size:
-        pixels = torch.nn.functional.interpolate(pixels, (clip.size, clip.size), mode="bicubic", antialias=True)
+    if tuple(pixels.shape[2:]) != clip.shape:
+        pixels = torch.nn.functional.interpolate(pixels, clip.shape, mode="bicubic", antialias=True)
     mean, std = torch.tensor(clip.mean)[:, None, None], torch.tensor(clip.std)[:, None, None]
     distinct, place = torch.unique(caption, return_inverse=True)  # each caption goes through the tower once
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

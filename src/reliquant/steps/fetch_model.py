@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,19 +12,27 @@ from typing import Any
 from reliquant import plugins
 from reliquant.download.hub import facts_of, name_of
 from reliquant.download.lock import check_or_record, read_lock
+from reliquant.models.check import check_model
 from reliquant.models.files import save_model
 from reliquant.steps import run
+from reliquant.study.form import NATIVE
+from reliquant.study.model_entries import NO_WEIGHTS, names_weights
 
 
 def main() -> None:
-    """Parse, build the tower with its own weights, save."""
+    """Parse, build the tower with its own weights, run it once, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entry", type=json.loads, required=True, help="tower entry, JSON")
     parser.add_argument("--lock", type=Path, required=True, help="JSON of the revisions and sha256 that are known")
+    parser.add_argument("--form", default=NATIVE, help="the form in which the study prepares images for the model")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
+    if not names_weights(args.entry):
+        raise ValueError(f"{args.output.stem}: {NO_WEIGHTS}")
     entry = {**args.entry, **_pinned(args.entry, args.lock)}
-    save_model(args.output, plugins.load("tower", entry)(None), entry)
+    clip = plugins.load("tower", entry)(None)
+    check_model(clip, args.output.stem, args.form)
+    save_model(args.output, clip, entry)
 
 
 def _pinned(entry: Mapping[str, Any], lock: Path) -> dict[str, str]:
@@ -32,7 +41,8 @@ def _pinned(entry: Mapping[str, Any], lock: Path) -> dict[str, str]:
     tower = plugins.module("tower", entry["tower"])
     if name is None or not hasattr(tower, "weights"):
         return {}
-    words = {k: v for k, v in entry.items() if k != "tower"}
+    taken = inspect.signature(tower.weights).parameters
+    words = {word: value for word, value in entry.items() if word in taken}
     known = read_lock(lock).get(name, {}).get("revision")
     if known:
         words = {"revision": known, **words}

@@ -10,7 +10,9 @@ import torch
 
 from reliquant import plugins
 from reliquant.images.prepare import load
+from reliquant.models.check import check_model
 from reliquant.models.files import save_model
+from reliquant.models.preprocess import require_form
 from reliquant.models.pretrain import pretrain
 from reliquant.steps import run
 
@@ -27,8 +29,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.recipe.get("seed", 0))  # the initial weights
     clip = plugins.load("tower", args.entry)(None)
+    require_form(clip, args.pairs.name, str(args.pairs))
     pairs = load(args.pairs)
     pretrain(clip, pairs.images, pairs.meta["captions"], **args.recipe)
+    check_model(clip, args.output.stem)
     facts = {"recipe": args.recipe, "pairs": pairs.meta["entry"], "pairs_sha256": pairs.meta["sha256"]}
     save_model(args.output, clip, args.entry, **facts)
 

@@ -15,6 +15,7 @@ from reliquant.device import add_words, chosen
 from reliquant.images.prepare import load
 from reliquant.layers.variant import Arrays
 from reliquant.models.files import load_model
+from reliquant.models.preprocess import require_form
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.quantize import make_proxy, quantize
 from reliquant.steps import run
@@ -40,6 +41,7 @@ def main() -> None:
     clip.model.to(device)
     proxy, pairs = None, None
     if args.proxy:
+        require_form(clip, args.proxy.name, str(args.proxy))
         proxy, pairs = make_proxy(load(args.proxy), args.pairs, args.labels["seed"], device)
     made_of = {"entry": args.entry, "labels": args.labels, "model_sha256": model["sha256"]}
     saved = Checkpoints(args.output.with_suffix(".checkpoints"), args.every, made_of)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize as unit
 
-from reliquant.download.hub import hub_folder, weights_in
+from reliquant.download.hub import TRANSFORMERS, hub_folder, weights_in
 from reliquant.models.clip import Clip
 
 NEEDS = "transformers"
@@ -68,7 +68,7 @@ def weights(*, architecture: str, cache: str | None = None, revision: str | None
     Raises ValueError without transformers, before anything is fetched.
     """
     _transformers()
-    return None if Path(architecture).is_dir() else weights_in(_folder(architecture, revision, cache))
+    return None if Path(architecture).is_dir() else weights_in(_folder(architecture, revision, cache), TRANSFORMERS)
 
 
 class Align(nn.Module):
@@ -110,7 +110,7 @@ def _transformers() -> Any:
 def _folder(architecture: str, revision: str | None, cache: str | None) -> Path:
     """Return a local folder as it is, else that of the hub's repository."""
     local = Path(architecture)
-    return local if local.is_dir() else hub_folder(architecture, revision=revision, cache=cache)
+    return local if local.is_dir() else hub_folder(architecture, names=TRANSFORMERS, revision=revision, cache=cache)
 
 
 def _mean_and_std(facts: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:

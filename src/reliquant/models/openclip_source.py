@@ -1,0 +1,95 @@
+"""Where an open_clip model comes from: its description and preprocessing, and the model they build, without weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from reliquant.download import published
+from reliquant.models.openclip import open_clip
+
+CONFIG = "open_clip_config.json"
+LOCAL = "local-dir:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Hold what open_clip calls a model, how it describes it, and the preprocessing that a folder's config says.
+
+    `folder` and `preprocessing` are None for an architecture of open_clip's own.
+    """
+
+    name: str
+    description: Mapping[str, Any]
+    folder: Path | None = None
+    preprocessing: Mapping[str, Any] | None = None
+
+
+def of_architecture(name: str, /) -> Source:
+    """Return an architecture of open_clip's own, which must be there."""
+    return Source(name, published.description(name) or {})
+
+
+def of_folder(folder: Path, /) -> Source:
+    """Return the model that a folder describes; raise FileNotFoundError or ValueError naming its config."""
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; open_clip needs it beside the weights")
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON: {error}") from error
+    description = config.get("model_cfg") if isinstance(config, Mapping) else None
+    preprocessing = (config.get("preprocess_cfg") or {}) if isinstance(config, Mapping) else None
+    parts = description.keys() if isinstance(description, Mapping) else ()
+    for part in ("embed_dim", "vision_cfg", "text_cfg"):
+        if part not in parts:
+            raise ValueError(f"{path}: has no model_cfg with {part}; it needs embed_dim, vision_cfg, text_cfg")
+    if not isinstance(preprocessing, Mapping):
+        raise ValueError(f"{path}: preprocess_cfg: must be a mapping, got {preprocessing!r}")
+    return Source(f"{LOCAL}{folder}", description, folder, preprocessing)
+
+
+def built(source: Source, /, *, cache: str | None, seed: int | None) -> nn.Module:
+    """Build the model with weights drawn at random; from torch's own generator as it stands, or from a seed.
+
+    Raises ValueError where open_clip cannot build what the description says.
+    """
+    words = {"load_weights": False, "pretrained_text": False, "cache_dir": cache}
+    with _quiet(), torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        try:
+            return open_clip.create_model(source.name, **words)
+        except OSError:
+            raise  # of a hub: it names what it lacks
+        except Exception as error:  # open_clip and timm check nothing of a description
+            told = " ".join(str(error).split()) or "no reason given"
+            raise ValueError(f"{source.name}: open_clip cannot build it: {type(error).__name__}: {told}") from error
+
+
+def tokenizer_of(source: Source, /, *, cache: str | None) -> Callable[[list[str]], torch.Tensor]:
+    """Return the tokenizer that open_clip has for a model."""
+    with _quiet():
+        return open_clip.get_tokenizer(source.name, cache_dir=cache)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep open_clip from warning of "random" weights that are loaded a line later."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
