@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -82,11 +83,21 @@ def _over_files(readers: list[Reader], heights: list[int], names: list[str]) -> 
 
 
 def _schema(path: Path) -> pl.Schema:
-    try:
+    with _named_damage(path, f"not a parquet file, or truncated ({described(head_of(path))})"):
         return pl.Schema(pl.read_parquet_schema(path))
+
+
+@contextmanager
+def _named_damage(path: Path, what: str) -> Iterator[None]:
+    """Turn all that polars raises over a damaged file into a ValueError that names it; its panics are no Exceptions."""
+    try:
+        yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        what = described(head_of(path))
-        raise ValueError(f"{path}: not a parquet file, or truncated ({what}: {error})") from error
+        raise ValueError(f"{path}: {what}: {error}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{path}: {what}: {error}") from error
 
 
 def _without_images(path: Path, schema: pl.Schema, columns: Columns, name: str | None) -> pl.DataFrame:
@@ -96,12 +107,10 @@ def _without_images(path: Path, schema: pl.Schema, columns: Columns, name: str |
         if column not in schema:
             raise ValueError(f"{path}: has no column {column!r}; there are {', '.join(schema)}")
     scan = pl.scan_parquet(path)
-    try:
+    with _named_damage(path, "damaged"):
         if others:
             return scan.select(list(dict.fromkeys(others))).collect()
         return pl.DataFrame({"row": range(scan.select(pl.len()).collect().item())})
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path}: damaged ({error})") from error
 
 
 def _joined(paths: list[Path], parts: list[pl.DataFrame]) -> pl.DataFrame:
@@ -154,11 +163,8 @@ def _reader(path: Path, image: str, rows: int, kind: pl.DataType) -> Reader:
         return pl.scan_parquet(path).slice(start, chunk).select(parts).collect()
 
     def read(row: int) -> bytes | Path | None:
-        try:
-            with lock:
-                held = load(row - row % chunk).row(row % chunk, named=True)
-        except pl.exceptions.PolarsError as error:
-            raise ValueError(f"{path}: damaged near row {row} ({error})") from error
+        with lock, _named_damage(path, f"damaged near row {row}"):
+            held = load(row - row % chunk).row(row % chunk, named=True)
         if held.get("bytes") is not None:
             return held["bytes"]
         return None if held.get("path") is None else path.parent / held["path"]
