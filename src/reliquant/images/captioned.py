@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from reliquant.images.dataset import Dataset
-from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.formats import kind_of
 from reliquant.images.parquet import read_parquet
 from reliquant.images.reading import TEMPLATES, chosen, existing, thinned
 from reliquant.images.walking import find_files
-from reliquant.images.webdataset import facts, samples
-from reliquant.images.webdataset import image as image_of
+from reliquant.images.webdataset import read_tars
 
 BLANK = "(without a caption)"
 
@@ -66,27 +64,18 @@ def _names(root: Path, kind: str) -> list[str]:
 
 
 def _from_tars(paths: list[Path]) -> Dataset:
-    members, names, captions = [], [], []
-    passed_over: Counter[str] = Counter()
-    for path in paths:
-        found = samples(path)
-        passed_over += found.passed_over
-        for key, parts in found.by_key.items():
-            name, text = f"{path.name}/{key}", facts(key, parts)[1]
-            if text is None:
-                raise ValueError(f"{name}: has no caption: neither {key}.txt nor `caption` in {key}.json")
-            members.append(image_of(parts))
-            names.append(name)
-            captions.append(text)
-    if not names:
-        raise ValueError(f"{paths[0].parent}: {', '.join(path.name for path in paths)}: no image in the tars")
+    found = read_tars(paths)
+    for name, caption in zip(found.names, found.captions, strict=True):
+        if caption is None:
+            key = name.partition("/")[2]
+            raise ValueError(f"{name}: has no caption: neither {key}.txt nor `caption` in {key}.json")
     return Dataset(
         classes=[],
         templates=TEMPLATES,
-        labels=np.full(len(names), -1, np.int64),
-        read=ImageFiles(lambda i: opened(members[i].bytes(), names[i])),
-        names=names,
-        captions=captions,
+        labels=np.full(len(found.names), -1, np.int64),
+        read=found.read,
+        names=found.names,
+        captions=[caption or "" for caption in found.captions],
         label_problem="is read for its captions, without labels",
-        passed_over=passed_over,
+        passed_over=found.passed_over,
     )

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reliquant.images.columns import CAPTIONS
+from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.formats import HEAD, IMAGE_SUFFIXES, described, head_of, image_format, is_hidden
+from reliquant.images.walking import told
 
 FIRST = ("jpg", "jpeg", "png", "webp", "ppm")  # where a sample has several images, the first of these is its image
 TEXTS = frozenset(["cls", "json", "txt"])  # what describes a sample
@@ -43,6 +45,37 @@ class Samples:
 
     by_key: dict[str, dict[str, Member]] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Described:
+    """Hold the images of tars, their names (tar/key), and the label and caption of each, None where it has none."""
+
+    read: ImageFiles
+    names: list[str]
+    labels: list[Any]
+    captions: list[str | None]
+    passed_over: Counter[str]
+
+
+def read_tars(paths: list[Path], /) -> Described:
+    """Index the samples of tars that have an image, in their order; raise ValueError where there is none."""
+    members: list[Member] = []
+    names: list[str] = []
+    found = Described(ImageFiles(lambda i: opened(members[i].bytes(), names[i])), names, [], [], Counter())
+    for path in paths:
+        of_tar = samples(path)
+        found.passed_over += of_tar.passed_over
+        for key, parts in of_tar.by_key.items():
+            label, caption = facts(key, parts)
+            members.append(image(parts))
+            names.append(f"{path.name}/{key}")
+            found.labels.append(label)
+            found.captions.append(caption)
+    if not names:
+        tars = ", ".join(path.name for path in paths)
+        raise ValueError(f"{paths[0].parent}: {tars}: holds no images ({told(0, found.passed_over)})")
+    return found
 
 
 def samples(tar: Path, /) -> Samples:
@@ -168,10 +201,10 @@ def facts(name: str, parts: dict[str, Member], /) -> tuple[Any, str | None]:
     label = _text(name, parts["cls"]).strip() if "cls" in parts else described_by.get("label", described_by.get("cls"))
     if "txt" in parts:
         return label, _text(name, parts["txt"]).strip()
-    told = next((described_by[word] for word in CAPTIONS if described_by.get(word) is not None), None)
-    if isinstance(told, list):
-        told = next((text for text in told if text), "")
-    return label, told if isinstance(told, str) else None
+    caption = next((described_by[word] for word in CAPTIONS if described_by.get(word) is not None), None)
+    if isinstance(caption, list):
+        caption = next((text for text in caption if text), "")
+    return label, caption if isinstance(caption, str) else None
 
 
 def image(parts: dict[str, Member], /) -> Member | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from reliquant.images.dataset import Dataset
-from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.numbering import numbered
 from reliquant.images.reading import TEMPLATES, class_names, existing, thinned
-from reliquant.images.webdataset import facts, image, samples
+from reliquant.images.webdataset import read_tars
 
 
 def dataset(
@@ -28,30 +26,19 @@ def dataset(
     counted. `images` keeps that many, evenly spread. Raises ValueError for tars without images.
     """
     tars = existing(root, files, "tar")
-    members, names, labels, captions = [], [], [], []
-    passed_over = Counter(tars.passed_over)
-    for tar in tars.names:
-        found = samples(root / tar)
-        passed_over += found.passed_over
-        for key, parts in found.by_key.items():
-            label, caption = facts(key, parts)
-            members.append(image(parts))
-            names.append(f"{tar}/{key}")
-            labels.append(label)
-            captions.append(caption)
-    if not names:
-        raise ValueError(f"{root}: {', '.join(tars.names)}: holds no images; members are {dict(passed_over)}")
-    numbers = numbered(labels, class_names(root, classes), names)
-    bare = next((name for name, caption in zip(names, captions, strict=True) if caption is None), None)
+    found = read_tars([root / name for name in tars.names])
+    labels = numbered(found.labels, class_names(root, classes), found.names)
+    captions = [caption for caption in found.captions if caption is not None]
+    bare = None if len(captions) == len(found.names) else found.names[found.captions.index(None)]
     all_images = Dataset(
-        classes=numbers.classes,
+        classes=labels.classes,
         templates=templates or TEMPLATES,
-        labels=numbers.numbers,
-        read=ImageFiles(lambda i: opened(members[i].bytes(), names[i])),
-        names=names,
-        captions=None if bare is not None else captions,
-        label_problem=numbers.problem,
-        caption_problem=f"{bare}: has no caption: neither a txt nor a caption in a json",
-        passed_over=passed_over,
+        labels=labels.numbers,
+        read=found.read,
+        names=found.names,
+        captions=None if bare else captions,
+        label_problem=labels.problem,
+        caption_problem=f"{bare}: has no caption: neither a txt nor a caption in a json" if bare else None,
+        passed_over=tars.passed_over + found.passed_over,
     )
     return thinned(all_images, images)
