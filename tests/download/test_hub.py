@@ -125,6 +125,9 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def align(tmp_path_factory):
     """The folder of a small ALIGN, as transformers writes it."""
+    import reliquant.models.openclip  # noqa: F401  must come first
+
+    # isort: split
     transformers = pytest.importorskip("transformers", reason="the extra `huggingface` is not installed")
     import torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from reliquant.models.clip import Clip
@@ -18,9 +19,9 @@ UNIT = 1e-2  # how far from 1 the length of an embedding may be that is said to 
 def check_model(clip: Clip, name: str, /, form: str = NATIVE) -> None:
     """Raise ValueError naming the model and the first thing about it that cannot be right.
 
-    Checked are the contract of `Clip`, that every weight is finite, that the logit scale can be a logarithm, and that a
-    black image and a caption become unit embeddings of one width; `form` is that in which images will be prepared for
-    the model, which must be its own.
+    Checked are the contract of `Clip`, that every weight is finite, that the logit scale can be a logarithm, and that
+    an image and a caption become unit embeddings of one width; `form` is that in which images will be prepared for the
+    model, which must be its own.
     """
     _check_words(clip, name)
     _check_weights(clip.model, name)
@@ -83,7 +84,7 @@ def _check_scale(model: torch.nn.Module, name: str) -> None:
 
 def _embedded(clip: Clip, name: str, tower: str) -> int:
     """Embed one input, return how many numbers come out; raise ValueError where that is no unit vector."""
-    x = _black(clip) if tower == "image" else _tokens(clip, name)
+    x = _picture(clip) if tower == "image" else _tokens(clip, name)
     device = next((value.device for value in clip.model.parameters()), x.device)
     call = f"encode_{tower}({'pixels' if tower == 'image' else 'tokens'} {tuple(x.shape)}, normalize=True)"
     try:
@@ -105,11 +106,12 @@ def _embedded(clip: Clip, name: str, tower: str) -> int:
     return out.shape[1]
 
 
-def _black(clip: Clip) -> torch.Tensor:
-    import numpy as np
-
-    image = np.zeros((1, *clip.shape, 3), np.uint8)
-    return next(batches(image, **pixel_words(clip), batch=1))
+def _picture(clip: Clip) -> torch.Tensor:
+    """Return an image of many colours: of a black one, a model without biases makes nothing."""
+    height, width = clip.shape
+    rows, columns, channels = np.ogrid[:height, :width, :3]
+    image = ((rows * 7 + columns * 11 + channels * 83) % 256).astype(np.uint8)
+    return next(batches(image[None], **pixel_words(clip), batch=1))
 
 
 def _tokens(clip: Clip, name: str) -> torch.Tensor:
@@ -117,9 +119,7 @@ def _tokens(clip: Clip, name: str) -> torch.Tensor:
         tokens = clip.tokenizer([CAPTION])
     except Exception as error:  # whatever a tokenizer of somebody else's raises
         told = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"{name}: its tokenizer fails on a list of captions: {type(error).__name__}: {told}"
-        ) from error
+        raise ValueError(f"{name}: its tokenizer fails on [{CAPTION!r}]: {type(error).__name__}: {told}") from error
     wanted = "it must return token ids (n, context), as `tokenizer(texts, ...).input_ids` of transformers"
     if not isinstance(tokens, torch.Tensor):
         raise ValueError(f"{name}: its tokenizer returns a {type(tokens).__name__}; {wanted}")

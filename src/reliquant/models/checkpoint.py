@@ -51,10 +51,17 @@ def read_checkpoint(path: Path, /) -> Checkpoint:
 
 def is_arrays(path: Path, /) -> bool:
     """Whether a file is a .npz, as big_vision publishes SigLIP's weights; any other zip is not."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return all(name.endswith(".npy") for name in archive.namelist())
+    names = _members(path)
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _members(path: Path) -> list[str]:
+    """List the files in a zip; none where it is no zip, or a damaged one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # damaged bytes make it raise anything
+        return []
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -72,18 +79,17 @@ def _pickled(path: Path, head: bytes) -> Any:
         what = described(head)
         raise DamagedFile(f"{path}: is no checkpoint, but {what}" + ("" if "pointer" in what else f"; {AGAIN}"))
     try:
-        with warnings.catch_warnings(action="ignore"):  # about pickles that the error tells of better
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"), open(path, "rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)  # which judges a path by its suffix
     except Exception as error:  # of the unpickler, of zip, of torch, and whatever damaged bytes make them raise
         _refuse(path, error)
 
 
 def _check_zip(path: Path) -> None:
     """Say which zip is no checkpoint."""
-    if not zipfile.is_zipfile(path):
+    names = _members(path)
+    if not names:
         raise DamagedFile(f"{path}: a checkpoint of torch.save that is truncated, or damaged; fetch or save it again")
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     leaves = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in leaves:
         how = "torch.save(torch.jit.load(path).state_dict(), other)"

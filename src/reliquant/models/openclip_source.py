@@ -66,22 +66,29 @@ def built(source: Source, /, *, cache: str | None, seed: int | None) -> nn.Modul
     Raises ValueError where open_clip cannot build what the description says.
     """
     words = {"load_weights": False, "pretrained_text": False, "cache_dir": cache}
-    with _quiet(), torch.random.fork_rng(devices=[], enabled=seed is not None):
+    drawn = torch.random.fork_rng(devices=[], enabled=seed is not None)
+    with _quiet(), _naming(source, "open_clip cannot build it"), drawn:
         if seed is not None:
             torch.manual_seed(seed)
-        try:
-            return open_clip.create_model(source.name, **words)
-        except OSError:
-            raise  # of a hub: it names what it lacks
-        except Exception as error:  # open_clip and timm check nothing of a description
-            told = " ".join(str(error).split()) or "no reason given"
-            raise ValueError(f"{source.name}: open_clip cannot build it: {type(error).__name__}: {told}") from error
+        return open_clip.create_model(source.name, **words)
 
 
 def tokenizer_of(source: Source, /, *, cache: str | None) -> Callable[[list[str]], torch.Tensor]:
-    """Return the tokenizer that open_clip has for a model."""
-    with _quiet():
+    """Return the tokenizer that open_clip has for a model; raise ValueError or OSError naming the model without one."""
+    with _quiet(), _naming(source, "open_clip finds no tokenizer for it"):
         return open_clip.get_tokenizer(source.name, cache_dir=cache)
+
+
+@contextmanager
+def _naming(source: Source, what: str) -> Iterator[None]:
+    """Put the model's name before what open_clip, timm and transformers raise, which check nothing of a description."""
+    try:
+        yield
+    except OSError as error:  # mostly of a hub: it says what it lacks
+        raise OSError(f"{source.name}: {what}: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        told = " ".join(str(error).split()) or "no reason given"
+        raise ValueError(f"{source.name}: {what}: {type(error).__name__}: {told}") from error
 
 
 @contextmanager

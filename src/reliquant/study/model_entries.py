@@ -84,6 +84,20 @@ def activation_problem(architecture: str, tag: str, /) -> str | None:
     )
 
 
+def activation_note(architecture: str, pretrained: str, /) -> str | None:
+    """Say which activation is used, where neither the tag nor the file of the weights says it; else None."""
+    description = published.description(architecture)
+    if description is None:
+        return None
+    own = "QuickGELU" if description.get("quick_gelu", False) else "GELU"
+    tag, twin = published.tag(architecture, pretrained), _twin(architecture)
+    if tag and tag.get("quick_gelu", False) != description.get("quick_gelu", False):
+        return f"the tag {pretrained} does not say its activation; that of {architecture}, {own}, is used"
+    if not tag and published.description(twin) is not None:
+        return f"a file does not say its activation: {own} is used; {twin} has the other one"
+    return None
+
+
 def unknown_small(architecture: str, /) -> str:
     """Say that tower small has no such architecture, and which there are."""
     known = ", ".join(sorted(file.stem for file in (plugins.PACKAGE / "models" / "architectures").glob("*.json")))

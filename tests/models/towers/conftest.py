@@ -8,6 +8,9 @@ def align(tmp_path_factory):
     """A small ALIGN as transformers writes it; its tower entry."""
     import torch
 
+    import reliquant.models.openclip  # noqa: F401  must come first
+
+    # isort: split
     transformers = pytest.importorskip("transformers", reason="the extra `huggingface` is not installed")
     folder = tmp_path_factory.mktemp("align")
     words = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}

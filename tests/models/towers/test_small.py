@@ -46,7 +46,7 @@ def test_an_unknown_architecture_names_the_known_ones():
 
 def test_weights_of_another_architecture_are_refused():
     state = tower(None, architecture="small_convnext").model.state_dict()
-    with pytest.raises(ValueError, match="architecture 'small_vit': the weights do not fit: .* missing"):
+    with pytest.raises(ValueError, match=r"architecture 'small_vit': the weights do not fit: .* missing"):
         tower(state, architecture="small_vit")
 
 

@@ -15,10 +15,13 @@ from torch import nn
 from torch.nn.functional import normalize as unit
 
 from reliquant.download.hub import TRANSFORMERS, hub_folder, weights_in
+from reliquant.models.checkpoint import first
 from reliquant.models.clip import Clip
+from reliquant.models.state import load_state
+from reliquant.study.form import Interpolation
 
 NEEDS = "transformers"
-FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def tower(
@@ -39,10 +42,9 @@ def tower(
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "align":
         raise ValueError(f"architecture {architecture!r} is a {config.model_type} model; this tower opens align only")
-    if state is None:
-        model = transformers.AlignModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    else:
-        model = transformers.AlignModel(config)
+    facts = json.loads((folder / "preprocessor_config.json").read_text())
+    size, crop, interpolation = _sizes(facts, f"{architecture}: preprocessor_config.json")
+    model = transformers.AlignModel(config) if state is not None else _with_weights(transformers, folder, architecture)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     context = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
 
@@ -50,16 +52,11 @@ def tower(
         words = {"padding": "max_length", "max_length": context, "truncation": True, "return_tensors": "pt"}
         return tokenizer(texts, **words).input_ids
 
-    facts = json.loads((folder / "preprocessor_config.json").read_text())
-    crop = facts["crop_size"]["height"] if facts.get("do_center_crop") else facts["size"]["height"]
     align = Align(model, tokenizer.pad_token_id, crop)
     if state is not None:
-        try:
-            align.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"the weights do not fit architecture {architecture!r}: {error}") from error
-    pixels = {"resize": "squash", "interpolation": FILTERS[facts.get("resample", 3)]}
-    return Clip(align.eval(), tokens, facts["size"]["height"], *_mean_and_std(facts), **pixels)
+        load_state(align, state, f"architecture {architecture!r}")
+    pixels = {"resize": "squash", "interpolation": interpolation}
+    return Clip(align.eval(), tokens, size, *_mean_and_std(facts), **pixels)
 
 
 def weights(*, architecture: str, cache: str | None = None, revision: str | None = None) -> Path | None:
@@ -100,6 +97,8 @@ class Align(nn.Module):
 
 
 def _transformers() -> Any:
+    import reliquant.models.openclip  # noqa: F401  imports torchvision where that cannot be done alone; so before
+
     try:
         import transformers
     except ImportError as error:
@@ -111,6 +110,35 @@ def _folder(architecture: str, revision: str | None, cache: str | None) -> Path:
     """Return a local folder as it is, else that of the hub's repository."""
     local = Path(architecture)
     return local if local.is_dir() else hub_folder(architecture, names=TRANSFORMERS, revision=revision, cache=cache)
+
+
+def _with_weights(transformers: Any, folder: Path, architecture: str) -> Any:
+    """Return the model with the weights of a folder; raise ValueError where transformers would draw some of them."""
+    words = {"local_files_only": True, "dtype": torch.float32, "output_loading_info": True}
+    model, told = transformers.AlignModel.from_pretrained(folder, **words)
+    lacking = sorted({*told["missing_keys"], *(str(key) for key in told["mismatched_keys"])})
+    if lacking:
+        what = f"{len(lacking)} weights are missing or of another shape ({first(lacking)})"
+        raise ValueError(f"{architecture}: {what}; transformers would draw them at random")
+    return model
+
+
+def _sizes(facts: dict[str, Any], where: str) -> tuple[int, int, Interpolation]:
+    """Return to how many pixels images are resized, how many the model sees, and how they are interpolated.
+
+    Raises ValueError naming what ALIGN's own preprocessing does not do.
+    """
+    size = facts.get("size")
+    crop = facts.get("crop_size") if facts.get("do_center_crop") else size
+    for word, value in (("size", size), ("crop_size", crop)):
+        if not isinstance(value, dict) or value.get("height") != value.get("width") or not value.get("height"):
+            raise ValueError(f"{where}: {word}: must be {{height: n, width: n}}, of a square, got {value!r}")
+    for word in ("do_resize", "do_rescale"):
+        if not facts.get(word, True):
+            raise ValueError(f"{where}: {word}: must be true")
+    if facts.get("resample", 3) not in FILTERS:
+        raise ValueError(f"{where}: resample: must be 2 (bilinear) or 3 (bicubic), got {facts['resample']!r}")
+    return size["height"], crop["height"], FILTERS[facts.get("resample", 3)]
 
 
 def _mean_and_std(facts: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -15,7 +15,7 @@ from reliquant.models.openclip_source import LOCAL, Source, built, of_architectu
 from reliquant.models.openclip_weights import load_file
 from reliquant.models.state import load_state
 from reliquant.progress import say
-from reliquant.study.model_entries import RANDOM, openclip_problem
+from reliquant.study.model_entries import RANDOM, activation_note, openclip_problem
 from reliquant.study.own_preprocessing import config_of
 from reliquant.study.preprocessing import read_preprocessing
 
@@ -64,7 +64,9 @@ def tower(
         say(architecture, f"its weights are random, drawn from seed {seed}")
     elif pretrained or source.folder:
         path = _weights_file(source, architecture, pretrained, cache, revision)
-        facts["read"] = [*notes, *found.doubts, *_told(path, load_file(model, path))]
+        activation = [activation_note(architecture, pretrained)] if pretrained else []
+        notes = [*notes, *found.doubts, *filter(None, activation)]
+        facts["read"] = [*notes, *_told(path, load_file(model, path))]
         for note in facts["read"]:
             say(architecture, note)
     return with_preprocessing(model, tokenizer_of(source, cache=cache), found, facts)
