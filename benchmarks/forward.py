@@ -28,17 +28,26 @@ from reliquant.layers.backend import use_backend
 from reliquant.layers.surgery import insert_twins, targets, unpack_attention
 from reliquant.layers.twins import StaticInput
 from reliquant.layers.variant import export, restore
+from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
 
 Side = Callable[[torch.Tensor], Any]
 
 
 def tower() -> torch.nn.Module:
-    """Return a ViT-B/32 with random weights, without its text tower."""
+    """Return a ViT-B/32 with random weights."""
     torch.manual_seed(0)
-    model = open_clip.create_model("ViT-B-32").eval().requires_grad_(False)
-    del model.transformer, model.token_embedding
-    return model
+    return open_clip.create_model("ViT-B-32").eval().requires_grad_(False)
+
+
+def tokens(texts: list[str]) -> torch.Tensor:
+    """Stand in for the tokenizer: only the image tower is measured."""
+    return torch.ones(len(texts), 77, dtype=torch.long)
+
+
+def layers(model: torch.nn.Module) -> list[str]:
+    """Name the layers that are quantized."""
+    return targets(Clip(model, tokens, 224, (0.5,) * 3, (0.25,) * 3), "image")
 
 
 def sides(names: list[str], pixels: torch.Tensor, /) -> dict[str, Side]:
@@ -65,7 +74,7 @@ def sides(names: list[str], pixels: torch.Tensor, /) -> dict[str, Side]:
 def quantized(model: torch.nn.Module, pixels: torch.Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
     """Round weights to nearest and inputs by their range on some images."""
     unpack_attention(model)
-    made = insert_twins(model, targets(model, "image"), Grid(bits=8, granularity="channel"), Grid(bits=8))
+    made = insert_twins(model, layers(model), Grid(bits=8, granularity="channel"), Grid(bits=8))
     largest: dict[str, float] = {}
     handles = [
         layer.register_forward_pre_hook(lambda _, x, name=name: largest.update({name: x[0].abs().max().item()}))
@@ -77,7 +86,7 @@ def quantized(model: torch.nn.Module, pixels: torch.Tensor) -> tuple[dict[str, A
     for name, layer in made.items():
         layer.input = StaticInput(layer.activation_grid, largest[name] / 127)
         layer.freeze_absmax()
-    return export(model, "image")
+    return export(Clip(model, tokens, 224, (0.5,) * 3, (0.25,) * 3), "image")
 
 
 def with_brevitas(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
@@ -86,7 +95,7 @@ def with_brevitas(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
     from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerChannelFloat
 
     unpack_attention(model)
-    for name in targets(model, "image"):
+    for name in layers(model):
         inner, (parent, _, leaf) = model.get_submodule(name), name.rpartition(".")
         words = {"input_quant": Int8ActPerTensorFloat, "weight_quant": Int8WeightPerChannelFloat}
         made = QuantLinear(inner.in_features, inner.out_features, bias=inner.bias is not None, **words)

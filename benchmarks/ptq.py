@@ -66,7 +66,7 @@ def measured(method: str, layers: int, pairs: int | None) -> tuple[float, float,
     clip = tower(layers)
     size = sum(p.nbytes for p in clip.model.parameters())
     entry = {"quantizer": method, **GRIDS, **({} if pairs is None else {"pairs": pairs})}
-    exact, names = copy.deepcopy(clip.model), targets(clip.model, "image")
+    exact, names = copy.deepcopy(clip.model), targets(clip, "image")
     start = time.process_time()
     plugins.load("quantizer", entry)(clip, names, proxy, Checkpoints())
     seconds = time.process_time() - start

@@ -24,6 +24,7 @@ from torch.nn.functional import normalize
 from reliquant.grid import Grid
 from reliquant.layers.surgery import insert_twins, targets, unpack_attention
 from reliquant.layers.twins import StaticInput
+from reliquant.models.clip import Clip
 from reliquant.models.embedded import Embedded
 from reliquant.models.losses.contrastive import loss
 from reliquant.models.openclip import open_clip
@@ -37,12 +38,14 @@ def steps(batch: int) -> dict[str, Callable[[], None]]:
     """Return the two sides: a function each that takes one training step."""
     torch.manual_seed(0)
     exact = open_clip.create_model("ViT-B-32").eval()
-    del exact.transformer, exact.token_embedding  # the text tower takes no part
     unpack_attention(exact)
+    clip = Clip(exact, lambda texts: torch.ones(len(texts), 77, dtype=torch.long), 224, (0.5,) * 3, (0.25,) * 3)
+    names = targets(clip, "image")
+    del exact.transformer, exact.token_embedding  # the text tower takes no part
     student = copy.deepcopy(exact)
     pixels = torch.randn(batch, 3, 224, 224)
     text = normalize(torch.randn(batch, 512), dim=1)
-    made = insert_twins(student, targets(student, "image"), Grid(bits=8, granularity="channel"), Grid(bits=8))
+    made = insert_twins(student, names, Grid(bits=8, granularity="channel"), Grid(bits=8))
     for layer in made.values():
         layer.input = StaticInput(Grid(bits=8), 0.03)
     install(made, LearnedInput, AbsMaxWeight)

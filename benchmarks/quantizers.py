@@ -30,7 +30,7 @@ from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import samples_of
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
 from reliquant.layers.backend import use_backend
-from reliquant.layers.surgery import in_scope, targets, twins, unpack_attention
+from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.layers.variant import restore, size_in_bytes
 from reliquant.measures import calibration
 from reliquant.models.clip import Clip
@@ -67,7 +67,7 @@ def opened(model: str, proxy: Proxy) -> Clip:
     clip = open_model(model.removesuffix(" with outliers"))
     if model == OUTLIERS:
         unpack_attention(clip.model)
-        for norm, readers in layer_norm_readers(clip, targets(clip.model, "image"), proxy).items():
+        for norm, readers in layer_norm_readers(clip, targets(clip, "image"), proxy).items():
             factor = torch.ones_like(clip.model.get_submodule(norm).weight)
             factor[::11] = 60
             clip.model.get_submodule(norm).weight.data.mul_(factor)
@@ -103,7 +103,7 @@ def found_of(model: str, name: str, precision: str, proxy: Proxy, sets: Any, fp3
     entry = scheme_entry(json.dumps(training | words), precision)
     torch.manual_seed(0)
     clip = opened(model, proxy)
-    whole = sum(v.nbytes for k, v in clip.model.state_dict().items() if in_scope(k, "image"))
+    whole = sum(v.nbytes for k, v in clip.model.state_dict().items() if k.startswith("visual."))
     start = time.process_time()
     arrays, facts = quantize(clip, entry, "image", proxy, Checkpoints(), tuning="none")
     seconds, modules = time.process_time() - start, facts["modules"]

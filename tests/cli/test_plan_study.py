@@ -11,7 +11,7 @@ import yaml
 
 from reliquant import plugins
 from reliquant.cli.plan_study import COSTS, TOWERS, as_text, estimate, variant_bytes
-from reliquant.layers.surgery import in_scope, targets, unpack_attention
+from reliquant.layers.surgery import targets, unpack
 from reliquant.layers.variant import export, size_in_bytes
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
@@ -194,12 +194,15 @@ def counted(architecture):
             model = Align(transformers.AlignModel(transformers.AlignConfig()), 0, 289)
         else:
             model = open_clip.create_model(architecture, load_weights=False, pretrained_text=False, device="meta")
-    unpack_attention(model)
+    size = getattr(model.visual, "image_size", 289)
+    context = getattr(model, "context_length", 12)
+    clip = Clip(model, lambda texts: torch.ones(1, context, dtype=torch.long), size, (0.5,) * 3, (0.5,) * 3)
+    unpack(clip)
     state = {name: value.numel() / 1e6 for name, value in model.state_dict().items()}
     found, kept, coded = {}, 0.0, 0.0
     for tower, scope in (("image", "image"), ("text", "both")):
-        held = sum(n for name, n in state.items() if in_scope(name, scope))
-        quantized = sum(model.get_submodule(t).weight.numel() / 1e6 for t in targets(model, scope))
+        held = sum(n for name, n in state.items() if clip.parts.in_scope(name, scope))
+        quantized = sum(model.get_submodule(t).weight.numel() / 1e6 for t in targets(clip, scope))
         found[tower] = {"parameters": held - kept, "quantized": quantized - coded}
         kept, coded = held, quantized
     return {**found, "other": {"parameters": sum(state.values()) - kept}}
@@ -222,12 +225,12 @@ def test_a_variant_of_vit_b_32_is_as_large_as_was_measured(precision, scope, meg
 def test_a_variant_is_as_large_as_its_export(precision, scope):
     model = open_clip.create_model("ViT-S-32", load_weights=False).eval()
     clip = Clip(model, open_clip.get_tokenizer("ViT-S-32"), 224, (0.5,) * 3, (0.5,) * 3)
-    unpack_attention(model)
+    unpack(clip)
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     quantize = plugins.load("quantizer", with_grids({"quantizer": "rtn", "pairs": 2}, precision))
-    quantize(clip, targets(model, scope), Proxy(images, ["a cat", "a dog"]), Checkpoints())
+    quantize(clip, targets(clip, scope), Proxy(images, ["a cat", "a dog"]), Checkpoints())
     towers = [counted("ViT-S-32")[name] for name in TOWERS[scope]]
-    size = size_in_bytes(export(model, scope)[0])
+    size = size_in_bytes(export(clip, scope)[0])
     assert variant_bytes(towers, int(precision[1])) == pytest.approx(size, rel=0.03)
 
 

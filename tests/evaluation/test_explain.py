@@ -39,7 +39,7 @@ def quantized(clip, proxy, method="rtn", bits=4, **words):
         "activation": {"bits": 8},
         **words,
     }
-    plugins.load("quantizer", entry)(made, targets(made.model, "image"), proxy, Checkpoints())
+    plugins.load("quantizer", entry)(made, targets(made, "image"), proxy, Checkpoints())
     return made
 
 
@@ -56,7 +56,7 @@ def test_a_variant_is_explained_beside_fp32(clip, proxy, cell):
     controls = found.filter(measure="accuracy_change")["group"].to_list()
     assert {"", "gaussian noise", "FP32 truncated", "noise in FP32 weights"} <= set(controls)
     outputs = found.filter(measure="output_sqnr")
-    assert outputs["group"].to_list() == layers(quantized(clip, proxy).model)
+    assert outputs["group"].to_list() == layers(quantized(clip, proxy))
     assert found.filter(measure="fourier_error")["group"].to_list() == ["0,16", "16,0", "16,16"]
 
 

@@ -28,13 +28,13 @@ def quantized(clip, proxy, method="rtn", bits=4):
         "weight": {"bits": bits, "granularity": "channel"},
         "activation": {"bits": 8},
     }
-    plugins.load("quantizer", entry)(made, targets(made.model, "image"), proxy, Checkpoints())
+    plugins.load("quantizer", entry)(made, targets(made, "image"), proxy, Checkpoints())
     return made
 
 
 def test_weight_noise_has_the_sqnr_of_the_quantized_weights(vit, proxy):
     exact, variant = opened(vit), quantized(vit, proxy)
-    facts = weight_facts(exact.model, variant.model)
+    facts = weight_facts(exact, variant)
     noisy = with_weight_noise(exact, facts, torch.Generator().manual_seed(0))
     for name, fact in facts.items():
         pair = (m.get_submodule(name).weight.detach().numpy() for m in (exact.model, noisy.model))
@@ -42,9 +42,9 @@ def test_weight_noise_has_the_sqnr_of_the_quantized_weights(vit, proxy):
 
 
 def test_layers_of_a_rotated_stream_and_folded_weights_are_not_compared(vit, proxy):
-    assert layers(quantized(vit, proxy, "quarot").model) == []
+    assert layers(quantized(vit, proxy, "quarot")) == []
     smooth = quantized(vit, proxy, "smoothquant")
-    facts = weight_facts(opened(vit).model, smooth.model)
+    facts = weight_facts(opened(vit), smooth)
     assert facts
     assert not any("weight_sqnr" in fact for fact in facts.values())
     assert with_weight_noise(opened(vit), facts, torch.Generator()) is None

@@ -47,7 +47,7 @@ def test_a_quantized_block_gives_quantized_patches(vit, pixels):
             full = local()
         unpack_attention(vit.model)
         weight = Grid(bits=2, granularity="channel")
-        for twin in insert_twins(vit.model, targets(vit.model, "image"), weight, Grid(bits=16)).values():
+        for twin in insert_twins(vit.model, targets(vit, "image"), weight, Grid(bits=16)).values():
             twin.freeze_absmax()
         with local_features(vit.model) as local:
             vit.model.encode_image(pixels)

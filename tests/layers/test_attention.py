@@ -47,14 +47,35 @@ def test_open_clips_own_attention_keeps_its_output_with_everything_it_may_do():
     torch.testing.assert_close(NormedAttention(packed)(x, attn_mask=mask), packed(x, attn_mask=mask))
 
 
+@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize("attention", [SelfAttention, CrossAttention])
+def test_a_caller_who_says_nothing_gets_the_weights_too_as_from_torch(attention, average):
+    torch.manual_seed(0)
+    packed = torch.nn.MultiheadAttention(12, 3, batch_first=True).eval()
+    torch.nn.init.normal_(packed.in_proj_bias)
+    x, padding = torch.randn(2, 5, 12), torch.tensor([[False] * 4 + [True], [False] * 2 + [True] * 3])
+    causal = torch.triu(torch.ones(5, 5), 1).bool()
+    words = {"key_padding_mask": padding, "attn_mask": causal, "average_attn_weights": average}
+    for found, expected in zip(attention(packed)(x, x, x, **words), packed(x, x, x, **words), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("as_scores", [True, False])
+def test_padding_is_left_out_as_torch_leaves_it_out(as_scores, batch_first):
+    torch.manual_seed(0)
+    packed = torch.nn.MultiheadAttention(12, 3, batch_first=batch_first).eval()
+    x, padding = torch.randn(2, 5, 12), torch.tensor([[False] * 4 + [True], [False] * 2 + [True] * 3])
+    x = x if batch_first else x.transpose(0, 1)
+    padding = torch.zeros(2, 5).masked_fill(padding, float("-inf")) if as_scores else padding
+    words = {"key_padding_mask": padding, "need_weights": False}
+    torch.testing.assert_close(SelfAttention(packed)(x, x, x, **words)[0], packed(x, x, x, **words)[0])
+
+
 def test_what_the_unpacked_attention_cannot_do_is_refused():
     packed = torch.nn.MultiheadAttention(12, 3, batch_first=True)
     x = torch.randn(2, 5, 12)
-    with pytest.raises(ValueError, match="without weights"):
-        SelfAttention(packed)(x, x, x, need_weights=True)
     with pytest.raises(ValueError, match="query = key = value"):
         SelfAttention(packed)(x, x + 1, x)
-    with pytest.raises(ValueError, match="without weights"):
-        CrossAttention(packed)(x, x, x, need_weights=True)
     with pytest.raises(ValueError, match="scaled_cosine_attn"):
         NormedAttention(open_clip.transformer.Attention(12, 3, scaled_cosine=True))

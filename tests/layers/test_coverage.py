@@ -15,13 +15,13 @@ PIXELS = torch.zeros(2, 3, 32, 32)
 
 def quantized(clip, proxy, names=None):
     unpack_attention(clip.model)
-    quantizer(clip, names or targets(clip.model, "image"), proxy, Checkpoints(), **GRIDS)
+    quantizer(clip, names or targets(clip, "image"), proxy, Checkpoints(), **GRIDS)
     return clip.model
 
 
 def test_products_of_a_vit_block_by_hand(vit, proxy):
     model = quantized(vit, proxy)
-    seen = coverage(model, "image", lambda: model.encode_image(PIXELS))
+    seen = coverage(vit, "image", lambda: model.encode_image(PIXELS))
     macs = {p.module.removeprefix("visual."): p.macs for p in seen.products}
     tokens, width = 2 * 17, 48
     assert macs["transformer.resblocks.0.attn.qkv"] == tokens * width * 3 * width
@@ -34,7 +34,7 @@ def test_products_of_a_vit_block_by_hand(vit, proxy):
 
 def test_every_product_inside_a_block_is_quantized_but_attention(clip, proxy):
     model = quantized(clip, proxy)
-    seen = coverage(model, "image", lambda: model.encode_image(PIXELS))
+    seen = coverage(clip, "image", lambda: model.encode_image(PIXELS))
     assert {p.reason for p in seen.products} <= {"", "attention product", "outside the blocks"}
     assert sum(not p.reason for p in seen.products) == len(twins(model))
     assert 0.5 < seen.mac_share < 1
@@ -60,10 +60,10 @@ def test_each_twin_is_called_and_dispatches_one_product(clip, proxy):
 
 
 def test_a_packed_attention_would_be_seen_to_escape(vit, proxy):
-    names = targets(vit.model, "image")  # without unpacking: out_proj is a Linear that is never called
+    names = targets(vit, "image")  # without unpacking: out_proj is a Linear that is never called
     calibrated = [n for n in names if "out_proj" not in n]
     quantizer(vit, calibrated, proxy, Checkpoints(), **GRIDS)
-    seen = coverage(vit.model, "image", lambda: vit.model.encode_image(PIXELS))
+    seen = coverage(vit, "image", lambda: vit.model.encode_image(PIXELS))
     escaped = [p for p in seen.products if p.reason == "not reached by the quantizer"]
     assert escaped
     assert seen.mac_share < 0.75
@@ -71,8 +71,8 @@ def test_a_packed_attention_would_be_seen_to_escape(vit, proxy):
 
 def test_a_twin_that_never_rounds_does_not_count(vit):
     unpack_attention(vit.model)
-    insert_twins(vit.model, targets(vit.model, "image"), *GRIDS.values())
-    seen = coverage(vit.model, "image", lambda: vit.model.encode_image(PIXELS))
+    insert_twins(vit.model, targets(vit, "image"), *GRIDS.values())
+    seen = coverage(vit, "image", lambda: vit.model.encode_image(PIXELS))
     assert seen.mac_share == 0
     assert any(p.reason == "the weight was never rounded" for p in seen.products)
 
@@ -80,12 +80,12 @@ def test_a_twin_that_never_rounds_does_not_count(vit):
 def test_a_twin_that_never_runs_is_an_error(vit, proxy):
     model = quantized(vit, proxy)
     with pytest.raises(RuntimeError, match="never ran, visual"):
-        coverage(model, "image", lambda: model.encode_text(torch.ones(1, 16, dtype=torch.long)))
+        coverage(vit, "image", lambda: model.encode_text(torch.ones(1, 16, dtype=torch.long)))
 
 
 def test_watching_leaves_no_hooks_behind(vit, proxy):
     model = quantized(vit, proxy)
     before = copy.deepcopy(model).encode_image(PIXELS)
-    coverage(model, "image", lambda: model.encode_image(PIXELS))
+    coverage(vit, "image", lambda: model.encode_image(PIXELS))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert torch.equal(before, model.encode_image(PIXELS))

@@ -1,9 +1,7 @@
-import copy
-
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.surgery import in_scope, insert_twins, targets, twins, unpack_attention
+from reliquant.layers.surgery import insert_twins, targets, twins, unpack_attention
 
 
 def forward(model):
@@ -28,30 +26,30 @@ def test_unpacking_shares_the_parameters_of_self_attention(vit):
 
 def test_targets_are_every_matrix_inside_the_blocks(vit):
     unpack_attention(vit.model)
-    found = targets(vit.model, "image")
+    found = targets(vit, "image")
     assert len(found) == 2 * 4
     assert all(name.startswith("visual.transformer.resblocks.") for name in found)
-    assert len(targets(vit.model, "both")) == 2 * 4 + 2 * 4
+    assert len(targets(vit, "both")) == 2 * 4 + 2 * 4
 
 
 def test_targets_of_a_convnext_leave_out_stem_and_downsampling(convnext):
-    found = targets(convnext.model, "image")
+    found = targets(convnext, "image")
     assert any("conv_dw" in name for name in found)
     assert any("mlp.fc1" in name for name in found)
     assert not any("stem" in name or "downsample" in name or "head" in name for name in found)
 
 
-def test_the_logit_scale_belongs_to_no_tower():
-    assert not in_scope("logit_scale", "both")
-    assert in_scope("visual.conv1.weight", "image")
-    assert not in_scope("token_embedding.weight", "image")
+def test_the_logit_scale_belongs_to_no_tower(vit):
+    assert not vit.parts.in_scope("logit_scale", "both")
+    assert vit.parts.in_scope("visual.conv1.weight", "image")
+    assert not vit.parts.in_scope("token_embedding.weight", "image")
+    assert vit.parts.in_scope("token_embedding.weight", "both")
 
 
 def test_fresh_twins_change_nothing(clip):
-    plain = copy.deepcopy(clip.model)
-    unpack_attention(plain)
-    before = forward(plain)
-    made = insert_twins(plain, targets(plain, "both"), Grid(bits=4, granularity="channel"), Grid(bits=8))
-    assert made == twins(plain)
-    for a, b in zip(before, forward(plain), strict=True):
+    unpack_attention(clip.model)
+    before = forward(clip.model)
+    made = insert_twins(clip.model, targets(clip, "both"), Grid(bits=4, granularity="channel"), Grid(bits=8))
+    assert made == twins(clip.model)
+    for a, b in zip(before, forward(clip.model), strict=True):
         assert torch.equal(a, b)

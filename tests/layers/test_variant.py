@@ -36,7 +36,7 @@ def test_too_few_bytes_are_refused():
 
 def quantize(clip, proxy, scope, bits, **activation):
     unpack_attention(clip.model)
-    names = targets(clip.model, scope)
+    names = targets(clip, scope)
     grids = {"weight": Grid(bits=bits, granularity="channel"), "activation": Grid(bits=8, **activation)}
     quantizer(clip, names, proxy, Checkpoints(), **grids)
 
@@ -52,7 +52,7 @@ def outputs(model):
 def test_a_restored_variant_gives_the_same_outputs_to_the_bit(clip, proxy, scope, activation):
     fresh = copy.deepcopy(clip.model)
     quantize(clip, proxy, scope, 4, **activation)
-    arrays, modules = export(clip.model, scope)
+    arrays, modules = export(clip, scope)
     restore(fresh, arrays, modules)
     assert len(twins(fresh)) == len(twins(clip.model)) > 0
     for a, b in zip(outputs(clip.model), outputs(fresh), strict=True):
@@ -64,7 +64,7 @@ def test_four_bits_take_half_the_bytes_of_eight(vit, proxy):
     for bits in (4, 8):
         one = copy.deepcopy(vit)
         quantize(one, proxy, "image", bits)
-        arrays, _ = export(one.model, "image")
+        arrays, _ = export(one, "image")
         sizes[bits] = size_in_bytes({k: v for k, v in arrays.items() if k.endswith(".codes")})
         assert not any(k.endswith("qkv.weight") for k in arrays)
     assert sizes[8] == 2 * sizes[4] == sum(t.weight.numel() for t in twins(one.model).values())
@@ -72,7 +72,7 @@ def test_four_bits_take_half_the_bytes_of_eight(vit, proxy):
 
 def test_a_variant_of_another_architecture_is_refused(vit, convnext, proxy):
     quantize(vit, proxy, "image", 8)
-    arrays, modules = export(vit.model, "image")
+    arrays, modules = export(vit, "image")
     with pytest.raises(ValueError, match=r"visual.*another architecture"):
         restore(convnext.model, arrays, modules)
 
@@ -85,7 +85,7 @@ def test_zero_points_need_not_be_whole_numbers(vit, proxy, zero):
     for layer in layers.values():
         layer.freeze(layer.codes, layer.weight_scale, torch.full_like(layer.weight_scale, zero))
         layer.input.zero = zero
-    arrays, modules = export(vit.model, "image")
+    arrays, modules = export(vit, "image")
     restore(fresh, arrays, modules)
     name = next(iter(layers))
     x = torch.randn(2, layers[name].weight.shape[1])
@@ -110,7 +110,7 @@ def test_a_w4_vit_b_32_image_tower_takes_less_than_a_sixth_of_its_bytes_on_disk(
     tower = {name: value.numpy() for name, value in model.state_dict().items() if name.startswith("visual.")}
     save_tensors(tmp_path / "fp32.safetensors", tower, {})
     quantize(clip, proxy, "image", 4)
-    arrays, modules = export(model, "image")
+    arrays, modules = export(clip, "image")
     save_tensors(tmp_path / "w4.safetensors", arrays, {"modules": modules})
     sizes = {name: (tmp_path / f"{name}.safetensors").stat().st_size for name in ("fp32", "w4")}
     assert 0.125 < sizes["w4"] / sizes["fp32"] < 0.16

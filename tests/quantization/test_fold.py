@@ -15,7 +15,7 @@ def outputs(model):
 
 def test_readers_in_a_vit_are_qkv_and_the_first_mlp_layer(vit, proxy):
     unpack_attention(vit.model)
-    found = layer_norm_readers(vit, targets(vit.model, "both"), proxy)
+    found = layer_norm_readers(vit, targets(vit, "both"), proxy)
     expected = {}
     for stack in ("transformer", "visual.transformer"):
         for i in (0, 1):
@@ -25,7 +25,7 @@ def test_readers_in_a_vit_are_qkv_and_the_first_mlp_layer(vit, proxy):
 
 
 def test_readers_in_a_convnext_are_the_first_mlp_layers(convnext, proxy):
-    found = layer_norm_readers(convnext, targets(convnext.model, "image"), proxy)
+    found = layer_norm_readers(convnext, targets(convnext, "image"), proxy)
     assert len(found) == 9
     assert all(readers == [norm.replace("norm", "mlp.fc1")] for norm, readers in found.items())
 
@@ -43,13 +43,13 @@ def test_a_layer_norm_that_feeds_the_residual_too_is_left_out(vit, proxy):
     blocks = vit.model.visual.transformer.resblocks
     blocks[1] = PostNorm(blocks[1])
     unpack_attention(vit.model)
-    found = layer_norm_readers(vit, targets(vit.model, "image"), proxy)
+    found = layer_norm_readers(vit, targets(vit, "image"), proxy)
     assert [n.split("visual.transformer.resblocks.")[1] for n in found] == ["0.ln_1", "0.ln_2"]
 
 
 def test_a_layer_that_is_not_named_keeps_its_layer_norm_out(vit, proxy):
     unpack_attention(vit.model)
-    names = [n for n in targets(vit.model, "image") if "0.attn.qkv" not in n]
+    names = [n for n in targets(vit, "image") if "0.attn.qkv" not in n]
     assert "visual.transformer.resblocks.0.ln_1" not in layer_norm_readers(vit, names, proxy)
 
 
@@ -57,7 +57,7 @@ def test_a_layer_that_is_not_named_keeps_its_layer_norm_out(vit, proxy):
 def test_folding_changes_the_parts_but_not_the_outputs(clip, proxy, fold):
     unpack_attention(clip.model)
     before, model = outputs(clip.model), copy.deepcopy(clip.model)
-    for norm, readers in layer_norm_readers(clip, targets(model, "both"), proxy).items():
+    for norm, readers in layer_norm_readers(clip, targets(clip, "both"), proxy).items():
         layer = model.get_submodule(norm)
         amount = torch.rand(layer.normalized_shape) * 3 + 0.2
         fold(layer, amount, [model.get_submodule(r) for r in readers])

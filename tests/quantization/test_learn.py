@@ -18,7 +18,7 @@ WEIGHT = Grid(bits=4, granularity="channel")
 
 def test_without_iterations_lsq_is_round_to_nearest_on_all_pairs(vit, proxy):
     unpack_attention(vit.model)
-    names, other = targets(vit.model, "image"), copy.deepcopy(vit)
+    names, other = targets(vit, "image"), copy.deepcopy(vit)
     words, grids = {"iterations": 0, "batch": 16}, {"weight": WEIGHT, "activation": Grid(bits=8)}
     learn_lsq("mine", vit, names, proxy, Checkpoints(), words, **grids, momentum=0.3)
     rtn(other, names, proxy, Checkpoints(), **grids, momentum=0.3, batch=16)
@@ -29,7 +29,7 @@ def test_without_iterations_lsq_is_round_to_nearest_on_all_pairs(vit, proxy):
 
 def test_words_that_are_not_given_take_their_defaults(vit, proxy):
     unpack_attention(vit.model)
-    names = targets(vit.model, "image")
+    names = targets(vit, "image")
     rules = (LearnedInput, AbsMaxWeight)
     given = {"weight": WEIGHT, "activation": Grid(bits=8), "watch": partial(Range, 0.1)}
     with pytest.raises(ValueError, match="batch 64 is larger than the 40 pairs"):
@@ -48,7 +48,7 @@ def test_a_change_sees_the_new_twins_before_calibration(vit, proxy):
             layer.weight.data.div_(8)
 
     unpack_attention(vit.model)
-    names, plain = targets(vit.model, "image")[:1], copy.deepcopy(vit)
+    names, plain = targets(vit, "image")[:1], copy.deepcopy(vit)
     words, grids = {"iterations": 0, "batch": 16}, {"weight": WEIGHT, "activation": Grid(bits=8), "momentum": 0.1}
     learn_lsq("mine", vit, names, proxy, Checkpoints(), words, **grids, change=shrink)
     learn_lsq("mine", plain, names, proxy, Checkpoints(), words, **grids)
@@ -60,7 +60,7 @@ def test_rules_go_where_there_is_something_to_learn_and_freezing_removes_them(vi
     from reliquant.layers.surgery import insert_twins
 
     unpack_attention(vit.model)
-    learned, dynamic, floating = targets(vit.model, "image")[:3]
+    learned, dynamic, floating = targets(vit, "image")[:3]
     made = insert_twins(vit.model, [learned, dynamic], WEIGHT, Grid(bits=8))
     made |= insert_twins(vit.model, [floating], Grid(bits=16), Grid(bits=16))
     made[learned].input = StaticInput(Grid(bits=8), 0.25)

@@ -7,6 +7,7 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import dequantize, fake_quantize, quantize, weight_affine
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.twins import StaticInput, twin
+from reliquant.models.parts import Parts
 from reliquant.quantization.moments import Moments, gptq_codes, moments_of, output_error, stages
 
 
@@ -72,6 +73,7 @@ def test_the_first_pairs_alone_reach_a_stage_and_no_layer_after_it(vit, proxy, i
     block = "visual.transformer.resblocks.0"
     names = [f"{block}.mlp.c_fc", f"{block}.mlp.c_proj"]
     given = inputs_of(vit, names, proxy)
+    vit.parts  # noqa: B018  found by a forward of its own
     after, ran = vit.model.get_submodule("visual.transformer.resblocks.1"), []
     after.register_forward_hook(lambda *_: ran.append(1))
     made = insert_twins(vit.model, names, Grid(bits=8), Grid(bits=8))
@@ -92,4 +94,5 @@ def test_a_layer_that_no_forward_reaches_is_named(vit, proxy):
 
 def test_a_layer_outside_the_blocks_is_a_stage_of_its_own():
     names = ["visual.layers.0.blocks.1.fc1", "head", "visual.layers.0.blocks.1.fc2"]
-    assert stages(names) == {"visual.layers.0": [names[0], names[2]], "head": ["head"]}
+    parts = Parts(("visual",), (), ("visual.layers.0",))
+    assert stages(names, parts) == {"visual.layers.0": [names[0], names[2]], "head": ["head"]}

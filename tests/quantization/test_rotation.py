@@ -18,7 +18,7 @@ def outputs(model):
 
 def rotated(clip, proxy, scope="both"):
     unpack_attention(clip.model)
-    made = insert_twins(clip.model, targets(clip.model, scope), Grid(bits=16), Grid(bits=16))
+    made = insert_twins(clip.model, targets(clip, scope), Grid(bits=16), Grid(bits=16))
     return made, rotate(clip, made, proxy, np.random.default_rng(0))
 
 
@@ -84,7 +84,7 @@ def test_an_outlier_channel_of_the_stream_is_spread(vit, proxy):
 @pytest.mark.parametrize("change", ["layer scale", "missing block"])
 def test_other_stacks_rotate_the_inputs_of_their_linears_instead(vit, proxy, change):
     unpack_attention(vit.model)
-    names = targets(vit.model, "image")
+    names = targets(vit, "image")
     if change == "layer scale":
         for block in vit.model.visual.transformer.resblocks:
             block.ls_1 = torch.nn.Sequential(torch.nn.LayerNorm(48))

@@ -29,7 +29,7 @@ class Dies(Proxy):
 
 def run(clip, proxy, saved=None, scope="image", iterations=6, **words):
     unpack_attention(clip.model)
-    names = targets(clip.model, scope)
+    names = targets(clip, scope)
     quantizer(clip, names, proxy, saved or Checkpoints(), **GRIDS, iterations=iterations, batch=16, **words)
     return clip.model.state_dict()
 
@@ -138,7 +138,7 @@ def words(**given):
 def ready(clip):
     """Give the image tower twins that learn one scale an input."""
     unpack_attention(clip.model)
-    made = insert_twins(clip.model, targets(clip.model, "image"), *GRIDS.values())
+    made = insert_twins(clip.model, targets(clip, "image"), *GRIDS.values())
     for layer in made.values():
         layer.input = StaticInput(GRIDS["activation"], 0.03)
     install(made, LearnedInput, AbsMaxWeight)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,13 @@ from torch import nn
 from reliquant import plugins
 from reliquant.grid import Grid
 from reliquant.layers.coverage import Product, coverage
-from reliquant.layers.surgery import Scope, targets, twins, unpack_attention
+from reliquant.layers.surgery import twins
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
+from reliquant.models.parts import Scope
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
+from reliquant.quantization.quantize import prepare, require_share
 
 PAIRS = 4
 NO_PRODUCT = "no matrix product"
@@ -32,13 +33,14 @@ def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /) -> dict[st
     the grids are those it really gives to each layer. What a method decides by the values of its inputs, such as
     `raana` a layer's bits and `llm_int8` its outlier columns, depends on the pairs: there `from_data` is true.
     """
-    copied = replace(clip, model=copy.deepcopy(clip.model))
-    unpack_attention(copied.model)
+    copied = clip.with_model(copy.deepcopy(clip.model))
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (PAIRS, clip.size, clip.size, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (PAIRS, *clip.shape, 3), dtype=np.uint8)
     proxy = Proxy(images, ["a photo"] * PAIRS)
-    plugins.load("quantizer", _shortened(entry))(copied, targets(copied.model, scope), proxy, Checkpoints())
-    seen = coverage(copied.model, scope, lambda: embed(copied, *next(proxy.in_order(copied, 1))))
+    method = plugins.load("quantizer", _shortened(entry))
+    method(copied, prepare(copied, entry["quantizer"], scope, proxy), proxy, Checkpoints())
+    seen = coverage(copied, scope, lambda: embed(copied, *next(proxy.in_order(copied, 1))))
+    require_share(entry["quantizer"], seen)
     products = [_described(p, copied.model.get_submodule(p.module)) for p in seen.products]
     products += [_described(Product(m, "", 0, 32, 32, NO_PRODUCT), None) for m in _others(copied.model, seen.products)]
     bits = {layer.weight_grid.bits for layer in twins(copied.model).values()}

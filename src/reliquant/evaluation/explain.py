@@ -150,8 +150,8 @@ def framed(rows: Sequence[Mapping[str, Any]], /) -> pl.DataFrame:
 
 
 def _comparison(exact: Clip, variant: Clip, seed: int) -> Comparison:
-    weights = weight_facts(exact.model, variant.model)
-    outputs = OutputNoise(exact.model, variant.model, layers(variant.model))
+    weights = weight_facts(exact, variant)
+    outputs = OutputNoise(exact.model, variant.model, layers(variant))
     return Comparison(variant, outputs, weights, with_weight_noise(exact, weights, torch.Generator().manual_seed(seed)))
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from reliquant.layers.surgery import tower_of, twins, unpack_attention
+from reliquant.layers.plain import plain
+from reliquant.layers.surgery import twins, unpack
 from reliquant.layers.transforms import RootMeanSquare, Stream
 from reliquant.measures.spectrum import effective_rank, sqnr
 from reliquant.models.clip import Clip
@@ -25,19 +26,19 @@ MOVED = 0.1  # relative change of a LayerNorm's weight from which scales were fo
 
 def opened(clip: Clip, /) -> Clip:
     """Copy a model with its attention unpacked, so that its layers have the names of a variant's twins."""
-    model = copy.deepcopy(clip.model)
-    unpack_attention(model)
-    return replace(clip, model=model)
+    copied = clip.with_model(copy.deepcopy(clip.model))
+    unpack(copied)
+    return copied
 
 
-def layers(variant: nn.Module, /) -> list[str]:
+def layers(variant: Clip, /) -> list[str]:
     """Name the image tower's quantized layers whose outputs can be compared with FP32's: none in a rotated stream."""
-    if any(isinstance(m, Stream | RootMeanSquare) for m in variant.modules()):
+    if any(isinstance(m, Stream | RootMeanSquare) for m in variant.model.modules()):
         return []
-    return [name for name in twins(variant) if tower_of(name) == "image"]
+    return [name for name in twins(variant.model) if variant.parts.in_tower(name, "image")]
 
 
-def weight_facts(exact: nn.Module, variant: nn.Module, /) -> dict[str, dict[str, float]]:
+def weight_facts(exact: Clip, variant: Clip, /) -> dict[str, dict[str, float]]:
     """Return by layer the effective rank of its quantized weight, and its SQNR to FP32's in dB where they compare.
 
     The two weights do not compare where a method moved scales or rotations between weights and activations.
@@ -45,13 +46,13 @@ def weight_facts(exact: nn.Module, variant: nn.Module, /) -> dict[str, dict[str,
     folded = _folded(exact, variant)
     facts: dict[str, dict[str, float]] = {}
     for name in layers(variant):
-        twin, layer = variant.get_submodule(name), exact.get_submodule(name)
+        twin, layer = variant.model.get_submodule(name), exact.model.get_submodule(name)
         weight = twin.weight.detach().flatten(1).double().numpy(force=True)
         gram = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
         values = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None))  # singular values of the weight
         facts[name] = {"weight_effective_rank": effective_rank(values)}
         if isinstance(twin.transform, nn.Identity) and not folded and not twin.weight_grid.floating:
-            before = layer.weight.detach().flatten(1).double().numpy(force=True)
+            before = plain(layer).weight.detach().flatten(1).double().numpy(force=True)
             facts[name]["weight_sqnr"] = sqnr(before, weight)
     return facts
 
@@ -138,12 +139,14 @@ def maps_of(model: nn.Module, /) -> Iterator[dict[str, list[torch.Tensor]]]:
             handle.remove()
 
 
-def _folded(exact: nn.Module, variant: nn.Module) -> bool:
+def _folded(exact: Clip, variant: Clip) -> bool:
     """Whether a LayerNorm of the image tower carries scales that were moved out of the weights behind it."""
-    of_variant = dict(variant.named_modules())
-    for name, norm in exact.named_modules():
+    of_variant = dict(variant.model.named_modules())
+    for name, norm in exact.model.named_modules():
         before, after = getattr(norm, "weight", None), getattr(of_variant.get(name), "weight", None)
-        if not isinstance(norm, nn.LayerNorm) or tower_of(name) != "image" or before is None or after is None:
+        if not isinstance(norm, nn.LayerNorm) or before is None or after is None:
+            continue
+        if not exact.parts.in_tower(name, "image"):
             continue
         if ((after - before).norm() > MOVED * before.norm()).item():
             return True

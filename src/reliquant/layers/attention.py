@@ -7,42 +7,75 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 
-class SelfAttention(nn.Module):
-    """Compute what nn.MultiheadAttention computes for query = key = value, through Linears `qkv` and `proj`.
+class _Attention(nn.Module):
+    """Hold what is asked of an nn.MultiheadAttention, so that its callers find it in the one that takes its place.
 
-    It shares the parameters of the module that it replaces, and answers the same call by (output, None).
+    Without `in_proj_bias`, torch's TransformerEncoder does not take its fused way past the layers.
     """
+
+    in_proj_bias = None
+    _qkv_same_embed_dim = False
 
     def __init__(self, packed: nn.MultiheadAttention, /) -> None:
         super().__init__()
-        self.heads, self.batch_first = packed.num_heads, packed.batch_first
-        self.qkv = _linear(packed.in_proj_weight, packed.in_proj_bias)
-        self.proj = _linear(packed.out_proj.weight, packed.out_proj.bias)
+        self.num_heads, self.batch_first = packed.num_heads, packed.batch_first
+
+    def _projected(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return query, key and value by head, each (n, heads, l, d / heads)."""
+        raise NotImplementedError
 
     def forward(
         self,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        need_weights: bool = False,
+        key_padding_mask: torch.Tensor | None = None,
+        need_weights: bool = True,
         attn_mask: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, None]:
-        """Attend over (n, l, d), or (l, n, d) without batch_first; raise if asked for weights or cross attention."""
-        if need_weights or key is not query or value is not query:
-            raise ValueError("this attention was unpacked for query = key = value, without weights")
-        x = query if self.batch_first else query.transpose(0, 1)
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (n, heads, l, d / heads)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=_mask(attn_mask, self.heads))
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend from (n, m, d) over (n, l, e), or with the first two axes swapped without batch_first.
+
+        The second output are the attention's weights if they are needed: (n, m, l), or (n, heads, m, l) not averaged.
+        `is_causal` is a hint beside `attn_mask`, as torch has it.
+        """
+        q, k, v = self._projected(query, key, value)
+        mask = _with_padding(_mask(attn_mask, self.num_heads), key_padding_mask)
+        weights = None
+        if need_weights:
+            weights = _weights(q, k, mask)
+            out = weights @ v
+            weights = weights.mean(1) if average_attn_weights else weights
+        else:
+            out = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out = self.proj(out.transpose(1, 2).flatten(2))
-        return (out if self.batch_first else out.transpose(0, 1)), None
+        return (out if self.batch_first else out.transpose(0, 1)), weights
 
 
-class CrossAttention(nn.Module):
+class SelfAttention(_Attention):
+    """Compute what nn.MultiheadAttention computes for query = key = value, through Linears `qkv` and `proj`.
+
+    It shares the parameters of the module that it replaces, and answers the same call.
+    """
+
+    def __init__(self, packed: nn.MultiheadAttention, /) -> None:
+        super().__init__(packed)
+        self.qkv = _linear(packed.in_proj_weight, packed.in_proj_bias)
+        self.proj = _linear(packed.out_proj.weight, packed.out_proj.bias)
+
+    def _projected(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if key is not query or value is not query:
+            raise ValueError("this attention was unpacked for query = key = value")
+        x = query if self.batch_first else query.transpose(0, 1)
+        return self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class CrossAttention(_Attention):
     """Compute what nn.MultiheadAttention computes for any query, key and value, through `q`, `k`, `v` and `proj`."""
 
     def __init__(self, packed: nn.MultiheadAttention, /) -> None:
-        super().__init__()
-        self.heads, self.batch_first = packed.num_heads, packed.batch_first
+        super().__init__(packed)
         if packed.in_proj_weight is None:
             weights = [packed.q_proj_weight, packed.k_proj_weight, packed.v_proj_weight]
         else:
@@ -51,24 +84,10 @@ class CrossAttention(nn.Module):
         self.q, self.k, self.v = (_linear(w, b) for w, b in zip(weights, biases, strict=True))
         self.proj = _linear(packed.out_proj.weight, packed.out_proj.bias)
 
-    def forward(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        need_weights: bool = False,
-        attn_mask: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, None]:
-        """Attend from (n, m, d) over (n, l, e), or with the first two axes swapped without batch_first."""
-        if need_weights:
-            raise ValueError("this attention was unpacked without weights")
+    def _projected(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
         inputs = (query, key, value) if self.batch_first else (x.transpose(0, 1) for x in (query, key, value))
         projected = (layer(x) for layer, x in zip((self.q, self.k, self.v), inputs, strict=True))
-        # each (n, heads, l, d / heads)
-        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in projected)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=_mask(attn_mask, self.heads))
-        out = self.proj(out.transpose(1, 2).flatten(2))
-        return (out if self.batch_first else out.transpose(0, 1)), None
+        return tuple(x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in projected)
 
 
 class NormedAttention(nn.Module):
@@ -94,6 +113,34 @@ class NormedAttention(nn.Module):
         out = scaled_dot_product_attention(self.ln_q(q), self.ln_k(k), v, attn_mask=mask)
         out = out if self.head_scale is None else out * self.head_scale
         return self.proj(self.ln_inner(out.transpose(1, 2).flatten(2)))
+
+
+def can_be_unpacked(packed: nn.MultiheadAttention, /) -> bool:
+    """Whether an attention is torch's own, and has neither biases for extra keys nor a key of zeros."""
+    own = type(packed).forward is nn.MultiheadAttention.forward and "forward" not in vars(packed)
+    return own and packed.bias_k is None and packed.bias_v is None and not packed.add_zero_attn
+
+
+def _weights(q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return the weights of the values, (n, heads, m, l), as scaled_dot_product_attention has them."""
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    return scores.softmax(-1)
+
+
+def _with_padding(mask: torch.Tensor | None, padding: torch.Tensor | None) -> torch.Tensor | None:
+    """Add to a mask which keys (n, l) are padding: where true (bool), or by what is added to their scores."""
+    if padding is None:
+        return mask
+    if padding.dtype == torch.bool:
+        padding = torch.zeros(padding.shape, device=padding.device).masked_fill(padding, float("-inf"))
+    padding = padding[:, None, None, :]
+    if mask is None:
+        return padding
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
+    return mask + padding
 
 
 def _mask(mask: torch.Tensor | None, heads: int) -> torch.Tensor | None:

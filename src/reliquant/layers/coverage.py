@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from reliquant.layers.surgery import BLOCKS, Scope, in_scope
+from reliquant.layers.surgery import twins
 from reliquant.layers.transforms import Rotation
 from reliquant.layers.twins import SparedInput, Twin
+from reliquant.models.clip import Clip
+from reliquant.models.parts import Parts, Scope, storage_of, tensors_in
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -42,53 +44,103 @@ class Product:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Hold the products of one forward and the share of weights and multiply-accumulates that ran quantized."""
+    """Hold the products of one forward and the shares that ran quantized.
+
+    The shares are those of the weights and of the multiply-accumulates of the towers in scope, and of the weights in
+    their blocks (`block_share`), where a scheme means to quantize all that multiplies.
+    """
 
     products: list[Product]
     weight_share: float
     mac_share: float
+    block_share: float
 
 
-def coverage(model: nn.Module, scope: Scope, run: Callable[[], Any], /) -> Coverage:
+def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], /) -> Coverage:
     """Watch `run()`, one forward of the model, and account for each product that torch's dispatcher sees.
 
     A product counts as quantized only inside a twin that really rounded both its weight and its input. Raises
     RuntimeError when a twin was never called.
     """
-    watch = _Watch()
-    with torch.no_grad(), located(model, watch), watch:
+    watch = _Watch(clip)
+    with torch.no_grad(), located(clip.model, watch), watch:
         run()
-    idle = [name for name, module in model.named_modules() if isinstance(module, Twin) and name not in watch.called]
+    layers = twins(clip.model)
+    idle = [name for name in layers if name not in watch.called]
     if idle:
         raise RuntimeError(f"{len(idle)} quantized layers never ran, {idle[0]} among them")
-    products = []
-    for (name, operator), macs in watch.macs.items():
-        products += _products(model, name, operator, macs, scope)
-    inside = [product for product in products if in_scope(product.module, scope)]
+    products: list[Product] = []
+    inside: list[Product] = []
+    for seen, macs in watch.macs.items():
+        found = _products(clip, seen, macs, scope)
+        products += found
+        top = scope == "image" and seen.owner in clip.parts.image  # a product of the tower itself: its projection
+        inside += found if clip.parts.in_scope(seen.owner, scope) and not top else []
     quantized = sum(product.macs for product in inside if not product.reason)
     total = sum(product.macs for product in inside)
-    rounded = sum(_rounded_weights(m) for m in model.modules() if isinstance(m, Twin) and m.codes is not None)
-    weights = sum(v.numel() for name, v in model.named_parameters() if in_scope(name, scope) and v.ndim >= 2)
-    return Coverage(products, rounded / max(weights, 1), quantized / max(total, 1))
+    rounded = sum(_rounded_weights(layer) for layer in layers.values() if layer.codes is not None)
+    weights = {n: p for n, p in clip.model.named_parameters() if clip.parts.in_scope(n, scope) and p.ndim >= 2}
+    whole = sum(weight.numel() for weight in weights.values())
+    shares = rounded / max(whole, 1), quantized / max(total, 1)
+    return Coverage(products, *shares, _block_share(clip, weights, inside))
+
+
+def _block_share(clip: Clip, weights: Mapping[str, nn.Parameter], products: Iterable[Product]) -> float:
+    """Return the share of the given weights inside the blocks whose layer ran rounded; embeddings are no weights."""
+    rounded = {product.module for product in products if not product.reason}
+    whole, share = 0, 0
+    for name, weight in weights.items():
+        layer = name.rpartition(".")[0]
+        module = clip.model.get_submodule(layer)
+        if not clip.parts.is_in_block(name) or isinstance(module, nn.Embedding):
+            continue
+        whole += weight.numel()
+        if layer in rounded and isinstance(module, Twin):
+            share += _rounded_weights(module)
+    return share / max(whole, 1)
+
+
+class _Seen(NamedTuple):
+    """Say what multiplied: the module, the operator, and whether one factor is a parameter.
+
+    The owner says which tower it belongs to: the module, or where that is in no tower (a model that multiplies by a
+    parameter of its own) the parameter, or else the module of a tower that ran last.
+    """
+
+    module: str
+    operator: str
+    owner: str
+    of_parameter: bool
 
 
 class _Watch(TorchDispatchMode):
-    """Count multiply-accumulates per (module, operator), with the formulas of torch's own FLOP counter."""
+    """Count multiply-accumulates by what multiplied, with the formulas of torch's own FLOP counter."""
 
-    def __init__(self) -> None:
+    def __init__(self, clip: Clip, /) -> None:
         super().__init__()
+        self.parts = clip.parts
         self.stack: list[str] = [""]
-        self.called: set[str] = set()
-        self.macs: dict[tuple[str, str], int] = {}
+        self.called: dict[str, None] = {}  # in order
+        self.macs: dict[_Seen, int] = {}
+        self.parameters = {storage_of(p): name for name, p in clip.model.named_parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         formula = FORMULAS.get(func.overloadpacket)
         if formula:
-            key = (self.stack[-1], func.overloadpacket.__name__)
+            key = self._seen(func.overloadpacket.__name__, args)
             flops = formula(*args, **(kwargs or {}), out_val=out)
             self.macs[key] = self.macs.get(key, 0) + flops // 2
         return out
+
+    def _seen(self, operator: str, args: Any) -> _Seen:
+        module = self.stack[-1]
+        names = [self.parameters.get(storage_of(tensor), "") for tensor in tensors_in(args)]
+        parameter = next(filter(None, names), "")
+        owner = module if self.parts.in_scope(module, "both") else parameter
+        if not owner:
+            owner = next((name for name in reversed(self.called) if self.parts.in_scope(name, "both")), "")
+        return _Seen(module, operator, owner, bool(parameter))
 
 
 @contextmanager
@@ -99,7 +151,7 @@ def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
     def enter(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any) -> None:
             watch.stack.append(name)
-            watch.called.add(name)
+            watch.called[name] = None
 
         return hook
 
@@ -107,7 +159,7 @@ def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
         watch.stack.pop()
 
     for name, module in model.named_modules():
-        handles += [module.register_forward_pre_hook(enter(name)), module.register_forward_hook(leave)]
+        handles += [module.register_forward_pre_hook(enter(name), prepend=True), module.register_forward_hook(leave)]
     try:
         yield
     finally:
@@ -115,22 +167,25 @@ def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
             handle.remove()
 
 
-def _products(model: nn.Module, name: str, operator: str, macs: int, scope: Scope) -> list[Product]:
+def _products(clip: Clip, seen: _Seen, macs: int, scope: Scope) -> list[Product]:
     """Account for a product; the columns that a twin spares are a product of their own."""
-    module = model.get_submodule(name)
+    name, operator = seen.module, seen.operator
+    module = clip.model.get_submodule(name)
     if isinstance(module, Rotation):
         return [Product(name, operator, macs, 32, 32, "online rotation")]
+    if not isinstance(module, Twin):
+        return [Product(name, operator, macs, 32, 32, _reason(seen, scope, clip.parts))]
     spared = 0
-    if isinstance(module, Twin) and isinstance(module.input, SparedInput):
+    if isinstance(module.input, SparedInput):
         spared = macs * len(module.input.columns) // module.weight.shape[1]
-    whole = _product(module, name, operator, macs - spared, scope)
+    whole = _product(module, name, operator, macs - spared)
     return [whole, Product(name, operator, spared, 32, 32, "outlier columns")] if spared else [whole]
 
 
-def _product(module: nn.Module, name: str, operator: str, macs: int, scope: Scope) -> Product:
-    if not isinstance(module, Twin):
-        return Product(name, operator, macs, 32, 32, _reason(name, operator, scope))
+def _product(module: Twin, name: str, operator: str, macs: int) -> Product:
     weight, activation = module.weight_grid, module.activation_grid
+    if weight.floating and activation.floating:
+        return Product(name, operator, macs, 32, 32, "its grids are floating point")
     if not weight.floating and module.codes is None and module.weight_rule is None:
         return Product(name, operator, macs, 32, 32, "the weight was never rounded")
     if not activation.floating and isinstance(module.input, nn.Identity):
@@ -143,11 +198,11 @@ def _rounded_weights(layer: Twin) -> int:
     return layer.weight.numel() - spared
 
 
-def _reason(name: str, operator: str, scope: Scope) -> str:
-    if "attention" in operator or operator in ("bmm", "baddbmm"):
+def _reason(seen: _Seen, scope: Scope, parts: Parts) -> str:
+    if "attention" in seen.operator or (seen.operator in ("bmm", "baddbmm") and not seen.of_parameter):
         return "attention product"
-    if not BLOCKS.search(name):
+    if not parts.block_of(seen.module):
         return "outside the blocks"
-    if not in_scope(name, scope):
+    if not parts.in_scope(seen.module, scope):
         return "outside the scope"
     return "not reached by the quantizer"

@@ -28,6 +28,8 @@ def unfit(layer: Twin, /) -> str:
         return GROUPED
     if conv and (layer.dilation != (1, 1) or isinstance(layer.padding, str)):
         return "a convolution with dilation or padding by name"
+    if layer.pads_same:
+        return "a convolution that pads by the size of its input"
     if activation.floating or weight.floating:
         return f"{'activations' if activation.floating else 'weights'} stay in floating point"
     if activation.bits > 8 or weight.bits > 8:

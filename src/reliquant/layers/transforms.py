@@ -130,7 +130,7 @@ def attach(block: nn.Module, stream: Stream, /) -> None:
     """Make a block rotate its input (`side` in) or its output (`side` out) by a stream, which it then owns."""
     if stream.side == "in":
         block.stream_in = stream
-        block.register_forward_pre_hook(_enter)
+        block.register_forward_pre_hook(_enter, with_kwargs=True)
     else:
         block.stream_out = stream
         block.register_forward_hook(_leave)
@@ -175,8 +175,12 @@ def _replace(x: torch.Tensor, start: int, stop: int, part: torch.Tensor) -> torc
     return torch.cat([x[..., :start], part, x[..., stop:]], dim=-1)
 
 
-def _enter(block: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return (block.stream_in(inputs[0]), *inputs[1:])
+def _enter(block: nn.Module, inputs: tuple[Any, ...], words: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Rotate a block's first input, which may come by name."""
+    if inputs:
+        return (block.stream_in(inputs[0]), *inputs[1:]), words
+    first = next(iter(words))
+    return (), {**words, first: block.stream_in(words[first])}
 
 
 def _leave(block: nn.Module, inputs: object, output: torch.Tensor | tuple) -> torch.Tensor | tuple:

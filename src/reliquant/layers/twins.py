@@ -6,12 +6,15 @@ codes and scales and, computed once, the weight that they stand for: evaluation 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import affine, dequantize, fake_quantize, quantize, rounded, weight_affine
+from reliquant.layers.plain import plain, timm
 
 CHUNK = 2**17  # numbers that are rounded at a time, so that they stay in the cache from one pass to the next
 ROOM = 2**23  # numbers (32 MB); for larger tensors malloc would fetch new pages from the system in every call
@@ -109,13 +112,16 @@ class Twin(nn.Module):
     """Hold what a quantized Linear and a quantized Conv2d have in common.
 
     `transform` is applied to the input before it is rounded: nothing, or a piece of transforms.py that the weight
-    has been made to fit.
+    has been made to fit. `before_rounding` is called once, before a code is fixed: all that a method changes in
+    floating point is then done (`quantization/unchanged.py`).
     """
 
     def __init__(self, inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
         super().__init__()
         self.weight_grid, self.activation_grid = weight_grid, activation_grid
-        self.weight, self.bias = inner.weight, inner.bias
+        computed = plain(inner)
+        self.weight, self.bias, self.pads_same = computed.weight, computed.bias, computed.pads_same
+        self.before_rounding: Callable[[], None] | None = None
         self.transform: nn.Module = nn.Identity()
         self.input: nn.Module = nn.Identity()
         self.weight_rule: nn.Module | None = None
@@ -130,10 +136,16 @@ class Twin(nn.Module):
 
     def freeze(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /) -> None:
         """Fix the weight to the given codes; from now on it is computed no more."""
+        self.settle()
         self.codes, self.weight_scale, self.weight_zero = codes, scale, zero
         value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
         self.weight = nn.Parameter(value, requires_grad=False)
         self.weight_rule = None
+
+    def settle(self) -> None:
+        """Say that a method has done all that it changes in floating point, so that it can be checked."""
+        if self.before_rounding is not None:
+            self.before_rounding()
 
     def spare(self, columns: torch.Tensor, values: torch.Tensor, /) -> None:
         """Keep some input columns (k,) in floating point: of the input, and of the frozen weight (o, d) as (o, k)."""
@@ -144,6 +156,7 @@ class Twin(nn.Module):
 
     def freeze_absmax(self) -> None:
         """Fix the weight to the nearest codes of a grid that covers it: round to nearest."""
+        self.settle()
         if self.weight_grid.floating:
             return
         scale, zero = weight_affine(self.weight.detach(), self.weight_grid)
@@ -163,22 +176,25 @@ class QuantLinear(Twin):
 
 
 class QuantConv2d(Twin):
-    """Twin of nn.Conv2d with zero padding."""
+    """Twin of nn.Conv2d with zero padding, also of timm's that pads by the size of its input."""
 
     inputs = -3
 
     def __init__(self, inner: nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
         super().__init__(inner, weight_grid, activation_grid)
-        if inner.padding_mode != "zeros":
-            raise ValueError(f"padding mode {inner.padding_mode!r} is not supported; only zeros is")
         self.stride, self.padding = inner.stride, inner.padding
         self.dilation, self.groups = inner.dilation, inner.groups
 
     def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        if self.pads_same:
+            x = timm.pad_same(x, weight.shape[-2:], self.stride, self.dilation)
         return conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 def twin(inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> Twin:
-    """Make the quantized twin of a layer, sharing its parameters, not yet rounding anything."""
+    """Make the quantized twin of a layer, sharing its parameters where it has them, not yet rounding anything.
+
+    Raises ValueError with the class of a layer that has no twin.
+    """
     kind = QuantConv2d if isinstance(inner, nn.Conv2d) else QuantLinear
     return kind(inner, weight_grid, activation_grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 from reliquant.artifacts import DamagedFile, load_tensors
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import code_type
-from reliquant.layers.surgery import Scope, in_scope, insert_twins, twins, unpack_attention
+from reliquant.layers.surgery import Scope, crossed, insert_twins, places_of, twins, unpack_attention
 from reliquant.layers.transforms import RootMeanSquare, Stream, attach, build
 from reliquant.layers.twins import DynamicInput, Scratch, SparedInput, StaticInput, Twin
 from reliquant.models.clip import Clip
@@ -41,7 +42,7 @@ def unpack(packed: NDArray[np.uint8], low: int, bits: int, count: int, /) -> NDA
     return (digits @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int32)) + low).astype(np.int16)
 
 
-def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
+def export(clip: Clip, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
     """Return the arrays of a quantized model's towers in scope, and the facts of its twins, by module name.
 
     Beside twins the facts describe what a method put into the FP32 model itself; those entries have a `kind`.
@@ -49,10 +50,10 @@ def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
     arrays: Arrays = {}
     modules: dict[str, Any] = {}
     owned: set[str] = set()
-    for name, module in model.named_modules():
+    for name, module in clip.model.named_modules():
         if isinstance(module, Stream | RootMeanSquare):
             modules[name] = module.facts()
-    for name, module in twins(model).items():
+    for name, module in twins(clip.model).items():
         modules[name] = _facts(module)
         if module.codes is not None:
             grid = module.weight_grid
@@ -63,18 +64,21 @@ def export(model: nn.Module, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
             if zero.any():
                 arrays[f"{name}.zero"] = zero.astype(np.int16) if whole else zero
             owned.add(f"{name}.weight")
-    for name, value in model.state_dict().items():
-        if in_scope(name, scope) and name not in owned:
+    for name, value in clip.model.state_dict().items():
+        if clip.parts.in_scope(name, scope) and name not in owned:
             arrays[name] = value.detach().cpu().numpy()
     return arrays, modules
 
 
-def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> None:
-    """Turn an FP32 model, in place, into the variant that `export` described; its outputs are the same to the bit."""
+def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: Container[str] = (), /) -> None:
+    """Turn an FP32 model, in place, into the variant that `export` described; its outputs are the same to the bit.
+
+    `crossed` is what `unpack_attention` takes.
+    """
     if not arrays:
         return
-    unpack_attention(model)
-    there = dict(model.named_modules())
+    unpack_attention(model, crossed)
+    there, places = dict(model.named_modules()), places_of(model)
     scratch = Scratch()
     for name, facts in modules.items():
         changed = name.rpartition(".")[0] if facts.get("kind") == "stream" else name  # a block gets a stream
@@ -83,7 +87,8 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
         if "kind" in facts:
             _put(model, name, facts)
             continue
-        made = insert_twins(model, [name], Grid(**facts["weight"]), Grid(**facts["activation"]))[name]
+        grids = Grid(**facts["weight"]), Grid(**facts["activation"])
+        made = insert_twins(model, [name], *grids, places=places)[name]
         made.input = _input(made, facts.get("input"), scratch)
         if "transform" in facts:
             made.transform = build(facts["transform"])
@@ -93,7 +98,8 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], /) -> Non
             _restore_weight(made, name, arrays)
         if f"{name}.spared" in arrays:
             made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))
-    rest = {k: torch.from_numpy(v) for k, v in arrays.items() if k.rpartition(".")[2] not in ("codes", "scale", "zero")}
+    frozen = {f"{name}.{part}" for name in modules for part in ("codes", "scale", "zero")}
+    rest = {name: torch.from_numpy(array) for name, array in arrays.items() if name not in frozen}
     unknown = model.load_state_dict(rest, strict=False).unexpected_keys
     if unknown:
         raise ValueError(f"the variant holds {unknown[0]!r}, which the model does not; is it another architecture?")
@@ -147,5 +153,5 @@ def load_variant(model: Path, variant: Path, /) -> tuple[Clip, dict[str, Any]]:
         raise DamagedFile(f"{variant}: is a {header.get('kind')}, not a variant")
     if header["model_sha256"] != facts["sha256"]:
         raise DamagedFile(f"{variant}: was made from other weights than {model} holds; quantize it again")
-    restore(clip.model, arrays, header["modules"])
+    restore(clip.model, arrays, header["modules"], crossed(clip) if arrays else ())
     return clip, header

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
+from reliquant.models.parts import Parts, find_parts
 from reliquant.study.form import Form, Interpolation, Resize
 from reliquant.study.preprocessing import Preprocessing
 
@@ -22,6 +24,9 @@ class Clip:
     (height, width) (`shortest` side then centre crop, `longest` side then padding with the levels `fill`, or `squash`),
     scaled to [0, 1] and normalised by `mean` and `std` per channel. `facts` is what is known of how its weights were
     read, for the header of the model's file. `models/check.py: check_model` says what of it is wrong.
+
+    `image`, `text` and `blocks` name the modules of the two towers and the blocks in them, which are what is quantized;
+    `*` stands for one part of a name (`visual.encoder.*`). Left empty, they are found by running the model once.
     """
 
     model: nn.Module
@@ -33,6 +38,21 @@ class Clip:
     interpolation: Interpolation = "bicubic"
     fill: tuple[int, int, int] = (0, 0, 0)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    image: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Name the towers and blocks; raise ValueError where the model cannot embed an image or a caption."""
+        given = {"image": self.image, "text": self.text, "blocks": self.blocks}
+        return find_parts(self.model, self.shape, self.tokenizer, **given)
+
+    def with_model(self, model: nn.Module, /) -> Clip:
+        """Return the same with a copy of the model that is changed inside its blocks; the parts stay those found."""
+        changed = replace(self, model=model)
+        vars(changed)["parts"] = self.parts
+        return changed
 
     @property
     def shape(self) -> tuple[int, int]:

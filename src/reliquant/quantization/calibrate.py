@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from reliquant.layers.arithmetic import affine
-from reliquant.layers.surgery import tower_of
 from reliquant.layers.twins import DynamicInput, StaticInput, Twin
 from reliquant.models.clip import Clip
 from reliquant.quantization.observers import Bounds, Range, observed
@@ -36,6 +35,7 @@ def feed(
 
     With `until` each forward ends as soon as that module has run.
     """
+    _found(clip)
     handle = until.register_forward_hook(_stop) if until is not None else None
     try:
         _feed(clip, names, proxy, batch, pairs)
@@ -45,18 +45,22 @@ def feed(
 
 
 def _feed(clip: Clip, names: Iterable[str], proxy: Proxy, batch: int, pairs: int | None) -> None:
-    towers = {tower_of(name) for name in names}
+    names = list(names)
+    of_image, of_text = (any(clip.parts.in_tower(name, tower) for name in names) for tower in ("image", "text"))
+    encoders = (clip.model.encode_image if of_image else None, clip.model.encode_text if of_text else None)
     left = len(proxy.captions) if pairs is None else min(pairs, len(proxy.captions))
     with torch.no_grad():
         for pixels, tokens, _ in islice(proxy.in_order(clip, batch), -(-left // batch)):
-            for tower, encode, x in (
-                ("image", clip.model.encode_image, pixels),
-                ("text", clip.model.encode_text, tokens),
-            ):
-                if tower in towers:
+            for encode, x in zip(encoders, (pixels, tokens), strict=True):
+                if encode is not None:
                     with suppress(_Reached):
                         encode(x[:left])
             left -= len(tokens)
+
+
+def _found(clip: Clip) -> None:
+    """Find the parts of a model before its modules are watched: that takes a forward of its own."""
+    clip.parts  # noqa: B018
 
 
 def _stop(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -88,6 +92,7 @@ def watch_inputs(
 ) -> None:
     """Show twins' inputs on the first `pairs` pairs (None: all), transformed but not rounded, to their observers."""
     if observers:
+        _found(clip)
         with observed(clip.model, {f"{name}.input": observer for name, observer in observers.items()}):
             feed(clip, observers, proxy, batch=batch, pairs=pairs, until=until)
 

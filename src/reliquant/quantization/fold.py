@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reliquant.layers.coverage import located
 from reliquant.layers.twins import QuantLinear
 from reliquant.models.clip import Clip
+from reliquant.models.parts import tensors_in
 from reliquant.quantization.calibrate import feed
 from reliquant.quantization.proxy import Proxy
 
@@ -23,6 +24,7 @@ def layer_norm_readers(clip: Clip, names: Iterable[str], proxy: Proxy, /) -> dic
     is seen as torch dispatches it. So a LayerNorm that a residual branch or an attention pooling reads, too, is left
     out in any architecture; also those without scale and shift, into which nothing can be folded.
     """
+    clip.parts  # noqa: B018  found before anything is watched: that takes a forward of its own
     norms = {name: m for name, m in clip.model.named_modules() if _foldable(m)}
     flow = _Flow()
     handles = [module.register_forward_hook(flow.follow(name)) for name, module in norms.items()]
@@ -72,7 +74,7 @@ class _Flow(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.stack: list[str] = [""]
-        self.called: set[str] = set()
+        self.called: dict[str, None] = {}
         self.readers: dict[str, dict[str, None]] = {}
         self.outputs: dict[int, tuple[str, torch.Tensor]] = {}  # it holds the tensors so that no address is used twice
 
@@ -87,8 +89,8 @@ class _Flow(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        views = set() if func._schema.is_mutable else {_address(t) for t in _tensors(out)}  # a view reads nothing
-        for tensor in _tensors([args, *(kwargs or {}).values()]):
+        views = set() if func._schema.is_mutable else {_address(t) for t in tensors_in(out)}  # a view reads nothing
+        for tensor in tensors_in([args, *(kwargs or {}).values()]):
             address = _address(tensor)
             if address in self.outputs and address not in views:
                 self.readers[self.outputs[address][0]][self.stack[-1]] = None
@@ -97,9 +99,3 @@ class _Flow(TorchDispatchMode):
 
 def _address(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [t for v in value for t in _tensors(v)] if isinstance(value, list | tuple) else []

@@ -52,6 +52,8 @@ def learn(
     observers = {name: watch() for name, layer in made.items() if is_static(layer)}
     watch_inputs(clip, observers, proxy, batch=training.batch)
     fix_inputs(made, observers)
+    for layer in made.values():
+        layer.settle()
     install(made, input_rule, weight_rule)
     train(clip, proxy, saved, training, freeze)
     freeze(made.values())

@@ -9,9 +9,9 @@ import torch
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import blocks, code_type, nearest_codes, unblocks, weight_affine
-from reliquant.layers.surgery import BLOCKS
 from reliquant.layers.twins import QuantLinear, Twin
 from reliquant.models.clip import Clip
+from reliquant.models.parts import Parts
 from reliquant.quantization.calibrate import watch_inputs
 from reliquant.quantization.proxy import Proxy
 
@@ -41,17 +41,16 @@ class Moments:
         self.count += len(rows)
 
 
-def stages(names: Iterable[str], /) -> dict[str, list[str]]:
+def stages(names: Iterable[str], parts: Parts, /) -> dict[str, list[str]]:
     """Group layers by the block that holds them, in order; a layer outside the blocks is a group of its own.
 
-    >>> stages(["visual.blocks.0.fc1", "visual.blocks.0.fc2", "visual.blocks.1.fc1"])
+    >>> parts = Parts(("visual",), (), ("visual.blocks.0", "visual.blocks.1"))
+    >>> stages(["visual.blocks.0.fc1", "visual.blocks.0.fc2", "visual.blocks.1.fc1"], parts)
     {'visual.blocks.0': ['visual.blocks.0.fc1', 'visual.blocks.0.fc2'], 'visual.blocks.1': ['visual.blocks.1.fc1']}
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        match = BLOCKS.search(name)
-        block = name[: match.end() - 1] if match else name
-        groups.setdefault(block, []).append(name)
+        groups.setdefault(parts.block_of(name) or name, []).append(name)
     return groups
 
 
@@ -86,7 +85,7 @@ def gptq(
 
     Conv2d are frozen by absmax. `damp`, `block` and `act_order` are those of `gptq_codes`.
     """
-    for stage, names in stages(made).items():
+    for stage, names in stages(made, clip.parts).items():
         layers = {name: made[name] for name in names}
         seen = moments_of(clip, layers, proxy, stage=stage, batch=batch, pairs=pairs)
         for name, layer in layers.items():

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from reliquant import plugins
-from reliquant.grid import Grid
+from reliquant.grid import FLOAT_BITS, Grid
 from reliquant.images.dataset import subset
 from reliquant.images.prepare import Prepared
-from reliquant.layers.coverage import coverage
-from reliquant.layers.surgery import Scope, in_scope, targets, unpack_attention
+from reliquant.layers.coverage import Coverage, coverage
+from reliquant.layers.surgery import insert_twins, nothing_found, targets, unpack
 from reliquant.layers.variant import Arrays, export, size_in_bytes
 from reliquant.models.clip import Clip
+from reliquant.models.parts import Scope
 from reliquant.progress import say
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.logit_scale import tune_logit_scale
 from reliquant.quantization.proxy import Proxy, embed, embed_all
+from reliquant.quantization.unchanged import Unchanged
 
 Tuning = Literal["none", "contrastive", "match_fp32"]
+FLOATING = Grid(bits=FLOAT_BITS)
 
 
 class Facts(TypedDict):
@@ -84,16 +87,12 @@ def quantize(
     """
     sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
     exact = _embedded(clip, proxy) if proxy and tuning == "match_fp32" else None
-    names: list[str] = []
-    if proxy:
-        unpack_attention(clip.model)
-        names = targets(clip.model, scope)
-
     method = plugins.load("quantizer", entry)
+    names = prepare(clip, entry["quantizer"], scope, proxy) if proxy else []
     words = {k: asdict(w) if isinstance(w, Grid) else w for k, w in plugins.bound(method).items()}
 
     def described(model: nn.Module) -> tuple[Arrays, Facts]:
-        return _described(replace(clip, model=model), scope, proxy, sizes, tuning, exact, words)
+        return _described(clip.with_model(model), entry["quantizer"], scope, proxy, sizes, tuning, exact, words)
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
@@ -101,8 +100,33 @@ def quantize(
     return described(clip.model)
 
 
+def prepare(clip: Clip, quantizer: str, scope: Scope, proxy: Proxy, /) -> list[str]:
+    """Put twins, which round nothing yet, in the places of the layers in scope; return their names.
+
+    Raises ValueError where there is nothing to quantize, where a layer has no twin, and where the twins do not compute
+    what the layers do; what a method then changes in floating point is checked before the first code is fixed.
+    """
+    unchanged, _ = Unchanged(clip, proxy), clip.parts  # both of the model as it is before anything is changed
+    unpack(clip)
+    names = targets(clip, scope)
+    if not names:
+        raise ValueError(nothing_found(clip, scope))
+    insert_twins(clip.model, names, FLOATING, FLOATING)
+    unchanged.require_twins()
+    unchanged.watch(quantizer)
+    return names
+
+
+def require_share(quantizer: str, seen: Coverage, /) -> None:
+    """Raise ValueError if nothing that ran was quantized."""
+    if not seen.weight_share and not seen.mac_share:
+        reasons = ", ".join(dict.fromkeys(product.reason for product in seen.products))
+        raise ValueError(f"{quantizer}: quantized nothing of what ran; it stayed in floating point because: {reasons}")
+
+
 def _described(
     clip: Clip,
+    quantizer: str,
     scope: Scope,
     proxy: Proxy | None,
     sizes: dict[str, int],
@@ -111,14 +135,15 @@ def _described(
     words: dict[str, Any],
 ) -> tuple[Arrays, Facts]:
     """Export a quantized model; `sizes` are the bytes of the FP32 model by name, `exact` its embeddings."""
-    rest = sum(size for name, size in sizes.items() if not in_scope(name, scope))
-    arrays, modules = export(clip.model, scope)
+    rest = sum(size for name, size in sizes.items() if not clip.parts.in_scope(name, scope))
+    arrays, modules = export(clip, scope)
     measures = {"bytes": rest + size_in_bytes(arrays), "bytes_fp32": sum(sizes.values())}
     products: list[dict[str, Any]] = []
     tuned = None
     if proxy:
         with torch.no_grad():
-            seen = coverage(clip.model, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
+            seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
+        require_share(quantizer, seen)
         measures |= {"quantized_weight_share": seen.weight_share, "quantized_mac_share": seen.mac_share}
         products = [vars(product) for product in seen.products]
         if tuning != "none":

@@ -8,7 +8,6 @@ Linear rotates its own input.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,8 +20,6 @@ from reliquant.models.clip import Clip
 from reliquant.quantization.fold import add_bias, layer_norm_readers
 from reliquant.quantization.proxy import Proxy
 
-STACK = re.compile(r"^(.*?(?:resblocks|blocks|layers))\.(\d+)\.")
-
 
 def rotate(clip: Clip, made: dict[str, Twin], proxy: Proxy, rng: np.random.Generator, /) -> list[str]:
     """Rotate the stream of each stack that allows it and the inputs of all other Linears; return the rotated stacks.
@@ -33,7 +30,7 @@ def rotate(clip: Clip, made: dict[str, Twin], proxy: Proxy, rng: np.random.Gener
     readers = layer_norm_readers(clip, made, proxy)
     fed: set[str] = set()
     rotated = []
-    for stack, blocks in _stacks(made).items():
+    for stack, blocks in _stacks(clip, made).items():
         norms = {norm: names for norm, names in readers.items() if _in(norm, stack)}
         if _is_pre_norm(clip.model, stack, blocks, norms, made):
             _rotate_stack(clip.model, stack, blocks, norms, made, rng)
@@ -52,14 +49,15 @@ def rotate_input(layer: Twin, rotation: Rotation, /) -> None:
     layer.weight.copy_(rotation(layer.weight))
 
 
-def _stacks(made: Mapping[str, Twin]) -> dict[str, list[str]]:
-    """List each stack's blocks that hold twins, in order."""
-    numbers: dict[str, set[int]] = {}
-    for name in made:
-        match = STACK.match(name)
-        if match:
-            numbers.setdefault(match[1], set()).add(int(match[2]))
-    return {stack: [f"{stack}.{i}" for i in sorted(blocks)] for stack, blocks in numbers.items()}
+def _stacks(clip: Clip, made: Mapping[str, Twin]) -> dict[str, list[str]]:
+    """List the blocks that hold twins by the list (ModuleList, Sequential) that they stand in, in order."""
+    holding = {clip.parts.block_of(name) for name in made}
+    stacks: dict[str, list[str]] = {}
+    for block in clip.parts.blocks:
+        stack = block.rpartition(".")[0]
+        if block in holding and isinstance(clip.model.get_submodule(stack), nn.ModuleList | nn.Sequential):
+            stacks.setdefault(stack, []).append(block)
+    return stacks
 
 
 def _is_pre_norm(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,10 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from reliquant import plugins
-from reliquant.layers.surgery import Scope, in_scope, tower_of, twins
+from reliquant.layers.surgery import twins
 from reliquant.layers.twins import Twin
+from reliquant.layers.unrounded import unrounded
 from reliquant.models.clip import Clip
 from reliquant.models.embedded import Embedded
+from reliquant.models.parts import Scope
 from reliquant.progress import progress
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed_all
@@ -42,7 +43,7 @@ def train(
         raise ValueError("snapshots: there is no place to keep them but in a study (in Python: a Checkpoints.snapshot)")
     losses = [plugins.load("loss", entry) for entry in training.losses]
     reference = _reference(clip, proxy, training.batch)  # of the FP32 model, because no step is done yet
-    optimizer = _optimizer(clip.model, training)
+    optimizer = _optimizer(clip, training)
     start = _resume(clip.model, saved, optimizer)
     for iteration in progress(range(start, training.iterations), label="training"):
         if iteration in training.snapshots:
@@ -60,19 +61,6 @@ def train(
         raise Diverged(_where("weights", math.nan, training.iterations, saved))
     if training.iterations in training.snapshots:
         saved.snapshot(training.iterations, _frozen(clip.model, freeze))
-
-
-@contextmanager
-def unrounded(model: nn.Module, /) -> Iterator[None]:
-    """Let the twins of a model compute in floating point while the block runs."""
-    rules = {layer: (layer.input, layer.weight_rule) for layer in twins(model).values()}
-    for layer in rules:
-        layer.input, layer.weight_rule = nn.Identity(), None
-    try:
-        yield
-    finally:
-        for layer, (input_rule, weight_rule) in rules.items():
-            layer.input, layer.weight_rule = input_rule, weight_rule
 
 
 def _reference(clip: Clip, proxy: Proxy, batch: int) -> Embedded:
@@ -95,7 +83,7 @@ def _student(clip: Clip, proxy: Proxy, chosen: NDArray[Any], reference: Embedded
     pixels, tokens, captions = proxy.take(clip, chosen)
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=training.bf16):
         image = clip.model.encode_image(pixels, normalize=True).float()
-        if _scope(clip.model) == "both":
+        if _scope(clip) == "both":
             text = clip.model.encode_text(tokens, normalize=True).float()
         else:
             text = reference.text[chosen]
@@ -116,14 +104,14 @@ def _step(
     optimizer.step()
 
 
-def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+def _optimizer(clip: Clip, training: Training) -> torch.optim.Optimizer:
     """Train the weights of each tower that holds a twin, and the parameters of the twins' rules; freeze all else."""
-    rules = {id(p) for layer in twins(model).values() for p in _of_rules(layer)}
-    scope = _scope(model)
-    model.requires_grad_(False)
+    rules = {id(p) for layer in twins(clip.model).values() for p in _of_rules(layer)}
+    scope = _scope(clip)
+    clip.model.requires_grad_(False)
     weights, scales = [], []
-    for name, parameter in model.named_parameters():
-        if in_scope(name, scope):
+    for name, parameter in clip.model.named_parameters():
+        if clip.parts.in_scope(name, scope):
             (scales if id(parameter) in rules else weights).append(parameter.requires_grad_())
     groups = [
         {"params": weights, "initial_lr": training.lr, "weight_decay": training.weight_decay},
@@ -138,8 +126,8 @@ def _of_rules(layer: Twin) -> Iterator[nn.Parameter]:
             yield from rule.parameters()
 
 
-def _scope(model: nn.Module) -> Scope:
-    return "both" if any(tower_of(name) == "text" for name in twins(model)) else "image"
+def _scope(clip: Clip) -> Scope:
+    return "both" if any(clip.parts.in_tower(name, "text") for name in twins(clip.model)) else "image"
 
 
 def _penalty(model: nn.Module) -> torch.Tensor | float:

@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reliquant import plugins
 from reliquant.artifacts import provenance, read_header, save_tensors
 from reliquant.evaluation.zero_shot import logit_scale_and_bias
-from reliquant.layers.surgery import BLOCKS, targets, twins, unpack_attention
+from reliquant.layers.surgery import targets, twins, unpack
 from reliquant.layers.variant import load_variant
+from reliquant.models.clip import Clip
 from reliquant.models.files import save_model
 from reliquant.models.openclip import open_clip
 from reliquant.quantization.checkpoints import Checkpoints
@@ -100,7 +101,7 @@ def kind(entry):
 
 def test_unpacking_keeps_the_outputs(clip, pairs):
     before = outputs(clip, pairs)
-    unpack_attention(clip.model)
+    unpack(clip)
     for a, b in zip(outputs(clip, pairs), before, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
     assert not any(hasattr(m, "in_proj_weight") for n, m in clip.model.named_modules() if "text_decoder" not in n)
@@ -122,11 +123,11 @@ class _Products(TorchDispatchMode):
 
 @pytest.mark.parametrize("scope", ["image", "both"])
 def test_every_product_inside_a_block_is_a_target_or_attention(clip, entry, pairs, scope):
-    unpack_attention(clip.model)
-    names = set(targets(clip.model, scope))
+    unpack(clip)
+    names = set(targets(clip, scope))
     if scope == "both" and kind(entry) in BOTH:
         assert len(names) == BOTH[kind(entry)]
-    blocks = {f"{BLOCKS.search(n).string[: BLOCKS.search(n).end() - 1]}" for n in names}
+    blocks = {clip.parts.block_of(n) for n in names}
     counts = {name: _Products() for name in blocks}
     for name, counter in counts.items():
         block = clip.model.get_submodule(name)
@@ -210,10 +211,13 @@ def test_the_papers_architectures_have_every_block_matrix_among_the_targets(name
         model = kind(**config)
     assert (type(model.visual).__name__, model.context_length) == (tower, context)
     assert (None if model.logit_bias is None else config["init_logit_bias"]) == bias
-    unpack_attention(model)
-    names = targets(model, "both")
-    matrices = {n.removesuffix(".weight") for n, p in model.named_parameters() if p.ndim >= 2 and BLOCKS.search(n)}
-    assert set(names) == {n for n in matrices if not n.startswith("text_decoder.")}
+    tokens = torch.ones(1, model.context_length, dtype=torch.long)
+    clip = Clip(model.eval(), lambda texts: tokens, model.visual.image_size, (0.5,) * 3, (0.5,) * 3)
+    unpack(clip)
+    names = targets(clip, "both")
+    parameters = [n for n, p in model.named_parameters() if p.ndim >= 2]
+    matrices = {n.removesuffix(".weight") for n in parameters if clip.parts.block_of(n)}
+    assert set(names) == matrices
     weights = sum(model.get_submodule(n).weight.numel() for n in names if n.startswith("visual."))
     matrices = sum(p.numel() for p in model.visual.parameters() if p.ndim >= 2)
     assert weights > (0.6 if name == "RN50" else 0.84) * matrices  # a third of a ResNet-50 is its attention pooling

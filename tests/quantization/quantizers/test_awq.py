@@ -90,7 +90,7 @@ def test_the_range_equals_a_slow_search_on_the_inputs_themselves(grid):
 def test_a_tower_is_scaled_and_but_for_queries_and_keys_clipped_as_by_the_slow_searches(vit, proxy, inputs_of):
     unpack_attention(vit.model)
     make_salient(vit)
-    plain, names, grid = copy.deepcopy(vit), targets(vit.model, "image"), Grid(bits=3, granularity="channel")
+    plain, names, grid = copy.deepcopy(vit), targets(vit, "image"), Grid(bits=3, granularity="channel")
     quantizer(vit, names, proxy, Checkpoints(), weight=grid, activation=Grid(bits=8))
     for name, x in inputs_of(plain, names, proxy).items():
         x, w, layer = x.flatten(0, 1), plain.model.get_submodule(name).weight.detach(), twins(vit.model)[name]
@@ -105,7 +105,7 @@ def test_a_tower_is_scaled_and_but_for_queries_and_keys_clipped_as_by_the_slow_s
 
 def test_factors_go_into_layer_norms_or_else_divide_online(vit, proxy):
     unpack_attention(vit.model)
-    quantizer(vit, targets(vit.model, "image"), proxy, Checkpoints(), weight=GRIDS[0], activation=Grid(bits=16))
+    quantizer(vit, targets(vit, "image"), proxy, Checkpoints(), weight=GRIDS[0], activation=Grid(bits=16))
     for name, layer in twins(vit.model).items():
         assert isinstance(layer.transform, Smoothing) == name.endswith(("proj",))
 
@@ -114,7 +114,7 @@ def test_scaling_alone_changes_no_output(clip, proxy):
     unpack_attention(clip.model)
     plain = copy.deepcopy(clip)
     grid = Grid(bits=15, granularity="channel")
-    quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), weight=grid, activation=Grid(bits=16), shares=1)
+    quantizer(clip, targets(clip, "image"), proxy, Checkpoints(), weight=grid, activation=Grid(bits=16), shares=1)
     with torch.no_grad():
         before, after = (embed(c, *next(proxy.in_order(c, 40))).image for c in (plain, clip))
     torch.testing.assert_close(after, before, atol=2e-3, rtol=2e-3)
@@ -125,7 +125,7 @@ def test_with_salient_channels_it_beats_round_to_nearest(vit, proxy):
 
     unpack_attention(vit.model)
     make_salient(vit)
-    names, grids = targets(vit.model, "image"), {"weight": GRIDS[0], "activation": Grid(bits=16)}
+    names, grids = targets(vit, "image"), {"weight": GRIDS[0], "activation": Grid(bits=16)}
     other, plain = copy.deepcopy(vit), copy.deepcopy(vit)
     quantizer(vit, names, proxy, Checkpoints(), **grids)
     rtn(other, names, proxy, Checkpoints(), **grids)

@@ -15,7 +15,7 @@ def trained(clip, proxy, module=distill, **words):
     unpack_attention(clip.model)
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
     words = {**grids, "iterations": 3, "batch": 16, "lr": 1e-3, **words}
-    module.quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), **words)
+    module.quantizer(clip, targets(clip, "image"), proxy, Checkpoints(), **words)
     return torch.cat([layer.weight_scale[:, 0] for layer in twins(clip.model).values()])
 
 

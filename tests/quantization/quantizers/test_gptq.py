@@ -50,7 +50,7 @@ def test_a_tower_is_nearer_to_fp32_than_by_round_to_nearest(vit, proxy):
 
     unpack_attention(vit.model)
     names, grids = (
-        targets(vit.model, "image"),
+        targets(vit, "image"),
         {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=16)},
     )
     other, plain = copy.deepcopy(vit), copy.deepcopy(vit)
@@ -70,7 +70,7 @@ def test_no_damping_is_refused(vit, proxy):
 @pytest.mark.parametrize("act_order", [False, True])
 def test_a_tower_has_the_codes_of_brain_surgery_on_what_the_blocks_before_give(vit, proxy, inputs_of, act_order):
     unpack_attention(vit.model)
-    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    plain, names = copy.deepcopy(vit), targets(vit, "image")
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=5)}
     quantizer(vit, names, proxy, Checkpoints(), **grids, damp=0.1, act_order=act_order)
     found, given = twins(vit.model), inputs_of(plain, names, proxy)

@@ -59,7 +59,7 @@ def test_a_group_that_does_not_divide_the_width_is_padded_with_the_last_weight()
 
 def test_only_the_bits_of_the_weight_grid_count(convnext, proxy):
     unpack_attention(convnext.model)
-    names = targets(convnext.model, "image")
+    names = targets(convnext, "image")
     grids = {"weight": Grid(bits=3, granularity="channel"), "activation": Grid(bits=16)}
     quantizer(convnext, names, proxy, Checkpoints(), **grids, group=32)
     for layer in twins(convnext.model).values():

@@ -46,7 +46,7 @@ def test_columns_above_the_threshold_are_spared_and_counted(vit, proxy, activati
     block = vit.model.visual.transformer.resblocks[0]
     block.ln_1.weight.data[[5, 9]] = 40.0
     expected = block.attn.qkv.weight.detach()[:, [5, 9]].clone()
-    quantizer(vit, targets(vit.model, "image"), proxy, Checkpoints(), weight=GRIDS["weight"], activation=activation)
+    quantizer(vit, targets(vit, "image"), proxy, Checkpoints(), weight=GRIDS["weight"], activation=activation)
     layer = twins(vit.model)["visual.transformer.resblocks.0.attn.qkv"]
     assert layer.input.columns.tolist() == [5, 9]
     assert torch.equal(layer.weight[:, [5, 9]], expected)
@@ -56,7 +56,7 @@ def test_columns_above_the_threshold_are_spared_and_counted(vit, proxy, activati
     x = torch.randn(3, 48) * 3
     x[:, 5] = 1234.5678
     assert torch.equal(layer.input(x)[:, 5], x[:, 5])
-    seen = coverage(vit.model, "image", lambda: vit.model.encode_image(torch.zeros(1, 3, 32, 32)))
+    seen = coverage(vit, "image", lambda: vit.model.encode_image(torch.zeros(1, 3, 32, 32)))
     macs = {p.reason: p.macs for p in seen.products if p.module.endswith("resblocks.0.attn.qkv")}
     assert macs["outlier columns"] == 17 * 2 * 144
     assert macs[""] == 17 * 46 * 144
@@ -64,7 +64,7 @@ def test_columns_above_the_threshold_are_spared_and_counted(vit, proxy, activati
 
 def test_without_outliers_nothing_is_spared(clip, proxy):
     unpack_attention(clip.model)
-    quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), **GRIDS_CONV, threshold=1e9)
+    quantizer(clip, targets(clip, "image"), proxy, Checkpoints(), **GRIDS_CONV, threshold=1e9)
     assert not any(isinstance(layer.input, SparedInput) for layer in twins(clip.model).values())
 
 
@@ -79,7 +79,7 @@ def test_a_threshold_of_zero_is_refused(vit, proxy):
 @pytest.mark.parametrize("pairs", [20, 512])
 def test_columns_and_scales_are_those_of_the_pairs_asked_for(vit, proxy, inputs_of, pairs):
     unpack_attention(vit.model)
-    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    plain, names = copy.deepcopy(vit), targets(vit, "image")
     words = {"threshold": 2.5, "momentum": 0.3, "batch": 16, "pairs": pairs}
     quantizer(vit, names, proxy, Checkpoints(), **GRIDS_CONV, **words)
     given = inputs_of(plain, names, proxy)

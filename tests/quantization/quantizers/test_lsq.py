@@ -12,7 +12,7 @@ from reliquant.quantization.quantizers.lsq import _published, quantizer
 def run(clip, proxy, **words):
     unpack_attention(clip.model)
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
-    quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), **grids, iterations=3, batch=16, **words)
+    quantizer(clip, targets(clip, "image"), proxy, Checkpoints(), **grids, iterations=3, batch=16, **words)
     return twins(clip.model)
 
 

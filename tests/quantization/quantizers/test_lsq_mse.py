@@ -17,7 +17,7 @@ def distance(clip, proxy, module):
     unpack_attention(trained.model)
     grids = {"weight": Grid(bits=3, granularity="channel"), "activation": Grid(bits=8)}
     words = {"iterations": 30, "batch": 20, "lr": 1e-3}
-    module.quantizer(trained, targets(trained.model, "image"), proxy, Checkpoints(), **grids, **words)
+    module.quantizer(trained, targets(trained, "image"), proxy, Checkpoints(), **grids, **words)
     with torch.no_grad():
         return (embed(trained, *next(proxy.in_order(trained, 40))).image - exact).square().sum(1).mean().item()
 
@@ -33,7 +33,7 @@ def test_by_default_both_losses_train_it(vit, proxy):
         clip = copy.deepcopy(vit)
         unpack_attention(clip.model)
         grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
-        names = targets(clip.model, "image")
+        names = targets(clip, "image")
         lsq_mse.quantizer(clip, names, proxy, Checkpoints(), **grids, iterations=2, batch=16, lr=1e-3, **words)
         return torch.cat([layer.weight_scale[:, 0] for layer in twins(clip.model).values()])
 

@@ -27,7 +27,7 @@ def test_offset_and_scale_freeze_to_a_zero_point_that_is_no_whole_number():
 
 def test_inputs_start_where_the_squared_error_is_least(vit, proxy):
     unpack_attention(vit.model)
-    name = targets(vit.model, "image")[2]
+    name = targets(vit, "image")[2]
     seen = []
     handle = vit.model.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     embed_all(vit, proxy)
@@ -52,7 +52,7 @@ def test_offsets_are_learned(vit, proxy):
     unpack_attention(vit.model)
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
     words = {"iterations": 3, "batch": 16, "scale_lr": 1e-2}
-    quantizer(vit, targets(vit.model, "image"), proxy, Checkpoints(), **grids, **words)
+    quantizer(vit, targets(vit, "image"), proxy, Checkpoints(), **grids, **words)
     assert all(layer.input.zero % 1 and not layer.activation_grid.symmetric for layer in twins(vit.model).values())
 
 
@@ -60,4 +60,4 @@ def test_an_asymmetric_weight_grid_is_refused(vit, proxy):
     grids = {"weight": Grid(bits=4, symmetric=False), "activation": Grid(bits=8)}
     unpack_attention(vit.model)
     with pytest.raises(ValueError, match="learned scales of weights need a symmetric grid"):
-        quantizer(vit, targets(vit.model, "image"), proxy, Checkpoints(), **grids, batch=16)
+        quantizer(vit, targets(vit, "image"), proxy, Checkpoints(), **grids, batch=16)

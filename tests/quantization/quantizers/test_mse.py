@@ -47,7 +47,7 @@ def test_an_empty_search_is_refused(vit, proxy):
 
 def test_weights_and_inputs_take_the_ranges_of_a_slow_search(vit, proxy, inputs_of):
     unpack_attention(vit.model)
-    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    plain, names = copy.deepcopy(vit), targets(vit, "image")
     grids = {"weight": Grid(bits=3, granularity="channel"), "activation": Grid(bits=4)}
     words = {"candidates": 6, "smallest": 0.5}
     quantizer(vit, names, proxy, Checkpoints(), **grids, **words, sample=2**17)

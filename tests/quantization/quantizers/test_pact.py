@@ -44,7 +44,7 @@ def test_the_penalty_makes_ranges_shrink(vit, proxy):
         unpack_attention(clip.model)
         words = {"iterations": 5, "batch": 16, "warmup": 0.0, "alpha_l2": l2}
         grids = {"weight": Grid(bits=8), "activation": Grid(bits=8)}
-        quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), **grids, **words)
+        quantizer(clip, targets(clip, "image"), proxy, Checkpoints(), **grids, **words)
         scales.append([layer.input.scale for layer in twins(clip.model).values()])
     assert all(small < large for large, small in zip(*scales, strict=True))
 

@@ -16,7 +16,7 @@ def test_all_percent_is_round_to_nearest(vit, proxy):
     unpack_attention(vit.model)
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
     other = copy.deepcopy(vit)
-    names = targets(vit.model, "image")
+    names = targets(vit, "image")
     quantizer(vit, names, proxy, Checkpoints(), **grids, percent=100.0)
     rtn(other, names, proxy, Checkpoints(), **grids)
     for a, b in zip(twins(vit.model).values(), twins(other.model).values(), strict=True):
@@ -32,7 +32,7 @@ def test_a_percentile_outside_its_range_is_refused(vit, proxy):
 
 def test_inputs_and_weights_are_clipped_at_the_percentiles_asked_for(vit, proxy, inputs_of):
     unpack_attention(vit.model)
-    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    plain, names = copy.deepcopy(vit), targets(vit, "image")
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
     words = {"percent": 97.0, "weight_percent": 90.0, "momentum": 0.3, "batch": 16, "pairs": 32}
     quantizer(vit, names, proxy, Checkpoints(), **grids, **words)

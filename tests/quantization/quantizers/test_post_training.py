@@ -20,7 +20,7 @@ CHANNEL = {"bits": 4, "granularity": "channel"}
 
 def quantize(clip, proxy, method, scope="image", weight=CHANNEL, activation=None, **words):
     unpack_attention(clip.model)
-    names = targets(clip.model, scope)
+    names = targets(clip, scope)
     entry = {"quantizer": method, "weight": weight, "activation": activation or {"bits": 8}, **words}
     plugins.load("quantizer", entry)(clip, names, proxy, Checkpoints())
     return twins(clip.model)
@@ -40,7 +40,7 @@ def relative(a, b):
 def test_a_restored_variant_gives_the_same_outputs_to_the_bit(clip, proxy, method):
     fresh = copy.deepcopy(clip.model)
     made = quantize(clip, proxy, method, "both")
-    restore(fresh, *export(clip.model, "both"))
+    restore(fresh, *export(clip, "both"))
     assert len(twins(fresh)) == len(made) > 0
     for a, b in zip(outputs(clip.model), outputs(fresh), strict=True):
         assert torch.equal(a, b)
@@ -61,7 +61,7 @@ def test_eight_bits_stay_near_fp32(vit, proxy, method, activation):
 def test_every_product_inside_a_block_is_accounted_for(clip, proxy, method):
     made = quantize(clip, proxy, method, "both")
     with torch.no_grad():
-        seen = coverage(clip.model, "both", lambda: embed(clip, *next(proxy.in_order(clip, 2))))
+        seen = coverage(clip, "both", lambda: embed(clip, *next(proxy.in_order(clip, 2))))
     allowed = {"", "attention product", "outside the blocks", "online rotation", "outlier columns"}
     assert {p.reason for p in seen.products} <= allowed
     assert {p.module for p in seen.products if not p.reason} == set(made)

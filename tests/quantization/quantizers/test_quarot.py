@@ -30,7 +30,7 @@ def test_outliers_of_the_stream_hurt_it_less_than_round_to_nearest(vit, proxy):
         block.attn.qkv.weight.data[:, few] /= 30
         block.mlp.c_fc.weight.data[:, few] /= 30
     names, grids = (
-        targets(vit.model, "image"),
+        targets(vit, "image"),
         {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=4)},
     )
     plain, other, third = (copy.deepcopy(vit) for _ in range(3))
@@ -46,7 +46,7 @@ def test_the_seed_of_the_proxy_decides_the_signs(vit, proxy):
     from dataclasses import replace
 
     unpack_attention(vit.model)
-    names, grids = targets(vit.model, "image"), {"weight": Grid(bits=8), "activation": Grid(bits=16)}
+    names, grids = targets(vit, "image"), {"weight": Grid(bits=8), "activation": Grid(bits=16)}
     signs = []
     for seed in (0, 0, 1):
         one = copy.deepcopy(vit)
@@ -61,7 +61,7 @@ def test_a_convnext_is_handled(convnext, proxy, weights):
     unpack_attention(convnext.model)
     grids = {"weight": Grid(bits=8, granularity="channel"), "activation": Grid(bits=8)}
     plain = copy.deepcopy(convnext)
-    quantizer(convnext, targets(convnext.model, "image"), proxy, Checkpoints(), **grids, weights=weights)
+    quantizer(convnext, targets(convnext, "image"), proxy, Checkpoints(), **grids, weights=weights)
     with torch.no_grad():
         fp32, ours = (embed(c, *next(proxy.in_order(c, 40))).image for c in (plain, convnext))
     assert (ours - fp32).norm() < 0.1 * fp32.norm()

@@ -17,7 +17,7 @@ from reliquant.quantization.sensitivity import sensitivities
 
 def test_the_average_of_the_bits_is_that_of_the_precision(clip, proxy):
     unpack_attention(clip.model)
-    names = targets(clip.model, "image")
+    names = targets(clip, "image")
     quantizer(clip, names, proxy, Checkpoints(), weight=Grid(bits=4, granularity="channel"), activation=Grid(bits=8))
     linears = [layer for layer in twins(clip.model).values() if layer.weight.ndim == 2]
     sizes, bits = [layer.weight.numel() for layer in linears], [layer.weight_grid.bits for layer in linears]
@@ -28,7 +28,7 @@ def test_the_average_of_the_bits_is_that_of_the_precision(clip, proxy):
 
 def test_layers_are_what_rotation_sensitivity_and_rabitq_make_of_them(vit, proxy, inputs_of):
     unpack_attention(vit.model)
-    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    plain, names = copy.deepcopy(vit), targets(vit, "image")
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
     quantizer(vit, names, proxy, Checkpoints(), **grids, choices=[3, 4, 5, 6], samples=2, candidates=7)
     weights = [plain.model.get_submodule(name).weight.detach() for name in names]
@@ -49,7 +49,7 @@ def test_layers_are_what_rotation_sensitivity_and_rabitq_make_of_them(vit, proxy
 
 def test_bits_do_not_depend_on_how_many_layers_are_felt_together(vit, proxy, monkeypatch):
     unpack_attention(vit.model)
-    names = targets(vit.model, "both")
+    names = targets(vit, "both")
     found = []
     for together in (1, 3, len(names)):
         monkeypatch.setattr(raana, "TOGETHER", together)
@@ -67,7 +67,7 @@ def test_a_tower_of_convolutions_alone_is_rounded_to_nearest(proxy):
     model = open_clip.CLIP(64, tower, text).eval()
     unpack_attention(model)
     clip = Clip(model, lambda texts: torch.zeros(len(texts), 16, dtype=torch.long), 32, (0.5,) * 3, (0.25,) * 3)
-    weights = {name: model.get_submodule(name).weight.clone() for name in targets(model, "image")}
+    weights = {name: model.get_submodule(name).weight.clone() for name in targets(clip, "image")}
     quantizer(
         clip, [*weights], proxy, Checkpoints(), weight=Grid(bits=4, granularity="channel"), activation=Grid(bits=8)
     )

@@ -46,7 +46,7 @@ def test_one_scale_a_tensor_rounds_as_one_scale_a_channel_would(vit, proxy, symm
         zero = (-8 - (low / scale).round()).clamp(-8, 7)
     by_channel = scale * (((x / scale).round() + zero).clamp(-8, 7) - zero)
     expected = torch.nn.functional.linear(by_channel, layer.weight, layer.bias)
-    quantizer(vit, targets(vit.model, "image"), proxy, Checkpoints(), weight=WEIGHT, activation=grid)
+    quantizer(vit, targets(vit, "image"), proxy, Checkpoints(), weight=WEIGHT, activation=grid)
     found = []
     twins(vit.model)[name].register_forward_hook(lambda m, i, output: found.append(output))
     images(vit, proxy)
@@ -59,8 +59,8 @@ def test_uneven_channels_hurt_round_to_nearest_more(clip, proxy):
         uneven(clip)
     grids = {"weight": WEIGHT, "activation": Grid(bits=4, symmetric=False)}
     plain, other = copy.deepcopy(clip), copy.deepcopy(clip)
-    quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), **grids)
-    rtn(other, targets(other.model, "image"), proxy, Checkpoints(), **grids)
+    quantizer(clip, targets(clip, "image"), proxy, Checkpoints(), **grids)
+    rtn(other, targets(other, "image"), proxy, Checkpoints(), **grids)
     fp32, ours, theirs = (images(c, proxy) for c in (plain, clip, other))
     assert (ours - fp32).norm() < (theirs - fp32).norm()
 

@@ -16,7 +16,7 @@ def distance(clip, proxy, module, **words):
     clip = copy.deepcopy(clip)
     unpack_attention(clip.model)
     words = {"iterations": 2, "batch": 16, **words}
-    module.quantizer(clip, targets(clip.model, "image"), proxy, Checkpoints(), **words)
+    module.quantizer(clip, targets(clip, "image"), proxy, Checkpoints(), **words)
     return clip.model, (embed_all(clip, proxy).image - exact).square().sum(1).mean().item()
 
 

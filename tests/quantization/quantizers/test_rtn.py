@@ -11,7 +11,7 @@ from reliquant.quantization.quantizers.rtn import quantizer
 
 def test_weights_and_inputs_have_the_scales_of_the_first_authors_quantizer(vit, proxy, inputs_of):
     unpack_attention(vit.model)
-    plain, names = copy.deepcopy(vit), targets(vit.model, "image")
+    plain, names = copy.deepcopy(vit), targets(vit, "image")
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=6)}
     quantizer(vit, names, proxy, Checkpoints(), **grids, momentum=0.25, batch=16, pairs=48)
     given = inputs_of(plain, names, proxy)

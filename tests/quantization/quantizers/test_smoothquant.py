@@ -43,7 +43,7 @@ def test_factor_by_hand():
 
 def test_smoothing_alone_changes_no_output(clip, proxy):
     unpack_attention(clip.model)
-    names = targets(clip.model, "image")
+    names = targets(clip, "image")
     with_outliers(clip, names, proxy)
     before = images(clip, proxy)
     floating = {"weight": Grid(bits=16), "activation": Grid(bits=16)}
@@ -53,7 +53,7 @@ def test_smoothing_alone_changes_no_output(clip, proxy):
 
 def test_the_range_found_in_one_pass_is_that_of_a_second_pass(clip, proxy):
     unpack_attention(clip.model)
-    names = targets(clip.model, "image")
+    names = targets(clip, "image")
     with_outliers(clip, names, proxy)
     other = copy.deepcopy(clip)
     quantizer(clip, names, proxy, Checkpoints(), weight=Grid(bits=16), activation=Grid(bits=8), batch=16)
@@ -65,7 +65,7 @@ def test_the_range_found_in_one_pass_is_that_of_a_second_pass(clip, proxy):
 
 def test_outliers_hurt_round_to_nearest_per_tensor_more(clip, proxy):
     unpack_attention(clip.model)
-    names = targets(clip.model, "image")
+    names = targets(clip, "image")
     with_outliers(clip, names, proxy)
     before, other = images(clip, proxy), copy.deepcopy(clip)
     quantizer(clip, names, proxy, Checkpoints(), **TENSOR)

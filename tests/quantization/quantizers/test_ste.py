@@ -36,5 +36,5 @@ def test_the_gradient_passes_inside_the_range_only():
 def test_dynamic_inputs_are_trained_through_too(vit, proxy):
     unpack_attention(vit.model)
     grids = {"weight": Grid(bits=4), "activation": Grid(bits=8, granularity="token", dynamic=True)}
-    quantizer(vit, targets(vit.model, "image"), proxy, Checkpoints(), **grids, iterations=2, batch=16)
+    quantizer(vit, targets(vit, "image"), proxy, Checkpoints(), **grids, iterations=2, batch=16)
     assert all(isinstance(layer.input, DynamicInput) for layer in twins(vit.model).values())

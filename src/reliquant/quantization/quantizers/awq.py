@@ -61,7 +61,7 @@ def _scaled_up(
     norm_of = {group[0]: (norm, group) for norm, group in layer_norm_readers(clip, list(made), proxy).items()}
     done_with_first = {name for _, group in norm_of.values() for name in group[1:]}
     grids = {}
-    for stage, inside in stages(made).items():
+    for stage, inside in stages(made, clip.parts).items():
         seen = moments_of(clip, {name: made[name] for name in inside}, proxy, stage=stage, batch=batch, pairs=pairs)
         for name in [name for name in seen if name not in done_with_first]:
             norm, group = norm_of.get(name, (None, [name]))

@@ -52,6 +52,8 @@ def spare_outliers(
     made: Mapping[str, Twin], observers: Mapping[str, ChannelRange | Range], threshold: float, /
 ) -> None:
     """Quantize observed layers in place; those observed per channel spare the columns that exceed the threshold."""
+    for layer in made.values():
+        layer.settle()  # below, columns are taken out of weights for a while
     columns = {}
     for name, seen in observers.items():
         if isinstance(seen, ChannelRange):
