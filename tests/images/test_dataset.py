@@ -38,6 +38,7 @@ def test_all_images_are_taken_where_there_are_no_more_than_asked_for(limit):
         (["a", "b"], [0, -1, -1], "0.tar/1: has no label", "pets: 0.tar/1: has no label"),
         (["a", "b"], [0, -1, -1], None, "pets: 2 of 3 images have no class"),
         ([], [-1, -1], None, "pets: has no classes to tell apart"),
+        (["images"], [0, 0], None, "pets: has one class alone, 'images'; there is nothing to tell apart"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused_where_they_are_needed(classes, labels, problem, told):

@@ -122,3 +122,14 @@ def test_a_link_to_the_tree_itself_is_no_class(tmp_path):
     dataset = read_folders(tmp_path, classes=None, prompts=None, templates=["{}"])
     assert dataset.classes == ["ant", "bee"]
     assert dataset.names == ["ant/0.png", "bee/0.png"]
+
+
+def test_wordnet_ids_are_no_prompts_and_numbers_are_said(tmp_path):
+    for name in ("a/n01440764/0.png", "a/n01443537/0.png", "b/0/0.png", "b/1/0.png"):
+        put(tmp_path / name)
+    with pytest.raises(ValueError, match="its folders are WordNet ids such as n01440764, which no caption says"):
+        read_folders(tmp_path / "a", classes=None, prompts=None, templates=["{}"])
+    named = read_folders(tmp_path / "a", classes=None, prompts=["tench", "goldfish"], templates=["{}"])
+    assert (named.classes, named.assumed) == (["tench", "goldfish"], ())
+    numbers = read_folders(tmp_path / "b", classes=None, prompts=None, templates=["{}"])
+    assert numbers.assumed == ("its classes are called by numbers, and so in prompts: 0, 1",)

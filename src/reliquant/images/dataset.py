@@ -59,6 +59,8 @@ def require_labels(classes: list[str], labels: NDArray[np.int64], problem: str |
         raise ValueError(f"{about}: {problem}")
     if not classes:
         raise ValueError(f"{about}: has no classes to tell apart")
+    if len(classes) == 1:
+        raise ValueError(f"{about}: has one class alone, {classes[0]!r}; there is nothing to tell apart")
     if bad := int((labels < 0).sum()):
         raise ValueError(f"{about}: {bad} of {len(labels)} images have no class")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.formats import is_hidden
-from reliquant.images.numbering import number
+from reliquant.images.numbering import number, odd_names
 from reliquant.images.walking import Found, find_images, told
 from reliquant.study.prompts import class_problems
 
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing"])  # never all the classes
+WORDNET_ID = re.compile(r"n\d{8}")
 OUTSIDE = "(image outside the class folders)"
 
 
@@ -34,7 +36,8 @@ def read_folders(
     `classes` lists the folders in the order of their labels (by default all, sorted), `prompts` what captions call
     them (by default the folder's name with spaces for underscores). With `others`, folders that are not among the
     classes are passed over. Raises FileNotFoundError when the folder or that of a class is missing, ValueError naming
-    a folder outside `classes` or one without images, and two folders that captions call the same.
+    a folder outside `classes` or one without images, two folders that captions call the same, and WordNet ids without
+    `prompts`.
     """
     found = find_images(root)
     classes = _class_folders(root, classes, others)
@@ -49,6 +52,9 @@ def read_folders(
         if not names:
             raise _no_images(root / folder)
     if prompts is None:
+        if all(WORDNET_ID.fullmatch(folder) for folder in classes):
+            how = "read ImageNet's by `{dataset: imagenet}`, or say with `prompts` what captions call them"
+            raise ValueError(f"{root}: its folders are WordNet ids such as {classes[0]}, which no caption says: {how}")
         prompts = [folder.replace("_", " ") for folder in classes]
         for problem in class_problems(prompts):
             raise ValueError(f"{root}: {problem}")
@@ -56,7 +62,8 @@ def read_folders(
         raise ValueError(f"prompts: {len(prompts)} names for the {len(classes)} class folders of {root}")
     labels = np.repeat(np.arange(len(classes)), [len(names) for names in by_class.values()])
     listed = [name for names in by_class.values() for name in names]
-    return _of_files(root, Found(listed, found.passed_over), labels, prompts, templates)
+    dataset = _of_files(root, Found(listed, found.passed_over), labels, prompts, templates)
+    return replace(dataset, assumed=odd_names(prompts))
 
 
 def _class_folders(root: Path, classes: list[str] | None, others: bool) -> list[str]:

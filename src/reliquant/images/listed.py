@@ -10,6 +10,7 @@ from reliquant.images.columns import IMAGES, PATHS, choose_columns, open_image_o
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import described, head_of
+from reliquant.images.numbering import odd_names
 from reliquant.images.reading import class_names
 
 SEPARATORS = ",\t;"
@@ -55,7 +56,7 @@ def read_listed(
         captions=captions,
         label_problem=labels.problem,
         caption_problem=columns.caption_problem,
-        assumed=columns.assumed + first_of_several,
+        assumed=columns.assumed + first_of_several + odd_names(labels.classes),
     )
 
 

@@ -60,6 +60,18 @@ def number(
     return found.numbers, found.classes
 
 
+def odd_names(classes: Sequence[str], /) -> tuple[str, ...]:
+    """Say that prompts will hold numbers, or underscores, where the names of classes are or have some.
+
+    >>> odd_names(["guinea_pig", "ant"])
+    ("prompts hold the underscores of class names, as in 'guinea_pig'",)
+    """
+    if classes and all(NUMERAL.fullmatch(name) for name in classes):
+        return (f"its classes are called by numbers, and so in prompts: {', '.join(classes[:3])}",)
+    underscored = next((name for name in classes if "_" in name), None)
+    return () if underscored is None else (f"prompts hold the underscores of class names, as in {underscored!r}",)
+
+
 def _wrong(values: Sequence[Any], classes: Sequence[str] | None, names: Sequence[str]) -> str | None:
     """Say which classes are no names, or which label is neither a name nor a number."""
     for name, value in zip(names, values, strict=True):

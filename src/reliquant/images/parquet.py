@@ -18,6 +18,7 @@ from reliquant.images.columns import Columns, choose_columns, open_image_of_row,
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import described, head_of
+from reliquant.images.numbering import odd_names
 from reliquant.images.reading import class_names
 
 CHUNK_BYTES = 64 * 2**20  # how much of a file is held at a time
@@ -66,7 +67,7 @@ def read_parquet(
         captions=captions,
         label_problem=labels.problem,
         caption_problem=columns.caption_problem,
-        assumed=columns.assumed + first_of_several,
+        assumed=columns.assumed + first_of_several + odd_names(labels.classes),
     )
 
 

@@ -145,6 +145,13 @@ def test_what_is_wrong_with_labels_is_told_to_whoever_needs_them(tmp_path, label
     assert found.labels.tolist() == places
 
 
+def test_underscores_in_class_names_are_said(tmp_path):
+    pl.DataFrame({"image": [png(0)], "label": ["guinea_pig"]}).write_parquet(tmp_path / "a.parquet")
+    found = dataset(tmp_path)
+    assert found.classes == ["guinea_pig"]
+    assert found.assumed == ("prompts hold the underscores of class names, as in 'guinea_pig'",)
+
+
 def test_files_whose_headers_name_other_classes_are_refused(tmp_path):
     for name, classes in (("a", ["ant", "bee"]), ("b", ["bee", "ant"])):
         header = {"info": {"features": {"label": {"names": classes, "_type": "ClassLabel"}}}}

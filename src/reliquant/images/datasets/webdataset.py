@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reliquant.images.dataset import Dataset
-from reliquant.images.numbering import numbered
+from reliquant.images.numbering import numbered, odd_names
 from reliquant.images.reading import TEMPLATES, class_names, existing, thinned
 from reliquant.images.webdataset import read_tars
 
@@ -40,5 +40,6 @@ def dataset(
         label_problem=labels.problem,
         caption_problem=f"{bare}: has no caption: neither a txt nor a caption in a json" if bare else None,
         passed_over=tars.passed_over + found.passed_over,
+        assumed=odd_names(labels.classes),
     )
     return thinned(all_images, images)
