@@ -111,6 +111,7 @@ def pictures():
     yield from (("rgb.png", colour), ("palette.png", colour.quantize(64)), ("palette.gif", colour))
     yield from (("bits.png", colour.convert("1")), ("grey.png", colour.convert("L")), ("clear.png", clear))
     yield from (("greys.png", colour.convert("LA")), ("inks.jpg", colour.convert("CMYK")), ("lossy.webp", colour))
+    yield "odd.png", colour.crop((0, 0, 33, 32))  # one row is padded
     yield from (("tall.png", colour.crop((0, 0, 20, 90))), ("small.png", colour.crop((0, 0, 9, 7))))
 
 

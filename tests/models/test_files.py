@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,3 +37,22 @@ def test_what_is_no_model_is_named(tmp_path):
         load_model(tmp_path / "v.safetensors")
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors: no such file"):
         load_model(tmp_path / "none.safetensors")
+
+
+def test_a_model_whose_tower_now_prepares_images_otherwise_is_named(tmp_path):
+    clip = tower(None, architecture="small_vit", seed=3)
+    path = tmp_path / "old.safetensors"
+    mean = r"mean \[0\.1, 0\.2, 0\.3\], and its tower now says \[0\.5"
+    for changed, said in (
+        (replace(clip, resize="squash"), "form 32-squash-bicubic, and its tower now says 32-shortest-bicubic"),
+        (replace(clip, facts={"mean": (0.1, 0.2, 0.3)}), mean),
+    ):
+        save_model(path, changed, ENTRY)
+        with pytest.raises(ValueError, match=rf"old\.safetensors: was written for images of the {said}.*: make the"):
+            load_model(path)
+
+
+def test_what_was_found_when_weights_were_read_is_in_the_header(tmp_path):
+    clip = replace(tower(None, architecture="small_vit", seed=3), facts={"read": ["float16, read as float32"]})
+    save_model(tmp_path / "x.safetensors", clip, ENTRY)
+    assert read_header(tmp_path / "x.safetensors")["read"] == ["float16, read as float32"]

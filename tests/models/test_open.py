@@ -1,10 +1,20 @@
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from reliquant.artifacts import DamagedFile
 from reliquant.models.files import save_model
-from reliquant.models.open import open_model, tower_entry
+from reliquant.models.open import open_model, takes_weights, tower_entry
+from reliquant.models.openclip import open_clip
 from reliquant.models.shipped.weights import load_checkpoint
 from reliquant.models.towers.small import tower
+from reliquant.plugins import ConfigError
+
+VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+MODEL = {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}
 
 
 @pytest.mark.parametrize(
@@ -15,6 +25,14 @@ from reliquant.models.towers.small import tower
         ("ViT-B-32/openai", {"tower": "openclip", "architecture": "ViT-B-32", "pretrained": "openai"}),
         ("ViT-B-32/my/file.pt", {"tower": "openclip", "architecture": "ViT-B-32", "pretrained": "my/file.pt"}),
         ("hf-hub:owner/name", {"tower": "openclip", "architecture": "hf-hub:owner/name"}),
+        ("local-dir:some/folder", {"tower": "openclip", "architecture": "local-dir:some/folder"}),
+        ("ViT-B-32/w.safetensors", {"tower": "openclip", "architecture": "ViT-B-32", "pretrained": "w.safetensors"}),
+        ("reliquant.models.towers.small", {"tower": "reliquant.models.towers.small"}),
+        ("no.such.module", {"tower": "openclip", "architecture": "no.such.module"}),
+        (
+            "{tower: openclip, architecture: ViT-B-32, mean: 0.5, form: native}",
+            {"tower": "openclip", "architecture": "ViT-B-32", "mean": 0.5},
+        ),
     ],
 )
 def test_a_word_names_a_model(word, entry):
@@ -30,3 +48,86 @@ def test_a_model_is_opened_from_a_file_of_this_project_or_by_the_name_of_a_shipp
     again = open_model(str(tmp_path / "own.safetensors"))
     assert torch.equal(again.model.visual.proj, own.model.visual.proj)
     assert not again.model.training
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def made(scale=2.6592):
+    model = open_clip.CLIP(**json.loads(json.dumps(MODEL)))
+    with torch.no_grad():
+        model.logit_scale.fill_(scale)
+    return model
+
+
+@pytest.fixture
+def tiny(elsewhere):
+    """A small architecture of open_clip, without a published tag."""
+    (elsewhere / "test-open.json").write_text(json.dumps(MODEL))
+    open_clip.add_model_config(elsewhere / "test-open.json")
+    return "test-open"
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors", "folder/w.safetensors", "w"])
+def test_a_file_after_an_architecture_is_its_weights_whatever_its_name(tiny, elsewhere, name):
+    (elsewhere / "folder").mkdir()
+    state = made().state_dict()
+    save_file(state, name) if name.endswith(".safetensors") else torch.save(state, name)
+    opened = open_model(f"{tiny}/{name}")
+    assert all(torch.equal(opened.model.state_dict()[key], value) for key, value in state.items())
+    assert takes_weights(f"{tiny}/{name}")
+
+
+def test_a_file_of_somebody_else_without_an_architecture_is_told_how_to_be_named(elsewhere):
+    save_file(made().state_dict(), "w.safetensors")
+    with pytest.raises(DamagedFile, match=r"no reliquant header; .* architecture, too: ViT-B-32/w\.safetensors"):
+        open_model("w.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors: no such file"):
+        open_model("none.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors: no such file"):
+        open_model("ViT-S-32-alt/none.safetensors")
+
+
+def test_a_model_without_weights_is_refused_and_random_ones_are_drawn_only_on_request(tiny, capsys):
+    assert not takes_weights(tiny)
+    with pytest.raises(ValueError, match=r"test-open: no weights: `pretrained` must name a tag .* --random-weights on"):
+        open_model(tiny)
+    assert capsys.readouterr().err == ""
+    one, two = open_model(tiny, random_weights=True), open_model(f"{tiny}/random")
+    assert torch.equal(one.model.visual.proj, two.model.visual.proj)
+    assert capsys.readouterr().err == "test-open: its weights are random, drawn from seed 0\n" * 2
+    for word in ("lab-vit-web", f"{tiny}/random"):
+        with pytest.raises(ValueError, match="names weights, and random ones are asked for: leave out one of the two"):
+            open_model(word, random_weights=True)
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (100.0, r"test-open/w\.pt: logit_scale is 100, which multiplies by exp\(100\); .* Its logarithm is 4\.605"),
+        (float("nan"), r"test-open/w\.pt: its weights are not finite \(NaN or inf\): logit_scale"),
+    ],
+)
+def test_a_model_that_cannot_be_right_is_refused_when_it_is_opened(tiny, scale, said):
+    torch.save(made(scale).state_dict(), "w.pt")
+    with pytest.raises(ValueError, match=said):
+        open_model(f"{tiny}/w.pt")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("{tower: openclip", "no YAML: while parsing a flow mapping"),
+        ("{tower: openclap}", "tower 'openclap' is unknown"),
+        ("{tower: openclip, architecture: ViT-B-32, size: 3}", "size: unknown word; openclip takes architecture, "),
+        ("{tower: openclip, architecture: ViT-B-32, mean: blue}", "mean"),
+    ],
+)
+def test_an_entry_that_is_none_is_named_with_what_is_wrong(word, said):
+    with pytest.raises(ConfigError) as refusal:
+        tower_entry(word)
+    assert refusal.value.problems[0].startswith(f"{word}: ")
+    assert said in refusal.value.problems[0]

@@ -3,7 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from reliquant.models.preprocess import batches
+from reliquant.images.prepare import _resized
+from reliquant.models.clip import Clip
+from reliquant.models.preprocess import batches, require_form
+from reliquant.study.form import parse_form
 
 WORDS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
 
@@ -46,3 +49,34 @@ def test_batches_keep_the_order_and_the_rest():
     images = np.zeros((5, 8, 8, 3), np.uint8)
     shapes = [len(b) for b in batches(images, **WORDS, size=8, resize="squash", interpolation="bilinear", batch=2)]
     assert shapes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("size", [(31, 33), (28, 90), (33, 31), (9, 9)])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "24-longest-bicubic-fill0",
+        "64-longest-bilinear-fill12.200.90",
+        "24x48-shortest-bicubic",
+        "48x24-squash-bicubic",
+    ],
+)
+def test_padding_and_fields_of_any_shape_equal_pil_within_one_level(size, form):
+    fit = parse_form(form)
+    rng = np.random.default_rng(1)
+    images = np.uint8(np.clip(128 + rng.normal(size=(2, *size, 3)).cumsum(1).cumsum(2) * 6, 0, 255))
+    words = {"resize": fit.resize, "interpolation": fit.interpolation, "fill": fit.fill}
+    found = levels(images, size=(fit.height, fit.width), **words, batch=2)
+    assert found.shape == (2, fit.height, fit.width, 3)
+    for image, ours in zip(images, found, strict=True):
+        theirs = np.asarray(_resized(Image.fromarray(image), form), np.float32)
+        assert abs(ours - theirs).max() <= 1 + 1e-3
+
+
+def test_images_in_another_form_than_the_models_are_named():
+    clip = Clip(torch.nn.Identity(), list, (24, 48), (0.5,) * 3, (0.5,) * 3, "longest", fill=(1, 1, 1))
+    require_form(clip, "native", "x")
+    require_form(clip, "24x48-longest-bicubic-fill1", "x")
+    said = "data/x: prepared as 24x48-longest-bicubic-fill0, but the model wants `form: 24x48-longest-bicubic-fill1` in"
+    with pytest.raises(ValueError, match=said):
+        require_form(clip, "24x48-longest-bicubic-fill0", "data/x")

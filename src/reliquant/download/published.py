@@ -25,7 +25,7 @@ NOT_NEEDED = ("safetensors.torch", "huggingface_hub")  # what the table imports 
 def architectures() -> list[str]:
     """List the names of open_clip's architectures."""
     loaded = _loaded()
-    return loaded.list_models() if loaded else sorted(_descriptions())
+    return sorted(loaded.list_models() if loaded else _descriptions())
 
 
 def description(architecture: str, /) -> dict[str, Any] | None:

@@ -231,7 +231,7 @@ def _resized(image: Image.Image, name: str) -> Image.Image:
     filtering = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[form.interpolation]
     resized = image if image.size == (width, height) else image.resize((width, height), filtering)
     top, left = form.offset(height, width)
-    if min(top, left) >= 0:
+    if height >= form.height and width >= form.width:
         return resized.crop((left, top, left + form.width, top + form.height))
     return _padded(resized, form, -left, -top)
 

@@ -30,8 +30,9 @@ def batches(
 
     In memory the channels stay last, as they are stored: this saves a copy, and convolutions on patches are a quarter
     faster. Images of another size are resized with antialiasing, which equals PIL within one level of 255; the
-    exception is `squash` where the height shrinks much more than the width, because PIL then resizes the axes in the
-    other order. After `shortest` the centre is cropped, after `longest` the rest is padded with the levels `fill`.
+    exception is where the height shrinks much and more than the width, because PIL may then resize the axes in the
+    other order (from version 13). After `shortest` the centre is cropped, after `longest` the rest is padded with the
+    levels `fill`.
     """
     shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
     scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
@@ -52,9 +53,8 @@ def fit(x: torch.Tensor, form: Form, /) -> torch.Tensor:
         x = interpolate(x, shape, mode=form.interpolation, antialias=True, align_corners=False)
         x = x.add_(0.5).floor_().clamp_(0, 255)
     top, left = form.offset(*target)
-    if top < 0 or left < 0:
-        x = padded(x, form, -min(top, 0), -min(left, 0))
-    top, left = max(top, 0), max(left, 0)
+    if target[0] < form.height or target[1] < form.width:
+        return padded(x, form, -top, -left)
     return x[..., top : top + form.height, left : left + form.width]
 
 
