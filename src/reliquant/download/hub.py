@@ -57,7 +57,7 @@ def hub_folder(
     """
     from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 
-    words = {"names": names, "revision": revision, "cache_dir": cache}
+    words: dict[str, Any] = {"names": names, "revision": revision, "cache_dir": cache}
     folder, is_first = _cached(repository, **words) if offline() or revision else (None, False)
     if folder and (is_first or offline()):
         return folder

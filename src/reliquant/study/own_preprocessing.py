@@ -108,16 +108,17 @@ def known_preprocessing(entry: Mapping[str, Any], /) -> Preprocessing | None:
         return read_preprocessing(own, model["vision_cfg"]["image_size"], f"architecture {architecture!r}")
     if entry.get("tower") != "openclip":
         return None
-    own, description = None, published.description(architecture)
+    of_folder: Mapping[str, Any] | None = None
+    description = published.description(architecture)
     if architecture.startswith(LOCAL):
         path = Path(architecture.removeprefix(LOCAL)) / "open_clip_config.json"
-        config = json.loads(path.read_text()) if path.is_file() else {}
-        own, description = config.get("preprocess_cfg") or {}, config.get("model_cfg")
+        written = json.loads(path.read_text()) if path.is_file() else {}
+        of_folder, description = written.get("preprocess_cfg") or {}, written.get("model_cfg")
     if description is None:
         return None
-    config, _ = config_of(architecture, entry.get("pretrained"), entry, own)
+    known, _ = config_of(architecture, entry.get("pretrained"), entry, of_folder)
     size = description["vision_cfg"].get("image_size", 224)
-    return read_preprocessing(config, size, f"architecture {architecture!r}")
+    return read_preprocessing(known, size, f"architecture {architecture!r}")
 
 
 def small_description(architecture: str, /) -> dict[str, Any] | None:
