@@ -68,6 +68,8 @@ def run(
     name = named_images(data, "labelled").name  # what is wrong with paths is told before a model is read
     for word in ood:
         named_images(word, "ood")
+    if variant and random_weights:
+        raise ValueError(f"{variant}: a variant has the weights of its model: leave out --random-weights")
     if variant:
         clip, header = load_variant(Path(model), variant)
     else:

@@ -54,7 +54,7 @@ def run(
     entry = read_scheme(scheme, precision)
     named_images(pairs, "pairs")  # what is wrong with the path is told before a model is read
     path = own_file(model)
-    if path is None:
+    if path is None or random_weights:
         path = output.with_suffix(".fp32.safetensors")
         clip = open_model(model, random_weights=random_weights)
         save_model(path, clip, opened_entry(model, random_weights=random_weights))
