@@ -131,3 +131,25 @@ def test_an_entry_that_is_none_is_named_with_what_is_wrong(word, said):
         tower_entry(word)
     assert refusal.value.problems[0].startswith(f"{word}: ")
     assert said in refusal.value.problems[0]
+
+
+def test_a_folder_is_one_of_open_clip_and_a_file_alone_is_told_what_it_lacks(elsewhere, capsys):
+    (elsewhere / "mine").mkdir()
+    (elsewhere / "mine" / "open_clip_config.json").write_text(json.dumps({"model_cfg": MODEL}))
+    torch.save(made().state_dict(), elsewhere / "mine" / "open_clip_pytorch_model.bin")
+    for word in ("mine", "./mine", str(elsewhere / "mine")):
+        assert tower_entry(word) == {"tower": "openclip", "architecture": f"local-dir:{word}"}
+    assert open_model("mine").form == "32-shortest-bicubic"
+    for word in ("mine/open_clip_pytorch_model.bin", str(elsewhere / "mine" / "open_clip_pytorch_model.bin")):
+        with pytest.raises(ValueError, match=r"is a file; name the architecture of its weights, too, such as ViT-B"):
+            open_model(word)
+    for word in ("/nowhere.pt", "./nowhere.pt", ""):
+        with pytest.raises(FileNotFoundError, match="no such file or folder"):
+            open_model(word)
+
+
+def test_a_file_of_random_weights_says_so_again(elsewhere, capsys):
+    entry = {"tower": "small", "architecture": "small_vit", "pretrained": "random"}
+    save_model(elsewhere / "own.safetensors", tower(None, architecture="small_vit"), entry)
+    open_model("own.safetensors")
+    assert capsys.readouterr().err == "own.safetensors: its weights are random: it was made so on request\n"

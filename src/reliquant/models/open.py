@@ -15,6 +15,7 @@ from reliquant.models.check import check_model
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
 from reliquant.models.shipped.weights import checkpoint_table
+from reliquant.progress import say
 from reliquant.study.config import own_words
 from reliquant.study.model_entries import NO_WEIGHTS, RANDOM, SCHEMES, names_weights
 
@@ -43,8 +44,9 @@ def tower_entry(word: str, /) -> dict[str, Any]:
     """Return the tower entry that a word names.
 
     It is an entry of a study's `models` in YAML (`{tower: ..., architecture: ...}`), a shipped checkpoint,
-    `hf-hub:owner/name`, `local-dir:folder`, a tower plugin's module (`my_package.my_tower`), or `architecture[/tag or
-    file]` of open_clip. Raises ConfigError saying what is wrong with the entry.
+    `hf-hub:owner/name`, `local-dir:folder` or the folder alone, a tower plugin's module (`my_package.my_tower`), or
+    `architecture[/tag or file]` of open_clip. Raises ConfigError saying what is wrong with the entry, ValueError for a
+    file of weights without an architecture.
     """
     if word.lstrip().startswith("{"):
         return _written_entry(word)
@@ -53,8 +55,15 @@ def tower_entry(word: str, /) -> dict[str, Any]:
     if word.startswith(SCHEMES):
         return {"tower": "openclip", "architecture": word}
     architecture, _, pretrained = word.partition("/")
-    if published.description(word) is None and not pretrained and _is_module(word):
-        return {"tower": word}
+    if published.description(architecture) is None:
+        if Path(word).is_dir() and word:
+            return {"tower": "openclip", "architecture": f"local-dir:{word}"}
+        if Path(word).is_file():
+            raise ValueError(f"{word}: is a file; name the architecture of its weights, too, such as ViT-B-32/{word}")
+        if _is_module(word):
+            return {"tower": word}
+        if not architecture or architecture.startswith("."):
+            raise FileNotFoundError(f"{word or '(nothing)'}: no such file or folder")
     return {"tower": "openclip", "architecture": architecture, **({"pretrained": pretrained} if pretrained else {})}
 
 
@@ -75,7 +84,7 @@ def open_model(word: str, /, *, random_weights: bool = False) -> Clip:
     """Load a model, on the CPU and in evaluation mode, and check that it can embed an image and a caption.
 
     `word` is a .safetensors file that this project wrote, a shipped checkpoint (`lab-vit-curated`), an open_clip
-    architecture with a pretrained tag or a checkpoint file (`ViT-B-32/openai`, `ViT-B-32/mine.pt`),
+    architecture with a pretrained tag or a checkpoint file (`ViT-B-32/laion2b_e16`, `ViT-B-32/mine.pt`),
     `hf-hub:owner/name`, `local-dir:folder`, a tower plugin's module, or an entry as in a study's config (YAML).
     `random_weights` draws the weights of an architecture that is named alone; without it such a model is refused.
     Raises ValueError naming the word and what is wrong.
@@ -84,7 +93,9 @@ def open_model(word: str, /, *, random_weights: bool = False) -> Clip:
     if path is not None:
         if random_weights:
             raise ValueError(f"{word}: holds weights, and random ones are asked for: leave out one of the two")
-        clip = load_model(path)[0]
+        clip, header = load_model(path)
+        if header["tower"].get("pretrained") == RANDOM:
+            say(word, "its weights are random: it was made so on request")
     else:
         clip = plugins.load("tower", opened_entry(word, random_weights=random_weights))(None)
     check_model(clip, word)

@@ -55,7 +55,7 @@ def openclip_problem(architecture: str, pretrained: str | None, /) -> str | None
     if published.description(architecture) is None:
         if ":" in architecture:
             return f"architecture {architecture!r}: must be a name of open_clip, or begin with {' or '.join(SCHEMES)}"
-        if Path(architecture).is_dir():
+        if architecture and Path(architecture).is_dir():
             return f"architecture {architecture!r} is a folder: write local-dir:{architecture}"
         told = plugins.unknown("architecture", architecture, published.architectures())
         return told.replace(" is unknown", " is unknown to open_clip", 1)
