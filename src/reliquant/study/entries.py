@@ -11,13 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, parse_precision
 from reliquant.study.config import FAMILY_OF, STUDY_KEYS, grid_problems, own_words, with_grids
-from reliquant.study.prompts import class_problems, template_problems
 from reliquant.study.form import NATIVE, parse_form
+from reliquant.study.prompts import class_problems, template_problems
 
 
 def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, Any], /) -> Iterator[str]:
     """Say what is wrong with an entry of a section of the config `given`, one line per problem."""
-    yield from _key_problems(section, entry)
+    yield from key_problems(section, entry)
     words = own_words(section, entry)
     if section == "schemes":
         yield from _axis_problems(entry, given)
@@ -47,7 +47,7 @@ def is_malformed(section: str, entry: Mapping[str, Any], /) -> bool:
     recipe = entry.get("pretrain")
     pairs = recipe.get("pairs") if isinstance(recipe, Mapping) else None
     named = isinstance(entry.get(FAMILY_OF[section]), str) and isinstance(pairs, str | None)
-    return not named or any(_key_problems(section, entry))
+    return not named or any(key_problems(section, entry))
 
 
 def precision_problems(precision: str) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _prompt_problems(words: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"{word}: {problem}" for problem in problems(words[word]))
 
 
-def _key_problems(section: str, entry: Mapping[str, Any]) -> Iterator[str]:
+def key_problems(section: str, entry: Mapping[str, Any], /) -> Iterator[str]:
     """Say which of the keys that the study reads have a value of the wrong type."""
     for key, annotation in STUDY_KEYS[section].items():
         if key in entry:
