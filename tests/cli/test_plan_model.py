@@ -1,11 +1,14 @@
 import copy
+import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from reliquant import plugins
-from reliquant.cli.plan_model import plan_model
-from reliquant.layers.surgery import targets, unpack_attention
+from reliquant.cli.plan_model import open_to_plan, plan_model
+from reliquant.layers.surgery import targets, twins, unpack_attention
+from reliquant.models.openclip import open_clip
 from reliquant.study.config import with_grids
 
 METHODS = [name for name in plugins.names("quantizer") if name != "none"]
@@ -40,6 +43,81 @@ def test_every_quantizer_names_each_product_its_grid_or_its_reason(vit, name):
     named = {p["module"] for p in found["products"]}
     assert {name.rpartition(".")[0] for name, _ in unpacked.named_parameters()} <= named  # each that holds a parameter
     assert all(torch.equal(v, before[k]) for k, v in vit.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("vit", name) for name in METHODS), ("convnext", "quarot"), ("convnext", "rtn")]
+)
+def test_a_plan_by_shapes_is_that_of_a_model_with_values(architectures, request, kind, name):
+    if name == "raana":
+        pytest.skip("its bits depend on the values of inputs")
+    with torch.device("meta"):
+        model = open_clip.CLIP(**copy.deepcopy(architectures[kind])).eval()
+    clip = request.getfixturevalue(kind)
+    by_shapes = planned(replace(clip, model=model), name, "both")
+    found = planned(clip, name, "both")
+    assert (by_shapes.pop("by_shapes"), found.pop("by_shapes")) == (True, False)
+    assert by_shapes == found
+
+
+def test_a_large_model_is_planned_by_its_shapes(capfd):
+    from reliquant.cli.plan import run
+
+    words = {"config": None, "scheme": "rtn", "precision": "w4a8", "scope": "both"}
+    told = run(model="EVA01-g-14", **words)  # 1.1 billion parameters
+    assert told.data["by_shapes"]
+    assert told.data["shares"]["share of weights quantized"] == pytest.approx(0.964, abs=0.001)
+    qkv = [p for p in told.data["products"] if p["module"] == "visual.trunk.blocks.0.attn.qkv"]
+    assert [(p["weight"], p["macs"]) for p in qkv] == [("int4 / channel", 257 * 1408 * 3 * 1408)]  # tokens, width
+    assert "planned by the model's shapes alone" in told.text
+    assert "random" not in capfd.readouterr().err
+
+
+def test_a_folder_without_weights_is_planned_with_random_ones(tmp_path, architectures):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    config = {"model_cfg": architectures["vit"], "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    clip = open_to_plan(f"local-dir:{folder}")
+    assert not any(parameter.is_meta for parameter in clip.model.parameters())
+    with pytest.raises(FileNotFoundError):
+        open_to_plan(f"local-dir:{tmp_path / 'other'}")
+
+
+def test_what_is_planned_in_place_is_changed_and_a_copy_is_not(vit):
+    plan_model(vit, with_grids({"quantizer": "rtn"}, "w4a8"), "image")
+    assert not twins(vit.model)
+    plan_model(vit, with_grids({"quantizer": "rtn"}, "w4a8"), "image", in_place=True)
+    assert twins(vit.model)
+
+
+class Multiplied(torch.nn.Module):
+    """Multiply by a parameter that is in no layer: no twin reaches it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(48, 4 * 48) * 0.05)
+        self.back = torch.nn.Linear(4 * 48, 48)
+
+    def forward(self, x):
+        return self.back(x @ self.weight)
+
+
+def test_a_share_below_what_the_scheme_means_is_warned_of_and_the_scheme_may_mean_less(vit):
+    for block in vit.model.visual.transformer.resblocks:
+        block.mlp = Multiplied()
+    found = planned(vit, "rtn")
+    share = found["shares"]["share of the weights in blocks quantized"]
+    assert share == pytest.approx(2 / 3)  # of 12 width^2, the 4 of the bare parameter stay
+    assert found["warning"].startswith("66.7% of the weights in the blocks are quantized, less than the 80% that the")
+    assert "2 products in them stayed in floating point, such as visual.transformer.resblocks.0.mlp" in found["warning"]
+    assert planned(vit, "rtn", least_share=0.6)["warning"] == ""
+
+
+def test_a_model_with_nothing_to_quantize_has_no_plan(vit):
+    vit.model.visual.transformer.resblocks = torch.nn.ModuleList()
+    with pytest.raises(ValueError, match="nothing to quantize: looked for Linear and Conv2d layers in blocks"):
+        planned(vit, "rtn")
 
 
 def test_a_scope_leaves_the_other_tower_in_fp32(vit):

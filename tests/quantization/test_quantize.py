@@ -40,3 +40,20 @@ def test_snapshots_are_whole_variants_of_their_own(vit, proxy):
     restore(fresh, kept[2][0], kept[2][1]["modules"])
     with torch.no_grad():
         assert torch.isfinite(fresh.encode_image(torch.randn(2, 3, 32, 32))).all()
+
+
+def test_a_share_below_what_the_scheme_means_is_said_on_stderr(vit, proxy, capfd):
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.eye(48) + 0.01)
+
+        def forward(self, x):
+            return x @ self.weight
+
+    for block in vit.model.visual.transformer.resblocks:
+        block.mlp = Scaled()
+    quantize(copy.deepcopy(vit), RTN, "image", proxy, Checkpoints())
+    assert "rtn: warning: 80.0% of the weights in the blocks" not in capfd.readouterr().err
+    quantize(vit, {**RTN, "least_share": 0.9}, "image", proxy, Checkpoints())
+    assert "rtn: warning: 80.0% of the weights in the blocks are quantized, less than the 90%" in capfd.readouterr().err

@@ -33,11 +33,10 @@ def run(*, config: Path | None, model: str | None, scheme: str, precision: str, 
 
 
 def _of_model(model: str, scheme: str, precision: str, scope: str) -> Output:
-    from reliquant.cli.plan_model import plan_model  # only here: importing torch and open_clip takes seconds
-    from reliquant.models.open import open_model, takes_weights
+    from reliquant.cli.plan_model import open_to_plan, plan_model  # here: importing torch and open_clip takes seconds
 
-    clip = open_model(model, random_weights=not takes_weights(model))  # the layers do not depend on their values
-    found = plan_model(clip, read_scheme(scheme, precision), scope)
+    entry = read_scheme(scheme, precision)
+    found = plan_model(open_to_plan(model), entry, scope, in_place=True)
     return Output(found, _model_text(found))
 
 
@@ -49,6 +48,10 @@ def _model_text(found: dict[str, Any]) -> str:
     lines += [f"{name}: {share:.1%}" for name, share in found["shares"].items()]
     if found["from_data"]:
         lines.append("the method decides part of this by its data, which here were random images")
+    if found["by_shapes"]:
+        lines.append("planned by the model's shapes alone: what a method decides by its data shows when it quantizes")
+    if found["warning"]:
+        lines.append(f"warning: {found['warning']}")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,41 +16,72 @@ from reliquant.layers.coverage import Product, coverage
 from reliquant.layers.surgery import twins
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
+from reliquant.models.open import open_model, open_shapes, takes_weights, tower_entry
 from reliquant.models.parts import Scope
+from reliquant.models.shapes import is_shape_only, shapes_only
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
-from reliquant.quantization.quantize import prepare, require_share
+from reliquant.quantization.quantize import prepare, require_share, shortfall
+from reliquant.study.config import least_share, quantizer_words
+from reliquant.study.model_entries import RANDOM
 
 PAIRS = 4
 NO_PRODUCT = "no matrix product"
+LARGEST = 500_000_000  # parameters of a model that is run with values: below 4 GiB with all that comes on top
 
 
-def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /) -> dict[str, Any]:
+def open_to_plan(word: str, /) -> Clip:
+    """Open a model for its layers, which do not depend on its weights: by its shapes alone where it is large.
+
+    An architecture alone, and a folder without weights, get random ones.
+    """
+    shapes = open_shapes(word)
+    if shapes is not None and sum(parameter.numel() for parameter in shapes.model.parameters()) > LARGEST:
+        return shapes
+    try:
+        return open_model(word, random_weights=not takes_weights(word))
+    except FileNotFoundError as error:
+        if shapes is None or "holds no weights" not in str(error):
+            raise
+        return plugins.load("tower", {**tower_entry(word), "pretrained": RANDOM})(None)
+
+
+def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /, *, in_place: bool = False) -> dict[str, Any]:
     """Return each module with its grids, or why it stays FP32, and the shares covered.
 
     Modules are those whose matrix products one image and one caption really ran, then all others that hold parameters.
 
-    The scheme's own quantizer is run on a copy of the model with four random images (training takes no step), so that
-    the grids are those it really gives to each layer. What a method decides by the values of its inputs, such as
-    `raana` a layer's bits and `llm_int8` its outlier columns, depends on the pairs: there `from_data` is true.
+    The scheme's own quantizer is run on a copy of the model, or on the model itself (`in_place`), with four random
+    images (training takes no step), so that the grids are those it really gives to each layer. What a method decides by
+    the values of its inputs, such as `raana` a layer's bits and `llm_int8` its outlier columns, depends on the pairs:
+    there `from_data` is true. A model on the meta device is run for its shapes (`by_shapes`): what data decides is not
+    in its plan. Raises ValueError where nothing would be quantized.
     """
-    copied = clip.with_model(copy.deepcopy(clip.model))
+    planned = clip if in_place else clip.with_model(copy.deepcopy(clip.model))
+    by_shapes = is_shape_only(planned.model)
+    with shapes_only() if by_shapes else nullcontext():
+        return {**_planned(planned, entry, scope, "meta" if by_shapes else "cpu"), "by_shapes": by_shapes}
+
+
+def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (PAIRS, *clip.shape, 3), dtype=np.uint8)
-    proxy = Proxy(images, ["a photo"] * PAIRS)
-    method = plugins.load("quantizer", _shortened(entry))
-    method(copied, prepare(copied, entry["quantizer"], scope, proxy), proxy, Checkpoints())
-    seen = coverage(copied, scope, lambda: embed(copied, *next(proxy.in_order(copied, 1))))
+    proxy = Proxy(images, ["a photo"] * PAIRS, device=device)
+    method = plugins.load("quantizer", _shortened(quantizer_words(entry)))
+    method(clip, prepare(clip, entry["quantizer"], scope, proxy), proxy, Checkpoints())
+    seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 1))))
     require_share(entry["quantizer"], seen)
-    products = [_described(p, copied.model.get_submodule(p.module)) for p in seen.products]
-    products += [_described(Product(m, "", 0, 32, 32, NO_PRODUCT), None) for m in _others(copied.model, seen.products)]
-    bits = {layer.weight_grid.bits for layer in twins(copied.model).values()}
+    products = [_described(p, clip.model.get_submodule(p.module)) for p in seen.products]
+    products += [_described(Product(m, "", 0, 32, 32, NO_PRODUCT), None) for m in _others(clip.model, seen.products)]
+    bits = {layer.weight_grid.bits for layer in twins(clip.model).values()}
     shares = {
         "share of weights quantized": seen.weight_share,
         "share of multiply-accumulates quantized": seen.mac_share,
+        "share of the weights in blocks quantized": seen.block_share,
     }
     by_data = len(bits) > 1 or any(p.reason == "outlier columns" for p in seen.products)
-    return {"products": products, "shares": shares, "from_data": by_data}
+    warning = shortfall(seen, least_share(entry))
+    return {"products": products, "shares": shares, "from_data": by_data, "warning": warning}
 
 
 def _others(model: nn.Module, products: Sequence[Product], /) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from reliquant import plugins
@@ -100,6 +103,20 @@ def open_model(word: str, /, *, random_weights: bool = False) -> Clip:
         clip = plugins.load("tower", opened_entry(word, random_weights=random_weights))(None)
     check_model(clip, word)
     return clip
+
+
+def open_shapes(word: str, /) -> Clip | None:
+    """Open the model that a word names without its weights, on the meta device, where its size does not matter.
+
+    None where its tower does not take `pretrained: random`, or cannot be built there.
+    """
+    own = own_file(word)
+    entry = tower_entry(word) if own is None else read_header(own)["tower"]
+    try:
+        with torch.device("meta"), redirect_stderr(StringIO()):  # which says that the weights are drawn
+            return plugins.load("tower", {**entry, "pretrained": RANDOM})(None)
+    except Exception:  # whatever it is, opening the model with its weights will say
+        return None
 
 
 def takes_weights(word: str, /) -> bool:

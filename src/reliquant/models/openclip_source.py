@@ -61,11 +61,13 @@ def of_folder(folder: Path, /) -> Source:
 
 
 def built(source: Source, /, *, cache: str | None, seed: int | None) -> nn.Module:
-    """Build the model with weights drawn at random; from torch's own generator as it stands, or from a seed.
+    """Build the model with weights drawn at random, from torch's own generator as it stands or from a seed.
 
-    Raises ValueError where open_clip cannot build what the description says.
+    It lies on torch's default device: under `with torch.device("meta")` it has shapes and no weights. Raises ValueError
+    where open_clip cannot build what the description says.
     """
     words = {"load_weights": False, "pretrained_text": False, "cache_dir": cache}
+    words["device"] = torch.get_default_device()
     drawn = torch.random.fork_rng(devices=[], enabled=seed is not None)
     with _quiet(), _naming(source, "open_clip cannot build it"), drawn:
         if seed is not None:

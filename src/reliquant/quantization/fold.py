@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reliquant.layers.coverage import located
 from reliquant.layers.twins import QuantLinear
 from reliquant.models.clip import Clip
-from reliquant.models.parts import tensors_in
+from reliquant.models.parts import storage_of, tensors_in
 from reliquant.quantization.calibrate import feed
 from reliquant.quantization.proxy import Proxy
 
@@ -76,26 +76,22 @@ class _Flow(TorchDispatchMode):
         self.stack: list[str] = [""]
         self.called: dict[str, None] = {}
         self.readers: dict[str, dict[str, None]] = {}
-        self.outputs: dict[int, tuple[str, torch.Tensor]] = {}  # it holds the tensors so that no address is used twice
+        self.outputs: dict[int, tuple[str, torch.Tensor]] = {}  # it holds the tensors so that no storage is used twice
 
     def follow(self, name: str) -> Any:
         """Make the hook that marks a LayerNorm's output."""
 
         def mark(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
             self.readers.setdefault(name, {})
-            self.outputs[_address(output)] = (name, output)
+            self.outputs[storage_of(output)] = (name, output)
 
         return mark
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        views = set() if func._schema.is_mutable else {_address(t) for t in tensors_in(out)}  # a view reads nothing
+        views = set() if func._schema.is_mutable else {storage_of(t) for t in tensors_in(out)}  # a view reads nothing
         for tensor in tensors_in([args, *(kwargs or {}).values()]):
-            address = _address(tensor)
-            if address in self.outputs and address not in views:
-                self.readers[self.outputs[address][0]][self.stack[-1]] = None
+            storage = storage_of(tensor)
+            if storage in self.outputs and storage not in views:
+                self.readers[self.outputs[storage][0]][self.stack[-1]] = None
         return out
-
-
-def _address(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

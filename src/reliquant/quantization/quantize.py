@@ -26,9 +26,11 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.logit_scale import tune_logit_scale
 from reliquant.quantization.proxy import Proxy, embed, embed_all
 from reliquant.quantization.unchanged import Unchanged
+from reliquant.study.config import least_share, quantizer_words
 
 Tuning = Literal["none", "contrastive", "match_fp32"]
 FLOATING = Grid(bits=FLOAT_BITS)
+ELSEWHERE = ("attention product", "outside the blocks", "outside the scope", "online rotation")  # no weight of a block
 
 
 class Facts(TypedDict):
@@ -87,12 +89,12 @@ def quantize(
     """
     sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
     exact = _embedded(clip, proxy) if proxy and tuning == "match_fp32" else None
-    method = plugins.load("quantizer", entry)
+    method = plugins.load("quantizer", quantizer_words(entry))
     names = prepare(clip, entry["quantizer"], scope, proxy) if proxy else []
     words = {k: asdict(w) if isinstance(w, Grid) else w for k, w in plugins.bound(method).items()}
 
     def described(model: nn.Module) -> tuple[Arrays, Facts]:
-        return _described(clip.with_model(model), entry["quantizer"], scope, proxy, sizes, tuning, exact, words)
+        return _described(clip.with_model(model), entry, scope, proxy, sizes, tuning, exact, words)
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
@@ -124,9 +126,21 @@ def require_share(quantizer: str, seen: Coverage, /) -> None:
         raise ValueError(f"{quantizer}: quantized nothing of what ran; it stayed in floating point because: {reasons}")
 
 
+def shortfall(seen: Coverage, least: float, /) -> str:
+    """Say that less than a share of the weights in the blocks is quantized, and what is not; empty if it is enough."""
+    if seen.block_share >= least:
+        return ""
+    left = [p.module for p in seen.products if p.reason not in ("", *ELSEWHERE)]
+    named = f", such as {left[0]}" if left else ""
+    return (
+        f"{seen.block_share:.1%} of the weights in the blocks are quantized, less than the {least:.0%} that the scheme "
+        f"means (least_share); {len(left)} products in them stayed in floating point{named}"
+    )
+
+
 def _described(
     clip: Clip,
-    quantizer: str,
+    entry: Mapping[str, Any],
     scope: Scope,
     proxy: Proxy | None,
     sizes: dict[str, int],
@@ -143,7 +157,9 @@ def _described(
     if proxy:
         with torch.no_grad():
             seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
-        require_share(quantizer, seen)
+        require_share(entry["quantizer"], seen)
+        if warning := shortfall(seen, least_share(entry)):
+            say(entry["quantizer"], f"warning: {warning}")
         measures |= {"quantized_weight_share": seen.weight_share, "quantized_mac_share": seen.mac_share}
         products = [vars(product) for product in seen.products]
         if tuning != "none":

@@ -14,6 +14,7 @@ from reliquant.layers.twins import Twin
 from reliquant.layers.unrounded import unrounded
 from reliquant.models.clip import Clip
 from reliquant.models.parts import tensors_in
+from reliquant.models.shapes import is_shape_only
 from reliquant.quantization.proxy import Proxy, embed
 
 PAIRS = 16  # of the first calibration batch
@@ -26,16 +27,18 @@ Sketches = dict[str, torch.Tensor]  # in the order in which the modules finish
 class Unchanged:
     """Hold what FP32 makes of the first pairs, and compare with it what its twins make, unrounded, of the same.
 
-    Made before anything of the model is changed. Raises ValueError if FP32's embeddings are not finite.
+    Made before anything of the model is changed. A model that has shapes and no values (meta) has nothing to compare:
+    only that each twin runs is seen. Raises ValueError if FP32's embeddings are not finite.
     """
 
     def __init__(self, clip: Clip, proxy: Proxy, /) -> None:
         self.clip, self.pairs = clip, next(proxy.in_order(clip, PAIRS))
+        self.has_values = not is_shape_only(clip.model)
         self.kinds = {name: type(module) for name, module in clip.model.named_modules()}
         with _sketched(clip.model) as self.sketches:
             self.exact = self._embedded()
         for tower, embeddings in self.exact.items():
-            if not torch.isfinite(embeddings).all():
+            if self.has_values and not torch.isfinite(embeddings).all():
                 first = next((name for name, x in self.sketches.items() if not torch.isfinite(x).all()), "none")
                 raise ValueError(
                     f"FP32's own {tower} embeddings of the pairs are not finite; the first layer with such an output "
@@ -80,6 +83,8 @@ class Unchanged:
         return {"image": seen.image, "text": seen.text}
 
     def _compare(self, embeddings: Mapping[str, torch.Tensor], found: Sketches, who: str) -> None:
+        if not self.has_values:
+            return
         far = {tower: _difference(x, self.exact[tower]) for tower, x in embeddings.items()}
         worst = max(far, key=lambda tower: far[tower])
         if far[worst] <= TOLERANCE:

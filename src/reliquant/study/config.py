@@ -91,6 +91,7 @@ class Config(_Part):
     explain: Explain | None = None
 
 
+LEAST_SHARE = 0.8  # of the weights in the blocks: what a scheme means to quantize, unless its `least_share` says so
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
 
 FAMILY_OF = {"models": "tower", "schemes": "quantizer", "datasets": "dataset", "scores": "score"}
@@ -103,6 +104,7 @@ STUDY_KEYS: dict[str, dict[str, Any]] = {  # the keys of an entry that the study
         "proxies": list[str],
         "family": str,
         "seeds": list[int],
+        "least_share": Annotated[float, Field(ge=0, le=1)],
         "snapshots": list[int] | dict[str, list[int]],
     },
     "datasets": {"folder": str, "native": bool},
@@ -139,6 +141,16 @@ def _explain_of(schemes: list[str], explain: object) -> dict[str, Any]:
 def own_words(section: str, entry: Mapping[str, Any], /) -> Entry:
     """Return the plugin's words of an entry, without the keys that the study itself reads."""
     return {word: value for word, value in entry.items() if word not in STUDY_KEYS[section]}
+
+
+def least_share(entry: Mapping[str, Any], /) -> float:
+    """Return the share of the weights in the blocks below which a scheme's variant is warned of."""
+    return float(entry.get("least_share", LEAST_SHARE))
+
+
+def quantizer_words(entry: Mapping[str, Any], /) -> Entry:
+    """Return the words of a scheme's entry that its quantizer takes."""
+    return {word: value for word, value in entry.items() if word != "least_share"}
 
 
 def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:

@@ -8,21 +8,23 @@ from typing import Any
 import yaml
 
 from reliquant import plugins
-from reliquant.study.config import grid_problems, with_grids
+from reliquant.study.config import grid_problems, quantizer_words, with_grids
+from reliquant.study.entries import key_problems
 
 
 def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str, Any]:
     """Add the grids of a precision to `rtn` or `{quantizer: lsq, lr: 1e-5}`, in YAML or as a mapping.
 
-    Raises ConfigError with all that is wrong with it.
+    Of the words that a study reads, `least_share` may be among them. Raises ConfigError with all that is wrong with it.
     """
     words: Mapping[str, Any]
     if isinstance(scheme, str):
         words = yaml.safe_load(scheme) if scheme.lstrip().startswith("{") else {"quantizer": scheme}
     else:
         words = scheme
-    problems = list(grid_problems(words))
-    entry = {} if problems else with_grids(words, precision)
+    kept = {word: value for word, value in words.items() if word == "least_share"}
+    problems = [*grid_problems(words), *key_problems("schemes", kept)]
+    entry = {} if problems else with_grids(quantizer_words(words), precision)
     if problems := problems or plugins.check("quantizer", entry):
         raise plugins.ConfigError(f"scheme: {problem}" for problem in problems)
-    return entry
+    return {**entry, **kept}

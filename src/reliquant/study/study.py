@@ -55,7 +55,10 @@ class Study:
 
     def scheme_entry(self, variant: Variant, /) -> Entry:
         """Return the quantizer entry of a variant: the scheme's words and the grids of its precision."""
-        entry = own_words("schemes", self.schemes[variant.scheme])
+        scheme = self.schemes[variant.scheme]
+        entry = own_words("schemes", scheme)
+        if "least_share" in scheme:
+            entry["least_share"] = scheme["least_share"]
         snapshots = self.snapshots(variant)
         if snapshots:
             entry["snapshots"] = snapshots
