@@ -10,8 +10,8 @@ from reliquant.study.scheme import scheme_entry
 
 MODEL = (
     "a .safetensors file of ours, a shipped lab model (lab-vit-curated), an open_clip name with a pretrained tag or"
-    " file (ViT-B-32/laion2b_e16, ViT-B-32/mine.pt), hf-hub:owner/name, local-dir:folder, the module of a tower plugin, or"
-    " a model's entry as in a study's config (YAML)"
+    " file (ViT-B-32/laion2b_e16, ViT-B-32/mine.pt), hf-hub:owner/name, local-dir:folder, the module of a tower plugin,"
+    " or a model's entry as in a study's config (YAML)"
 )
 RANDOM_WEIGHTS = "draw the weights of a model that is named without any; its figures mean nothing"
 IMAGES = (
