@@ -123,3 +123,26 @@ def test_what_cannot_be_read_has_no_known_form(tmp_path):
     (tmp_path / "open_clip_config.json").write_text("[1]")
     assert known_form({"tower": "openclip", "architecture": f"local-dir:{tmp_path}"}) is None
     assert known_form({"tower": "openclip", "architecture": "ViT-B-32", "mean": "x"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "no JSON: "), ("[1]", "describes no model: it needs embed_dim"), ('{"embed_dim": 3}', "describes no model")],
+)
+def test_a_description_that_is_none_is_named(tmp_path, text, said):
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    entry = {"tower": "small", "architecture": str(path), "pretrained": "random"}
+    (problem,) = tower_problems(entry)
+    assert problem.startswith(f"{path}: {said}")
+    assert known_form(entry) is None
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "", " ", "local-dir:" + "b" * 300, "c" * 300 + ".json"])
+@pytest.mark.parametrize("tower", ["openclip", "small"])
+def test_names_that_no_file_can_have_are_unknown_names(tower, name):
+    for pretrained in (None, "random", name):
+        entry = {"tower": tower, "architecture": name, "pretrained": pretrained}
+        assert all("\n" not in problem for problem in tower_problems(entry))
+        assert known_form(entry) is None
+    assert list(tower_problems({"tower": "openclip", "architecture": "ViT-B-32", "pretrained": "d" * 300}))

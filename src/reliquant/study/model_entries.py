@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from reliquant import plugins
@@ -37,8 +37,12 @@ def tower_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
     architecture, pretrained = entry.get("architecture"), entry.get("pretrained")
     if not isinstance(architecture, str) or not isinstance(pretrained, str | None):
         return  # told elsewhere
-    if entry.get("tower") == "small" and small_description(architecture) is None:
-        yield unknown_small(architecture)
+    if entry.get("tower") == "small":
+        try:
+            if small_description(architecture) is None:
+                yield unknown_small(architecture)
+        except ValueError as error:
+            yield str(error)
     elif entry.get("tower") == "openclip":
         problem = openclip_problem(architecture, pretrained)
         if problem:
@@ -55,7 +59,7 @@ def openclip_problem(architecture: str, pretrained: str | None, /) -> str | None
     if published.description(architecture) is None:
         if ":" in architecture:
             return f"architecture {architecture!r}: must be a name of open_clip, or begin with {' or '.join(SCHEMES)}"
-        if architecture and Path(architecture).is_dir():
+        if architecture and os.path.isdir(architecture):
             return f"architecture {architecture!r} is a folder: write local-dir:{architecture}"
         told = plugins.unknown("architecture", architecture, published.architectures())
         return told.replace(" is unknown", " is unknown to open_clip", 1)
@@ -63,7 +67,7 @@ def openclip_problem(architecture: str, pretrained: str | None, /) -> str | None
         return None
     if published.tag(architecture, pretrained):
         return activation_problem(architecture, pretrained)
-    if Path(pretrained).exists() or "/" in pretrained or "." in pretrained:
+    if os.path.exists(pretrained) or "/" in pretrained or "." in pretrained:
         return None  # a file, which whoever reads it looks at
     return _unknown_tag(architecture, pretrained)
 

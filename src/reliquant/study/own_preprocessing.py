@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def known_preprocessing(entry: Mapping[str, Any], /) -> Preprocessing | None:
     description = published.description(architecture)
     if architecture.startswith(LOCAL):
         path = Path(architecture.removeprefix(LOCAL)) / "open_clip_config.json"
-        written = json.loads(path.read_text()) if path.is_file() else {}
+        written = json.loads(path.read_bytes()) if os.path.isfile(path) else {}
         of_folder, description = written.get("preprocess_cfg") or {}, written.get("model_cfg")
     if description is None:
         return None
@@ -122,7 +123,20 @@ def known_preprocessing(entry: Mapping[str, Any], /) -> Preprocessing | None:
 
 
 def small_description(architecture: str, /) -> dict[str, Any] | None:
-    """Return the JSON that describes an architecture of tower small: the package's, or a path; None without one."""
+    """Return the JSON that describes an architecture of tower small: the package's, or a path; None without one.
+
+    Raises ValueError naming a file that describes no model.
+    """
     inside = plugins.PACKAGE / "models" / "architectures" / f"{architecture}.json"
     path = Path(architecture) if architecture.endswith(".json") else inside
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not os.path.isfile(path):  # unlike Path.is_file, it takes names that no file can have
+        return None
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON: {error}") from error
+    model = config.get("model_cfg", config) if isinstance(config, dict) else None
+    for part in ("embed_dim", "vision_cfg", "text_cfg"):
+        if not isinstance(model, dict) or part not in model:
+            raise ValueError(f"{path}: describes no model: it needs embed_dim, vision_cfg, text_cfg, as open_clip's do")
+    return config
