@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from reliquant import plugins
 from reliquant.download import published
-from reliquant.study.form import NATIVE
+from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.own_preprocessing import known_preprocessing, small_description
 
 RANDOM = "random"  # the word `pretrained` of a model whose weights are drawn, which somebody must ask for
@@ -139,5 +140,7 @@ def preprocessing_problems(entry: Mapping[str, Any], form: str | None, /) -> Ite
     except (OSError, LookupError, TypeError, AttributeError):
         return
     own = known_form(entry)
-    if form not in (None, NATIVE, own) and own is not None:
-        yield f"form: {form} is not what the model wants: write `form: {own}`, or leave it out"
+    if own is None or form in (None, NATIVE, own):
+        return
+    with suppress(ValueError):  # a name that is no form is told with the entry
+        yield f"form: {parse_form(str(form)).name} is not what the model wants: write `form: {own}`, or leave it out"
