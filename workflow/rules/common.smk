@@ -170,3 +170,24 @@ def explain_images(w):
     model = variant(w).model
     images = [paths.images(cell["folder"]) for cell in study.explain_cells(model)]
     return images + [paths.meta(cell["folder"]) for cell in study.explain_record_cells(model)]
+
+
+def corrupted_images(w):
+    """The command line words for how many images of a dataset are corrupted; none for all of them."""
+    images = study.config.suites.noise[w.dataset].images
+    return f"--images {images}" if images else ""
+
+
+def pretrain_folder(model):
+    """The prepared folder of the image-caption pairs that a model is pre-trained on."""
+    pairs, _ = study.pretrain_words(model)
+    return study.prepared(pairs, model)
+
+
+def described_images():
+    """The descriptions of all prepared images that the study reads."""
+    files = set()
+    for model in study.config.models:
+        for shard in study.shards:
+            files |= {file for file in study.inputs(model, shard) if Path(file).name == paths.META}
+    return sorted(files)

@@ -1,8 +1,4 @@
 # Datasets: fetched as published, decoded once, corrupted once.
-def corrupted_images(w):
-    """The command line words for how many images of a dataset are corrupted; none for all of them."""
-    images = study.config.suites.noise[w.dataset].images
-    return f"--images {images}" if images else ""
 
 
 rule fetch:

@@ -6,12 +6,6 @@ with_snapshots = [v for v in study.variants.values() if study.snapshots(v)]
 WITH_SNAPSHOTS = "|".join(sorted({f"[^/]+/{v.scheme}/{v.precision}-{v.scope}-[^/]+" for v in with_snapshots}))
 
 
-def pretrain_folder(model):
-    """The prepared folder of the image-caption pairs that a model is pre-trained on."""
-    pairs, _ = study.pretrain_words(model)
-    return study.prepared(pairs, model)
-
-
 rule fetch_model:
     output:
         MODEL,

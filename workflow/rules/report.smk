@@ -1,15 +1,6 @@
 # All rows of the study, what stands behind them, and the report.
 
 
-def described_images():
-    """The descriptions of all prepared images that the study reads."""
-    files = set()
-    for model in study.config.models:
-        for shard in study.shards:
-            files |= {file for file in study.inputs(model, shard) if Path(file).name == paths.META}
-    return sorted(files)
-
-
 rule collect:
     input:
         [paths.shard_rows(study.name, *evaluation) for evaluation in study.evaluations],
