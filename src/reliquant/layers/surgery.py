@@ -74,6 +74,8 @@ def targets(clip: Clip, scope: Scope, /) -> list[str]:
 
 def nothing_found(clip: Clip, scope: Scope, /) -> str:
     """Say of a model without targets what was looked for in the towers in scope, and what is there."""
+    if twins(clip.model):
+        return "nothing to quantize: the model is quantized already; open it anew"
     told = []
     for tower in ("image", "text") if scope == "both" else ("image",):
         tops = clip.parts.image if tower == "image" else clip.parts.text

@@ -72,7 +72,11 @@ def built(source: Source, /, *, cache: str | None, seed: int | None) -> nn.Modul
     with _quiet(), _naming(source, "open_clip cannot build it"), drawn:
         if seed is not None:
             torch.manual_seed(seed)
-        return open_clip.create_model(source.name, **words)
+        model = open_clip.create_model(source.name, **words)
+    if any(type(module).__name__ == "NaFlexVit" for module in model.modules()):
+        told = "is a NaFlex model, which takes images of any shape in patches; here images have one size and shape"
+        raise ValueError(f"{source.name}: {told}: take its sibling of a fixed size")
+    return model
 
 
 def tokenizer_of(source: Source, /, *, cache: str | None) -> Callable[[list[str]], torch.Tensor]:

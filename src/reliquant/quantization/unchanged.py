@@ -45,8 +45,11 @@ class Unchanged:
                     f"is {first}"
                 )
 
-    def require_twins(self) -> None:
-        """Raise ValueError where a twin is not the layer: its forward never runs, or the embeddings differ."""
+    def require_twins(self) -> float:
+        """Return the relative difference of the embeddings that twins make.
+
+        Raises ValueError where a twin is not the layer: its forward never runs, or the difference is no rounding error.
+        """
         with unrounded(self.clip.model), _sketched(self.clip.model) as found:
             embeddings = self._embedded()
         past = [name for name in twins(self.clip.model) if name not in found]
@@ -56,7 +59,7 @@ class Unchanged:
                 f"{past[0]}: its weight is used past the layer, by {self._class(parent)} ({parent}), so that nothing "
                 f"could round its input; {len(past)} layers are like it, and there is no unpacked form of them here"
             )
-        self._compare(embeddings, found, "twins")
+        return self._compare(embeddings, found, "twins")
 
     def require_method(self, method: str, /) -> None:
         """Raise ValueError where what a method changed in floating point changes the embeddings."""
@@ -82,13 +85,13 @@ class Unchanged:
             seen = embed(self.clip, *self.pairs)
         return {"image": seen.image, "text": seen.text}
 
-    def _compare(self, embeddings: Mapping[str, torch.Tensor], found: Sketches, who: str) -> None:
+    def _compare(self, embeddings: Mapping[str, torch.Tensor], found: Sketches, who: str) -> float:
         if not self.has_values:
-            return
+            return 0.0
         far = {tower: _difference(x, self.exact[tower]) for tower, x in embeddings.items()}
         worst = max(far, key=lambda tower: far[tower])
         if far[worst] <= TOLERANCE:
-            return
+            return far[worst]
         raise ValueError(
             f"with rounding switched off, the {who} give other {worst} embeddings than FP32 (relative difference "
             f"{far[worst]:.2g}, allowed {TOLERANCE:g}); the first layer whose output differs is {self._first(found)}"

@@ -246,3 +246,10 @@ def test_what_a_tag_or_file_does_not_say_of_its_activation_is_said(tmp_path, cap
     tower(None, architecture="test-pair", pretrained=str(tmp_path / "mine.pt"))
     said = "test-pair: a file does not say its activation: GELU is used; test-pair-quickgelu has the other one"
     assert said in capsys.readouterr().err
+
+
+def test_a_model_that_takes_images_of_any_shape_is_refused_by_name(tmp_path):
+    vision = {"timm_model_name": "naflexvit_base_patch16_gap", "timm_model_pretrained": False, "image_size": 32}
+    where = folder(tmp_path, weights=(), vision_cfg={**vision, "timm_pool": "", "timm_proj": "linear"})
+    with pytest.raises(ValueError, match=r"local-dir:.*: is a NaFlex model, which takes images of any shape"):
+        tower(None, architecture=where, pretrained="random")
