@@ -96,8 +96,8 @@ def test_a_tower_of_ones_own_that_cannot_run_stops_here(run, words, tmp_path, mo
         "    return Clip(model, lambda texts: tokens, 8, (0.5,) * 3, (0.5,) * 3)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "__init__.py").touch()
-    (tmp_path / "half_a_tower.py").rename(tmp_path / "mine" / "half_a_tower.py")
-    told = refused(run, words, entry={"tower": "mine.half_a_tower"})
+    (tmp_path / "half_towers").mkdir()
+    (tmp_path / "half_towers" / "__init__.py").touch()
+    (tmp_path / "half_a_tower.py").rename(tmp_path / "half_towers" / "half_a_tower.py")
+    told = refused(run, words, entry={"tower": "half_towers.half_a_tower"})
     assert told.startswith("tiny: encode_image(pixels (1, 3, 8, 8), normalize=True) fails: AttributeError: ")
