@@ -39,22 +39,25 @@ Rows = pl.DataFrame | pl.LazyFrame | Recorded  # what figures, tables and claims
 
 
 def select(
-    rows: Rows, measures: str | Iterable[str], /, *, suite: str = "clean", scale: str = "native"
+    rows: Rows, measures: str | Iterable[str], /, *, suite: str = "clean", scale: str = "native", scheme: str = ""
 ) -> pl.DataFrame:
-    """Return the rows of some measures in a suite, with a finite value, of finished variants.
+    """Return the rows of some measures in a suite, with a finite value, of finished variants (of one scheme, if named).
 
     Of the noise suite these are the means over corruptions and severities, whose intervals `measures` made jointly.
     """
-    frame = cells(rows, measures, suite=suite, scale=scale)
+    frame = cells(rows, measures, suite=suite, scale=scale, scheme=scheme)
     return frame.filter((pl.col("corruption") == "mean") & (pl.col("severity") == 0)) if suite == "noise" else frame
 
 
-def cells(rows: Rows, measures: str | Iterable[str], /, *, suite: str, scale: str = "native") -> pl.DataFrame:
+def cells(
+    rows: Rows, measures: str | Iterable[str], /, *, suite: str, scale: str = "native", scheme: str = ""
+) -> pl.DataFrame:
     """Return the rows of some measures in a suite, each corruption and severity on its own."""
     measures = [measures] if isinstance(measures, str) else list(measures)
     kept = (pl.col("suite") == suite) & pl.col("measure").is_in(measures) & (pl.col("scale") == scale)
+    kept &= (pl.col("scheme") == scheme) if scheme else pl.lit(True)
     frame = rows.lazy().filter(kept & pl.col("iteration").is_null() & pl.col("value").is_finite()).collect()
-    return noted(rows, (suite, scale, *measures), frame)
+    return noted(rows, (suite, scale, *filter(None, [scheme]), *measures), frame)
 
 
 def matching(rows: Rows, pattern: str, /, *, suite: str = "explain", scale: str = "native") -> pl.DataFrame:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from reliquant import plugins
 from reliquant.report import frames, plotting, source_rows, tabling
+from reliquant.report.caution import caution
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -63,7 +64,7 @@ class Piece:
 def figure(rows: Rows, name: str, /) -> Piece:
     """Draw a figure plugin in both widths; where there is nothing to draw, the piece says why."""
 
-    def make(draw: Callable[..., Any], recorded: Rows) -> tuple[dict[str, bytes], Markup]:
+    def make(draw: Callable[..., Any], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
         broad = draw(recorded, columns=2)
         narrow = plotting.save(draw(recorded, columns=1), "pdf")
         made = {".pdf": plotting.save(broad, "pdf"), ".png": plotting.save(broad, "png"), "-1column.pdf": narrow}
@@ -75,12 +76,13 @@ def figure(rows: Rows, name: str, /) -> Piece:
 def table(rows: Rows, name: str, /) -> Piece:
     """Make a table plugin's csv, Markdown, LaTeX and HTML; where there is nothing to list, the piece says why."""
 
-    def make(tabulate: Callable[..., pl.DataFrame], recorded: Rows) -> tuple[dict[str, bytes], Markup]:
+    def make(tabulate: Callable[..., pl.DataFrame], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
         frame, module = tabulate(recorded), plugins.module("table", name)
+        note = f"{module.READ} {caution(recorded)}".rstrip()
         made = {
             ".csv": tabling.to_csv(frame),
-            ".md": tabling.to_markdown(frame, module.TITLE, module.READ),
-            ".tex": tabling.to_latex(frame, module.TITLE, module.READ, name),
+            ".md": tabling.to_markdown(frame, module.TITLE, note),
+            ".tex": tabling.to_latex(frame, module.TITLE, note, name),
         }
         body = tabling.to_html(frame, getattr(module, "where", None), f"tables/{name}{source_rows.ROWS}")
         return {end: text.encode() for end, text in made.items()}, Markup(body)
@@ -207,7 +209,7 @@ def _piece(
     kind: Literal["figure", "table"],
     name: str,
     rows: Rows,
-    make: Callable[[Callable[..., Any], Rows], tuple[dict[str, bytes], Markup]],
+    make: Callable[[Callable[..., Any], frames.Recorded], tuple[dict[str, bytes], Markup]],
 ) -> Piece:
     """Make a piece with the rows behind it; `make` returns its files and its body from the plugin and the rows."""
     module, recorded = plugins.module(kind, name), frames.Recorded(rows)
@@ -221,7 +223,8 @@ def _piece(
     body = Markup(str(body).replace(f'{name}{source_rows.ROWS}"', f'{name}{end}"'))  # Markup would escape the quotes
     made |= {end: content}
     held = behind if kind == "table" and behind.height <= source_rows.EMBEDDED else None
-    return Piece(kind, name, **words, read=" ".join(module.READ.split()), files=made, body=body, rows=held)
+    read = f"{module.READ} {caution(recorded)}"
+    return Piece(kind, name, **words, read=" ".join(read.split()), files=made, body=body, rows=held)
 
 
 def _hold(rows: Rows) -> None:

@@ -35,7 +35,7 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
 
 def table(rows: Rows, /) -> pl.DataFrame:
     """List each FP32 model on each in-distribution set, and its mean over several; raise NothingToDraw without rows."""
-    measured = frames.select(rows, COLUMNS).filter(scheme="fp32")
+    measured = frames.select(rows, COLUMNS, scheme="fp32")
     if measured.is_empty():
         raise NothingToDraw("there are no FP32 rows on a clean set")
     sets = frames.wide(measured, "dataset")

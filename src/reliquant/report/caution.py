@@ -1,0 +1,42 @@
+"""Variants that quantize less than their schemes mean, and the caution beside what rests on them; free of torch."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reliquant.report.frames import VARIANT, Recorded, Rows
+
+
+def few_quantized(rows: Rows, /) -> pl.DataFrame:
+    """Return the variants that quantize less of their blocks' weights than their schemes mean: `share` and `least`.
+
+    They say so themselves (measure `least_block_share`). What this reads is no part of what a piece reads.
+    """
+    share, least = "quantized_block_share", "least_block_share"
+    known = rows.lazy().filter(pl.col("measure").is_in([share, least])).select(*VARIANT, "measure", "value")
+    frame = known.with_columns(pl.col(pl.Categorical).cast(pl.String)).collect()
+    shares = frame.filter(measure=share).select(*VARIANT, share="value")
+    few = frame.filter(measure=least).select(*VARIANT, least="value")
+    return few.join(shares, on=VARIANT, how="left", nulls_equal=True).unique().sort(VARIANT)
+
+
+def caution(recorded: Recorded, /) -> str:
+    """Name the variants behind a piece that quantize less than their schemes mean; empty if there are none.
+
+    Rows that are means over models, such as those of the noise map, rest on every such variant of their precision.
+    """
+    few = few_quantized(recorded)
+    found = []
+    for frame in recorded.read.values() if few.height else ():
+        keys = [key for key in VARIANT if key in frame.columns]
+        meant = frame.select(keys).unique()
+        of_one = meant.filter(pl.col("model").is_not_null()) if "model" in keys else meant.clear()
+        found.append(few.join(of_one, on=keys, how="semi", nulls_equal=True))
+        means = meant.join(of_one, on=keys, how="anti", nulls_equal=True)
+        found.append(few.filter(pl.col("precision").is_in(means["precision"].to_list())))
+    named = pl.concat(found).unique().sort(VARIANT) if found else few.clear()
+    if named.is_empty():
+        return ""
+    told = [f"{v['model']} {v['scheme']} {v['precision']} {v['scope']} ({v['share']:.0%})" for v in named.to_dicts()]
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return f"! Rests on variants with few of their blocks' weights quantized: {', '.join(told[:3])}{more}."
