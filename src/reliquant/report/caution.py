@@ -10,14 +10,15 @@ from reliquant.report.frames import VARIANT, Recorded, Rows
 def few_quantized(rows: Rows, /) -> pl.DataFrame:
     """Return the variants that quantize less of their blocks' weights than their schemes mean: `share` and `least`.
 
-    They say so themselves (measure `least_block_share`). What this reads is no part of what a piece reads.
+    Each says itself what it quantizes and what was meant. What this reads is no part of what a piece reads.
     """
     share, least = "quantized_block_share", "least_block_share"
     known = rows.lazy().filter(pl.col("measure").is_in([share, least])).select(*VARIANT, "measure", "value")
     frame = known.with_columns(pl.col(pl.Categorical).cast(pl.String)).collect()
     shares = frame.filter(measure=share).select(*VARIANT, share="value")
-    few = frame.filter(measure=least).select(*VARIANT, least="value")
-    return few.join(shares, on=VARIANT, how="left", nulls_equal=True).unique().sort(VARIANT)
+    meant = frame.filter(measure=least).select(*VARIANT, least="value")
+    both = shares.join(meant, on=VARIANT, how="inner", nulls_equal=True).unique()
+    return both.filter(pl.col("share") < pl.col("least")).sort(VARIANT)
 
 
 def caution(recorded: Recorded, /) -> str:

@@ -12,14 +12,14 @@ def full():
 
 
 def of_blocks(full, share, least=0.8, **which):
-    """The rows of what variants say of their blocks: all, and those below the least share a second one."""
+    """The rows of what variants say of their blocks: the share, low for some, and what was meant."""
     of = full.filter(pl.col("measure") == "quantized_weight_share", pl.col("scheme") != "fp32")
     low = pl.lit(True)
     for column, value in which.items():
         low &= pl.col(column) == value
     shares = of.with_columns(measure=pl.lit("quantized_block_share"), value=pl.when(low).then(share).otherwise(0.99))
-    short = shares.filter(low).with_columns(measure=pl.lit("least_block_share"), value=pl.lit(least))
-    return pl.concat([full, shares, short])
+    meant = shares.with_columns(measure=pl.lit("least_block_share"), value=pl.lit(least))
+    return pl.concat([full, shares, meant])
 
 
 def test_each_model_scheme_and_scope_has_a_line_with_its_shares(full):
