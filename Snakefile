@@ -4,6 +4,7 @@
 #   data/raw/<folder>/fetched.json                              fetch        the record of a download, beside its files
 #   data/prepared/<dataset>/<form>/images.npy                   prepare      images decoded once, for all variants
 #   data/prepared/<dataset>/<form>/labels.npy                   prepare
+#   data/prepared/<dataset>/<form>/photographs.npy              prepare      a key of each photograph, by its content
 #   data/prepared/<dataset>/<form>/meta.json                    prepare      classes, templates, captions
 #   data/prepared/<dataset>/<form>/corrupt/<corruption>.npy     corrupt      one corruption at each severity
 #   data/prepared/inventory/<study>/<model>/<shard>.json        inventory    sha256 of all that a shard reads

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from reliquant.cli.main import main
-from reliquant.cli.stored_features import read_arrays
+from reliquant.cli.stored_features import features_of, read_arrays
 
 
 def table(n=60, c=5, d=16, seed=0):
@@ -108,10 +108,19 @@ def test_labels_of_any_type_are_class_numbers(capsys, tmp_path, kind):
         ({"logit_scale": np.float32([-3])}, "logit_scale must be above 0: the multiplier, exp of the parameter"),
         ({"logit_scale": np.float32([np.inf])}, "logit_scale is inf"),
         ({"text": np.ones((5, 17), np.float32)}, "differ in width"),
+        ({"photograph": np.arange(60.0)}, "photograph must hold whole numbers of type U64, not float64"),
+        ({"photograph": np.arange(59, dtype=np.uint64)}, "keys of photographs (59,) for 60 images"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(tmp_path, change, told):
     assert told in refused(tmp_path / "x.safetensors", {**table(), **change})
+
+
+def test_keys_of_photographs_are_taken_from_where_they_are_stored(tmp_path):
+    arrays, keys = table(), np.arange(60, dtype=np.uint64) + 2**63
+    assert features_of(tmp_path, arrays, arrays, arrays["label"]).photographs is None
+    stored = features_of(tmp_path, {**arrays, "photograph": keys}, arrays, arrays["label"])
+    assert stored.photographs.tolist() == keys.tolist()
 
 
 def test_a_type_without_a_meaning_here_is_refused_by_name(tmp_path):

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from reliquant.evaluation.embed import embed_images
+from reliquant.evaluation.records import samples_of
 from reliquant.evaluation.zero_shot import image_features, text_head
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import load, prepare
@@ -38,3 +41,13 @@ def test_images_without_classes_are_refused_but_beside_others(vit, images):
     beside = embed_images(vit, images, beside=features)
     assert beside.label.tolist() == [-1] * 6
     np.testing.assert_array_equal(beside.text, features.text)
+
+
+def test_features_know_which_photographs_they_are_of(vit, images):
+    features = embed_images(vit, images)
+    beside = embed_images(vit, images, beside=features)
+    assert len(set(images.photographs.tolist())) == 6
+    for embedded in (features, beside):
+        assert samples_of(embedded, {})["photograph"].to_list() == images.photographs.tolist()
+    unknown = embed_images(vit, replace(images, photographs=None))
+    assert "photograph" not in samples_of(unknown, {}).columns

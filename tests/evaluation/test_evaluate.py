@@ -79,6 +79,19 @@ def test_corrupted_images_keep_the_index_of_the_clean_ones(clip, folders):
     np.testing.assert_allclose(first["confidence"], same["confidence"], atol=1e-5)
 
 
+def test_records_name_the_photograph_corrupted_or_not(clip, folders):
+    chosen, prepared = subset(20, 6), load(folders["inside"])
+    Path(f"{folders['inside']}/corrupt").mkdir()
+    np.save(f"{folders['inside']}/corrupt/negative.npy", 255 - prepared.images[chosen][None])
+    noise = cell(folders, "noise", "inside", corruption="negative", severities=[1], images=6)
+    ood = cell(folders, "ood", "outside", group="near")
+    frame = evaluate(clip, [cell(folders, "clean", "inside"), noise, ood], {}, **WORDS)
+    assert frame.schema["photograph"] == pl.UInt64
+    assert frame.filter(suite="clean")["photograph"].to_list() == prepared.photographs.tolist()
+    assert frame.filter(suite="noise")["photograph"].to_list() == prepared.photographs[chosen].tolist()
+    assert frame.filter(suite="ood")["photograph"].to_list() == load(folders["outside"]).photographs.tolist()
+
+
 def test_one_forward_serves_all_cells_of_a_dataset(clip, folders, monkeypatch):
     from reliquant.evaluation import evaluate as module
 

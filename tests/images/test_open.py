@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from reliquant.images.dataset import UnreadableImage
+from reliquant.images.keys import photograph_key
 from reliquant.images.open import named_images, open_images
 from reliquant.plugins import ConfigError
 
@@ -190,6 +191,12 @@ def test_images_have_the_name_of_their_folder_file_or_dataset(data):
 def test_native_images_stay_as_they_are(data):
     entry = {"dataset": "csv", "root": str(data), "files": ["list.txt"], "native": True}
     assert open_images(entry, "8-squash-bicubic").images.shape == (8, 9, 12, 3)
+
+
+def test_opened_images_have_the_keys_of_their_photographs(data):
+    entry = {"dataset": "csv", "root": str(data), "files": ["list.txt"]}
+    fitted, native = (open_images({**entry, "native": native}, "8-squash-bicubic") for native in (False, True))
+    assert fitted.photographs.tolist() == native.photographs.tolist() == [photograph_key(i) for i in native.images]
 
 
 def test_the_path_of_an_image_that_is_not_there_is_told_before_its_labels(tmp_path):

@@ -87,7 +87,7 @@ def test_nothing_readable_is_an_error(tmp_path):
 def test_equal_datasets_give_equal_bytes(tmp_path):
     for name in "ab":
         prepare(made()[1], tmp_path / name, form="native", entry={})
-    for file in ("images.npy", "labels.npy", "meta.json"):
+    for file in ("images.npy", "labels.npy", "photographs.npy", "meta.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 

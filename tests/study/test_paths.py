@@ -16,7 +16,7 @@ PREPARED, REPORT = paths.prepared("cats", "native"), paths.report("lab")
 VARIANT = "vit/rtn/w4a8-image-captions-0"
 MADE_BY = {  # rule -> what it makes, for the study `lab`
     "fetch": [paths.fetched(f"{paths.RAW}/pets")],
-    "prepare": [paths.images(PREPARED), paths.labels(PREPARED), paths.meta(PREPARED)],
+    "prepare": [of(PREPARED) for of in (paths.images, paths.labels, paths.photographs, paths.meta)],
     "corrupt": [paths.corrupted(PREPARED, "fog")],
     "inventory": [paths.inventory("lab", "vit", "clean")],
     "fetch_model": [paths.model("vit")],
@@ -35,7 +35,7 @@ WORDS |= {"shard": "clean", "variant": VARIANT}
 
 SPELT = re.compile(
     r"data/(raw|prepared|models)|(?<!docs/)\b(results|reports)/[\w{]|/corrupt/(?!.*\.log)"
-    r"|(^|/)(fetched|meta|facts|summary|claims)\.json|(^|/)(images|labels)\.npy"
+    r"|(^|/)(fetched|meta|facts|summary|claims)\.json|(^|/)(images|labels|photographs)\.npy"
     r"|(^|/)(samples|rows)\.parquet|(^|/)report\.html|\.snapshots\.tar"
 )
 ALLOWED = {  # what is no path of the workflow

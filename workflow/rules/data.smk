@@ -28,6 +28,7 @@ rule prepare:
     output:
         images=paths.images(PREPARED),
         labels=paths.labels(PREPARED),
+        photographs=paths.photographs(PREPARED),
         meta=paths.meta(PREPARED),
     log:
         f"{LOGS}/prepare/{{dataset}}-{{form}}.log",

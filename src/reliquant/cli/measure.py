@@ -19,7 +19,7 @@ EXAMPLE = "reliquant measure features.safetensors --ood other.safetensors --json
 SCORES = ("mcm", "msp", "max_logit", "energy")
 FEATURES = (
     "safetensors with image (n,d), label (n), text (c,d), logit_scale (1: the multiplier of the cosines, exp of the"
-    " model's parameter) and maybe logit_bias (1);"
+    " model's parameter), and maybe logit_bias (1) and photograph (n, U64: equal for equal images);"
     " or with probabilities (n,c) and label (n)"
 )
 

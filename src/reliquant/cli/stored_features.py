@@ -89,8 +89,8 @@ def labels_of(path: Path, arrays: Arrays, images: int, /) -> NDArray[np.int64]:
 def features_of(path: Path, arrays: Arrays, head: Arrays, label: NDArray[np.int64], /) -> Features:
     """Put stored image features (n, d) beside the text features (c, d) and the logit scale of `head`.
 
-    Rows are brought to unit length. Raises ValueError naming the file where an array has no two axes, holds NaN,
-    infinite values or rows of zeros, or does not fit the others.
+    Rows are brought to unit length; keys of photographs (n,) are taken where they are stored. Raises ValueError naming
+    the file where an array has no two axes, holds NaN, infinite values or rows of zeros, or does not fit the others.
     """
     image, text = _unit_rows(path, "image", arrays["image"]), _unit_rows(path, "text", head["text"])
     scale = _number(path, "logit_scale", head["logit_scale"])
@@ -99,7 +99,17 @@ def features_of(path: Path, arrays: Arrays, head: Arrays, label: NDArray[np.int6
     bias = _number(path, "logit_bias", head["logit_bias"]) if "logit_bias" in head else 0.0
     with naming(path):
         labels_within(label, len(text))
-        return Features(image, text, label, scale, bias)
+        return Features(image, text, label, scale, bias, photographs=_keys(arrays))
+
+
+def _keys(arrays: Arrays) -> NDArray[np.uint64] | None:
+    """Return the keys of photographs (n,) that are stored with images, or None; raise ValueError for other numbers."""
+    if "photograph" not in arrays:
+        return None
+    keys = arrays["photograph"]
+    if keys.dtype != np.uint64:
+        raise ValueError(f"photograph must hold whole numbers of type U64, not {keys.dtype}")
+    return keys
 
 
 def doubts_of(path: Path, features: Features, /) -> list[str]:

@@ -42,7 +42,10 @@ def embed_images(
     image = image_features(clip, images.images, batch=batch, device=device)
     if beside is not None:
         labels = np.full(len(image), -1)
-        return Features(image, beside.text, labels, beside.logit_scale, beside.logit_bias)
+        return Features(
+            image, beside.text, labels, beside.logit_scale, beside.logit_bias, photographs=images.photographs
+        )
     own_scale, bias = logit_scale_and_bias(clip)
     text = text_head(clip, meta["classes"], templates, device=device)
-    return Features(image, text, images.labels, own_scale if logit_scale is None else logit_scale, bias)
+    scale = own_scale if logit_scale is None else logit_scale
+    return Features(image, text, images.labels, scale, bias, photographs=images.photographs)

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import Score, at_scale, samples_of, top_classes
+from reliquant.evaluation.records import PHOTOGRAPH, Score, at_scale, samples_of, top_classes
 from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_features, logit_scale_and_bias, text_head
 from reliquant.images.dataset import require_labels, subset
 from reliquant.images.prepare import Meta, load
@@ -59,12 +59,13 @@ def evaluate(
 
 @dataclass
 class _Opened:
-    """Hold a prepared folder that was opened once: labels (n,), what is known of it, and its images' features (n, d).
+    """Hold a prepared folder that was opened once: labels and keys (n,), what is known, and features (n, d) of images.
 
     The images are mapped until they are embedded and then let go: pages of mapped files count as a job's memory.
     """
 
     labels: NDArray[np.int64]
+    photographs: NDArray[np.uint64]
     meta: Meta
     images: NDArray[np.uint8] | None
     features: Floats | None = None
@@ -87,7 +88,7 @@ class _Job:
         """Return a prepared folder, whose classes may serve as a head whatever the form of its images."""
         if folder not in self.folders:
             prepared = load(Path(folder))
-            self.folders[folder] = _Opened(prepared.labels, prepared.meta, prepared.images)
+            self.folders[folder] = _Opened(prepared.labels, prepared.photographs, prepared.meta, prepared.images)
         return self.folders[folder]
 
     def of_images(self, folder: str) -> _Opened:
@@ -182,7 +183,7 @@ def _of_cell(
             records = records.with_columns(top_classes(features))
         if tuned:
             records = records.with_columns(at_scale(features, tuned))
-        yield records.with_columns(**_place(cell, severity, index, dataset.meta.get("groups")))
+        yield records.with_columns(**_place(cell, severity, index, dataset))
 
 
 def _embedded(job: _Job, cell: PlacedCell, index: NDArray[np.int64]) -> Iterator[tuple[int, Floats]]:
@@ -195,11 +196,12 @@ def _embedded(job: _Job, cell: PlacedCell, index: NDArray[np.int64]) -> Iterator
             yield severity, job.features(cell["folder"], cell["dataset"])[index]
 
 
-def _place(cell: PlacedCell, severity: int, index: NDArray[np.int64], groups: list[str] | None) -> dict[str, Any]:
-    """Return the columns that say which cell and image a record is of; `groups` are those of all the dataset's images.
+def _place(cell: PlacedCell, severity: int, index: NDArray[np.int64], dataset: _Opened) -> dict[str, Any]:
+    """Return the columns that say which cell and image a record is of, and which photograph, corrupted or not.
 
-    The group of a cell (near or far) comes before the groups of its images.
+    The group of a cell (near or far) comes before the groups of the dataset's images.
     """
+    groups = dataset.meta.get("groups")
     group = [groups[i] for i in index] if groups and not cell["group"] else [cell["group"]] * len(index)
     return {
         "suite": pl.lit(cell["suite"]),
@@ -209,6 +211,7 @@ def _place(cell: PlacedCell, severity: int, index: NDArray[np.int64], groups: li
         "severity": pl.lit(severity, pl.Int8),
         "index": pl.Series(index.astype(np.int32)),
         "group": pl.Series(group, dtype=pl.String),
+        PHOTOGRAPH: pl.Series(dataset.photographs[index], dtype=pl.UInt64),
     }
 
 

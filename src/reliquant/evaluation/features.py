@@ -17,7 +17,8 @@ class Features:
     image (n, d) and text (c, d) have unit rows; label (n,) is -1 for images outside the classes;
     logit_scale is the multiplier itself (not its logarithm); patches (n, p, d) are unit local features or None;
     negatives (m, d) are unit text features, by the same text tower, of words that are probably none of the classes, or
-    None. Raises ValueError for NaN or infinite features, and for shapes that do not fit together.
+    None; photographs (n,) are the keys of the images (`Prepared.photographs`) or None. Raises ValueError for NaN or
+    infinite features, and for shapes that do not fit together.
     """
 
     image: NDArray[np.float32]
@@ -27,6 +28,7 @@ class Features:
     logit_bias: float = 0.0
     patches: NDArray[np.float32] | None = None
     negatives: NDArray[np.float32] | None = None
+    photographs: NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         for name in ("image", "text", "patches", "negatives"):
@@ -37,6 +39,8 @@ class Features:
             raise ValueError(f"image features {self.image.shape} and text features {self.text.shape} differ in width")
         if len(self.label) != len(self.image):
             raise ValueError(f"{len(self.label)} labels for {len(self.image)} images")
+        if self.photographs is not None and self.photographs.shape != (len(self.image),):
+            raise ValueError(f"keys of photographs {self.photographs.shape} for {len(self.image)} images")
 
     @cached_property
     def cosine(self) -> NDArray[np.float32]:

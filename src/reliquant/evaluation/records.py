@@ -15,6 +15,7 @@ from reliquant.measures import calibration
 from reliquant.measures.accuracy import labels_within, ranks
 from reliquant.measures.divergence import top_of
 
+PHOTOGRAPH = "photograph"  # the column that holds the key of an image
 CHUNK = 1024  # images whose logits are worked on at a time
 TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
 SCALED = (  # measures that depend on the logit scale
@@ -28,6 +29,7 @@ Score = Callable[[Features, Features | None], NDArray[np.float64]]
 def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Features | None = None) -> pl.DataFrame:
     """Return one record per image: index, what `records_of` says of its logits, and `score:<name>` for each score.
 
+    Where the features know which photographs they are of, `photograph` holds their keys.
     `train` holds the features that scores fit on. Logits are worked on in float64, 1,024 images at a time.
     Raises ValueError for a label outside the classes, and naming a score that gives NaN.
     """
@@ -42,6 +44,8 @@ def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Fea
         if np.isnan(values).any():
             raise ValueError(f"score {name}: {int(np.isnan(values).sum())} of {len(values)} values are NaN")
         frame = frame.with_columns(pl.Series(f"score:{name}", values))
+    if features.photographs is not None:
+        frame = frame.with_columns(pl.Series(PHOTOGRAPH, features.photographs, pl.UInt64))
     return frame.with_row_index("index").with_columns(pl.col("index").cast(pl.Int32))
 
 

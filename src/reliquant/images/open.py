@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
@@ -61,7 +62,7 @@ def open_images(
         words = {"form": NATIVE if named.native else form, "entry": named.entry, "unreadable": unreadable}
         prepare(dataset, Path(folder), **words, name=named.name)
         found = load(Path(folder))
-        return Prepared(found.images[:], found.labels, found.meta)
+        return replace(found, images=found.images[:])
 
 
 def named_images(word: str | Mapping[str, Any], role: Role | None = None, /) -> Named:

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from reliquant.artifacts import DamagedFile, save_array, save_json, whole
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.decoding import ImageFiles, rgb
+from reliquant.images.keys import photograph_key
 from reliquant.images.walking import told
 from reliquant.progress import progress, say
 from reliquant.study import paths
@@ -52,11 +53,15 @@ class Meta(TypedDict):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Hold decoded images (n, h, w, 3) uint8, memory-mapped, their labels (n,) and what is known of them."""
+    """Hold decoded images (n, h, w, 3) uint8, memory-mapped, their labels (n,) and what is known of them.
+
+    `photographs` (n,) are keys of the images as they were decoded, whatever the form; None where they are not known.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     meta: Meta
+    photographs: NDArray[np.uint64] | None = None
 
 
 def prepare(
@@ -70,7 +75,7 @@ def prepare(
     workers: int = 1,
     name: str | None = None,
 ) -> None:
-    """Decode all images into `folder`: `images.npy`, `labels.npy` and, last of all, `meta.json`.
+    """Decode all images into `folder`: `images.npy`, `labels.npy`, `photographs.npy` and, last of all, `meta.json`.
 
     `form` is `native` (all images of one size) or the name of a form as open_clip preprocesses (`study/form.py`). An
     unreadable image stops the preparation, or is skipped and named in `meta.json`. What is skipped, passed over or
@@ -78,6 +83,7 @@ def prepare(
     naming the image whose size differs from the first one's, or when no image can be read.
     """
     shape = _first_readable(dataset, form, unreadable).shape
+    keys = np.empty(len(dataset.labels), np.uint64)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / paths.META).unlink(missing_ok=True)  # what is half replaced must not look complete
     skipped: dict[int, UnreadableImage] = {}
@@ -87,7 +93,7 @@ def prepare(
         _take_space(part)
         kept = 0
         decoded = _decoded(dataset, form, unreadable, workers)
-        for i, image in progress(decoded, label=name or folder.parent.name, total=len(out)):
+        for i, key, image in progress(decoded, label=name or folder.parent.name, total=len(out)):
             if isinstance(image, UnreadableImage):
                 skipped[i] = image
                 continue
@@ -96,11 +102,12 @@ def prepare(
                     f"{dataset.names[i]}: {image.shape[1]}x{image.shape[0]} pixels where the first image has"
                     f" {shape[1]}x{shape[0]}: leave out `native: true`"
                 )
-            out[kept] = image
+            out[kept], keys[kept] = image, key
             digest.update(out[kept])
             kept += 1
         out.flush()
         _shorten(part, out, kept)
+    save_array(folder / paths.PHOTOGRAPHS, keys[:kept])
     _describe(dataset, folder, list(skipped), entry, digest)
     for line in _notes(dataset, list(skipped.values())):
         say(name or folder.parent.name, line)
@@ -112,18 +119,29 @@ def load(folder: Path, /) -> Prepared:
     Raises FileNotFoundError naming a missing file, DamagedFile naming files that do not fit together.
     """
     folder = Path(folder)
-    for name in (paths.META, paths.IMAGES, paths.LABELS):
+    for name in (paths.META, paths.IMAGES, paths.LABELS, paths.PHOTOGRAPHS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file; the dataset is not prepared")
+            raise FileNotFoundError(f"{folder / name}: no such file; {_remedy(name)}")
     meta = json.loads((folder / paths.META).read_text())
     try:
         images = np.load(folder / paths.IMAGES, mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / paths.LABELS, allow_pickle=False)
+        photographs = np.load(folder / paths.PHOTOGRAPHS, allow_pickle=False)
     except ValueError as error:
         raise DamagedFile(f"{folder}: {error}") from error
     if not len(images) == len(labels) == meta["n"]:
         raise DamagedFile(f"{folder}: {len(images)} images and {len(labels)} labels, but {paths.META} says {meta['n']}")
-    return Prepared(images, labels, meta)
+    if len(photographs) != len(labels):
+        what = f"{len(photographs)} keys of photographs for {len(labels)} images"
+        raise DamagedFile(f"{folder}: {what}; prepare it again")
+    return Prepared(images, labels, meta, photographs)
+
+
+def _remedy(name: str) -> str:
+    """Say why a file of a prepared folder is missing: keys of photographs came later than the others."""
+    if name == paths.PHOTOGRAPHS:
+        return "the dataset was prepared by an earlier version: prepare it again"
+    return "the dataset is not prepared"
 
 
 def _shorten(path: Path, out: np.memmap, kept: int) -> None:
@@ -175,16 +193,16 @@ def _notes(dataset: Dataset, skipped: list[UnreadableImage]) -> Iterator[str]:
 
 def _decoded(
     dataset: Dataset, form: str, unreadable: str, workers: int
-) -> Iterator[tuple[int, NDArray[np.uint8] | UnreadableImage]]:
-    """Yield each image and its number, in order, decoded by several threads; in place of one to be skipped, why."""
+) -> Iterator[tuple[int, int, NDArray[np.uint8] | UnreadableImage]]:
+    """Yield number, key and pixels of each image, in order, decoded by several threads; for one to be skipped, why."""
 
-    def one(i: int) -> tuple[int, NDArray[np.uint8] | UnreadableImage]:
+    def one(i: int) -> tuple[int, int, NDArray[np.uint8] | UnreadableImage]:
         try:
-            return i, _fitted(dataset, i, form)
+            return i, *_keyed(dataset, i, form)
         except UnreadableImage as error:
             if unreadable == "stop":
                 raise
-            return i, error
+            return i, 0, error
 
     with ThreadPoolExecutor(workers) as pool:  # Pillow decodes without the interpreter's lock
         for start in range(0, len(dataset.labels), AHEAD * workers):
@@ -201,20 +219,24 @@ def _take_space(part: Path) -> None:
 def _first_readable(dataset: Dataset, form: str, unreadable: str) -> NDArray[np.uint8]:
     for i in range(len(dataset.labels)):
         try:
-            return _fitted(dataset, i, form)
+            return _keyed(dataset, i, form)[1]
         except UnreadableImage:
             if unreadable == "stop":
                 raise
     raise ValueError(f"none of the {len(dataset.labels)} images can be read; the first is {dataset.names[0]}")
 
 
-def _fitted(dataset: Dataset, i: int, form: str) -> NDArray[np.uint8]:
-    """Read image i in a form: a picture of a file is made RGB when it has its size, as open_clip does."""
+def _keyed(dataset: Dataset, i: int, form: str) -> tuple[int, NDArray[np.uint8]]:
+    """Return the key of image i and the image in a form.
+
+    A picture of a file is made RGB when it has its size, as open_clip does; the key is of its RGB before that.
+    """
     if form == NATIVE or not isinstance(dataset.read, ImageFiles):
-        return _fit(dataset.read(i), form)
+        image = dataset.read(i)
+        return photograph_key(image), _fit(image, form)
     picture = dataset.read.open(i)
     try:
-        return rgb(_resized(picture, form))
+        return photograph_key(rgb(picture)), rgb(_resized(picture, form))
     except ValueError as error:  # too long and narrow for the form
         raise UnreadableImage(f"{dataset.names[i]}: {error}") from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 RAW = "data/raw"  # the folder of datasets as published, where the config names no `data_root`
 FETCHED = "fetched.json"
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"  # what a prepared folder holds
+PHOTOGRAPHS = "photographs.npy"  # and this
 CORRUPT = "corrupt"  # the folder, below a prepared one, of its corrupted images
 
 
@@ -42,6 +43,11 @@ def images(folder: str, /) -> str:
 def labels(folder: str, /) -> str:
     """Return the array of the labels of a prepared folder, int64 (n,)."""
     return f"{folder}/{LABELS}"
+
+
+def photographs(folder: str, /) -> str:
+    """Return the array of the keys of the photographs of a prepared folder, uint64 (n,)."""
+    return f"{folder}/{PHOTOGRAPHS}"
 
 
 def meta(folder: str, /) -> str:
