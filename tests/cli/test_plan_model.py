@@ -1,5 +1,7 @@
 import copy
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -71,6 +73,22 @@ def test_a_large_model_is_planned_by_its_shapes(capfd):
     assert [(p["weight"], p["macs"]) for p in qkv] == [("int4 / channel", 257 * 1408 * 3 * 1408)]  # tokens, width
     assert "planned by the model's shapes alone" in told.text
     assert "random" not in capfd.readouterr().err
+
+
+MEASURED = """
+import resource, sys
+from reliquant.cli.main import main
+main(["plan", "--model", "ViT-g-14", "--scope", "both"])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(peak, file=sys.stderr)
+"""
+
+
+def test_a_plan_of_more_than_a_billion_parameters_stays_below_four_gib():
+    done = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True)  # its weights: 5.1 GiB
+    assert done.returncode == 0, done.stderr
+    assert "share of the weights in blocks quantized: 100.0%" in done.stdout
+    assert int(done.stderr.splitlines()[-1]) < 4 * 2**30
 
 
 def test_a_folder_without_weights_is_planned_with_random_ones(tmp_path, architectures):

@@ -73,10 +73,15 @@ def built(source: Source, /, *, cache: str | None, seed: int | None) -> nn.Modul
         if seed is not None:
             torch.manual_seed(seed)
         model = open_clip.create_model(source.name, **words)
+    refuse_naflex(model, source.name)
+    return model
+
+
+def refuse_naflex(model: nn.Module, name: str, /) -> None:
+    """Raise ValueError for a model of images of any shape: on squares it would give a plausible number."""
     if any(type(module).__name__ == "NaFlexVit" for module in model.modules()):
         told = "is a NaFlex model, which takes images of any shape in patches; here images have one size and shape"
-        raise ValueError(f"{source.name}: {told}: take its sibling of a fixed size")
-    return model
+        raise ValueError(f"{name}: {told}: take its sibling of a fixed size")
 
 
 def tokenizer_of(source: Source, /, *, cache: str | None) -> Callable[[list[str]], torch.Tensor]:
