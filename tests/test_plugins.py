@@ -72,6 +72,24 @@ def test_a_plugin_may_live_outside_the_package(tmp_path, monkeypatch):
     assert plugins.load("score", {"score": "mine.steep", "k": 5})(None, None) == 5
     assert plugins.check("score", {"score": "mine.steep", "j": 5}) == ["j: unknown word; steep takes k"]
     assert plugins.check("score", {"score": "mine.flat"}) == ["score 'mine.flat': there is no such Python module"]
+    (without_dot,) = plugins.check("score", {"score": "my_scores"})
+    assert without_dot.endswith(", or a module of your own, my_package.my_module")
+
+
+def test_a_plugin_that_python_cannot_read_or_import_is_named(tmp_path, monkeypatch):
+    (tmp_path / "wrong_scores").mkdir()
+    (tmp_path / "wrong_scores" / "__init__.py").write_text("")
+    (tmp_path / "wrong_scores" / "cut.py").write_text("import math\ndef score(features, train, /, *, k: int = 3:\n")
+    lacking = "import nothing_of_this_name\n\n\ndef score(features, train, /, *, k: int = 3):\n    return k\n"
+    (tmp_path / "wrong_scores" / "lacking.py").write_text(lacking)
+    monkeypatch.syspath_prepend(tmp_path)
+    (problem,) = plugins.check("score", {"score": "wrong_scores.cut"})
+    assert problem == f"{tmp_path}/wrong_scores/cut.py: line 2 is no Python: invalid syntax"
+    with pytest.raises(ConfigError) as refusal:
+        plugins.load("score", {"score": "wrong_scores.lacking"})
+    assert str(refusal.value) == (
+        "score 'wrong_scores.lacking' cannot be imported: ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    )
 
 
 SHARED = """

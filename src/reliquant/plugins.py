@@ -67,7 +67,7 @@ def source(family: str, name: str, /) -> Path:
         if path := file_of(name):
             return path
         raise ConfigError([f"{family} {name!r}: there is no such Python module"])
-    raise ConfigError([unknown(family, name, names(family))])
+    raise ConfigError([f"{unknown(family, name, names(family))}, or a module of your own, my_package.my_module"])
 
 
 def unknown(kind: str, word: object, allowed: Iterable[str], /) -> str:
@@ -85,12 +85,20 @@ def words(path: Path, function: str, /) -> Words:
     These are its keyword-only parameters and, if it ends in `**name: Unpack[SomeWords]`, the keys of that TypedDict. A
     shared word that the function names itself, too, has the annotation and the default that the function gives it.
     """
-    for node in ast.parse(path.read_text()).body:
+    for node in _parsed(path).body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             own = _keyword_only(node.args)
             shared = _unpacked(path, node.args.kwarg)
             return {word: said for word, said in own.items() if word not in shared} | shared | own
     raise ConfigError([f"{path} has no function {function!r}"])
+
+
+def _parsed(path: Path) -> ast.Module:
+    """Parse a source file; raise ConfigError naming the line that is no Python."""
+    try:
+        return ast.parse(path.read_text())
+    except SyntaxError as error:
+        raise ConfigError([f"{path}: line {error.lineno} is no Python: {error.msg}"]) from error
 
 
 def _keyword_only(arguments: ast.arguments) -> Words:
@@ -118,7 +126,7 @@ def _typed_dict(path: Path, name: str, /) -> Words:
     """
     keys: dict[str, str] = {}
     defaults: dict[str, Any] = {}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
@@ -214,8 +222,11 @@ def load(family: str, entry: Entry, /) -> partial[Any]:
 
 
 def module(family: str, name: str, /) -> ModuleType:
-    """Import a plugin's file: one of the package's, or a module of the user's by its dotted name."""
-    return importlib.import_module(name if "." in name else f"reliquant.{FAMILIES[family]}.{name}")
+    """Import a plugin's file: one of the package's, or a module of the user's; ConfigError where that fails."""
+    try:
+        return importlib.import_module(name if "." in name else f"reliquant.{FAMILIES[family]}.{name}")
+    except Exception as error:  # of anybody's code
+        raise ConfigError([f"{family} {name!r} cannot be imported: {type(error).__name__}: {error}"]) from error
 
 
 def bound(function: partial[Any], /) -> Entry:
@@ -230,8 +241,7 @@ def bound(function: partial[Any], /) -> Entry:
 
 def published(family: str, name: str, /) -> bool:
     """Whether a plugin says where its files are published: it has SOURCES, or a function `sources` of its words."""
-    body = ast.parse(source(family, name).read_text()).body
-    functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    functions = {node.name for node in _parsed(source(family, name)).body if isinstance(node, ast.FunctionDef)}
     return "sources" in functions or _assigned(family, name, "SOURCES") is not None
 
 
@@ -246,10 +256,7 @@ def how(family: str, name: str, /) -> str:
 
 
 def place(family: str, name: str, /) -> str | None:
-    """Read the literal PLACE of a plugin's file: the folder, below its root, that people fill by hand.
-
-    Words of the plugin stand in braces, such as `{split}`. "" without the literal; None: the plugin reads no files.
-    """
+    """Read the literal PLACE, the folder below its root that people fill by hand, words in braces; None without one."""
     return _literal(family, name, "PLACE")
 
 
@@ -259,7 +266,7 @@ def _literal(family: str, name: str, constant: str) -> Any:
 
 
 def _assigned(family: str, name: str, constant: str) -> ast.expr | None:
-    for node in ast.parse(source(family, name).read_text()).body:
+    for node in _parsed(source(family, name)).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -270,7 +277,7 @@ def _assigned(family: str, name: str, constant: str) -> ast.expr | None:
 
 def described(family: str, name: str, /) -> str:
     """Read the docstring of a plugin's function."""
-    nodes = ast.parse(source(family, name).read_text()).body
+    nodes = _parsed(source(family, name)).body
     return next(ast.get_docstring(n) or "" for n in nodes if isinstance(n, ast.FunctionDef) and n.name == family)
 
 
@@ -296,10 +303,7 @@ def file_of(module: str, /) -> Path | None:
 @cache
 def _schema(path: Path, function: str, /) -> TypeAdapter[Any]:
     known = {"Grid": Grid, "Bits": Bits, "Literal": Literal, "Any": Any}
-    model = create_model(
-        "Words",
-        __config__=ConfigDict(extra="forbid", strict=False),
-        **words(path, function),  # type: ignore[call-overload]
-    )
+    config = ConfigDict(extra="forbid", strict=False)
+    model = create_model("Words", __config__=config, **words(path, function))  # type: ignore[call-overload]
     model.model_rebuild(_types_namespace=known)
     return TypeAdapter(model)

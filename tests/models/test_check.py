@@ -173,3 +173,20 @@ def test_words_of_a_tower_that_nobody_can_use_are_named(clip, word, value, said)
 def test_a_form_that_is_not_the_models_is_named(clip):
     told = "wants images as 8-shortest-bicubic, not 224-shortest-bicubic: write `form: 8-shortest-bicubic` in its entry"
     assert refused(clip, "224-shortest-bicubic") == told
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "said"),
+    [
+        ("blocks", "visual.*", "blocks must be a tuple of names of modules, not 'visual.*'"),
+        ("blocks", ("floors.*",), "blocks: 'floors.*' fits no module; the model's outer modules are "),
+        ("image", ("eyes",), "image: 'eyes' fits no module; the model's outer modules are "),
+        ("text", [3], "text must be a tuple of names of modules, not [3]"),
+    ],
+)
+def test_names_of_parts_that_are_none_are_told_before_anything_is_embedded(clip, word, value, said):
+    assert said in refused(replace(clip, **{word: value}))
+
+
+def test_what_is_no_clip_at_all_is_named(clip):
+    assert refused({"model": clip.model}).endswith("returns a dict, not a reliquant.models.clip.Clip")

@@ -149,6 +149,18 @@ def test_a_zip_a_program_and_a_folder_are_no_checkpoints(tmp_path):
         read_checkpoint(tmp_path / "none.pt")
 
 
+def test_a_part_of_a_checkpoint_and_an_index_are_told_how_to_be_joined(tmp_path):
+    state = {"a": torch.ones(2)}
+    for name in ("model-00002-of-00003.safetensors", "model-00001-of-00001.safetensors"):
+        save_file(state, tmp_path / name)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    assert "is part 2 of 3 of a sharded checkpoint; join its parts: " in refused(
+        tmp_path / "model-00002-of-00003.safetensors"
+    )
+    assert "is the index of a sharded checkpoint; join" in refused(tmp_path / "model.safetensors.index.json")
+    assert list(read_checkpoint(tmp_path / "model-00001-of-00001.safetensors").state) == ["a"]
+
+
 def test_arrays_of_numpy_are_told_from_other_zips(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros(2))
     torch.save(STATE, tmp_path / "a.pt")

@@ -91,6 +91,21 @@ def test_a_file_of_somebody_else_without_an_architecture_is_told_how_to_be_named
         open_model("ViT-S-32-alt/none.safetensors")
 
 
+def test_a_word_that_names_nothing_is_told_what_there_is_and_not_that_it_lacks_weights(elsewhere):
+    with pytest.raises(ValueError, match=r"architecture 'ViT-B-33' is unknown to open_clip .did you mean 'ViT-B-32'"):
+        open_model("ViT-B-33")
+
+
+def test_a_folder_with_a_checkpoint_in_parts_is_told_so(elsewhere):
+    folder = elsewhere / "parts"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": MODEL, "preprocess_cfg": {}}))
+    for number in (1, 2):
+        save_file({"a": torch.ones(2)}, folder / f"model-0000{number}-of-00002.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"model-00001-of-00002\.safetensors is part 1 of 2 of a sharded"):
+        open_model("parts")
+
+
 def test_a_model_without_weights_is_refused_and_random_ones_are_drawn_only_on_request(tiny, capsys):
     assert not takes_weights(tiny)
     with pytest.raises(ValueError, match=r"test-open: no weights: `pretrained` must name a tag .* --random-weights on"):

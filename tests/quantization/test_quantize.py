@@ -53,7 +53,17 @@ def test_a_share_below_what_the_scheme_means_is_said_on_stderr(vit, proxy, capfd
 
     for block in vit.model.visual.transformer.resblocks:
         block.mlp = Scaled()
-    quantize(copy.deepcopy(vit), RTN, "image", proxy, Checkpoints())
+    _, enough = quantize(copy.deepcopy(vit), RTN, "image", proxy, Checkpoints())
     assert "rtn: warning: 80.0% of the weights in the blocks" not in capfd.readouterr().err
-    quantize(vit, {**RTN, "least_share": 0.9}, "image", proxy, Checkpoints())
+    _, little = quantize(vit, {**RTN, "least_share": 0.9}, "image", proxy, Checkpoints())
     assert "rtn: warning: 80.0% of the weights in the blocks are quantized, less than the 90%" in capfd.readouterr().err
+    shares = [facts["measures"]["quantized_block_share"] for facts in (enough, little)]
+    assert shares == [pytest.approx(0.8, abs=5e-4)] * 2
+    assert [facts["measures"]["least_block_share"] for facts in (enough, little)] == [0.8, 0.9]
+
+
+def test_a_variant_that_quantizes_nothing_is_refused_with_the_reasons(vit, proxy):
+    every_column = {**RTN, "quantizer": "llm_int8", "threshold": 1e-6, "batch": 16, "pairs": 16}
+    told = "llm_int8: quantized nothing of what ran; it stayed in floating point because: outside the blocks, outlier"
+    with pytest.raises(ValueError, match=told):
+        quantize(vit, every_column, "image", proxy, Checkpoints())

@@ -10,7 +10,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-sys.path.insert(0, f"{workflow.basedir}/src")
+sys.path[:0] = [f"{workflow.basedir}/src", str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
 from reliquant import fingerprint, plugins
 from reliquant.study import paths
 from reliquant.study.check import read_study

@@ -71,6 +71,7 @@ rule quantize:
         f"{LOGS}/quantize/{{variant}}.log",
     benchmark:
         f"{LOGS}/quantize/{{variant}}.tsv"
+    priority: 1  # a variant that is refused is refused before anything is evaluated
     conda:
         "../envs/reliquant.yaml"
     resources:

@@ -13,7 +13,10 @@ from reliquant.measures.rows import rows
 from reliquant.study.cells import Cell, PlacedCell
 from reliquant.study.study import Study
 
-OF_VARIANT = ("bytes", "bytes_fp32", "quantized_weight_share", "quantized_mac_share")  # known without images
+OF_VARIANT = (  # known without images
+    *("bytes", "bytes_fp32", "quantized_weight_share", "quantized_mac_share"),
+    *("quantized_block_share", "least_block_share"),
+)
 FEW = 8  # made-up images per cell
 
 

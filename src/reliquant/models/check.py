@@ -23,9 +23,12 @@ def check_model(clip: Clip, name: str, /, form: str = NATIVE) -> None:
     an image and a caption become unit embeddings of one width; `form` is that in which images will be prepared for the
     model, which must be its own.
     """
+    if not isinstance(clip, Clip):
+        raise ValueError(f"{name}: its tower returns a {type(clip).__name__}, not a reliquant.models.clip.Clip")
     _check_words(clip, name)
     _check_weights(clip.model, name)
     _check_scale(clip.model, name)
+    _check_parts(clip, name)
     image, text = _embedded(clip, name, "image"), _embedded(clip, name, "text")
     if image != text:
         raise ValueError(f"{name}: encode_image gives {image} numbers an image, encode_text {text} a caption")
@@ -48,6 +51,19 @@ def _check_words(clip: Clip, name: str) -> None:
             raise ValueError(f"{name}: {word} must be a tuple of a number for each of the 3 channels, not {channels!r}")
     if not all(clip.std):
         raise ValueError(f"{name}: std must not be 0, but is {clip.std!r}")
+
+
+def _check_parts(clip: Clip, name: str) -> None:
+    """Raise ValueError where a name that a tower plugin gives to a part fits no module; parts that are found are."""
+    given = {word: getattr(clip, word) for word in ("image", "text", "blocks")}
+    for word, patterns in given.items():
+        if not isinstance(patterns, tuple) or not all(isinstance(pattern, str) for pattern in patterns):
+            raise ValueError(f"{name}: {word} must be a tuple of names of modules, not {patterns!r}")
+    if any(given.values()):
+        try:
+            clip.parts  # noqa: B018  finds them
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
 def _is_number(value: object) -> bool:

@@ -19,6 +19,8 @@ from reliquant.images.formats import described, head_of
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "network", "net", "weights", "params")
 AGAIN = "save the weights alone: torch.save(model.state_dict(), path), or safetensors.torch.save_file"
+JOIN = "join its parts: safetensors.torch.save_file({**load_file(one), **load_file(two), ...}, path)"
+PART = re.compile(r"-0*(\d+)-of-0*(\d+)(\.|$)")  # in the name of a sharded checkpoint's file
 ZIP = b"PK\x03\x04"
 LONGEST_HEADER = 2**27  # bytes, of safetensors
 
@@ -44,9 +46,23 @@ def read_checkpoint(path: Path, /) -> Checkpoint:
     head = head_of(path)
     if not head:
         raise DamagedFile(f"{path}: is empty; fetch or save it again")
+    if told := sharded(path.name):
+        raise DamagedFile(f"{path}: {told}")
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < LONGEST_HEADER:
         return _state_in(_safetensors(path), path)
     return _state_in(_pickled(path, head), path)
+
+
+def sharded(name: str, /) -> str:
+    """Say that a file is a part of a checkpoint, or the index of the parts, by its name; empty where it is not.
+
+    >>> sharded("model-00001-of-00001.safetensors"), sharded("model-00001-of-00003.safetensors")[:14]
+    ('', 'is part 1 of 3')
+    """
+    part = PART.search(name)
+    if part and int(part[2]) > 1:
+        return f"is part {part[1]} of {part[2]} of a sharded checkpoint; {JOIN}"
+    return f"is the index of a sharded checkpoint; {JOIN}" if name.endswith(".index.json") else ""
 
 
 def is_arrays(path: Path, /) -> bool:

@@ -20,7 +20,7 @@ from reliquant.models.files import load_model
 from reliquant.models.shipped.weights import checkpoint_table
 from reliquant.progress import say
 from reliquant.study.config import own_words
-from reliquant.study.model_entries import NO_WEIGHTS, RANDOM, SCHEMES, names_weights
+from reliquant.study.model_entries import NO_WEIGHTS, RANDOM, SCHEMES, names_weights, tower_problems
 
 
 def own_file(word: str, /) -> Path | None:
@@ -79,7 +79,8 @@ def opened_entry(word: str, /, *, random_weights: bool = False) -> dict[str, Any
     if random_weights and names_weights(entry):
         raise ValueError(f"{word}: names weights, and random ones are asked for: leave out one of the two")
     if not random_weights and not names_weights(entry):
-        raise ValueError(f"{word}: {NO_WEIGHTS}")
+        wrong = next(tower_problems(entry), NO_WEIGHTS)
+        raise ValueError(f"{word}: {wrong}")
     return {**entry, "pretrained": RANDOM} if random_weights else entry
 
 

@@ -37,7 +37,7 @@ class Facts(TypedDict):
     """What a variant's file says of it, besides how it was made."""
 
     modules: dict[str, Any]  # what each twin and each other piece is, by module name
-    measures: dict[str, float]  # bytes, and the shares of weights and multiply-accumulates that ran quantized
+    measures: dict[str, float]  # bytes; shares of weights and products that ran quantized; the least share meant
     coverage: list[dict[str, Any]]  # each product with its bits, or the reason why it stayed FP32
     logit_scale_tuned: float | None  # on all pairs; None without tuning
     words: dict[str, Any]  # those of the quantizer, with those left to their defaults
@@ -122,7 +122,7 @@ def prepare(clip: Clip, quantizer: str, scope: Scope, proxy: Proxy, /) -> list[s
 def require_share(quantizer: str, seen: Coverage, /) -> None:
     """Raise ValueError if nothing that ran was quantized."""
     if not seen.weight_share and not seen.mac_share:
-        reasons = ", ".join(dict.fromkeys(product.reason for product in seen.products))
+        reasons = ", ".join(dict.fromkeys(filter(None, (product.reason for product in seen.products))))
         raise ValueError(f"{quantizer}: quantized nothing of what ran; it stayed in floating point because: {reasons}")
 
 
@@ -158,9 +158,11 @@ def _described(
         with torch.no_grad():
             seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
         require_share(entry["quantizer"], seen)
-        if warning := shortfall(seen, least_share(entry)):
+        least = least_share(entry)
+        if warning := shortfall(seen, least):
             say(entry["quantizer"], f"warning: {warning}")
         measures |= {"quantized_weight_share": seen.weight_share, "quantized_mac_share": seen.mac_share}
+        measures |= {"quantized_block_share": seen.block_share, "least_block_share": least}
         products = [vars(product) for product in seen.products]
         if tuning != "none":
             image, text, scale = _embedded(clip, proxy)

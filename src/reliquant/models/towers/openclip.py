@@ -10,6 +10,7 @@ import torch
 
 from reliquant.download import published
 from reliquant.download.hub import WEIGHTS, hub_folder, weights_in
+from reliquant.models.checkpoint import sharded
 from reliquant.models.clip import Clip, with_preprocessing
 from reliquant.models.openclip_source import LOCAL, Source, built, of_architecture, of_folder, tokenizer_of
 from reliquant.models.openclip_weights import load_file
@@ -133,6 +134,9 @@ def _in_folder(folder: Path) -> Path:
     if len(others) == 1:
         say(str(folder), f"its weights are taken to be {others[0].name}")
         return others[0]
+    for path in others:
+        if told := sharded(path.name):
+            raise FileNotFoundError(f"{folder}: holds no weights in one file: {path.name} {told}")
     there = f"; which of {', '.join(path.name for path in others)} they are is not known" if others else ""
     raise FileNotFoundError(f"{folder}: holds no weights: no file {' or '.join(WEIGHTS)}{there}")
 
