@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 
 import reliquant
 
+KEPT = 200  # resamples of which rows keep the values, see `measures/resampling.py`
 ROW_SCHEMA = pl.Schema(
     {
         **dict.fromkeys(["study", "model", "source", "scheme", "family", "precision", "scope", "proxy"], pl.String),
@@ -31,6 +32,7 @@ ROW_SCHEMA = pl.Schema(
         **dict.fromkeys(["scale", "score", "measure"], pl.String),
         **dict.fromkeys(["value", "low", "high", "p"], pl.Float64),
         "n": pl.Int64,
+        "replicates": pl.Array(pl.Float32, KEPT),  # values in shared resamples, of rows that keep them
     }
 )
 

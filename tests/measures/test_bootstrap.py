@@ -7,20 +7,55 @@ from reliquant.evaluation.records import samples_of, top_classes
 from reliquant.measures import calibration
 from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, Sampled, applied, described, row
 from reliquant.measures.rows import rows
+from reliquant.measures.stats import wilson
 
 CELL = {"suite": "clean", "dataset": "d", "reference": "d", "group": "", "corruption": "", "severity": 0}
 
 
-def test_bin_measures_equal_the_functions_and_their_intervals_hold_a_bootstrap(cell, value):
+def test_calibration_errors_of_bins_equal_the_functions_and_have_no_interval(cell, value):
     samples = cell(n=300, noise=1.0)
-    found = rows(samples, None, resamples=2000)
+    found = rows(samples, None, resamples=200)
     confidence, correct = samples["confidence"].to_numpy(), (samples["prediction"] == samples["label"]).to_numpy()
-    for f in (calibration.mce, calibration.debiased_ce):
+    for f in (calibration.ece, calibration.mce, calibration.debiased_ce, calibration.ece_equal_mass):
         assert value(found, f.__name__) == pytest.approx(f(confidence, correct), rel=1e-4)
-        rng = np.random.default_rng(0)
-        drawn = [f(confidence[k], correct[k]) for k in (rng.integers(300, size=300) for _ in range(400))]
-        low, high = (value(found, f.__name__, end) for end in ("low", "high"))
-        assert (low, high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.06)
+        assert [value(found, f.__name__, end) for end in ("low", "high", "replicates")] == [None] * 3
+
+
+def test_ece_if_calibrated_is_the_mean_ece_of_labels_drawn_from_the_confidences(cell, value):
+    samples = cell(n=400, noise=1.0)
+    confidence, rng = samples["confidence"].to_numpy(), np.random.default_rng(0)
+    drawn = [calibration.ece(confidence, rng.random(400) < confidence) for _ in range(2000)]
+    assert value(rows(samples, None, resamples=50), "ece_if_calibrated") == pytest.approx(np.mean(drawn), rel=0.03)
+
+
+def test_a_share_of_none_or_all_and_an_unmoved_answer_get_wilsons_interval_and_no_replicates(cell, value):
+    found = rows(cell(n=100), cell(n=100), resamples=50)
+    most = wilson(0.0, 0.0, 100)[1]
+    for measure, low, high in (
+        ("agreement", 1 - most, 1.0),
+        ("flips_right_to_wrong", 0.0, most),
+        ("accuracy_change", -most, most),
+    ):
+        assert [value(found, measure, end) for end in ("low", "high")] == pytest.approx([low, high])
+        assert value(found, measure, "replicates") is None
+
+
+def test_replicates_of_a_change_are_the_differences_on_the_same_images(cell, value):
+    variant, fp32 = cell(noise=1.5), cell()
+    both, alone, base = rows(variant, fp32, resamples=50), rows(variant, None), rows(fp32, None)
+    for measure in ("accuracy", "nll", "brier", "aurc", "squared_ce"):
+        a, b, change = (
+            np.array(value(found, name, "replicates"))
+            for found, name in ((alone, measure), (base, measure), (both, f"{measure}_change"))
+        )
+        assert change == pytest.approx(a - b, abs=2e-5)
+
+
+def test_replicates_spread_as_wide_as_the_interval(cell, value):
+    found = rows(cell(n=600, noise=1.5), cell(n=600), resamples=4000)
+    for measure in ("accuracy", "nll", "brier_change", "accuracy_change", "aurc_change", "squared_ce_change"):
+        half = (value(found, measure, "high") - value(found, measure, "low")) / 2
+        assert 1.96 * np.std(np.asarray(value(found, measure, "replicates"))) == pytest.approx(half, rel=0.2)
 
 
 def test_all_correct_has_an_accuracy_interval_below_one(cell, value):
@@ -64,14 +99,16 @@ def two_cells():
     """One measure of two cells and a third, variant and FP32, with three replicates each."""
     value = np.array([[0.5, 0.7], [0.1, 0.9], [0.3, 0.5]])[..., None]
     boot = (value[..., None] + np.array([-0.1, 0.0, 0.2])).astype(np.float32)
-    return Replicated(("accuracy",), value, boot, 10)
+    return Replicated(("accuracy",), value, boot, boot + np.float32(1), 10, {"ece": value[..., 0]})
 
 
 def test_a_function_goes_to_values_and_replicates_alike():
-    variant, fp32 = Sampled(np.array(0.5), np.array([0.4, 0.6])), Sampled(np.array(0.2), np.array([0.1, 0.2]))
+    variant = Sampled(np.array(0.5), np.array([0.4, 0.6]), np.array([0.7]))
+    fp32 = Sampled(np.array(0.2), np.array([0.1, 0.2]), np.array([0.1]))
     change = applied(np.subtract, variant, fp32)
     assert change.value == pytest.approx(0.3)
     assert change.boot.tolist() == pytest.approx([0.3, 0.4])
+    assert change.kept.tolist() == pytest.approx([0.6])
 
 
 def test_the_average_of_cells_averages_values_and_each_replicate():
@@ -79,19 +116,29 @@ def test_the_average_of_cells_averages_values_and_each_replicate():
     assert mean.of("accuracy", VARIANT).value == pytest.approx(0.4)
     assert mean.of("accuracy", FP32).value == pytest.approx(0.6)
     assert mean.of("accuracy", FP32).boot.tolist() == pytest.approx([0.5, 0.6, 0.8])
-    assert (mean.n, mean.paired) == (20, True)
+    assert mean.of("accuracy", FP32).kept.tolist() == pytest.approx([1.5, 1.6, 1.8])
+    assert mean.plug_in["ece"].tolist() == pytest.approx([0.4, 0.6])
+    assert (mean.n, mean.paired) == (10, True)  # the cells hold the same ten images
 
 
 def test_a_single_cell_is_that_cell_of_all():
     cell = two_cells().cell(1)
     assert cell.of("accuracy", FP32).value == 0.9
+    assert cell.plug_in["ece"].tolist() == [0.1, 0.9]
     assert cell.of("accuracy", VARIANT).boot.tolist() == two_cells().of("accuracy", VARIANT).boot[1].tolist()
 
 
 def test_a_row_has_the_percentile_interval_and_no_number_that_is_not_finite():
-    found = described("nll", Sampled(np.array(50.0), np.arange(101.0)), 7, tested=False)
+    found = described("nll", Sampled(np.array(50.0), np.arange(101.0), np.array([1.0, 2.0])), 7, tested=False)
     assert (found["low"], found["high"]) == pytest.approx((2.5, 97.5))
     assert (found["measure"], found["value"], found["p"], found["n"]) == ("nll", 50.0, None, 7)
+    assert found["replicates"].tolist() == [1, 2]
+    assert (
+        described("nll", Sampled(np.array(50.0), np.arange(101.0), np.array([1.0])), 7, tested=False, keep=False)[
+            "replicates"
+        ]
+        is None
+    )
     assert row("x", np.nan, -np.inf, 1.0, np.inf, 2) == {
         "measure": "x",
         "value": None,
@@ -99,4 +146,5 @@ def test_a_row_has_the_percentile_interval_and_no_number_that_is_not_finite():
         "high": 1.0,
         "p": None,
         "n": 2,
+        "replicates": None,
     }

@@ -40,8 +40,11 @@ def test_differences_are_variant_minus_fp32_with_interval_and_p(cell, value):
 def test_a_variant_equal_to_fp32_has_no_difference_with_p_of_one(cell):
     found = rows(cell(), cell(), resamples=300).filter(pl.col("measure").str.ends_with("_change"))
     assert found["value"].to_list() == [0.0] * len(found)
-    assert found["p"].to_list() == [1.0] * len(found)
-    assert found["high"].to_numpy() == pytest.approx(0, abs=1e-6)
+    assert found["p"].drop_nulls().to_list() == [1.0] * found["p"].count()
+    assert found.filter(pl.col("p").is_null())["low"].is_null().all()
+    share = pl.col("measure").str.contains("accuracy")
+    assert found.filter(~share)["high"].drop_nulls().to_numpy() == pytest.approx(0, abs=1e-6)
+    assert (found.filter(share)["high"] > 0).all()  # none of these images changed; others may
 
 
 def test_the_same_records_and_seed_give_the_same_rows_whatever_else_is_in_the_frame(cell):

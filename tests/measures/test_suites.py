@@ -15,7 +15,7 @@ def test_noise_has_rows_for_every_cell_and_means_over_corruptions(value, noise):
     assert overall["severity"].to_list() == [0, 1, 2]
     assert overall["value"][0] == pytest.approx(each["value"].mean())
     assert overall["value"][1] == pytest.approx(each.filter(severity=1)["value"].mean())
-    assert found.filter(corruption="mean", measure="accuracy")["n"].to_list() == [240, 120, 120]
+    assert found.filter(corruption="mean", measure="accuracy")["n"].to_list() == [60, 60, 60]
     fp32 = rows(noise(0.8), None, resamples=50)
     a_q, a_f = (x.filter(corruption="mean", severity=0, measure="accuracy")["value"].item() for x in (found, fp32))
     delta = value(found, "accuracy_delta", corruption="mean", severity=0)

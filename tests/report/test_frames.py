@@ -2,7 +2,6 @@ import polars as pl
 import pytest
 import scipy.stats
 
-from reliquant.measures.stats import half_over_seeds
 from reliquant.report import frames
 from reliquant.report.synthetic import Shape, rows
 
@@ -23,12 +22,12 @@ def lines(**columns):
     )
 
 
-def test_intervals_of_independent_sets_add_in_squares():
+def test_without_replicates_the_ends_are_averaged_whatever_the_rows_share():
     frame = lines(dataset=["a", "b"], value=[0.1, 0.3], low=[0.07, 0.26], high=[0.13, 0.34], n=[100, 200])
     row = frames.mean_of_sets(frame).row(0, named=True)
     assert row["value"] == pytest.approx(0.2)
-    assert (row["low"], row["high"]) == pytest.approx((0.175, 0.225))  # 0.2 -+ sqrt(0.03^2 + 0.04^2) / 2
-    assert (row["n"], row["sets"]) == (300, 2)
+    assert (row["low"], row["high"]) == (pytest.approx(0.165), pytest.approx(0.235))
+    assert (row["n"], row["sets"], row["replicates"]) == (300, 2, None)
 
 
 def test_cells_of_one_set_do_not_narrow_the_interval():
@@ -59,7 +58,7 @@ def test_noise_is_read_from_its_means():
 def test_the_spread_of_seeds_widens_a_mean_over_runs_and_that_of_schemes_does_not():
     values = {"value": [0.4, 0.5, 0.6], "low": [0.36, 0.46, 0.56], "high": [0.44, 0.54, 0.64], "n": [9, 9, 9]}
     seeds = frames.mean_of_runs(lines(**values).with_columns(seed=pl.Series([0, 1, 2])), ["source"]).row(0, named=True)
-    half = half_over_seeds(0.04, 0.1, 3)
+    half = (0.04**2 + (4.303 * 0.1 / 3**0.5) ** 2) ** 0.5  # t of two degrees of freedom
     assert (seeds["low"], seeds["high"]) == (pytest.approx(0.5 - half, 1e-4), pytest.approx(0.5 + half, 1e-4))
     assert (seeds["value"], seeds["runs"], seeds["n"]) == (pytest.approx(0.5), 3, 9)
     schemes = lines(**values).with_columns(scheme=pl.Series(["a", "b", "c"]))

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from reliquant import plugins
+from reliquant.report import frames
 from reliquant.report.page import QUESTIONS, counts, lean
 from reliquant.report.plotting import NothingToDraw
 from reliquant.report.synthetic import Shape, rows
@@ -108,8 +109,8 @@ def test_missing_groups_are_said_and_never_crash(tmp_path):
     ids=str,
 )
 @pytest.mark.parametrize("kind", ["figure", "table"])
-def test_a_study_of_few_parts_draws_or_says_why_not(left, kind):
-    few = lean(rows(replace(SMALL, **left)))
+def test_a_study_of_few_parts_draws_or_says_why_not(left, kind, tmp_path):
+    few = lean(rows(replace(SMALL, **left)), tmp_path)
     for name in plugins.names(kind):
         module = plugins.module(kind, name)
         made = None
@@ -141,9 +142,14 @@ def test_values_that_are_not_finite_are_counted():
     assert counts(broken) == {"rows": frame.height, "rows_without_finite_value": 7}
 
 
-def test_lean_rows_keep_the_means_of_the_corruptions():
+def test_lean_rows_keep_the_means_of_the_corruptions_and_their_replicates_in_a_file(tmp_path):
     frame = rows(SMALL)
-    few = lean(frame)
+    held = lean(frame, tmp_path)
+    assert "replicates" not in held.frame.columns
+    read, whole = (frames.select(r, "accuracy_change").sort(*frames.VARIANT, "dataset", "scale") for r in (held, frame))
+    assert read["replicates"].null_count() == 0
+    assert read["replicates"].equals(whole["replicates"])
+    few = held.frame
     cells = frame.filter(suite="noise", measure="accuracy_change", corruption="fog", severity=5, precision="w4a8")
     kept = few.filter(pl.col("corruption") == "fog", pl.col("severity") == 5, pl.col("precision") == "w4a8")
     assert kept["value"].to_list() == pytest.approx([cells["value"].mean()])

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
+from reliquant.artifacts import ROW_SCHEMA
 from reliquant.evaluation import explain_rows
 from reliquant.evaluation.explain_rows import Row
 from reliquant.evaluation.features import Features
@@ -145,7 +146,12 @@ def framed(rows: Sequence[Mapping[str, Any]], /) -> pl.DataFrame:
     schema = dict.fromkeys(["dataset", "group", "scale", "measure"], pl.String) | numbers | {"n": pl.Int64}
     frame = pl.DataFrame(rows, schema=schema, infer_schema_length=None)
     return frame.with_columns(
-        suite=pl.lit(SUITE), reference="dataset", corruption=pl.lit(""), score=pl.lit(""), severity=pl.lit(0, pl.Int64)
+        suite=pl.lit(SUITE),
+        reference="dataset",
+        corruption=pl.lit(""),
+        score=pl.lit(""),
+        severity=pl.lit(0, pl.Int64),
+        replicates=pl.lit(None, ROW_SCHEMA["replicates"]),
     )
 
 

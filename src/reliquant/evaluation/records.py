@@ -19,7 +19,7 @@ PHOTOGRAPH = "photograph"  # the column that holds the key of an image
 CHUNK = 1024  # images whose logits are worked on at a time
 TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
 SCALED = (  # measures that depend on the logit scale
-    r"^(ece|mce(_change)?$|debiased_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc|excess_aurc"
+    r"^(ece|mce(_change)?$|debiased_ce|squared_ce|rms_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc|excess_aurc"
     r"|misclassification)"
 )
 

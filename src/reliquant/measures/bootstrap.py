@@ -2,12 +2,14 @@
 
 Every measure here is a function of sums over images of columns: accuracy is one of a single column, ECE of one column
 per bin. So a resample costs one row of one matrix product for all measures, cells, the variant and FP32 together.
+Intervals and p-values come from thousands of resamples; beside them are kept the values in the few resamples that all
+measurements of the same photographs share (`resampling`), from which means and differences of rows get theirs.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -18,16 +20,22 @@ from numpy.typing import NDArray
 from reliquant.measures import shift
 from reliquant.measures.calibration import bins_of, equal_mass_bins
 from reliquant.measures.divergence import TOP, divergences
-from reliquant.measures.stats import bootstrap_p, percentile_interval, replicates, wilson
+from reliquant.measures.squared_ce import SquaredCE
+from reliquant.measures.stats import bootstrap_p, mostly_finite, percentile_interval, replicates, wilson
 
 Columns = dict[str, NDArray[np.float64]]  # part -> (n, k): its sums over images make one or more measures
+SHARES = ("accuracy", "top5_accuracy", "balanced_accuracy", "agreement", "flips_right_to_wrong", "flips_wrong_to_right")
+TOTALS = ("gap", "count", "variance", "mass_right", "mass_square")  # parts whose sums over all images are enough
 PAIR = ("agreement", "flips_right_to_wrong", "flips_wrong_to_right", "kl_to_fp32")
 BINS = 15
 VARIANT, FP32 = 0, 1  # places on the axis `who`
 
 
 class Row(TypedDict):
-    """A measured value with its 95 % interval, p-value and number of images; None where a number is undefined."""
+    """A measured value with its 95 % interval, p-value and number of images; None where a number is undefined.
+
+    `replicates` are its values in the resamples of `resampling.weights`, (KEPT,); None where none are kept.
+    """
 
     measure: str
     value: float | None
@@ -35,31 +43,50 @@ class Row(TypedDict):
     high: float | None
     p: float | None
     n: int
+    replicates: NDArray[np.float32] | None
 
 
-def row(measure: str, value: float, low: float, high: float, p: float, n: int, /) -> Row:
-    """Return a row; numbers that are not finite become None."""
+def row(
+    measure: str,
+    value: float,
+    low: float,
+    high: float,
+    p: float,
+    n: int,
+    kept: NDArray[np.floating] | None = None,
+    /,
+) -> Row:
+    """Return a row; numbers that are not finite become None, and so do replicates unless `mostly_finite`."""
     numbers = {"value": value, "low": low, "high": high, "p": p}
     known = {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
-    return Row(measure=measure, value=known["value"], low=known["low"], high=known["high"], p=known["p"], n=n)
+    usable = kept is not None and known["low"] is not None and bool(mostly_finite(kept))
+    found = np.asarray(kept, np.float32) if usable else None
+    return Row(
+        measure=measure, value=known["value"], low=known["low"], high=known["high"], p=known["p"], n=n, replicates=found
+    )
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Hold one measure, a number or one number per cell, and its bootstrap replicates along one more, last axis."""
+    """Hold one measure, a number or one number per cell, and its replicates along one more, last axis.
+
+    `boot` are many, for the interval; `kept` are those in the shared resamples.
+    """
 
     value: NDArray[np.floating]
     boot: NDArray[np.floating]
+    kept: NDArray[np.floating]
 
 
 def applied(function: Callable[..., NDArray[np.floating]], /, *measures: Sampled) -> Sampled:
     """Apply a function of measures to their values and, in the same way, to their replicates."""
-    return Sampled(function(*(m.value for m in measures)), function(*(m.boot for m in measures)))
+    value, boot = function(*(m.value for m in measures)), function(*(m.boot for m in measures))
+    return Sampled(value, boot, function(*(m.kept for m in measures)))
 
 
 @dataclass(frozen=True)
 class Replicated:
-    """Hold measures of cells: value (cells, who, measures) and bootstrap replicates (cells, who, measures, b).
+    """Hold measures of cells: value (cells, who, measures) and replicates (cells, who, measures, b), as in `Sampled`.
 
     `who` is the variant alone, or the variant and FP32 (`VARIANT`, `FP32`). Of a single cell the first axis is missing.
     """
@@ -67,7 +94,9 @@ class Replicated:
     names: tuple[str, ...]
     value: NDArray[np.float64]
     boot: NDArray[np.float32]
+    kept: NDArray[np.float32]
     n: int
+    plug_in: Mapping[str, NDArray[np.float64]]  # calibration errors that no resample can judge, (cells, who) each
 
     @property
     def paired(self) -> bool:
@@ -77,17 +106,19 @@ class Replicated:
     def of(self, name: str, who: int, /) -> Sampled:
         """Return one measure of one of `VARIANT` and `FP32`: values (cells,) and replicates (cells, b)."""
         at = self.names.index(name)
-        return Sampled(self.value[..., who, at], self.boot[..., who, at, :])
+        return Sampled(self.value[..., who, at], self.boot[..., who, at, :], self.kept[..., who, at, :])
 
     def cell(self, number: int, /) -> Replicated:
         """Return a single cell."""
-        return Replicated(self.names, self.value[number], self.boot[number], self.n)
+        plug_in = {name: value[number] for name, value in self.plug_in.items()}
+        return Replicated(self.names, self.value[number], self.boot[number], self.kept[number], self.n, plug_in)
 
     def averaged(self, cells: NDArray[np.bool_], /) -> Replicated:
         """Return a single cell: the mean of those chosen; a resample draws an image in all of them or in none."""
         share = cells.astype(np.float32) / cells.sum()
-        boot = np.tensordot(share, self.boot, axes=1)
-        return Replicated(self.names, self.value[cells].mean(axis=0), boot, self.n * int(cells.sum()))
+        boot, kept = (np.tensordot(share, part, axes=1) for part in (self.boot, self.kept))
+        plug_in = {name: value[cells].mean(axis=0) for name, value in self.plug_in.items()}
+        return Replicated(self.names, self.value[cells].mean(axis=0), boot, kept, self.n, plug_in)
 
 
 def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool) -> Columns:
@@ -98,22 +129,24 @@ def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool
     """
     confidence, label = records["confidence"].to_numpy().astype(float), records["label"].to_numpy()
     right = (records["prediction"].to_numpy() == label).astype(float)
-    bins = bins_of(confidence, bins=BINS)
+    bins, mass, gap = bins_of(confidence, bins=BINS), equal_mass_bins(confidence, bins=BINS), confidence - right
     columns = {
         "accuracy": right,
         "top5_accuracy": (records["rank"].to_numpy() < 5).astype(float),
-        "gap": _spread(confidence - right, bins),
+        "gap": _spread(gap, bins),
         "nll": records["nll"].to_numpy().astype(float),
         "brier": records["brier"].to_numpy().astype(float),
-        "confidence_gap": confidence - right,
+        "confidence_gap": gap,
+        "mass_gap": _spread(gap, mass),
+        "mass_count": _spread(np.ones(len(label), np.float32), mass),
+        "mass_square": _spread(gap**2, mass),
     }
     if detail:
         _, index, counts = np.unique(label, return_inverse=True, return_counts=True)
-        was, mass = baseline["prediction"].to_numpy() == label, equal_mass_bins(confidence, bins=BINS)
+        was = baseline["prediction"].to_numpy() == label
         columns["count"] = _spread(np.ones(len(label), np.float32), bins)
+        columns["variance"] = _spread(confidence * (1 - confidence), bins)
         columns["balanced_accuracy"] = right * (len(label) / len(counts) / counts[index])
-        columns["mass_gap"] = _spread(confidence - right, mass)
-        columns["mass_count"] = _spread(np.ones(len(label), np.float32), mass)
         columns["mass_right"] = _spread(right.astype(np.float32), mass)
         columns["agreement"] = (records["prediction"] == baseline["prediction"]).to_numpy().astype(float)
         columns["flips_right_to_wrong"] = (was & (right == 0)).astype(float)
@@ -123,83 +156,137 @@ def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool
     return {name: column.reshape(len(label), -1) for name, column in columns.items()}
 
 
-def measured(sums: dict[str, NDArray[np.floating]], n: int, /) -> dict[str, NDArray[np.floating]]:
-    """Return each measure, (cells, who, b), of the sums over n images of its parts, (cells, who, k, b)."""
-    measures: dict[str, NDArray[np.floating]] = {
-        name: part[:, :, 0] / n for name, part in sums.items() if part.shape[2] == 1
-    }
-    measures["ece"] = np.abs(sums["gap"]).sum(axis=2) / n
-    if "count" in sums:
-        measures["mce"] = (np.abs(sums["gap"]) / np.maximum(sums["count"], 1)).max(axis=2)
-        measures["ece_equal_mass"] = np.abs(sums["mass_gap"]).sum(axis=2) / n
-        gap, count, right = (sums[f"mass_{part}"] for part in ("gap", "count", "right"))
-        m = np.maximum(count, 2)  # bins of one image are left out below
-        noise = right / m * (1 - right / m) / (m - 1)
-        squares = np.where(count > 1, m * ((gap / m) ** 2 - noise), 0).sum(axis=2)
-        used = np.where(count > 1, count, 0).sum(axis=2)
-        mean = np.divide(squares, used, out=np.full(used.shape, np.nan, used.dtype), where=used > 0)
-        measures["debiased_ce"] = np.sqrt(np.maximum(mean, 0))
+def measured(
+    sums: Mapping[str, NDArray[np.floating]], n: int, squared: SquaredCE, /
+) -> dict[str, NDArray[np.floating]]:
+    """Return each measure, (cells, who, b), of the sums over resampled images of its parts, (cells, who, k, b).
+
+    `squared` knows the squared calibration error of the images themselves, from which its replicates start.
+    """
+    measures = {name: part[:, :, 0] / n for name, part in sums.items() if part.shape[2] == 1}
+    measures["squared_ce"] = squared.replicate(sums["mass_gap"], sums["mass_count"])
+    if "agreement" in sums:
+        measures["rms_ce"] = np.sqrt(np.maximum(measures["squared_ce"], 0))
     return measures
 
 
+def plugged_in(sums: Mapping[str, NDArray[np.floating]], n: int, /) -> dict[str, NDArray[np.floating]]:
+    """Return calibration errors as published, (cells, who), of the sums over the images of their parts.
+
+    They are too large by what n images cannot tell: `ece_if_calibrated` is the ECE to expect of a model that is
+    calibrated, if it had these confidences: the mean size of a normal variate of variance sum p (1 - p) in each bin.
+    """
+    whole = {part: sums[part][..., 0] for part in sums}
+    errors = {"ece": np.abs(whole["gap"]).sum(axis=2) / n}
+    if "count" in sums:
+        errors["ece_if_calibrated"] = np.sqrt(2 / np.pi * np.maximum(whole["variance"], 0)).sum(axis=2) / n
+        errors["mce"] = (np.abs(whole["gap"]) / np.maximum(whole["count"], 1)).max(axis=2)
+        errors["ece_equal_mass"] = np.abs(whole["mass_gap"]).sum(axis=2) / n
+        errors["debiased_ce"] = _debiased(*(whole[f"mass_{part}"] for part in ("gap", "count", "right")))
+    return errors
+
+
+def _debiased(
+    gap: NDArray[np.floating], count: NDArray[np.floating], right: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return `calibration.debiased_ce`, (cells, who), of sums over equal-mass bins, (cells, who, bins)."""
+    m = np.maximum(count, 2)  # bins of one image are left out below
+    noise = right / m * (1 - right / m) / (m - 1)
+    squares = np.where(count > 1, m * ((gap / m) ** 2 - noise), 0).sum(axis=2)
+    used = np.where(count > 1, count, 0).sum(axis=2)
+    mean = np.divide(squares, used, out=np.full(used.shape, np.nan, used.dtype), where=used > 0)
+    return np.sqrt(np.maximum(mean, 0))
+
+
 def bootstrapped(
-    cells: Sequence[Sequence[Columns]], stratum: NDArray[np.int64], rng: np.random.Generator, /, *, resamples: int
+    cells: Sequence[Sequence[Columns]],
+    stratum: NDArray[np.int64],
+    rng: np.random.Generator,
+    weight: NDArray[np.float32],
+    /,
+    *,
+    resamples: int,
 ) -> Replicated:
-    """Return values and replicates of cells[cell][who], all on the same images in the same order."""
-    parts = tuple(cells[0][0])
-    ends = np.cumsum([0] + [cells[0][0][part].shape[1] for part in parts])
-    slices = [slice(a, b) for a, b in itertools.pairwise(ends)]
-    each = []
-    for cell in cells:
-        for columns in cell:
-            each += [columns[part] for part in parts]
-    total = np.concatenate([part.sum(axis=0, dtype=float) for part in each])  # before parts become float32
-    table = np.concatenate(each, axis=1, dtype=np.float32)
-    n, shape = len(table), (len(cells), len(cells[0]), ends[-1])
+    """Return values and replicates of cells[cell][who], all on the same images in the same order.
 
-    def named(sums: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
-        parted = sums.reshape(*shape, -1)
-        return measured({part: parted[:, :, s] for part, s in zip(parts, slices, strict=True)}, n)
-
-    value = named(total[:, None])
+    `weight` (b, n) are the images' weights in the resamples that rows keep, see `resampling.weights`.
+    """
+    drawn = [part for part in cells[0][0] if part not in TOTALS]
+    sides = [columns for cell in cells for columns in cell]
+    shape = (len(cells), len(cells[0]))
+    total = {}  # before parts become float32
+    for part in cells[0][0]:
+        sums = [columns[part].sum(axis=0, dtype=float) for columns in sides]
+        total[part] = np.stack(sums).reshape(*shape, -1, 1)
+    table = np.concatenate([columns[part] for columns in sides for part in drawn], axis=1, dtype=np.float32)
+    n, ends = len(table), np.cumsum([0] + [total[part].shape[2] for part in drawn])
+    squared = SquaredCE(total["mass_gap"], total["mass_count"], total["mass_square"])
+    value = measured({part: total[part] for part in drawn}, n, squared) | squared.values(detail="count" in total)
 
     def finish(sums: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.stack(list(named(sums).values()), axis=2)
+        whole = sums.reshape(*shape, ends[-1], -1)
+        parted = {part: whole[:, :, a:b] for part, (a, b) in zip(drawn, itertools.pairwise(ends), strict=True)}
+        named = measured(parted, n, squared)
+        return np.stack([named[name] for name in value], axis=2)
 
     boot = replicates(table, finish, stratum, rng, resamples=resamples)
-    return Replicated(tuple(value), np.stack(list(value.values()), axis=2)[..., 0], boot, n)
+    kept = finish(np.ascontiguousarray((weight @ table).T)).astype(np.float32)
+    values = np.stack(list(value.values()), axis=2)[..., 0]
+    return Replicated(tuple(value), values, boot, kept, n, plugged_in(total, n))
 
 
-def rows_of(cell: Replicated, /) -> list[Row]:
-    """Return the rows of a single cell: values with intervals, then differences to FP32 with p-values."""
+def rows_of(cell: Replicated, /, *, keep: bool = True) -> list[Row]:
+    """Return the rows of a single cell: values with intervals, then differences to FP32 with p-values.
+
+    Rows keep their replicates if `keep`.
+    """
     alone = [name for name in cell.names if name not in PAIR]  # what a model has by itself, without FP32 beside it
     rows = []
     for name in cell.names if cell.paired else alone:
-        rows.append(described(name, cell.of(name, VARIANT), cell.n, tested=False))
+        rows.append(described(name, cell.of(name, VARIANT), cell.n, tested=False, keep=keep))
+    rows += _plug_in_rows(cell)
     if not cell.paired:
         return rows
     for name in alone:
-        change = applied(np.subtract, cell.of(name, VARIANT), cell.of(name, FP32))
-        rows.append(described(f"{name}_change", change, cell.n, tested=True))
-    for name, of, function in (
-        ("accuracy_delta", "accuracy", shift.accuracy_delta),
-        ("ece_relative_change", "ece", shift.ece_relative_change),
-    ):
-        change = applied(function, cell.of(of, FP32), cell.of(of, VARIANT))
-        rows.append(described(name, change, cell.n, tested=True))
-    return rows
+        if name != "rms_ce":  # the root has no slope at 0: its change is judged by that of the square
+            change = applied(np.subtract, cell.of(name, VARIANT), cell.of(name, FP32))
+            rows.append(described(f"{name}_change", change, cell.n, tested=True, keep=keep))
+    delta = applied(shift.accuracy_delta, cell.of("accuracy", FP32), cell.of("accuracy", VARIANT))
+    return [*rows, described("accuracy_delta", delta, cell.n, tested=True, keep=keep)]
 
 
-def described(name: str, measure: Sampled, n: int, /, *, tested: bool) -> Row:
+def _plug_in_rows(cell: Replicated) -> list[Row]:
+    """Return the rows of the calibration errors as published: values and changes without interval and p-value."""
+    values = {name: float(value[VARIANT]) for name, value in cell.plug_in.items()}
+    if cell.paired:
+        for name, value in cell.plug_in.items():
+            if name != "ece_if_calibrated":
+                values[f"{name}_change"] = float(value[VARIANT] - value[FP32])
+        ece = cell.plug_in["ece"]
+        values["ece_relative_change"] = float(shift.ece_relative_change(ece[FP32], ece[VARIANT]))
+    return [row(name, value, np.nan, np.nan, np.nan, cell.n) for name, value in values.items()]
+
+
+def described(name: str, measure: Sampled, n: int, /, *, tested: bool, keep: bool = True) -> Row:
     """Return the row of a number and its replicates (b,): its interval and, if tested, its p-value.
 
-    An accuracy of 0 or 1 cannot vary in a resample: it gets Wilson's interval.
+    A share of 0 or 1, and a change of a share where no image changed, cannot vary in a resample: they get Wilson's
+    interval of a share of 0 in n, and keep no replicates.
     """
     value = float(measure.value)
     low, high = (float(end) for end in percentile_interval(measure.boot))
-    if name.endswith("accuracy") and value in (0.0, 1.0):
-        low, high = wilson(value, 0.0, n)
-    return row(name, value, low, high, float(bootstrap_p(measure.boot)) if tested else np.nan, n)
+    p = float(bootstrap_p(measure.boot)) if tested else np.nan
+    if name.endswith(SHARES) and value in (0.0, 1.0):
+        return row(name, value, *wilson(value, 0.0, n), p, n)
+    if name.removesuffix("_change") in (*SHARES, "accuracy_delta") and max(abs(value), abs(low), abs(high)) < 1e-6:
+        return row(name, value, *_no_change(n), p, n)
+    return row(name, value, low, high, p, n, measure.kept if keep else None)
+
+
+def _no_change(n: int) -> tuple[float, float]:
+    """Return the interval of a change of a share in n images of which none changed: either way, as far as Wilson's."""
+    _, most = wilson(0.0, 0.0, n)
+    return -most, most
 
 
 def _spread(values: NDArray[np.floating], index: NDArray[np.int64]) -> NDArray[np.floating]:

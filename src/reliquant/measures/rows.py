@@ -6,12 +6,14 @@ Free of torch.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from reliquant.measures.pairing import CELL, Pair, matched, without_nan
+from reliquant.artifacts import KEPT
+from reliquant.measures.pairing import CELL, Pair, each_once, matched, without_nan
 from reliquant.measures.suites import PlacedRow, classification, detection_rows, spurious
 
 SCHEMA = {
@@ -20,6 +22,13 @@ SCHEMA = {
     **dict.fromkeys(["score", "measure"], pl.String),
     **dict.fromkeys(["value", "low", "high", "p"], pl.Float64),
     "n": pl.Int64,
+    "replicates": pl.Array(pl.Float32, KEPT),
+}
+HEADLINE = {  # measures whose rows, and those of their changes, keep replicates
+    *("accuracy", "accuracy_delta", "squared_ce", "brier", "nll", "confidence_gap", "aurc", "misclassification_auroc"),
+    *("agreement", "flips_right_to_wrong", "flips_wrong_to_right", "kl_to_fp32", "mean_corruption_error"),
+    *("mce_to_fp32", "relative_mce_to_fp32", "auroc", "fpr95_id_positive", "fpr95_ood_positive"),
+    *("rsg", "vuln_add", "worst_group_accuracy"),
 }
 
 
@@ -39,7 +48,7 @@ def rows(
     """
     samples = without_nan(samples, "the variant")
     baseline = None if baseline is None else matched(samples, without_nan(baseline, "the baseline"))
-    records = samples.sort([*CELL, "index"]).with_row_index("row")
+    records = each_once(samples).sort([*CELL, "index"]).with_row_index("row")
     measured: list[PlacedRow] = []
     for words, part in records.group_by(["suite", "dataset", "reference"], maintain_order=True):
         suite, dataset, reference = (str(word) for word in words)
@@ -57,7 +66,25 @@ def rows(
             placed = classification(pair, rng, resamples)
         key = {"suite": suite, "dataset": dataset, "reference": reference, "score": ""}
         measured += [{**key, **row} for row in placed]
-    return pl.DataFrame(measured, schema=SCHEMA, infer_schema_length=None)
+    kept = as_column([_taken(row) for row in measured])
+    plain = {name: kind for name, kind in SCHEMA.items() if name != kept.name}
+    return pl.DataFrame(measured, schema=plain, infer_schema_length=None).with_columns(kept)
+
+
+def _taken(row: PlacedRow) -> NDArray[np.float32] | None:
+    """Take the replicates out of a row; return them if its measure is a headline, or the change of one."""
+    kept: NDArray[np.float32] | None = row.pop("replicates")
+    return kept if str(row["measure"]).removesuffix("_change") in HEADLINE else None
+
+
+def as_column(kept: Sequence[NDArray[np.float32] | None], /) -> pl.Series:
+    """Return the column `replicates` of rows that keep them, (KEPT,) each, and of others, which get null."""
+    table, known = np.full((len(kept), KEPT), np.nan, np.float32), np.array([one is not None for one in kept], bool)
+    for place, one in enumerate(kept):
+        if one is not None:
+            table[place] = one
+    frame = pl.DataFrame({"replicates": pl.Series(table, dtype=SCHEMA["replicates"]), "known": known})
+    return frame.select(pl.when("known").then("replicates")).to_series()
 
 
 def _beside(part: pl.DataFrame, baseline: pl.DataFrame | None) -> Pair:

@@ -13,32 +13,41 @@ Float = NDArray[np.float64]
 Z95 = float(ndtri(0.975))
 
 
-def strata(label: NDArray[np.integer], /, *, smallest: int = 5) -> NDArray[np.int64]:
+def strata(label: NDArray[np.integer], /) -> NDArray[np.int64]:
     """Number the strata of a class-stratified bootstrap, (n,): one per class.
 
-    Classes with fewer than `smallest` images share one stratum: a class of one image would never vary.
+    A class of one image would never vary: such classes share a stratum, and a single one joins the smallest other.
 
-    >>> strata(np.array([7, 7, 3, 9, 7]), smallest=2)
+    >>> strata(np.array([7, 7, 3, 9, 7]))
     array([1, 1, 0, 0, 1])
     """
     _, index, counts = np.unique(label, return_inverse=True, return_counts=True)
-    merged = np.where(counts < smallest, 0, np.arange(1, len(counts) + 1))[index]
-    return np.unique(merged, return_inverse=True)[1].astype(np.int64)
+    number, alone = np.arange(1, len(counts) + 1), counts == 1
+    number[alone] = 0
+    if alone.sum() == 1 and len(counts) > 1:
+        number[np.argmin(np.where(alone, len(label), counts))] = 0
+    return np.unique(number[index], return_inverse=True)[1].astype(np.int64)
 
 
 def draws(size: int, rng: np.random.Generator, /, *, resamples: int) -> NDArray[np.float32]:
-    """Return how often each of `size` images is drawn in each resample of `size` images, (resamples, size).
+    """Return the weight of each of `size` images of a stratum in each resample, (resamples, size).
 
-    Rows are multinomial with equal chances. `size` must be below 2**23, so that float32 products stay exact enough.
+    One image fewer than there are is drawn, with equal chances, and each weighs size / (size - 1): a mean then has the
+    variance of an unbiased estimate, however small the stratum (Rao and Wu 1988, section 2). An image that is alone
+    weighs 1. `size` must be below 2**23, so that float32 products stay exact enough.
     """
-    counts = np.empty((resamples, size), np.float32)
+    if size == 1:
+        return np.ones((resamples, 1), np.float32)
+    counts, drawn_each = np.empty((resamples, size), np.float32), size - 1
     step = max(1, 50_000 // size)  # a piece that stays in the cache
     for low in range(0, resamples, step):
-        drawn = rng.random((min(step, resamples - low), size), dtype=np.float32)
+        drawn = rng.random((min(step, resamples - low), drawn_each), dtype=np.float32)
         drawn *= size  # stays below size
         index = drawn.astype(np.int64)
         index += size * np.arange(len(index))[:, None]
-        counts[low : low + len(index)] = np.bincount(index.ravel(), minlength=index.size).reshape(index.shape)
+        whole = np.bincount(index.ravel(), minlength=size * len(index))
+        counts[low : low + len(index)] = whole.reshape(-1, size)
+    counts *= size / drawn_each
     return counts
 
 
@@ -55,8 +64,8 @@ def replicates(
     """Return (..., resamples) values of `finish` on the sums of `columns` (n, k) over stratified bootstrap samples.
 
     `finish` maps sums (k, b) to (..., b). Whatever is a function of sums (accuracy, ECE, NLL, their differences) costs
-    nothing but matrix products; about `budget` numbers are held at a time. Every stratum keeps its size (Efron and
-    Tibshirani 1993, chapter 8).
+    nothing but matrix products; about `budget` numbers are held at a time. Every stratum keeps its weight
+    (`draws`).
     """
     members = np.split(np.argsort(stratum, kind="stable"), np.cumsum(np.bincount(stratum))[:-1])
     by_size = sorted((m for m in members if len(m)), key=len)  # a stable sort: strata of one size keep their order
@@ -114,7 +123,7 @@ def _sums_at_once(
 
 
 def percentile_interval(values: NDArray[np.floating], /, *, level: float = 0.95) -> tuple[Float, Float]:
-    """Return the percentile interval along the last axis; NaN where a replicate is not finite.
+    """Return the percentile interval along the last axis, of the finite replicates; NaN where `mostly_finite` is false.
 
     >>> percentile_interval(np.arange(101.0))
     (array(2.5), array(97.5))
@@ -123,30 +132,42 @@ def percentile_interval(values: NDArray[np.floating], /, *, level: float = 0.95)
     at_low, at_high = last * (1 - level) / 2, last * (1 + level) / 2
     beside = {min(int(at) + step, last) for at in (at_low, at_high) for step in (0, 1)}
     ordered = np.partition(values, sorted(beside), axis=-1)  # only the values beside the two places are in order
-    finite = np.isfinite(values).all(axis=-1)
+    finite, enough = np.isfinite(values).all(axis=-1), mostly_finite(values)
 
-    def between(at: float) -> Float:
+    def between(at: float, share: float) -> Float:
         before, part = int(at), at - int(at)
         after = min(before + 1, last)
         value = ordered[..., before].astype(float) * (1 - part) + ordered[..., after].astype(float) * part
-        return np.where(finite, value, np.nan)
+        value = np.where(finite, value, np.nan)
+        some = enough & ~finite
+        if some.any():
+            value[some] = np.nanquantile(np.where(np.isfinite(values[some]), values[some], np.nan), share, axis=-1)
+        return value
 
-    return between(at_low), between(at_high)
+    return between(at_low, (1 - level) / 2), between(at_high, (1 + level) / 2)
+
+
+def mostly_finite(values: NDArray[np.floating], /, *, share: float = 0.95) -> NDArray[np.bool_]:
+    """Whether at least a share of the replicates along the last axis is finite.
+
+    A ratio whose denominator vanishes in a few resamples says something in all the others.
+    """
+    return np.isfinite(values).mean(axis=-1) >= share
 
 
 def bootstrap_p(differences: NDArray[np.floating], /, *, tolerance: float = 1e-6) -> Float:
     """Return the two-sided p-value of "no difference" along the last axis: 2 min(P(d <= 0), P(d >= 0)), at most 1.
 
     One is added to counts and resamples (Davison and Hinkley 1997, eq. 4.11), so that it is never 0; what lies within
-    `tolerance` of 0 (float32 sums) counts on both sides; NaN where a replicate is not finite.
+    `tolerance` of 0 (float32 sums) counts on both sides; NaN where `mostly_finite` is false, else of the finite ones.
 
     >>> float(bootstrap_p(np.ones(9999)))
     0.0002
     """
-    b = differences.shape[-1]
-    below, above = ((s * differences <= tolerance).sum(axis=-1) for s in (1, -1))
-    p = np.minimum(1.0, 2 * (1 + np.minimum(below, above)) / (1 + b))
-    return np.where(np.isfinite(differences).all(axis=-1), p, np.nan)
+    finite = np.isfinite(differences)
+    below, above = ((finite & (s * differences <= tolerance)).sum(axis=-1) for s in (1, -1))
+    p = np.minimum(1.0, 2 * (1 + np.minimum(below, above)) / (1 + finite.sum(axis=-1)))
+    return np.where(mostly_finite(differences), p, np.nan)
 
 
 def wilson(value: float, variance: float, n: int, /) -> tuple[float, float]:
@@ -195,35 +216,6 @@ def holm(p: ArrayLike, /) -> Float:
     scaled = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
     return adjusted
-
-
-def half_over_seeds(images: ArrayLike, spread: ArrayLike, seeds: ArrayLike, /) -> Float:
-    """Return half the width of the 95 % interval of means over seeds, with the seed as a random effect.
-
-    `images` is half the width that comes from the images alone, averaged over the seeds; `spread` is the standard
-    deviation over the seeds (n - 1); `seeds` is their number; all are arrays of one shape. The seeds saw the same
-    images, so image noise does not average out; the seeds' part is Student's t with seeds - 1 degrees of freedom. The
-    two halves add in squares (Zou and Donner 2008), which is conservative, because the spread holds some image noise
-    too. Where the seeds agree, only the images' half is left.
-
-    >>> half_over_seeds([1.0, 3.0], [0.0, 2**0.5], [3, 2]).round(2)
-    array([ 1.  , 13.06])
-    """
-    x, s, k = (np.asarray(a, dtype=float) for a in (images, spread, seeds))
-    return np.hypot(x, np.where(s > 0, stdtrit(np.maximum(k - 1, 1), 0.975) * s / np.sqrt(k), 0.0))
-
-
-def freedom_over_seeds(images: ArrayLike, spread: ArrayLike, seeds: ArrayLike, /) -> Float:
-    """Return the degrees of freedom of a mean over seeds (Satterthwaite 1946); infinite where the seeds agree.
-
-    The arguments are those of `half_over_seeds`.
-
-    >>> freedom_over_seeds([0.0, 1.96, 1.0], [1.0, 3**0.5, 0.0], [3, 3, 3]).round(1)
-    array([ 2.,  8., inf])
-    """
-    x, s, k = (np.asarray(a, dtype=float) for a in (images, spread, seeds))
-    part = np.where(s > 0, s, np.nan) ** 2 / k
-    return np.nan_to_num((k - 1) * (((x / Z95) ** 2 + part) / part) ** 2, nan=np.inf)
 
 
 def p_of_interval(value: float, half: float, freedom: float = np.inf, /) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.measures import bootstrap, detection, selective, shift
+from reliquant.measures import bootstrap, detection, resampling, selective, shift
 from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, applied
+from reliquant.measures.detection import Estimate
 from reliquant.measures.pairing import Pair
 from reliquant.measures.smooth_ece import smooth_ece
 from reliquant.measures.stats import normal_test, strata, variance_of_mean, wilson
@@ -44,7 +46,7 @@ def classification(
     for number, (corruption, severity) in enumerate(cells):
         if noisy and not corruption:
             continue
-        measured = bootstrap.rows_of(replicated.cell(number))
+        measured = bootstrap.rows_of(replicated.cell(number), keep=not corruption)
         if len(cells) == 1:
             measured += _by_influence(parts[number])
         rows += _placed(measured, "", corruption, severity)
@@ -73,8 +75,14 @@ def _replicated(parts: list[Pair], rng: np.random.Generator, resamples: int) -> 
     for part in parts:
         baseline = part.variant if part.fp32 is None else part.fp32
         cells.append([bootstrap.columns_of(side, baseline, detail=len(parts) == 1) for side in part.sides])
-    stratum = strata(parts[0].variant["label"].to_numpy())
-    return bootstrap.bootstrapped(cells, stratum, rng, resamples=resamples)
+    records = parts[0].variant
+    stratum = strata(records["label"].to_numpy())
+    return bootstrap.bootstrapped(cells, stratum, rng, weights_of(records), resamples=resamples)
+
+
+def weights_of(records: pl.DataFrame, /) -> NDArray[np.float32]:
+    """Return the weights of records in the resamples that rows keep, (KEPT, n), with their classes as strata."""
+    return resampling.weights(resampling.keys(records), strata(records["label"].to_numpy()))
 
 
 def _noise_means(replicated: Replicated, cells: list[tuple[str, int]]) -> list[PlacedRow]:
@@ -85,7 +93,7 @@ def _noise_means(replicated: Replicated, cells: list[tuple[str, int]]) -> list[P
     rows = []
     for severity in (0, *np.unique(severities[noisy]).tolist()):
         chosen = noisy & ((severities == severity) | (severity == 0))
-        rows += _placed(bootstrap.rows_of(replicated.averaged(chosen)), "", "mean", severity)
+        rows += _placed(bootstrap.rows_of(replicated.averaged(chosen), keep=severity == 0), "", "mean", severity)
     if len({tuple(severities[names == corruption]) for corruption in names[noisy]}) == 1:
         rows += _placed(_corruption_errors(replicated, names), "", "mean", 0)
     return rows
@@ -115,8 +123,7 @@ def _corruption_errors(replicated: Replicated, names: NDArray[np.str_]) -> list[
             clean, clean_fp32 = applied(uncorrupted, accuracy), applied(uncorrupted, accuracy_fp32)
             added = applied(shift.relative_mean_corruption_error, error, clean, error_fp32, clean_fp32)
             errors["relative_mce_to_fp32"] = added
-    n = replicated.n * int((names != "").sum())
-    return [bootstrap.described(name, measure, n, tested=False) for name, measure in errors.items()]
+    return [bootstrap.described(name, measure, replicated.n, tested=False) for name, measure in errors.items()]
 
 
 def spurious(pair: Pair, rng: np.random.Generator, resamples: int, /) -> list[PlacedRow]:
@@ -155,23 +162,33 @@ def _worst(*accuracies: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _by_influence(pair: Pair) -> list[bootstrap.Row]:
-    """Return the measures that are no sums, with closed-form intervals, and how sure flipped predictions are."""
-    rows, n = [], len(pair.variant)
+    """Return the measures that are no sums, with closed-form intervals, and how sure flipped predictions are.
+
+    The smooth ECE, like every plug-in calibration error, is as published and has no interval.
+    """
+    rows, n, weight = [], len(pair.variant), weights_of(pair.variant)
     answers, answers_fp32 = _answers(pair.variant), None if pair.fp32 is None else _answers(pair.fp32)
-    for measure in (smooth_ece, selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
+    for measure in (selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
         name = measure.__name__
         value, influence = measure(*answers)
         low, high = wilson(value, variance_of_mean(influence), n) if 0 <= value <= 1 else (np.nan, np.nan)
-        rows.append(bootstrap.row(name, value, low, high, np.nan, n))
+        rows.append(bootstrap.row(name, value, low, high, np.nan, n, resampling.linear(value, influence, weight)))
         if answers_fp32 is not None:
             value_fp32, influence_fp32 = measure(*answers_fp32)
-            change, variance = value - value_fp32, variance_of_mean(influence - influence_fp32)
-            rows.append(bootstrap.row(f"{name}_change", change, *normal_test(change, variance), n))
+            change, moved = value - value_fp32, influence - influence_fp32
+            test = normal_test(change, variance_of_mean(moved))
+            rows.append(bootstrap.row(f"{name}_change", change, *test, n, resampling.linear(change, moved, weight)))
+    smooth = smooth_ece(*answers)[0]
+    rows.append(bootstrap.row("smooth_ece", smooth, np.nan, np.nan, np.nan, n))
+    if answers_fp32 is not None:
+        moved = smooth - smooth_ece(*answers_fp32)[0]
+        rows.append(bootstrap.row("smooth_ece_change", moved, np.nan, np.nan, np.nan, n))
     if pair.fp32 is not None:
         flipped = (pair.variant["prediction"] != pair.fp32["prediction"]).to_numpy()
         value, influence = selective.flipped_confidence_gap(*answers, flipped)
         low, high, _ = normal_test(value, variance_of_mean(influence))
-        rows.append(bootstrap.row("flipped_confidence_gap", value, low, high, np.nan, int(flipped.sum())))
+        kept = resampling.linear(value, influence, weight)
+        rows.append(bootstrap.row("flipped_confidence_gap", value, low, high, np.nan, int(flipped.sum()), kept))
     return rows
 
 
@@ -185,28 +202,47 @@ def detection_rows(known: Pair, unknown: Pair, /) -> list[PlacedRow]:
 
     `known` holds the records of the in-distribution images, `unknown` those of the OOD set.
     """
-    rows = []
-    for column in unknown.variant.columns:
-        if not column.startswith("score:"):
-            continue
-        if any(side[column].null_count() == len(side) for side in (*known.sides, *unknown.sides)):
-            continue
-        for group in unknown.variant["group"].unique(maintain_order=True):
-            away = unknown.filter(unknown.variant["group"] == group)
+    rows, weight = [], weights_of(known.variant)
+    for group in unknown.variant["group"].unique(maintain_order=True):
+        away = unknown.filter(unknown.variant["group"] == group)
+        sides = _Sides(known, away, weight, weights_of(away.variant.with_columns(label=pl.lit(-1))))
+        for column in unknown.variant.columns:
+            if not column.startswith("score:"):
+                continue
+            if any(side[column].null_count() == len(side) for side in (*known.sides, *unknown.sides)):
+                continue
             place = {"group": group, "corruption": "", "severity": 0, "score": column.removeprefix("score:")}
-            rows += [{**place, **row} for row in _detection(known, away, column)]
+            rows += [{**place, **row} for row in _detection(sides, column)]
     return rows
 
 
-def _detection(known: Pair, unknown: Pair, column: str) -> list[bootstrap.Row]:
+@dataclass(frozen=True)
+class _Sides:
+    """Hold in-distribution and OOD records, and their weights in the resamples that rows keep."""
+
+    known: Pair
+    unknown: Pair
+    known_weight: NDArray[np.float32]
+    unknown_weight: NDArray[np.float32]
+
+    def kept(self, estimate: Estimate) -> NDArray[np.float32]:
+        """Return the replicates of an estimate."""
+        images = resampling.linear(estimate.value, estimate.id, self.known_weight)
+        return images + resampling.linear(0.0, estimate.ood, self.unknown_weight)
+
+
+def _detection(sides: _Sides, column: str) -> list[bootstrap.Row]:
     """Return every detection measure of one column of scores, and its difference to FP32."""
+    known, unknown = sides.known, sides.unknown
     rows, n = [], len(known.variant) + len(unknown.variant)
     for name, measure in detection.MEASURES.items():
         estimate = measure(known.variant[column].to_numpy(), unknown.variant[column].to_numpy())
-        rows.append(bootstrap.row(name, estimate.value, *estimate.interval, np.nan, n))
+        kept = sides.kept(estimate)
+        rows.append(bootstrap.row(name, estimate.value, *estimate.interval, np.nan, n, kept))
         if known.fp32 is not None and unknown.fp32 is not None:
             fp32 = measure(known.fp32[column].to_numpy(), unknown.fp32[column].to_numpy())
-            rows.append(bootstrap.row(f"{name}_change", *estimate.minus(fp32), n))
+            change = kept - sides.kept(fp32)
+            rows.append(bootstrap.row(f"{name}_change", *estimate.minus(fp32), n, change))
     return rows
 
 

@@ -11,7 +11,7 @@ from reliquant.artifacts import ROW_SCHEMA
 from reliquant.report.frames import Rows
 from reliquant.report.verdict import Z
 
-VALUES = ("study", "source", "family", "value", "low", "high", "p", "n")
+VALUES = ("study", "source", "family", "value", "low", "high", "p", "n", "replicates")
 KEYS = tuple(name for name in ROW_SCHEMA if name not in VALUES)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from reliquant.grid import parse_precision
-from reliquant.measures.stats import freedom_over_seeds, half_over_seeds, p_of_interval
+from reliquant.measures.stats import p_of_interval
+from reliquant.report.averages import averaged, over_seeds, with_replicates, with_seeds
 
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
 UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
@@ -35,7 +36,19 @@ class Recorded:
         return self.rows.lazy()
 
 
-Rows = pl.DataFrame | pl.LazyFrame | Recorded  # what figures, tables and claims get: any of them has `lazy()`
+@dataclass(frozen=True)
+class Lean:
+    """Hold rows whose replicates lie in a file, an array (lines, KEPT) of .npy; the rows' column `line` says where."""
+
+    frame: pl.DataFrame
+    replicates: Path
+
+    def lazy(self) -> pl.LazyFrame:
+        """Return the rows as a lazy frame."""
+        return self.frame.lazy()
+
+
+Rows = pl.DataFrame | pl.LazyFrame | Lean | Recorded  # what figures, tables and claims get: any of them has `lazy()`
 
 
 def select(
@@ -71,8 +84,9 @@ def noted(rows: Rows, asked: tuple[object, ...], frame: pl.DataFrame, /) -> pl.D
     """Return what was read of the rows with its texts as strings; `Recorded` rows keep it under what was asked."""
     frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
     if isinstance(rows, Recorded):
-        rows.read[asked] = frame
-    return frame
+        rows.read[asked] = frame.drop("replicates", "line", strict=False)
+        rows = rows.rows
+    return with_replicates(frame, rows.replicates) if isinstance(rows, Lean) else frame
 
 
 def binned(rows: Rows, kind: str, /) -> pl.DataFrame:
@@ -97,78 +111,35 @@ def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
 
 
 def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
-    """Average each variant's measures over test sets: value, low, high, n (images), sets.
+    """Average each variant's measures over test sets: value, low, high, n (images), sets, replicates.
 
-    Cells of one set (corruptions, severities, scores) share its images: the ends of the interval of their mean are the
-    means of their ends. Different sets are independent: half-widths add in squares. If any end is null, so are the
-    ends of the mean.
+    Cells of one set (corruptions, severities, scores) are averaged first. What sets share, such as in-distribution
+    images, moves them together in each resample, see `averages.averaged`. If any end is null, so are the ends of the
+    mean.
     """
     keys = [*VARIANT, *by, "measure"]
-    below, above = pl.col("value") - pl.col("low"), pl.col("high") - pl.col("value")
-    ends = {"low": _if_known(pl.col("low").mean()), "high": _if_known(pl.col("high").mean())}
-    sets = frame.group_by([*keys, "dataset"] if "dataset" not in keys else keys).agg(
-        pl.col("value").mean(), **ends, n=pl.col("n").max()
-    )
-    return (
-        sets.group_by(keys)
-        .agg(
-            pl.col("value").mean(),
-            low=_if_known(pl.col("value").mean() - (below**2).sum().sqrt() / pl.len()),
-            high=_if_known(pl.col("value").mean() + (above**2).sum().sqrt() / pl.len()),
-            n=pl.col("n").sum(),
-            sets=pl.len(),
-        )
-        .sort(keys)
-    )
+    sets = averaged(frame, [*keys, "dataset"] if "dataset" not in keys else keys, n=pl.col("n").max())
+    return averaged(sets, keys, n=pl.col("n").sum(), sets=pl.len())
 
 
 def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
-    """Average a measure over runs on the same images: value, low, high, freedom, runs, n.
+    """Average a measure over runs: value, low, high, freedom, runs, n, replicates.
 
-    Runs that differ in their seed alone are averaged first, see `mean_of_seeds`. The others share their images, so
-    their errors go together: the ends of the interval are the means of their ends, which is an upper bound of its
-    width. `freedom` is the least of their degrees of freedom; it is infinite where no seeds were averaged.
+    Runs that differ in their seed alone are averaged first; seeds are a random effect, so their spread widens the
+    interval. Other runs are those that they are; their images are what may vary, and runs that share images share
+    resamples. `freedom` are the degrees of freedom of the interval, infinite where no seeds were averaged.
     """
-    return (
-        mean_of_seeds(frame.with_columns(runs=pl.lit(1), freedom=pl.lit(float("inf"))), by)
-        .group_by(by)
-        .agg(
-            pl.col("value").mean(),
-            low=_if_known(pl.col("low").mean()),
-            high=_if_known(pl.col("high").mean()),
-            freedom=pl.col("freedom").min(),
-            runs=pl.col("runs").sum(),
-            n=pl.col("n").max(),
-        )
-        .sort(by)
-    )
-
-
-def mean_of_seeds(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
-    """Average runs that differ in nothing but their seed, a random effect: their spread widens the interval.
-
-    Runs belong together where all texts, whole numbers and columns of `by` agree; `runs` is the number of seeds.
-    """
-    if "seed" not in frame.columns or frame["seed"].n_unique() < 2:
-        return frame
-    counts = {"seed", "n", "sets", "runs"}
-    keys = [c for c, kind in frame.schema.items() if c in by or (not kind.is_float() and c not in counts)]
-    means = frame.group_by(keys, maintain_order=True).agg(
-        pl.col("value").mean(),
-        spread=pl.col("value").std().fill_null(0.0),
-        low=_if_known(pl.col("low").mean()),
-        high=_if_known(pl.col("high").mean()),
+    runs = over_seeds(frame, by)
+    squared, part = pl.col("seed_variance") ** 2 / pl.col("seed_freedom"), pl.col("seed_variance").sum()
+    means = averaged(
+        runs,
+        list(by),
+        seed_variance=part / pl.len() ** 2,
+        seed_freedom=pl.when(squared.sum() > 0).then(part**2 / squared.sum()),
+        runs=pl.col("runs").sum(),
         n=pl.col("n").max(),
-        runs=pl.len().cast(pl.Int32),
     )
-    spread, seeds = means["spread"].to_numpy(), means["runs"].to_numpy()
-    ends, freedom = {}, np.full(means.height, np.inf)
-    for end, sign in (("low", -1), ("high", 1)):
-        images = abs(means[end] - means["value"]).to_numpy()
-        moved = means["value"].to_numpy() + sign * half_over_seeds(images, spread, seeds)
-        ends[end] = pl.Series(np.where(spread > 0, moved, means[end].to_numpy())).fill_nan(None)
-        freedom = np.fmin(freedom, freedom_over_seeds(images, spread, seeds))
-    return means.with_columns(**ends, freedom=pl.Series(freedom))
+    return with_seeds(means)
 
 
 def wide(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
@@ -225,11 +196,6 @@ def p_value(value: float | None, low: float | None, high: float | None, freedom:
 def marked(p: float, /) -> str:
     """Return the stars of a p-value; none for NaN."""
     return next((mark for level, mark in STARS if p < level), "")
-
-
-def _if_known(end: pl.Expr, /) -> pl.Expr:
-    """Return the end of an interval where all ends of the group are known, and null otherwise."""
-    return pl.when(pl.col("low").is_not_null().all() & pl.col("high").is_not_null().all()).then(end)
 
 
 def _swap(match: re.Match[str]) -> str:

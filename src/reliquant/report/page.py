@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
@@ -15,7 +16,7 @@ import polars as pl
 from markupsafe import Markup
 
 from reliquant import plugins
-from reliquant.report import frames, plotting, source_rows, tabling
+from reliquant.report import averages, frames, plotting, source_rows, tabling
 from reliquant.report.caution import caution
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
@@ -90,11 +91,11 @@ def table(rows: Rows, name: str, /) -> Piece:
     return _piece("table", name, rows, make)
 
 
-def lean(rows: Rows, /) -> pl.DataFrame:
+def lean(rows: Rows, folder: Path, /) -> frames.Lean:
     """Shrink rows, however many, to what pieces, claims and summary read; they are streamed, so memory stays small.
 
     Single cells of the noise suite are most of a large study. Of them only the mean changes of accuracy that the heat
-    map shows stay, and those without a finite value. Texts become categories.
+    map shows stay, and those without a finite value. Texts become categories; replicates lie in a file in `folder`.
     """
     lazy, short = rows.lazy(), pl.col(pl.String).cast(pl.Categorical)
     cell = (pl.col("suite") == "noise") & (pl.col("corruption") != "mean")
@@ -102,9 +103,15 @@ def lean(rows: Rows, /) -> pl.DataFrame:
     keys = ["study", "suite", "precision", "corruption", "severity", "scale", "measure"]
     mapped = cell & (pl.col("measure") == "accuracy_change") & pl.col("value").is_finite()
     cells = lazy.filter(mapped).group_by(keys).agg(pl.col("value").mean(), n=pl.col("n").max()).sort(keys)
-    kept = lazy.filter((~cell & ~part) | frames.UNDEFINED).with_columns(short).collect(engine="streaming")
-    few = cells.with_columns(short).collect(engine="streaming")
-    return pl.concat([kept, few.with_columns(scheme=pl.lit("all", pl.Categorical))], how="diagonal")
+    wanted = lazy.filter((~cell & ~part) | frames.UNDEFINED)
+    without = wanted.with_columns(known=pl.col("replicates").is_not_null()).drop("replicates")
+    kept = without.collect(engine="streaming")
+    file = folder / "replicates.npy"
+    line = averages.moved_to(file, wanted, kept.select("suite", "measure", "known"))
+    few = cells.collect(engine="streaming").with_columns(scheme=pl.lit("all"))
+    return frames.Lean(
+        pl.concat([kept.drop("known").with_columns(line), few], how="diagonal").with_columns(short), file
+    )
 
 
 def pieces(rows: Rows, /, processes: int = 1) -> list[Piece]:

@@ -18,10 +18,11 @@ ROWS = "-rows"  # how the name of such a file goes on, before its ending
 
 
 def gathered(read: Iterable[pl.DataFrame], /) -> pl.DataFrame:
-    """Put together what was read of the rows, with the columns of rows; each row once, unless there are too many."""
-    parts = [frame.select(c for c in ROW_SCHEMA if c in frame.columns) for frame in read]
+    """Put together what was read of the rows, without replicates; each row once, unless there are too many."""
+    shown = [name for name in ROW_SCHEMA if name != "replicates"]
+    parts = [frame.select(c for c in shown if c in frame.columns) for frame in read]
     if not parts:
-        return pl.DataFrame(schema=ROW_SCHEMA)
+        return pl.DataFrame(schema={name: ROW_SCHEMA[name] for name in shown})
     whole = pl.concat(parts, how="diagonal")
     return whole.unique(maintain_order=True) if len(parts) > 1 and whole.height <= 20 * EMBEDDED else whole
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.measures.rows import HEADLINE
+from reliquant.measures.stats import Z95
 from reliquant.report.synthetic_explain import explained, long
 
 CLEAN_MEASURES = ("accuracy", "top5_accuracy", "ece", "nll", "brier", "confidence_gap")
@@ -96,7 +98,24 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     p = pl.when(pl.col("measure").str.contains("change|delta|vuln")).then(0.05 * half / pl.col("value").abs())
     frame = frame.with_columns(p=p.clip(0.0, 1.0), n=pl.lit(truth.images), study=pl.lit("synthetic"))
     frame = frame.with_columns(pl.col("severity").fill_null(0), pl.col("scale").fill_null("native"))
-    return frame.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA).with_columns(pl.col(pl.String).fill_null(""))
+    frame = frame.with_columns(pl.col(pl.String).fill_null("")).drop("replicates").with_columns(_replicates(frame, rng))
+    return frame.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA)
+
+
+def _replicates(frame: pl.DataFrame, rng: np.random.Generator) -> pl.Series:
+    """Return normal replicates of the rows that keep some, as wide as their intervals; no two rows share images."""
+    headline = frame["measure"].str.strip_suffix("_change").is_in(HEADLINE)
+    cell = pl.col("corruption").is_in(["", "mean"]) & pl.col("low").is_not_null()
+    known = (headline & frame.select(cell.fill_null(pl.col("low").is_not_null())).to_series()).to_numpy()
+    some = frame.filter(known)
+    half = ((some["high"] - some["low"]) / 2).to_numpy().astype(np.float32)
+    drawn = rng.standard_normal((some.height, KEPT), np.float32) * (half / np.float32(Z95))[:, None]
+    drawn += some["value"].to_numpy().astype(np.float32)[:, None]
+    places = pl.DataFrame(
+        {"row": np.flatnonzero(known), "replicates": pl.Series(drawn, dtype=ROW_SCHEMA["replicates"])}
+    )
+    every = pl.DataFrame({"row": np.arange(frame.height)})
+    return every.join(places, on="row", how="left", maintain_order="left")["replicates"]
 
 
 def _variants(shape: Shape, truth: Truth) -> pl.DataFrame:
@@ -174,10 +193,11 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
     quantized = pl.when(~pl.col("fp32"))
     columns = {
         "accuracy": before * (1 + relative), "top5_accuracy": (before * (1 + relative) + 0.2).clip(0, 1),
-        "ece": 0.08 * (1 + rise), "nll": 0.9 * (1 + rise / 2),
+        "ece": 0.08 * (1 + rise), "squared_ce": (0.08 * (1 + rise)) ** 2, "nll": 0.9 * (1 + rise / 2),
         "brier": 0.4 * (1 + rise / 3),
         "confidence_gap": 0.06 * sign * (1 + rise),
         "accuracy_change": quantized.then(before * relative), "ece_change": quantized.then(0.08 * rise),
+        "squared_ce_change": quantized.then((0.08 * (1 + rise)) ** 2 - 0.08**2),
         "nll_change": quantized.then(0.45 * rise), "brier_change": quantized.then(0.4 * rise / 3),
         "confidence_gap_change": quantized.then(0.06 * sign * rise), "accuracy_delta": quantized.then(-relative),
         "ece_relative_change": quantized.then(rise),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 
@@ -25,8 +27,15 @@ def main() -> None:
     if not args.rows.is_file():
         raise FileNotFoundError(f"{args.rows}: no such rows")
     every, facts = pl.scan_parquet(args.rows), json.loads(args.facts.read_text())
-    rows = page.lean(every)
-    made, summary = page.pieces(rows, args.processes), page.summary(rows) | page.counts(every)
+    args.output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=args.output) as folder:
+        rows, counts = page.lean(every, Path(folder)), page.counts(every)
+        _report(rows, counts, facts, args)
+
+
+def _report(rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], args: argparse.Namespace) -> None:
+    """Make and save all pieces of the report."""
+    made, summary = page.pieces(rows, args.processes), page.summary(rows) | counts
     recorded = frames.Recorded(rows)
     judged = claims.judge(recorded)
     used = source_rows.gathered(recorded.read.values())

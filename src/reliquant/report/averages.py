@@ -1,0 +1,150 @@
+"""Means of rows with intervals that hold, because what shares images shares resamples; free of torch.
+
+Rows that keep `replicates` have them in the same resamples of the same photographs (`measures/resampling.py`). The mean
+of the replicates of several rows is the replicate of their mean, so its spread is right whatever the rows share:
+images, in-distribution sets, a baseline, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from reliquant.artifacts import ROW_SCHEMA
+from reliquant.measures.stats import Z95
+
+KIND = ROW_SCHEMA["replicates"]
+INTERVAL = ("low", "high")
+
+
+def table_of(frame: pl.DataFrame, /) -> NDArray[np.float32]:
+    """Return the replicates of a frame, (rows, KEPT); NaN for rows that keep none."""
+    table = np.full((frame.height, KIND.shape[0]), np.nan, np.float32)
+    if "replicates" in frame.columns:
+        known = frame["replicates"].is_not_null().to_numpy()
+        table[known] = frame["replicates"].drop_nulls().to_numpy().reshape(-1, KIND.shape[0])
+    return table
+
+
+def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> pl.DataFrame:
+    """Return for each group of `keys`, in their order, the mean value, its 95 % interval and its replicates.
+
+    A single row keeps its own interval. Of several rows that all keep replicates it is the value and 1.96 standard
+    deviations of their mean's replicates on either side. Where one of them keeps none, the ends are the means of their
+    ends, which holds under any dependence and is too wide under most; where one has no interval, there is none.
+    `others` are further columns of the groups.
+    """
+    ordered = frame.sort(keys, maintain_order=True)
+    groups = ordered.group_by(keys, maintain_order=True).agg(
+        pl.col("value").mean(),
+        *(pl.when(pl.col(end).is_not_null().all()).then(pl.col(end).mean()).alias(end) for end in INTERVAL),
+        members=pl.len(),
+        **others,
+    )
+    members = groups["members"].to_numpy().astype(np.int64)
+    if not groups.height:
+        return groups.drop("members").with_columns(pl.lit(None, KIND).alias("replicates"))
+    table = table_of(ordered)
+    starts = np.cumsum(members) - members
+    means = np.add.reduceat(table, starts, axis=0) / members[:, None]
+    groups = groups.with_columns(replicated(means))
+    half = Z95 * spread(means)
+    several = (members > 1) & np.isfinite(half) & groups["low"].is_not_null().to_numpy()
+    value = groups["value"].to_numpy()
+    for end, sign in (("low", -1), ("high", 1)):
+        known = pl.Series(np.where(several, value + sign * half, np.nan))
+        groups = groups.with_columns(pl.when(pl.Series(several)).then(known).otherwise(end).alias(end))
+    return groups.drop("members")
+
+
+def spread(table: NDArray[np.floating], /) -> NDArray[np.float64]:
+    """Return the standard deviation of the finite replicates of each line, (lines,); NaN where 5 % are not finite."""
+    finite = np.isfinite(table)
+    count = finite.sum(axis=-1)
+    enough = count >= 0.95 * table.shape[-1]
+    values = np.where(finite, table, 0).astype(float)
+    mean = values.sum(axis=-1) / np.maximum(count, 1)
+    square = (np.where(finite, values - mean[..., None], 0) ** 2).sum(axis=-1) / np.maximum(count - 1, 1)
+    return np.where(enough, np.sqrt(square), np.nan)
+
+
+def replicated(table: NDArray[np.floating], /) -> pl.Series:
+    """Return the column `replicates` of lines, (lines, KEPT); null for lines of which most are NaN."""
+    known = np.isfinite(table).mean(axis=-1) >= 0.95 if len(table) else np.zeros(0, bool)
+    frame = pl.DataFrame({"replicates": pl.Series(np.asarray(table, np.float32), dtype=KIND), "known": known})
+    return frame.select(pl.when("known").then("replicates")).to_series()
+
+
+def with_replicates(frame: pl.DataFrame, file: Path, /) -> pl.DataFrame:
+    """Turn a column `line` into the `replicates` that stand there in a file; null where the line is."""
+    known = frame["line"].is_not_null().to_numpy()
+    table = np.full((frame.height, KIND.shape[0]), np.nan, np.float32)
+    table[known] = np.load(file, mmap_mode="r")[frame["line"].drop_nulls().to_numpy()]
+    return frame.drop("line").with_columns(replicated(table))
+
+
+def moved_to(file: Path, kept: pl.LazyFrame, order: pl.DataFrame, /) -> pl.Series:
+    """Write the replicates of rows into a file, sorted so that what is read together lies together; return each line.
+
+    `order` holds in the order of the rows what they are sorted by, and `known`: whether they keep replicates. Only a
+    small part of them is in memory at a time.
+    """
+    known = order["known"].to_numpy()
+    by = order.filter("known").drop("known").with_row_index("row").sort(*order.drop("known").columns)["row"].to_numpy()
+    line = np.empty(len(by), np.int64)
+    line[by] = np.arange(len(by))
+    table = np.lib.format.open_memmap(file, "w+", np.float32, (len(by), KIND.shape[0]))
+    at = 0
+    only = kept.select("replicates").filter(pl.col("replicates").is_not_null())
+    for batch in only.collect_batches(chunk_size=100_000):
+        table[line[at : at + batch.height]] = batch["replicates"].to_numpy()
+        at += batch.height
+    table.flush()
+    places = np.full(len(known), -1)
+    places[known] = line
+    return pl.select(line=pl.when(pl.Series(places) >= 0).then(pl.Series(places))).to_series()
+
+
+def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
+    """Average runs that differ in nothing but their seed: value, low, high, replicates, seed_variance, seed_freedom.
+
+    The interval is that of the images alone. `seed_variance` is the variance of the mean that the seeds, a random
+    effect, add: the variance between them (n - 1) by their number; `seed_freedom` is their number less 1, and null
+    where there is but one.
+    """
+    counts = {"seed", "n", "sets", "runs", "replicates"}
+    keys = [c for c, kind in runs.schema.items() if c in by or (not kind.is_float() and c not in counts)]
+    means = averaged(
+        runs,
+        keys,
+        n=pl.col("n").max(),
+        runs=pl.len().cast(pl.Int32),
+        seed_variance=(pl.col("value").var() / pl.len()).fill_null(0.0),
+    )
+    return means.with_columns(seed_freedom=pl.when(pl.col("runs") > 1).then(pl.col("runs") - 1))
+
+
+def with_seeds(means: pl.DataFrame, /) -> pl.DataFrame:
+    """Widen intervals by what seeds add: columns `seed_variance` and `seed_freedom` become `freedom`.
+
+    The two parts of the half-width add in squares (Zou and Donner 2008); the seeds' is Student's t. `freedom` is that
+    of the whole (Satterthwaite 1946), infinite where seeds add nothing.
+    """
+    variance, freedom = means["seed_variance"].to_numpy(), means["seed_freedom"].cast(pl.Float64).to_numpy()
+    some = (variance > 0) & np.isfinite(freedom)
+    seeds = np.where(some, stdtrit(np.where(some, freedom, 1.0), 0.975) * np.sqrt(variance), 0.0)
+    value = means["value"].to_numpy()
+    ends = {}
+    for end, sign in (("low", -1), ("high", 1)):
+        own = means[end].cast(pl.Float64).to_numpy()
+        moved = np.where(some, value + sign * np.hypot(own - value, seeds), own)
+        ends[end] = pl.Series(moved, nan_to_null=True)
+    images = (means["high"].cast(pl.Float64).to_numpy() - means["low"].cast(pl.Float64).to_numpy()) / 2 / Z95
+    share = (images**2 + variance) / np.where(some, variance, 1.0)
+    whole = np.where(some, np.where(some, freedom, 1.0) * np.nan_to_num(share, nan=1.0) ** 2, np.inf)
+    return means.with_columns(**ends, freedom=pl.Series(whole)).drop("seed_variance", "seed_freedom")

@@ -1,0 +1,57 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from reliquant.measures.calibration import equal_mass_bins
+from reliquant.measures.resampling import weights
+from reliquant.measures.squared_ce import SquaredCE, squared_ce
+
+
+def sums(gap, bin_of, weight=None):
+    """Sums over bins, (bins, b), of gaps, weights and squares."""
+    weight = np.ones((1, len(gap))) if weight is None else weight
+    onehot = np.eye(bin_of.max() + 1)[bin_of]
+    return [(weight * part) @ onehot for part in (gap, np.ones(len(gap)), gap**2)]
+
+
+def test_it_is_the_mean_over_pairs_written_out():
+    rng = np.random.default_rng(0)
+    confidence, correct, bin_of = rng.random(12), rng.random(12) < 0.5, np.repeat([0, 1, 2], [7, 4, 1])
+    total, gap = 0.0, confidence - correct
+    for size, first in ((7, 0), (4, 7)):  # the bin of one image says nothing
+        pairs = [gap[i] * gap[j] for i, j in itertools.permutations(range(first, first + size), 2)]
+        total += size / 11 * np.mean(pairs)
+    assert squared_ce(confidence, correct, bin_of) == pytest.approx(total)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.05])
+def test_its_mean_is_the_true_square_and_replicates_spread_like_it(gap):
+    rng, values, spreads = np.random.default_rng(1), [], []
+    for study in range(300):
+        confidence = rng.beta(4, 2, 500)
+        correct = rng.random(500) < np.clip(confidence - gap, 0, 1)
+        bin_of = equal_mass_bins(confidence)
+        own = SquaredCE(*(part.T for part in sums(confidence - correct, bin_of)))
+        weight = weights(np.arange(500, dtype=np.uint64) + np.uint64(1000 * study), np.zeros(500, int))
+        again, count, _ = sums(confidence - correct, bin_of, weight)
+        values.append(own.value[0])
+        spreads.append(own.replicate(again.T, count.T).std())
+    assert np.mean(values) == pytest.approx(gap**2, abs=4 * np.std(values) / 300**0.5 + 1e-4)
+    wider = np.sqrt(np.mean(np.square(spreads))) / np.std(values)
+    assert 0.9 < wider < (1.25 if gap == 0 else 1.1)  # a little too wide where there is nothing but noise
+
+
+def test_two_calibrated_models_of_other_sharpness_do_not_differ():
+    rng, found = np.random.default_rng(2), []
+    for _ in range(300):
+        values = []
+        for sharpness in (19, 4):
+            confidence = rng.beta(sharpness, 1, 2000)
+            values.append(squared_ce(confidence, rng.random(2000) < confidence, equal_mass_bins(confidence)))
+        found.append(values[1] - values[0])
+    assert abs(np.mean(found)) < 3 * np.std(found) / 300**0.5
+
+
+def test_no_bin_of_two_images_gives_nan():
+    assert np.isnan(squared_ce(np.array([0.2, 0.9]), np.array([True, False]), np.array([0, 1])))

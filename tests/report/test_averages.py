@@ -1,0 +1,90 @@
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import t
+
+from reliquant.artifacts import KEPT
+from reliquant.measures.resampling import linear, weights
+from reliquant.report import averages
+from reliquant.report.averages import KIND
+
+BASE = {"g": "a", "value": 0.0, "low": -1.0, "high": 1.0}
+
+
+def frame(tables, **columns):
+    """Rows with given replicates, (KEPT,) each or None."""
+    kept = pl.Series([None if one is None else list(map(float, one)) for one in tables], dtype=KIND)
+    words = {name: [value] * len(tables) for name, value in BASE.items()} | columns
+    return pl.DataFrame({**words, "replicates": kept})
+
+
+def test_the_interval_of_a_mean_is_that_of_the_means_replicates():
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=KEPT), rng.normal(size=(3, KEPT))
+    mean = averages.averaged(frame(shared + own, value=[0.1, 0.2, 0.6]), ["g"]).row(0, named=True)
+    expected = (shared + own).mean(axis=0)
+    assert mean["value"] == pytest.approx(0.3)
+    assert mean["high"] - mean["value"] == pytest.approx(1.96 * expected.std(ddof=1), rel=1e-3)
+    assert mean["value"] - mean["low"] == pytest.approx(1.96 * expected.std(ddof=1), rel=1e-3)
+    assert np.array(mean["replicates"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_rows_that_move_against_each_other_have_a_narrow_mean():
+    up = np.random.default_rng(0).normal(size=KEPT)
+    mean = averages.averaged(frame([up, -up]), ["g"]).row(0, named=True)
+    assert (mean["low"], mean["high"]) == pytest.approx((0, 0), abs=1e-6)
+
+
+def test_one_row_keeps_its_ends_and_its_replicates():
+    found = averages.averaged(frame([np.arange(KEPT)], low=[-3.0], high=[0.5]), ["g"]).row(0, named=True)
+    assert (found["low"], found["high"], found["replicates"][7]) == (-3.0, 0.5, 7.0)
+
+
+def test_a_row_without_replicates_makes_the_ends_means_of_ends_and_one_without_interval_none():
+    one = np.random.default_rng(0).normal(size=KEPT)
+    mean = averages.averaged(frame([one, None], low=[-1.0, -3.0]), ["g"]).row(0, named=True)
+    assert (mean["low"], mean["high"], mean["replicates"]) == (-2.0, 1.0, None)
+    mean = averages.averaged(frame([one, one], low=[-1.0, None], high=[1.0, None]), ["g"]).row(0, named=True)
+    assert (mean["value"], mean["low"], mean["high"]) == (0.0, None, None)
+
+
+def test_the_mean_over_sets_that_share_images_holds_the_truth_in_95_of_100_studies():
+    rng, held, apart = np.random.default_rng(3), 0, 0
+    for study in range(400):
+        shared, sets = rng.normal(size=200), rng.normal(size=(5, 40))
+        kept, ends = [], []
+        photographs = np.arange(200, dtype=np.uint64) + np.uint64(10_000 * study)
+        common = linear(0.0, shared - shared.mean(), weights(photographs, np.zeros(200, int)))
+        for number, one in enumerate(sets):
+            own = weights(photographs[:40] + np.uint64(1000 * (number + 1)), np.zeros(40, int))
+            kept.append(shared.mean() + one.mean() + common + linear(0.0, one - one.mean(), own))
+            ends.append(1.96 * (1 / 200 + 1 / 40) ** 0.5)
+        values = shared.mean() + sets.mean(axis=1)
+        mean = averages.averaged(frame(kept, value=values), ["g"]).row(0, named=True)
+        held += mean["low"] <= 0 <= mean["high"]
+        apart += abs(values.mean()) <= np.sqrt(np.square(ends).sum()) / 5  # as if the sets shared nothing
+    assert 0.92 < held / 400 < 0.975
+    assert apart < held
+
+
+def test_seeds_are_a_random_effect_of_students_t_that_several_schemes_average_out():
+    runs = frame([None] * 6, value=[0.4, 0.5, 0.6] * 2, scheme=["a"] * 3 + ["b"] * 3, seed=[0, 1, 2] * 2, n=[1] * 6)
+    runs = runs.with_columns(low=pl.col("value"), high=pl.col("value"))  # no noise of images
+    one = averages.with_seeds(averages.over_seeds(runs.filter(scheme="a"), ["g"]))
+    assert one["high"][0] - 0.5 == pytest.approx(t.ppf(0.975, 2) * 0.1 / 3**0.5)
+    means = averages.over_seeds(runs, ["g"])
+    assert means["seed_variance"].to_list() == pytest.approx([0.01 / 3] * 2)
+    assert means["seed_freedom"].to_list() == [2, 2]
+
+
+def test_replicates_go_to_a_file_and_come_back_to_their_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(5, KEPT)).astype(np.float32)
+    rows = frame([table[0], None, *table[1:]], measure=list("babaab"))
+    order = rows.select("measure", known=pl.col("replicates").is_not_null())
+    line = averages.moved_to(tmp_path / "kept.npy", rows.lazy(), order)
+    assert line.null_count() == 1
+    back = averages.with_replicates(rows.drop("replicates").with_columns(line), tmp_path / "kept.npy")
+    assert back["replicates"].equals(rows["replicates"], null_equal=True)
+    stored = np.load(tmp_path / "kept.npy")
+    assert stored[0] == pytest.approx(table[2])  # of the first row of measure a that keeps some
