@@ -12,7 +12,9 @@ import argparse
 import copy
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from reliquant.layers.coverage import Coverage, coverage
 from reliquant.layers.surgery import insert_twins, nothing_found, targets, twins, unpack
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
+from reliquant.models.openclip_source import refuse_naflex
 from reliquant.models.shapes import shapes_only
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
@@ -33,7 +36,7 @@ from reliquant.quantization.quantizers.rtn import quantizer
 from reliquant.quantization.unchanged import Unchanged
 from reliquant.study.scheme import scheme_entry
 
-LARGEST = 500_000_000  # parameters that are tried with values: 2 GB
+LARGEST = 900_000_000  # parameters that are tried with values: below 8 GiB with all that comes on top
 PAIRS = 2
 TOKENS = 1000  # words of the random captions are below this
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}
@@ -50,6 +53,10 @@ SIZES: dict[str, dict[str, Any]] = {  # of the text towers that transformers bui
     "facebook/nllb-200-distilled-600M": {**M2M, "encoder_layers": 12, "encoder_ffn_dim": 4096, "decoder_layers": 1},
     "facebook/nllb-200-distilled-1.3B": {**M2M, "encoder_layers": 24, "encoder_ffn_dim": 8192, "decoder_layers": 1},
 }
+PACKAGES = {"open_clip": "open_clip_torch", "timm": "timm", "torch": "torch"}
+RESULTS = ("quantizes", "too large to try here", "not tried without the extra", "refused")
+SHARES = {"image": ("weights", "products", "attention"), "text": ("weights", "products")}  # columns of the page
+TIMM_START = "timm: "
 TIMM = {  # image towers that open_clip can take from timm, by the edge of their images
     224: (
         "beit_base_patch16_224", "beitv2_base_patch16_224", "eva02_base_patch14_224", "swinv2_cr_tiny_224",
@@ -67,6 +74,8 @@ TIMM = {  # image towers that open_clip can take from timm, by the edge of their
         "tf_efficientnetv2_s",
     ),
 }  # fmt: skip
+# widen their last features after pooling, which open_clip's own projection does not know: their classifier projects
+OWN_HEADS = {"efficientvit_b1", "mobilenetv3_large_100"}
 
 
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -76,8 +85,9 @@ def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     for size, names in TIMM.items():
         vision = {"timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear", "image_size": size}
         for name in names:
-            tower = {**vision, "timm_model_name": name}
-            yield f"timm: {name}", {"embed_dim": 512, "vision_cfg": tower, "text_cfg": TEXT}
+            head = {"timm_pool": "avg", "timm_proj": ""} if name in OWN_HEADS else {}
+            tower = {**vision, "timm_model_name": name, **head}
+            yield f"{TIMM_START}{name}", {"embed_dim": 512, "vision_cfg": tower, "text_cfg": TEXT}
 
 
 def built(description: Mapping[str, Any], device: str) -> Clip:
@@ -113,14 +123,16 @@ def pairs(clip: Clip) -> Proxy:
 
 
 def share_of(clip: Clip, seen: Coverage, tower: str) -> dict[str, float]:
-    """Return the shares of a tower's weights and multiply-accumulates that are quantized."""
+    """Return the shares of a tower's weights and multiply-accumulates that are quantized, and those of attention."""
     layers = {name: layer for name, layer in twins(clip.model).items() if clip.parts.in_tower(name, tower)}
     rounded = sum(layer.weight.numel() for layer in layers.values())
     named = clip.model.named_parameters()
     weights = sum(p.numel() for name, p in named if p.ndim >= 2 and clip.parts.in_tower(name, tower))
     products = [product for product in seen.products if clip.parts.in_tower(product.module, tower)]
-    macs = sum(product.macs for product in products)
-    return {"weights": rounded / weights, "products": sum(p.macs for p in products if not p.reason) / max(macs, 1)}
+    macs = max(sum(product.macs for product in products), 1)
+    quantized = sum(product.macs for product in products if not product.reason)
+    attention = sum(product.macs for product in products if product.reason == "attention product")
+    return {"weights": rounded / weights, "products": quantized / macs, "attention": attention / macs}
 
 
 def tried(name: str, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,12 +142,11 @@ def tried(name: str, description: Mapping[str, Any]) -> dict[str, Any]:
     if text.keys() & {"hf_model_name", "hf_tokenizer_name"}:
         found["needs"] = "huggingface"
     if "hf_model_name" in text and find_spec("transformers") is None:
-        return {**found, "result": "needs the extra"}
+        return {**found, "result": "not tried without the extra"}
     try:
         shapes = built(description, "meta")
         found["parameters"] = sum(parameter.numel() for parameter in shapes.model.parameters())
-        if any(type(module).__name__ == "NaFlexVit" for module in shapes.model.modules()):
-            raise ValueError("NaFlex takes images of any shape; here they have one size and shape")
+        refuse_naflex(shapes.model, name)
         if found["parameters"] > LARGEST:
             with shapes_only():
                 difference(shapes)  # 0, as nothing has a value; but twins are there, and run
@@ -170,41 +181,69 @@ def quantized(clip: Clip) -> dict[str, Any]:
 
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Lay out all results as Markdown."""
-    lines = HEAD.splitlines()
-    for start, title in (("", "Architectures of open_clip"), ("timm: ", "Image towers of timm in open_clip")):
-        rows = [r for name, r in results.items() if name.startswith("timm: ") == bool(start)]
-        lines += ["", f"## {title}", "", *counted(rows), "", *COLUMNS]
+    versions = {name: version(package) for name, package in PACKAGES.items()}
+    lines = HEAD.format(**versions, largest=f"{LARGEST / 1e6:g} million").splitlines()
+    titles = {"": "Architectures of open_clip", TIMM_START: "Image towers of timm in open_clip"}
+    parts: dict[str, list[Mapping[str, Any]]] = {start: [] for start in titles}
+    for result in results.values():
+        parts[TIMM_START if result["name"].startswith(TIMM_START) else ""].append(result)
+    lines += ["", *SUMS, *(counted(titles[start], rows) for start, rows in parts.items())]
+    for start, rows in parts.items():
+        lines += ["", f"## {titles[start]}", "", *COLUMNS]
         lines += [row(result, start) for result in sorted(rows, key=lambda r: r["name"].lower())]
     return "\n".join(lines) + "\n"
 
 
 HEAD = """# Which architectures quantize
 
-Made by `python tools/architectures.py` (its docstring says how), with random weights and random tokens: `w8a8`, `rtn`,
-scope `both`, two pairs. A model *quantizes* if its towers and blocks are found, every layer in them has a twin, and,
-with rounding switched off, the twins give FP32's embeddings (`twins off`: the relative difference, at most 1e-4).
-Shares are of the weights and of the multiply-accumulates of each tower; what is not quantized is outside the blocks
-(patch and token embeddings, pooling, projections) or a product of attention. `blocks` is the share of the weights in
-the blocks. *Too large to try here* has more than 0.5 billion parameters: its shares are those of its shapes, and its
-twins are compared when it is quantized. `huggingface` means that the tokenizer or the text tower needs
-`pip install 'reliquant[huggingface]'`.
+Made with open_clip {open_clip}, timm {timm} and torch {torch} by
+
+    python tools/architectures.py --results results.jsonl
+    python tools/architectures.py --results results.jsonl --write docs/architectures.md
+
+in an environment with the extra `huggingface`. Weights, images and tokens are random: what is shown depends on the
+architecture alone. Each is quantized by `rtn` at `w8a8`, scope `both`, with two pairs.
+
+- **quantizes**: towers and blocks are found, every layer in the blocks has a twin, and with rounding switched off the
+  twins give FP32's embeddings (`twins off`: the relative difference; above 1e-4 it would be refused).
+- **too large to try here**: more than {largest} parameters. It is quantized by its shapes alone, so its shares hold;
+  whether twins are the layers is shown when it is quantized with its weights. `reliquant plan` does the same.
+- **refused**: the reason stands there, as the product says it.
+
+`needs`: where it says `huggingface`, the tokenizer or the text tower needs `pip install 'reliquant[huggingface]'`;
+without it the model is refused in a line that says so. `M` is millions of parameters.
+
+Shares are of a tower's weights (matrices, embeddings and positions among them) and of the multiply-accumulates of one
+forward. Layers in the blocks are quantized. FP32 stay: attention's products of query and key and of weights and value
+(`attention`, a share of the image tower's multiply-accumulates: much for large images in narrow towers), and what is
+outside the blocks: patch and token embeddings (most of a text tower of many languages), stem, downsampling between
+stages, pooling (a third of an RN50's weights, its attention pooling), projections. ViTamin's convolutions before its
+transformer hold 2 to 5 % of the weights and are its stem, although they multiply up to a fourth of all.
+`blocks` is the share of the weights in the blocks, on which a scheme's `least_share` rests.
+
+Where published models are: SigLIP 2 is `ViT-*-SigLIP2*` (of fixed size; NaFlex is refused by name, here as timm's
+`naflexvit`); MetaCLIP has the tags `metaclip_*` of `ViT-*-quickgelu`, MetaCLIP 2 is `ViT-*-worldwide*`; BiT is timm's
+`resnetv2_*_bit`; text towers of transformers are in `roberta-*`, `xlm-roberta-*`, `mt5-*`, `nllb-*`, `coca_roberta-*`
+and `*-worldwide*`.
 """
-NAMES = ["architecture", "M parameters", "needs", "result", "image: weights", "products", "text: weights", "products"]
-NAMES += ["blocks", "twins off"]
-COLUMNS = [f"| {' | '.join(NAMES)} |", "|---|--:|---|---|--:|--:|--:|--:|--:|--:|"]
+NAMES = ["architecture", "M", "needs", "result", "image: weights", "products", "attention"]
+NAMES += ["text: weights", "products", "blocks", "twins off"]
+SUMS = [f"| | {' | '.join(RESULTS)} | all | of these need an extra |", f"|---{'|--:' * (len(RESULTS) + 2)}|"]
+COLUMNS = [f"| {' | '.join(NAMES)} |", "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|"]
 
 
-def counted(rows: list[Mapping[str, Any]]) -> list[str]:
-    """Count the results."""
-    kinds = dict.fromkeys(row["result"] for row in rows)
-    return [", ".join(f"{sum(row['result'] == kind for row in rows)} {kind}" for kind in kinds) + f", of {len(rows)}."]
+def counted(title: str, rows: list[Mapping[str, Any]]) -> str:
+    """Write a line of sums: of each result, of all, and of those that need the extra."""
+    kinds = Counter(row["result"] for row in rows)
+    numbers = [*(kinds[kind] for kind in RESULTS), len(rows), sum(bool(row["needs"]) for row in rows)]
+    return f"| {title} | {' | '.join(map(str, numbers))} |"
 
 
 def row(result: Mapping[str, Any], start: str) -> str:
     """Write one line of the table."""
     shares = []
-    for tower in ("image", "text"):
-        shares += [f"{result[tower][of]:.1%}" if tower in result else "" for of in ("weights", "products")]
+    for tower, columns in SHARES.items():
+        shares += [f"{result[tower][of]:.1%}" if tower in result else "" for of in columns]
     size = f"{result['parameters'] / 1e6:,.0f}" if "parameters" in result else ""
     told = f"{result['result']}: {result['why']}" if "why" in result else result["result"]
     blocks = f"{result['blocks']:.1%}" if "blocks" in result else ""
