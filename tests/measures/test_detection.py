@@ -13,16 +13,16 @@ def sets(n, m, seed, levels=None):
     return (np.round(ids * levels) / levels, np.round(oods * levels) / levels) if levels else (ids, oods)
 
 
-def fpr_by_roc(positive, negative):
+def fpr_by_roc(positive, negative, at=0.95):
     """OpenOOD's formula (openood/evaluators/metrics.py), without dropped points."""
     truth = np.r_[np.ones(len(positive)), np.zeros(len(negative))]
     fpr, tpr, _ = roc_curve(truth, np.r_[positive, negative], drop_intermediate=False)
-    return fpr[np.argmax(tpr >= 0.95)]
+    return fpr[np.argmax(tpr >= at)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 50), m=st.integers(1, 50), seed=st.integers(0, 999), levels=st.sampled_from([None, 1, 2, 5]))
-def test_all_five_equal_scikit_learn_and_openood_with_and_without_ties(n, m, seed, levels):
+def test_all_equal_scikit_learn_and_openood_with_and_without_ties(n, m, seed, levels):
     ids, oods = sets(n, m, seed, levels)
     truth, score = np.r_[np.ones(n), np.zeros(m)], np.r_[ids, oods]
     assert d.auroc(ids, oods).value == pytest.approx(roc_auc_score(truth, score))
@@ -30,6 +30,22 @@ def test_all_five_equal_scikit_learn_and_openood_with_and_without_ties(n, m, see
     assert d.aupr_out(ids, oods).value == pytest.approx(average_precision_score(1 - truth, -score))
     assert d.fpr95_id_positive(ids, oods).value == pytest.approx(fpr_by_roc(ids, oods))
     assert d.fpr95_ood_positive(ids, oods).value == pytest.approx(fpr_by_roc(-oods, -ids))
+    for tpr in (0.9, 0.95, 0.99):
+        assert d.fpr(ids, oods, tpr=tpr).value == pytest.approx(fpr_by_roc(ids, oods, tpr - 1e-9))
+        assert d.fpr(ids, oods, tpr=tpr, positive="ood").value == pytest.approx(fpr_by_roc(-oods, -ids, tpr - 1e-9))
+
+
+def test_all_at_once_are_each_alone():
+    sides = sets(60, 40, 9, levels=4)
+    found = d.estimates(*sides)
+    assert list(found) == list(d.MEASURES)
+    for name, measure in d.MEASURES.items():
+        alone = measure(*sides)
+        assert found[name].value == alone.value
+        np.testing.assert_array_equal(found[name].id, alone.id)
+        np.testing.assert_array_equal(found[name].ood, alone.ood)
+    assert found["fpr90_ood_positive"].value == d.fpr(*sides, tpr=0.9, positive="ood").value
+    assert list(d.estimates(*sides, only={"auroc"})) == ["auroc"]
 
 
 def test_auroc_variance_is_delong_written_out():

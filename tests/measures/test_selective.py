@@ -18,7 +18,25 @@ def test_aurc_is_the_mean_risk_of_all_at_least_as_confident(levels):
     assert selective.aurc(confidence, correct)[0] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("f", [selective.aurc, selective.excess_aurc, selective.misclassification_auroc])
+@pytest.mark.parametrize("levels", [None, 3])
+def test_augrc_is_the_area_under_the_curve_of_wrong_and_accepted_images(levels):
+    confidence, correct = data(57, 0, levels)
+    thresholds = [np.inf, *np.unique(confidence)[::-1]]
+    coverage = [np.mean(confidence >= t) for t in thresholds]
+    risk = [np.mean((confidence >= t) & ~correct) for t in thresholds]
+    assert selective.augrc(confidence, correct)[0] == pytest.approx(np.trapezoid(risk, coverage))
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_augrc_is_what_accuracy_and_auroc_make_of_it(levels):
+    confidence, correct = data(200, 3, levels)
+    a, auroc = correct.mean(), roc_auc_score(correct, confidence)
+    assert selective.augrc(confidence, correct)[0] == pytest.approx((1 - auroc) * a * (1 - a) + (1 - a) ** 2 / 2)
+
+
+@pytest.mark.parametrize(
+    "f", [selective.aurc, selective.augrc, selective.excess_aurc, selective.misclassification_auroc]
+)
 @pytest.mark.parametrize("levels", [None, 8])
 def test_influences_give_the_spread_of_a_plain_bootstrap(f, levels):
     confidence, correct = data(400, 1, levels)
@@ -57,6 +75,9 @@ def test_all_correct_all_wrong_one_and_none_are_defined():
     assert selective.aurc(c, np.ones(2, bool))[0] == 0
     assert selective.excess_aurc(c, np.ones(2, bool))[0] == 0
     assert selective.aurc(c, np.zeros(2, bool))[0] == 1
+    assert selective.augrc(c, np.ones(2, bool))[0] == 0
+    assert selective.augrc(c, np.zeros(2, bool))[0] == 0.5
+    assert np.isnan(selective.augrc(c[:0], np.array([], bool))[0])
     assert selective.excess_aurc(c, np.zeros(2, bool))[0] == 0
     assert np.isnan(selective.misclassification_auroc(c, np.ones(2, bool))[0])
     assert selective.aurc(c[:1], np.array([False]))[0] == 1

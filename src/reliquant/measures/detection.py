@@ -1,4 +1,4 @@
-"""How well a score tells in-distribution images from others: AUROC, AUPR, FPR at 95 % TPR, with closed-form intervals.
+"""How well a score tells in-distribution images from others: AUROC, AUPR, FPR at a TPR, with closed-form intervals.
 
 Every measure takes the scores of in-distribution (ID) and of other (OOD) images; higher = more in-distribution.
 Each comes with the influence of every image on it. Its variance is var(id) / n_id + var(ood) / n_ood of the influences;
@@ -8,8 +8,10 @@ exactly DeLong's method.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +51,7 @@ def auroc(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
     >>> auroc(np.array([3.0, 2.0]), np.array([1.0, 2.0])).value
     0.875
     """
-    ids, oods = _checked(id_scores, ood_scores)
-    wins_id, wins_ood = _win_share(ids, np.sort(oods)), 1 - _win_share(oods, np.sort(ids))
-    value = float(wins_id.mean())
-    return Estimate(value, wins_id - value, wins_ood - value)
+    return _auroc(*_sides(id_scores, ood_scores))
 
 
 def aupr_in(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
@@ -63,14 +62,12 @@ def aupr_in(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
     >>> aupr_in(np.array([3.0, 1.0]), np.array([2.0])).value.__round__(4)  # (1 + 2/3) / 2
     0.8333
     """
-    return Estimate(*_average_precision(*_checked(id_scores, ood_scores)))
+    return Estimate(*_average_precision(*_sides(id_scores, ood_scores)))
 
 
 def aupr_out(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
     """Estimate the average precision with OOD as the positive class, ranked by minus the score."""
-    ids, oods = _checked(id_scores, ood_scores)
-    value, ood, id_ = _average_precision(-oods, -ids)
-    return Estimate(value, id_, ood)
+    return _aupr_out(*_sides(id_scores, ood_scores))
 
 
 def fpr95_id_positive(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
@@ -79,19 +76,29 @@ def fpr95_id_positive(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
     >>> fpr95_id_positive(np.arange(1.0, 21.0), np.array([1.0, 2.0, 3.0, 0.0])).value
     0.5
     """
-    return Estimate(*_fpr(*_checked(id_scores, ood_scores)))
+    return fpr(id_scores, ood_scores)
 
 
 def fpr95_ood_positive(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
     """Estimate the share of ID images rejected at the first threshold that rejects 95 % of the OOD images (OpenOOD)."""
-    ids, oods = _checked(id_scores, ood_scores)
-    value, ood, id_ = _fpr(-oods, -ids)
-    return Estimate(value, id_, ood)
+    return fpr(id_scores, ood_scores, positive="ood")
 
 
-MEASURES: dict[str, Callable[[Scores, Scores], Estimate]] = {
-    f.__name__: f for f in (auroc, aupr_in, aupr_out, fpr95_id_positive, fpr95_ood_positive)
-}
+def fpr(
+    id_scores: Scores, ood_scores: Scores, /, *, tpr: float = 0.95, positive: Literal["id", "ood"] = "id"
+) -> Estimate:
+    """Estimate the share of negatives at the first threshold that takes a share `tpr` of the positives.
+
+    >>> fpr(np.arange(1.0, 21.0), np.array([1.0, 2.0, 3.0, 0.0]), tpr=0.9).value
+    0.25
+    """
+    return _fpr_of(*_sides(id_scores, ood_scores), tpr, positive)
+
+
+def estimates(id_scores: Scores, ood_scores: Scores, /, *, only: Collection[str] | None = None) -> dict[str, Estimate]:
+    """Return the estimates of all measures by name, or of some; scores are sorted once for all of them."""
+    sides = _sides(id_scores, ood_scores)
+    return {name: measure(*sides) for name, measure in _BY_NAME.items() if only is None or name in only}
 
 
 def mean(estimates: list[Estimate], /) -> Estimate:
@@ -104,16 +111,33 @@ def mean(estimates: list[Estimate], /) -> Estimate:
     return Estimate(float(np.mean([e.value for e in estimates])), np.mean([e.id for e in estimates], axis=0), ood)
 
 
-def _checked(id_scores: Scores, ood_scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    arrays = []
+@dataclass(frozen=True)
+class _Side:
+    """Hold the scores of one side's images, as they came and in ascending order."""
+
+    scores: NDArray[np.float64]
+    ordered: NDArray[np.float64]
+
+    def __neg__(self) -> _Side:
+        return _Side(-self.scores, -self.ordered[::-1])
+
+
+def _sides(id_scores: Scores, ood_scores: Scores) -> tuple[_Side, _Side]:
+    sides = []
     for name, scores in (("ID", id_scores), ("OOD", ood_scores)):
         array = np.asarray(scores, dtype=float)
         if array.ndim != 1 or not array.size:
             raise ValueError(f"need at least one {name} score in one axis, got shape {array.shape}")
         if np.isnan(array).any():
             raise ValueError(f"{int(np.isnan(array).sum())} of {array.size} {name} scores are NaN")
-        arrays.append(array)
-    return arrays[0], arrays[1]
+        sides.append(_Side(array, np.sort(array)))
+    return sides[0], sides[1]
+
+
+def _auroc(known: _Side, unknown: _Side) -> Estimate:
+    wins_id, wins_ood = _win_share(known.scores, unknown.ordered), 1 - _win_share(unknown.scores, known.ordered)
+    value = float(wins_id.mean())
+    return Estimate(value, wins_id - value, wins_ood - value)
 
 
 def _win_share(x: NDArray[np.float64], ordered: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -127,38 +151,70 @@ def _at_least(ordered: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[n
     return len(ordered) - np.searchsorted(ordered, x, side="left")
 
 
-def _average_precision(
-    positive: NDArray[np.float64], negative: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+def _aupr_in(known: _Side, unknown: _Side) -> Estimate:
+    return Estimate(*_average_precision(known, unknown))
+
+
+def _aupr_out(known: _Side, unknown: _Side) -> Estimate:
+    value, ood, id_ = _average_precision(-unknown, -known)
+    return Estimate(value, id_, ood)
+
+
+def _average_precision(positive: _Side, negative: _Side) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Return AP = mean_i TP_i / (TP_i + FP_i) over positives, and n times its derivative by each image's weight."""
-    pos, neg = np.sort(positive), np.sort(negative)
+    pos, neg = positive.ordered, negative.ordered
     tp, fp = _at_least(pos, pos).astype(float), _at_least(neg, pos).astype(float)
     precision = tp / (tp + fp)
     value = float(precision.mean())
     gain = np.append(0.0, np.cumsum(fp / (tp + fp) ** 2))  # from one more positive above the thresholds 0 to i
     loss = np.append(0.0, np.cumsum(tp / (tp + fp) ** 2))
-    upto_p, upto_n = (np.searchsorted(pos, x, side="right") for x in (positive, negative))
-    own = precision[np.searchsorted(pos, positive, side="left")]
+    upto_p, upto_n = (np.searchsorted(pos, side.scores, side="right") for side in (positive, negative))
+    own = precision[np.searchsorted(pos, positive.scores, side="left")]
     by_positive = own + gain[upto_p] - value
     by_negative = -loss[upto_n] * (len(neg) / len(pos))
     return value, by_positive - by_positive.mean(), by_negative - by_negative.mean()
 
 
-def _fpr(
-    positive: NDArray[np.float64], negative: NDArray[np.float64], level: float = 0.95
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+def _fpr_of(known: _Side, unknown: _Side, tpr: float, positive: str) -> Estimate:
+    if positive == "id":
+        return Estimate(*_fpr(known, unknown, tpr))
+    value, ood, id_ = _fpr(-unknown, -known, tpr)
+    return Estimate(value, id_, ood)
+
+
+def _fpr(positive: _Side, negative: _Side, level: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Return the FPR at the first TPR >= level, and influences by the slope of the ROC curve there (Woodruff 1952)."""
-    pos, neg = np.sort(positive), np.sort(negative)
+    pos, neg = positive.ordered, negative.ordered
 
     def threshold(tpr: float) -> np.float64:
         needed = int(np.ceil(tpr * len(pos) - 1e-9))
         return pos[len(pos) - min(max(needed, 1), len(pos))]
 
     at = threshold(level)
-    accepted, kept = negative >= at, positive >= at
+    accepted, kept = negative.scores >= at, positive.scores >= at
     h = Z95 * np.sqrt(level * (1 - level) / len(pos))
     low, high = max(0.0, level - h), min(1.0, level + h)
     share_low, share_high = (_at_least(neg, np.array([threshold(x)]))[0] / len(neg) for x in (low, high))
     slope = (share_high - share_low) / (high - low)
     value = float(accepted.mean())
     return value, -slope * (kept - kept.mean()), accepted.astype(float) - value
+
+
+_BY_NAME: dict[str, Callable[[_Side, _Side], Estimate]] = {
+    "auroc": _auroc,
+    "aupr_in": _aupr_in,
+    "aupr_out": _aupr_out,
+    "fpr95_id_positive": partial(_fpr_of, tpr=0.95, positive="id"),
+    "fpr95_ood_positive": partial(_fpr_of, tpr=0.95, positive="ood"),
+    "fpr90_id_positive": partial(_fpr_of, tpr=0.90, positive="id"),
+    "fpr90_ood_positive": partial(_fpr_of, tpr=0.90, positive="ood"),
+    "fpr99_id_positive": partial(_fpr_of, tpr=0.99, positive="id"),
+    "fpr99_ood_positive": partial(_fpr_of, tpr=0.99, positive="ood"),
+}
+
+
+def _alone(name: str, id_scores: Scores, ood_scores: Scores) -> Estimate:
+    return _BY_NAME[name](*_sides(id_scores, ood_scores))
+
+
+MEASURES: dict[str, Callable[[Scores, Scores], Estimate]] = {name: partial(_alone, name) for name in _BY_NAME}

@@ -52,6 +52,31 @@ def excess_aurc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /)
     return value - float(best), influence - slope * (wrong - r)
 
 
+def augrc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /) -> tuple[float, NDArray[np.float64]]:
+    """Return the area under the generalized risk-coverage curve, and every image's influence on it, (n,).
+
+    Traub et al. (2024): the mean over thresholds of the share of all images that are wrong and accepted,
+    by trapezia; equal to (1 - AUROC) a (1 - a) + (1 - a)^2 / 2 at accuracy a, where the AUROC tells right from wrong
+    answers. Unlike in the AURC, a wrong answer weighs alike wherever it stands among those accepted. It lies between 0
+    and 1/2. NaN without images.
+
+    >>> augrc(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]))[0]  # (1/3 x 3/16) + 1/32
+    0.09375
+    """
+    n = len(confidence)
+    if not n:
+        return np.nan, np.zeros(0)
+    c, wrong = np.asarray(confidence, float), 1.0 - np.asarray(correct, float)
+    order = np.argsort(c, kind="stable")
+    ordered = c[order]
+    below, upto = (np.searchsorted(ordered, c, side=side) for side in ("left", "right"))
+    sums = np.append(0.0, np.cumsum(wrong[order]))
+    accepted = sums[-1] - (sums[below] + sums[upto]) / 2  # wrong answers above each image, half of those level with it
+    value = float(accepted.mean() / n)
+    influence = accepted / n + wrong * (below + upto) / (2 * n) - 2 * value
+    return value, influence - influence.mean()
+
+
 def flipped_confidence_gap(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], flipped: NDArray[np.bool_], /
 ) -> tuple[float, NDArray[np.float64]]:
