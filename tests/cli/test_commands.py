@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from reliquant import plugins
+from reliquant.artifacts import read_header
 from reliquant.cli import main
 from reliquant.models.files import save_model
 
@@ -73,9 +74,13 @@ def test_the_three_forms_of_a_dataset_give_the_same_figures(capsys, model, data)
 def test_quantize_then_evaluate_then_measure_agree(capsys, model, data, tmp_path):
     out, features = tmp_path / "w4a8.safetensors", tmp_path / "f.safetensors"
     pairs = f"{{dataset: parquet, root: {data}, caption: caption}}"
-    words = ("--scheme", "{quantizer: rtn, batch: 8}", "--precision", "w4a8", "--pairs", pairs, "--number", 16)
+    words = ("--scheme", "{quantizer: rtn, batch: 8}", "--precision", "w4a8", "--pairs", pairs, "--held-out", 0.5)
     said = run(capsys, "quantize", "--model", model, *words, "--output", out)
     assert "quantized_mac_share: 0.9" in said
+    told = dict(line.split(": ") for line in said.splitlines())
+    header = read_header(out)
+    assert (told["held_out_pairs"], float(told["logit_scale_tuned"])) == ("12", header["logit_scale_tuned"])
+    assert float(told["logit_scale_tuned_fp32"]) == header["logit_scale_tuned_fp32"]
     evaluate = ("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--ood", data / "images.tar")
     direct = json.loads(run(capsys, *evaluate, "--resamples", 200, "--save", features, "--json"))
     plain = json.loads(run(capsys, "evaluate", "--model", model, "--data", data / "tree", "--resamples", 200, "--json"))
@@ -93,7 +98,7 @@ def test_quantize_then_evaluate_then_measure_agree(capsys, model, data, tmp_path
 
 def test_a_variant_is_measured_at_its_tuned_scale_where_it_was_tuned(capsys, model, data, tmp_path):
     out = tmp_path / "v.safetensors"
-    words = ("--pairs", f"{{dataset: parquet, root: {data}, caption: caption}}", "--number", 16, "--output", out)
+    words = ("--pairs", f"{{dataset: parquet, root: {data}, caption: caption}}", "--held-out", 0.5, "--output", out)
     scheme = ("--model", model, "--scheme", "{quantizer: rtn, batch: 8}")
     evaluate = ("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--resamples", 200, "--json")
     run(capsys, "quantize", *scheme, *words)
@@ -104,6 +109,17 @@ def test_a_variant_is_measured_at_its_tuned_scale_where_it_was_tuned(capsys, mod
     assert "v.safetensors: has no tuned logit scale" in refused(*evaluate, "--scale", "tuned")
 
 
+def test_too_few_held_out_pairs_to_tune_on_are_refused_with_what_is_needed(capsys, model, data, tmp_path):
+    pairs = f"{{dataset: parquet, root: {data}, caption: caption}}"
+    words = ("quantize", "--model", model, "--scheme", "rtn", "--pairs", pairs, "--output", tmp_path / "v.safetensors")
+    told = "held_out: 0.2 of 24 pairs are 5 with 5 captions; tuning the logit scale takes at least 10 with 2"
+    assert told in refused(*words)
+    assert not (tmp_path / "v.safetensors").exists()
+    with pytest.raises(SystemExit):
+        main.main([str(word) for word in (*words, "--held-out", "1")])
+    assert "'1' is no share: a number from 0 to less than 1, such as 0.2" in capsys.readouterr().err
+
+
 def test_a_backend_that_cannot_is_refused_with_variant_layer_and_reason(model, data, tmp_path):
     out = tmp_path / "w4a16.safetensors"
     words = [
@@ -111,8 +127,8 @@ def test_a_backend_that_cannot_is_refused_with_variant_layer_and_reason(model, d
         "w4a16",
         "--pairs",
         f"{{dataset: parquet, root: {data}, caption: caption}}",
-        "--number",
-        "16",
+        "--tuning",
+        "none",
     ]
     main.main(
         ["quantize", "--model", str(model), "--scheme", "{quantizer: rtn, batch: 8}", *words, "--output", str(out)]
@@ -125,7 +141,7 @@ def test_a_backend_that_cannot_is_refused_with_variant_layer_and_reason(model, d
 def test_a_variant_of_other_weights_is_refused(model, data, tmp_path):
     out, other = tmp_path / "v.safetensors", tmp_path / "other.safetensors"
     save_model(other, plugins.load("tower", {**ENTRY, "seed": 1})(None), {**ENTRY, "seed": 1})
-    main.main(["quantize", "--model", str(model), "--scheme", "{quantizer: rtn, batch: 8}", "--number", "16",
+    main.main(["quantize", "--model", str(model), "--scheme", "{quantizer: rtn, batch: 8}", "--tuning", "none",
               "--pairs", f"{{dataset: parquet, root: {data}, caption: caption}}", "--output", str(out)])  # fmt: skip
     message = refused("evaluate", "--model", other, "--variant", out, "--data", data / "tree")
     assert "made from other weights" in message

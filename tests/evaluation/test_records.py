@@ -3,7 +3,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import CHUNK, at_scale, at_tuned_scale, samples_of, top_classes
+from reliquant.evaluation.records import CHUNK, samples_of, top_classes
 
 
 def features(n=80, c=6, d=16, seed=0, noise=0.5):
@@ -63,15 +63,3 @@ def test_the_likeliest_classes_come_with_their_log_probabilities():
     for i in range(5):
         assert set(top[i]) == set(np.argsort(-expected[i])[:16])
         np.testing.assert_allclose(top_log_p[i], expected[i][top[i]], rtol=1e-6)
-
-
-def test_the_tuned_scale_stands_beside_the_own_one_until_it_takes_its_place():
-    f = features()
-    own = samples_of(f, {"cosine": max_cosine})
-    assert at_tuned_scale(own) is None
-    cooler = samples_of(Features(f.image, f.text, f.label, 5.0), {})
-    both = own.with_columns(at_scale(f, 5.0))
-    assert both["confidence_tuned"].to_list() == cooler["confidence"].to_list()
-    assert both["confidence"].to_list() == own["confidence"].to_list()
-    assert at_tuned_scale(both).select(cooler.columns).equals(cooler)
-    assert "score:cosine" not in at_tuned_scale(both).columns

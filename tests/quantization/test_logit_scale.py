@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from reliquant.quantization.logit_scale import tune_logit_scale
+from reliquant.quantization.logit_scale import scale_error, tune_logit_scale
 
 
 def unit(x):
@@ -68,11 +68,39 @@ def test_the_start_does_not_matter():
     assert len(found) == 1
 
 
+def drawn(rng, captions=30, each=4):
+    """Images (captions x each, 8) of captions that are drawn anew, each image a noisy copy of its caption."""
+    text = rng.normal(size=(captions, 8))
+    ids = np.repeat(np.arange(captions), each)
+    shared = 0.8 * rng.normal(size=(captions, 8))[ids]  # images of a caption resemble each other
+    return unit(text[ids] + shared + 0.8 * rng.normal(size=(len(ids), 8))), unit(text)[ids], ids
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "match_fp32"])
+def test_the_error_of_a_tuned_scale_is_its_spread_over_fresh_draws(objective):
+    rng, scales, errors = np.random.default_rng(0), [], []
+    for _ in range(200):
+        image, text, ids = drawn(rng)
+        words = {"objective": objective}
+        if objective == "match_fp32":
+            words["fp32"] = (unit(image + 0.2 * rng.normal(size=image.shape)), text, 8.0)
+        scales.append(tune_logit_scale(image, text, ids, 8.0, **words))
+        errors.append(scale_error(image, text, ids, 8.0, scales[-1], **words))
+    assert np.mean(errors) == pytest.approx(np.std(scales), rel=0.2)
+
+
+def test_a_scale_at_the_end_of_its_range_has_no_error():
+    text = unit(np.ones((6, 6)) + np.eye(6))  # without a mistake no scale is large enough
+    tuned = tune_logit_scale(text, text, np.arange(6), 5.0)
+    assert tuned == pytest.approx(50.0, rel=1e-4)
+    assert scale_error(text, text, np.arange(6), 5.0, tuned) is None
+
+
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [
         ({"image": np.nan}, {}, "hold NaN or infinite values"),
-        ({"ids": 0}, {}, "the proxy has one caption only"),
+        ({"ids": 0}, {}, "the pairs have one caption only"),
         ({}, {"objective": "match_fp32"}, "match_fp32 needs the embeddings of the FP32 model"),
     ],
 )

@@ -111,26 +111,27 @@ def model_of(w):
     return paths.model(variant(w).model)
 
 
-def proxy_folder(variant):
-    """The prepared folder of a variant's proxy, in the form of its model."""
-    return study.prepared(study.config.proxies[variant.proxy].of, variant.model)
+def proxies_of(variant):
+    """The proxies whose pairs a variant sees: its own, or those on which the logit scale of FP32 is tuned."""
+    if variant.proxy == "none":
+        return study.tuned_on(variant)
+    return {variant.proxy: study.proxy(variant.proxy, variant.model)}
 
 
 @quick
 def proxy_inputs(w):
-    """The captioned images of a variant's proxy; FP32 needs none."""
-    if variant(w).proxy == "none":
-        return []
-    folder = proxy_folder(variant(w))
-    return [paths.images(folder), paths.meta(folder)]
+    """The captioned images that a variant sees; FP32 sees none without tuning."""
+    folders = [proxy["folder"] for proxy in proxies_of(variant(w)).values()]
+    return [file for folder in folders for file in (paths.images(folder), paths.meta(folder))]
 
 
 def proxy_words(w, input):
     """The command line words for `proxy_inputs`."""
-    proxy = variant(w).proxy
-    if proxy == "none":
-        return ""
-    return f"--proxy {proxy_folder(variant(w))} --pairs {study.config.proxies[proxy].pairs}"
+    proxies = proxies_of(variant(w))
+    if variant(w).proxy == "none":
+        return shlex.join(["--tune-on", json.dumps(proxies, sort_keys=True)]) if proxies else ""
+    (proxy,) = proxies.values()
+    return f"--proxy {proxy['folder']} --pairs {proxy['pairs']} --held-out {proxy['held_out']}"
 
 
 @quick

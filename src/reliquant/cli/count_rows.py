@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from reliquant.evaluation.records import SCALED, TUNED, at_tuned_scale
+from reliquant.evaluation.records import TUNED
+from reliquant.evaluation.scales import TEMPERATURE, scaled_rows
 from reliquant.measures.divergence import top_of
 from reliquant.measures.rows import rows
 from reliquant.study.cells import Cell, PlacedCell
 from reliquant.study.study import Study
+from reliquant.study.variants import fp32_of
 
 OF_VARIANT = (  # known without images
     *("bytes", "bytes_fp32", "quantized_weight_share", "quantized_mac_share"),
@@ -31,30 +33,37 @@ def expected_rows(study: Study, /) -> int:
     cells: list[PlacedCell] = []
     for shard in study.shards:
         cells += study.cells(model, shard)
-    samples = _samples(study, cells)
-    tuned = None if study.config.tuning == "none" else at_tuned_scale(samples)
-    words = {"resamples": 100}
-    count = baselines * (len(rows(samples, None, **words)) + 2)  # an FP32 variant has bytes only
+    proxies = list(study.tuned_on(study.variants[str(fp32_of(model))]))
+    exact, samples = _samples(study, cells, [f"tuned:{proxy}" for proxy in proxies]), _of_a_variant(study, cells)
+    count = baselines * (_counted(exact, None) + 2 + len(proxies))  # of what is no image, bytes and tuned scales only
     if quantized:
-        native = len(rows(samples, samples, **words)) + len(OF_VARIANT)
-        count += quantized * (native + (0 if tuned is None else _tuned_rows(tuned, samples)))
+        count += quantized * (_counted(samples, exact, *proxies[:1]) + len(OF_VARIANT) + bool(proxies))
     snapshots = sum(len(study.snapshots(v)) for v in study.variants.values())
-    return count + (snapshots * _rows_of_a_snapshot(study, model) if snapshots else 0)
+    if snapshots:
+        cells = study.cells(model, study.SNAPSHOTS)
+        exact, samples = _samples(study, cells, [f"tuned:{proxy}" for proxy in proxies]), _of_a_variant(study, cells)
+        count += snapshots * _counted(samples, exact, *proxies[:1])
+    return count
 
 
-def _rows_of_a_snapshot(study: Study, model: str) -> int:
-    samples = _samples(study, study.cells(model, study.SNAPSHOTS))
-    tuned = None if study.config.tuning == "none" else at_tuned_scale(samples)
-    return len(rows(samples, samples, resamples=100)) + (0 if tuned is None else _tuned_rows(tuned, samples))
+def _of_a_variant(study: Study, cells: Sequence[Cell]) -> pl.DataFrame:
+    return _samples(study, cells, [] if study.config.tuning == "none" else ["tuned"])
 
 
-def _samples(study: Study, cells: Sequence[Cell]) -> pl.DataFrame:
-    return pl.concat([_records(study, c) for c in cells], how="diagonal")
+def _samples(study: Study, cells: Sequence[Cell], scales: Sequence[str]) -> pl.DataFrame:
+    """Make up records of cells, at other logit scales too, and in the clean suite at a temperature."""
+    parts = []
+    for cell in cells:
+        words = [*scales, TEMPERATURE] if cell["suite"] == "clean" else scales
+        same = [pl.col(name).alias(f"{name}_{word}") for word in words for name in TUNED]
+        parts.append(_records(study, cell).with_columns(same))
+    return pl.concat(parts, how="diagonal")
 
 
-def _tuned_rows(tuned: pl.DataFrame, baseline: pl.DataFrame) -> int:
-    measured = rows(tuned, baseline, resamples=100, suites=set(tuned["suite"]) - {"ood"})
-    return len(measured.filter(pl.col("measure").str.contains(SCALED)))
+def _counted(samples: pl.DataFrame, baseline: pl.DataFrame | None, proxy: str = "") -> int:
+    """Count the rows of records at all the scales that they have."""
+    scaled = scaled_rows(samples, baseline, proxy, suites=set(samples["suite"]), resamples=100)
+    return len(rows(samples, baseline, resamples=100)) + sum(len(part) for part in scaled)
 
 
 def _records(study: Study, cell: Cell) -> pl.DataFrame:
@@ -75,7 +84,7 @@ def _records(study: Study, cell: Cell) -> pl.DataFrame:
             "brier": confidence,
             **{f"score:{name}": confidence for name in scored},
         }
-    ).with_columns(pl.col(name).alias(f"{name}_tuned") for name in TUNED)
+    )
     if cell["suite"] != "ood" and not cell["corruption"]:
         records = records.with_columns(top_of(np.log(rng.dirichlet([1.0, 1.0], FEW))))
     where = {k: pl.lit(cell[k]) for k in ("suite", "dataset", "reference", "corruption")}

@@ -155,7 +155,7 @@ def _bytes(study: Study, rows: int) -> dict[str, int]:
 
 def _held(study: Study, variant: Variant) -> float:
     if variant.scheme == "fp32":
-        return 0
+        return sum(_held_out(proxy) for proxy in study.tuned_on(variant).values())
     towers = [part for name, part in _parts(study, variant.model).items() if name in TOWERS[variant.scope]]
     return variant_bytes(towers, parse_precision(variant.precision)[0])
 
@@ -209,14 +209,19 @@ def _forwards(study: Study, model: str) -> int:
 def _pairs_seen(study: Study, variant: Variant) -> int:
     """Count the pairs that quantizing forwards; a trained pair counts three times, for its gradient."""
     if variant.scheme == "fp32":
-        return 0
+        return sum(_held_out(proxy) for proxy in study.tuned_on(variant).values())
     entry = study.scheme_entry(variant)
     defaults = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
     value = {name: entry.get(name, default) for name, (_, default) in defaults.items()}
-    tuning = study.config.proxies[variant.proxy].pairs if study.config.tuning != "none" else 0
+    proxy = study.proxy(variant.proxy, variant.model)
+    tuning = 2 * _held_out(proxy) if study.config.tuning != "none" else 0  # by FP32, and by the variant
     if "losses" in value:
         return 3 * value["iterations"] * value["batch"] + tuning
     return value.get("pairs", 0) + tuning
+
+
+def _held_out(proxy: Mapping[str, Any]) -> int:
+    return round(proxy["held_out"] * proxy["pairs"])
 
 
 def _unknown(study: Study) -> set[str]:

@@ -13,11 +13,13 @@ from reliquant.images.open import named_images, open_images
 from reliquant.models.files import load_model, save_model
 from reliquant.models.open import open_model, opened_entry, own_file
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.quantize import Tuning
 from reliquant.quantization.quantize_model import quantize_model
+from reliquant.quantization.tuning import Tuning
+from reliquant.study.config import HELD_OUT
 
 EXAMPLE = "reliquant quantize --model lab-vit-curated --precision w8a8 --pairs pairs.parquet --output w8a8.safetensors"
-TUNING = "objective by which one logit scale is fitted on the pairs, stored beside the model's own"
+TUNING = "objective by which one logit scale is fitted on the held-out pairs, stored beside the model's own"
+SHARE = "share of the pairs that is not calibrated or trained on, for the tuning (0 to 1)"
 
 
 def add_words(parser: argparse.ArgumentParser, /) -> None:
@@ -29,9 +31,21 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--number", type=int, default=1000, help="how many pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive", help=TUNING)
+    parser.add_argument("--held-out", type=share, default=HELD_OUT, help=SHARE)
     parser.add_argument("--every", type=int, default=100, help="iterations between the checkpoints of a training")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, required=True)
+
+
+def share(word: str, /) -> float:
+    """Read a share from 0 to less than 1; raise ArgumentTypeError for anything else."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no share: a number from 0 to less than 1, such as {HELD_OUT}")
+    return value
 
 
 def run(
@@ -46,6 +60,7 @@ def run(
     number: int,
     seed: int,
     tuning: Tuning,
+    held_out: float,
     every: int,
     device: str,
     output: Path,
@@ -64,9 +79,13 @@ def run(
     run = {"entry": entry, "labels": {"scope": scope, "seed": seed}, "model_sha256": facts["sha256"]}
     saved = Checkpoints(output.with_suffix(".checkpoints"), every, run)
     words = {"scope": scope, "number": number, "seed": seed, "tuning": tuning, "device": device, "saved": saved}
+    words["held_out"] = held_out
     captioned = open_images(pairs, clip.form, role="pairs", unreadable=unreadable)
     variant = quantize_model(clip, scheme, precision, captioned, **words)
     variant.save(output, model_sha256=facts["sha256"])
     saved.clear()
     told = {"variant": str(output), "model": str(path), **variant.facts["measures"]}
+    if tuned := variant.facts["tuned"]:
+        told |= {"logit_scale": tuned["native"], "logit_scale_tuned": tuned["scale"], "held_out_pairs": tuned["pairs"]}
+        told["logit_scale_tuned_fp32"] = variant.facts["logit_scale_tuned_fp32"]
     return Output(told, "\n".join(f"{name}: {value}" for name, value in told.items()))

@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import PHOTOGRAPH, Score, at_scale, samples_of, top_classes
+from reliquant.evaluation.records import PHOTOGRAPH, Score, samples_of, top_classes
+from reliquant.evaluation.scales import at_scale, at_temperature
 from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_features, logit_scale_and_bias, text_head
 from reliquant.images.dataset import require_labels, subset
 from reliquant.images.prepare import Meta, load
@@ -37,15 +38,16 @@ def evaluate(
     batch: int,
     device: str,
     dtype: Dtype,
-    tuned: float | None = None,
+    scales: Mapping[str, float] | None = None,
     needs: Mapping[str, str] | None = None,
     negatives: list[str] | None = None,
 ) -> pl.DataFrame:
     """Return the records of all cells (see `Study.cells`), with OOD scores in the cells of the clean and ood suites.
 
     `needs` says which scores want `train`, `patches` or `negatives` (the words given); a score that wants training
-    features is null in a cell that names no set to `fit` on. With a `tuned` logit scale, records also hold what
-    confidence, nll and brier would be with it, as `<name>_tuned`.
+    features is null in a cell that names no set to `fit` on. For each of the other logit `scales`, by word, records
+    also hold what confidence, nll and brier would be with it, as `<name>_<word>`, and in the clean suite those at a
+    cross-fitted temperature (see `scales.py`).
     Raises ValueError naming the dataset when its images do not fit the model, its features are not finite, or, in other
     suites than ood, an image has no class.
     """
@@ -53,7 +55,7 @@ def evaluate(
     _require_labels(job, cells)
     asked = _Asked(scores, {} if needs is None else needs)
     patch_scores = _score_patches(job, cells, asked.on_patches())
-    parts = [part for cell in cells for part in _of_cell(job, cell, asked, patch_scores, tuned)]
+    parts = [part for cell in cells for part in _of_cell(job, cell, asked, patch_scores, scales or {})]
     return pl.concat(parts, how="diagonal")
 
 
@@ -168,7 +170,7 @@ class _Asked:
 
 
 def _of_cell(
-    job: _Job, cell: PlacedCell, asked: _Asked, patch_scores: PatchScores, tuned: float | None
+    job: _Job, cell: PlacedCell, asked: _Asked, patch_scores: PatchScores, scales: Mapping[str, float]
 ) -> Iterator[pl.DataFrame]:
     """Yield the records of a cell, a frame for each severity."""
     dataset, reference = job.of_images(cell["folder"]), job.opened(cell["head"])
@@ -181,8 +183,10 @@ def _of_cell(
         records = _records(job, features, cell, asked, patch_scores)
         if cell["suite"] != "ood" and not cell["corruption"]:
             records = records.with_columns(top_classes(features))
-        if tuned:
-            records = records.with_columns(at_scale(features, tuned))
+        for word, scale in scales.items():
+            records = records.with_columns(at_scale(features, scale, word))
+        if cell["suite"] == "clean":
+            records = records.with_columns(at_temperature(features, dataset.photographs[index]))
         yield records.with_columns(**_place(cell, severity, index, dataset))
 
 

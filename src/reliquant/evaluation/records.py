@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -17,10 +16,10 @@ from reliquant.measures.divergence import top_of
 
 PHOTOGRAPH = "photograph"  # the column that holds the key of an image
 CHUNK = 1024  # images whose logits are worked on at a time
-TUNED = ("confidence", "nll", "brier")  # what records of an image hold a second time, as `<name>_tuned`
+TUNED = ("confidence", "nll", "brier")  # what records of an image hold for each logit scale, see `scales.py`
 SCALED = (  # measures that depend on the logit scale
-    r"^(ece|mce(_change)?$|debiased_ce|squared_ce|rms_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc|excess_aurc"
-    r"|misclassification)"
+    r"^(squared_ce|rms_ce|ece|mce(_change)?$|debiased_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc"
+    r"|excess_aurc|misclassification)"
 )
 
 Score = Callable[[Features, Features | None], NDArray[np.float64]]
@@ -80,17 +79,3 @@ def top_classes(features: Features, /) -> list[pl.Series]:
         for i in range(0, len(features.label), CHUNK)
     ]
     return [pl.concat(columns) for columns in zip(*parts, strict=True)]
-
-
-def at_scale(features: Features, logit_scale: float, /) -> list[pl.Series]:
-    """Return confidence, nll and brier of each image under another logit scale, as `<name>_tuned`."""
-    records = samples_of(replace(features, logit_scale=logit_scale), {})
-    return [records[name].alias(f"{name}_tuned") for name in TUNED]
-
-
-def at_tuned_scale(samples: pl.DataFrame, /) -> pl.DataFrame | None:
-    """Return records of images as they would be at the tuned logit scale, without OOD scores; None if it is unknown."""
-    if "confidence_tuned" not in samples.columns:
-        return None
-    renamed = {f"{name}_tuned": name for name in TUNED}
-    return samples.drop(*TUNED, pl.selectors.starts_with("score:")).rename(renamed)

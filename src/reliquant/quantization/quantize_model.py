@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from reliquant.layers.surgery import Scope
 from reliquant.layers.variant import Arrays
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.quantize import Tuning, make_proxy, quantize
+from reliquant.quantization.held_out import make_pairs
+from reliquant.quantization.quantize import quantize
+from reliquant.quantization.tuning import Tuning
+from reliquant.study.config import HELD_OUT
 from reliquant.study.scheme import scheme_entry
 
 
@@ -22,7 +25,7 @@ class Quantized:
     """Hold a variant that is not on disk yet: its arrays by name, and all that its file says of itself.
 
     `facts` has `entry`, `labels`, `measures` (bytes, shares of weights and products that ran quantized), `coverage`,
-    `words`, `logit_scale_tuned` and `pairs`.
+    `words`, `logit_scale_tuned` (and that of FP32 on the same pairs, `logit_scale_tuned_fp32`), `tuned` and `pairs`.
     """
 
     arrays: Arrays
@@ -44,16 +47,23 @@ def quantize_model(
     number: int | None = 1000,
     seed: int = 0,
     tuning: Tuning = "contrastive",
+    held_out: float = HELD_OUT,
     device: str = "cpu",
     saved: Checkpoints | None = None,
 ) -> Quantized:
     """Quantize a model in place on image-caption pairs and return the variant.
 
     `scheme` is a quantizer's name or an entry with its words, `precision` reads `w8a8`, `pairs` come from
-    `open_images` and need captions, of which `number` are taken (None: all). The model's tensors must be on `device`.
-    Raises ConfigError for a wrong scheme or precision, ValueError for images without captions.
+    `open_images` and need captions, of which `number` are taken (None: all). A share of them, `held_out`, is
+    neither calibrated nor trained on: the logit scale is tuned on it. The model's tensors must be on `device`.
+    Raises ConfigError for a wrong scheme or precision, ValueError for images without captions and for too few held-out
+    pairs to tune on.
     """
     entry = scheme_entry(scheme, precision)
-    proxy, which = make_proxy(pairs, number, seed, device)
-    arrays, facts = quantize(clip, entry, scope, proxy, saved or Checkpoints(), tuning=tuning)
-    return Quantized(arrays, {"entry": entry, "labels": {"scope": scope, "seed": seed}, **facts, "pairs": which})
+    made = make_pairs(pairs, number, seed, device, held_out=held_out)
+    if tuning != "none":
+        made.require_tunable()
+    saved = saved or Checkpoints()
+    saved = replace(saved, run={**(saved.run or {}), "pairs": made.identity})
+    arrays, facts = quantize(clip, entry, scope, made.proxy, saved, tuning=tuning, held_out=made.held_out)
+    return Quantized(arrays, {"entry": entry, "labels": {"scope": scope, "seed": seed}, **facts, "pairs": made.which})

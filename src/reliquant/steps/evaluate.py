@@ -17,6 +17,7 @@ from reliquant.artifacts import provenance, save_frame
 from reliquant.device import add_words, chosen
 from reliquant.download.unpack import unpack
 from reliquant.evaluation.evaluate import evaluate
+from reliquant.evaluation.scales import scales_of
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
@@ -48,7 +49,7 @@ def main() -> None:
             clip, header = load_variant(args.model, path)
             clip.model.to(device, getattr(torch, args.dtype))
             backend = use_backend(clip.model, args.backend, str(path))
-            frame = evaluate(clip, args.cells, scores, tuned=header.get("logit_scale_tuned"), **words)
+            frame = evaluate(clip, args.cells, scores, scales=scales_of(header), **words)
             if path != args.variant:  # a snapshot
                 frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
             records.append(frame)

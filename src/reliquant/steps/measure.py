@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from reliquant.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, save_frame
-from reliquant.evaluation.records import SCALED, at_tuned_scale
+from reliquant.evaluation.scales import scale_rows, scaled_rows
 from reliquant.measures.rows import rows
 from reliquant.steps import run
 
@@ -42,7 +42,10 @@ def main() -> None:
         parts = [_rows(samples, baseline, own, args), _of_variant(args.variant, "clean" in args.suites)]
         parts = [part.with_columns(iteration=pl.lit(None, pl.Int64)) for part in parts]
     labels = {column: pl.lit(value) for column, value in args.labels.items()}
-    frame = pl.concat(parts, how="diagonal").with_columns(**labels).with_columns(pl.col(pl.String).fill_null(""))
+    frame = pl.concat(parts, how="diagonal")
+    if "proxy" in frame.columns:  # of FP32, which has a tuned scale for each proxy
+        labels["proxy"] = pl.coalesce("proxy", labels["proxy"])
+    frame = frame.with_columns(**labels).with_columns(pl.col(pl.String).fill_null(""))
     made = read_facts(args.samples[0])
     computed = {"backend": made.get("backend", {}).get("used", ""), "dtype": made.get("dtype", "")}
     facts = provenance(labels=args.labels, **computed, device=made.get("device", ""))
@@ -52,18 +55,15 @@ def main() -> None:
 def _rows(
     samples: pl.DataFrame, baseline: pl.DataFrame | None, own: pl.DataFrame, args: argparse.Namespace
 ) -> pl.DataFrame:
-    """Measure records at the native logit scale and, where it is known, at the tuned one.
+    """Measure records at the native logit scale and at the others that they hold.
 
     Kept are the rows of the shard's own suites, datasets and references (`own`).
     """
     asked = {word.partition("/")[0] for word in args.suites}
     words = {"resamples": args.resamples}
     parts = [rows(samples, baseline, **words, suites=asked).with_columns(scale=pl.lit("native"))]
-    tuned = at_tuned_scale(samples)
-    if tuned is not None:
-        scaled = rows(tuned, baseline, **words, suites=asked - {"ood"}).filter(pl.col("measure").str.contains(SCALED))
-        parts.append(scaled.with_columns(scale=pl.lit("tuned")))
-    return pl.concat(parts).join(own, on=PLACE, how="semi", maintain_order="left")
+    parts += scaled_rows(samples, baseline, args.labels["proxy"], suites=asked, **words)
+    return pl.concat(parts, how="diagonal").join(own, on=PLACE, how="semi", maintain_order="left")
 
 
 def _records(files: list[Path], *, all_suites: bool = False) -> pl.DataFrame:
@@ -75,10 +75,13 @@ def _records(files: list[Path], *, all_suites: bool = False) -> pl.DataFrame:
 
 
 def _of_variant(variant: Path, wanted: bool) -> pl.DataFrame:
-    """Return what is known without images, bytes and quantized shares: once per variant, with the clean suite."""
-    measures = read_header(variant)["measures"] if wanted else {}
+    """Return what is known without images, bytes and quantized shares and tuned scales: once, with the clean suite."""
+    if not wanted:
+        return pl.DataFrame(schema={"measure": pl.String, "value": pl.Float64, "scale": pl.String})
+    header = read_header(variant)
+    measures = header["measures"]
     frame = pl.DataFrame({"measure": list(measures), "value": [float(v) for v in measures.values()]})
-    return frame.with_columns(scale=pl.lit("native"))
+    return pl.concat([frame.with_columns(scale=pl.lit("native")), scale_rows(header)], how="diagonal")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from reliquant.artifacts import provenance, save_tensors, whole
 from reliquant.device import add_words, chosen
 from reliquant.images.prepare import load
 from reliquant.layers.variant import Arrays
+from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
 from reliquant.models.preprocess import require_form
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.quantize import make_proxy, quantize
+from reliquant.quantization.held_out import Pairs, make_pairs
+from reliquant.quantization.quantize import quantize
+from reliquant.quantization.tuning import Tuned, tune
 from reliquant.steps import run
 from reliquant.study import paths
+from reliquant.study.config import HELD_OUT
 
 
 def main() -> None:
@@ -30,6 +35,8 @@ def main() -> None:
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
     parser.add_argument("--proxy", type=Path, help="the folder of a prepared dataset with captions")
     parser.add_argument("--pairs", type=int, help="how many pairs of the proxy; all if left out")
+    parser.add_argument("--held-out", type=float, default=HELD_OUT, help="share of the pairs that only tuning sees")
+    parser.add_argument("--tune-on", type=json.loads, default={}, help="of FP32: Study.tuned_on, JSON")
     add_words(parser)
     parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive")
     parser.add_argument("--every", type=int, default=100, help="iterations between checkpoints")
@@ -39,27 +46,46 @@ def main() -> None:
     device = chosen(args)
     clip, model = load_model(args.model)
     clip.model.to(device)
-    proxy, pairs = None, None
-    if args.proxy:
-        require_form(clip, args.proxy.name, str(args.proxy))
-        proxy, pairs = make_proxy(load(args.proxy), args.pairs, args.labels["seed"], device)
     made_of = {"entry": args.entry, "labels": args.labels, "model_sha256": model["sha256"]}
+    pairs = None
+    if args.proxy:
+        pairs = _pairs(clip, {"folder": args.proxy, "pairs": args.pairs, "held_out": args.held_out}, args, device)
+        made_of["pairs"] = pairs.identity
     saved = Checkpoints(args.output.with_suffix(".checkpoints"), args.every, made_of)
 
     def write(path: Path, arrays: Arrays, facts: dict[str, Any], iteration: int | None) -> None:
-        header = provenance(kind="variant", **made_of, **facts, pairs=pairs, iteration=iteration)
+        which = {"pairs": pairs and pairs.which, "tuned_on": tuned_on}
+        header = provenance(kind="variant", **{**made_of, **which}, **facts, iteration=iteration)
         save_tensors(path, arrays, header)
 
     def keep(iteration: int, arrays: Arrays, facts: dict[str, Any]) -> None:
         # among the checkpoints: a killed job that goes on finds it there
         write(saved.folder / f"{iteration}.safetensors", arrays, facts, iteration)
 
-    arrays, facts = quantize(clip, args.entry, args.labels["scope"], proxy, saved, tuning=args.tuning, keep=keep)
+    tuned_on = {name: _tuned(clip, words, args, device) for name, words in args.tune_on.items()}
+    proxy, held_out = (pairs.proxy, pairs.held_out) if pairs else (None, None)
+    words = {"tuning": args.tuning, "held_out": held_out, "keep": keep}
+    arrays, facts = quantize(clip, args.entry, args.labels["scope"], proxy, saved, **words)
     snapshots = [saved.folder / f"{iteration}.safetensors" for iteration in args.entry.get("snapshots", [])]
     if snapshots:
         _pack(snapshots, Path(paths.snapshots(args.output)))
     write(args.output, arrays, facts, None)
     saved.clear()
+
+
+def _pairs(clip: Clip, words: Mapping[str, Any], args: argparse.Namespace, device: str) -> Pairs:
+    """Choose the pairs of a prepared folder; raise ValueError where too few are held out to tune on."""
+    folder = Path(words["folder"])
+    require_form(clip, folder.name, str(folder))
+    pairs = make_pairs(load(folder), words["pairs"], args.labels["seed"], device, held_out=words["held_out"])
+    if args.tuning != "none":
+        pairs.require_tunable()
+    return pairs
+
+
+def _tuned(clip: Clip, words: Mapping[str, Any], args: argparse.Namespace, device: str) -> Tuned:
+    """Tune the logit scale of FP32 on the held-out pairs of a proxy."""
+    return tune(clip, _pairs(clip, words, args, device).held_out, args.tuning)
 
 
 def _pack(files: list[Path], path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reliquant import plugins
-from reliquant.study.config import FAMILY_OF, SUITES, Config, own_words
+from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, own_words
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
 from reliquant.study.study import Study
@@ -83,6 +83,9 @@ def _study_problems(study: Study) -> Iterator[str]:
         yield "scheme fp32: is built in as the baseline; leave it out"
     for name, proxy in config.proxies.items():
         yield from _unknown_datasets(study, f"proxy {name}", proxy.of)
+        if config.tuning != "none" and proxy.held_out * proxy.pairs < FEWEST_HELD_OUT:
+            told = f"{proxy.held_out:g} of {proxy.pairs} pairs are fewer than the {FEWEST_HELD_OUT} that tuning takes"
+            yield f"proxy {name}: held_out: {told}: take more pairs, a larger share, or tuning: none"
     if config.schemes and not config.proxies:
         yield "proxies: missing; schemes need image-caption pairs, such as {captions: {of: <dataset>, pairs: 1000}}"
     for precision in config.precisions:

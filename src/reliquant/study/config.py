@@ -20,11 +20,17 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+HELD_OUT = 0.2  # of the proxy pairs: no variant is calibrated or trained on them, its logit scale is tuned on them
+EQUIVALENCE = 0.01  # a change within one point, or 1 % relative, is read as none: less changes no decision
+FEWEST_HELD_OUT = 10  # pairs to tune a logit scale on
+
+
 class Proxy(_Part):
-    """Image-caption pairs for calibration, QAT and logit-scale tuning: how many, and of which captioned dataset."""
+    """Image-caption pairs: how many, of which captioned dataset, and which share of them only logit scales see."""
 
     of: Name
     pairs: int = Field(1000, ge=1)
+    held_out: float = Field(HELD_OUT, ge=0, lt=1)
 
 
 class Noise(_Part):
@@ -68,6 +74,7 @@ class Config(_Part):
     from_scratch: bool = False
     unreadable: Literal["stop", "skip"] = "stop"
     resamples: int = Field(10_000, ge=100)
+    equivalence: float = Field(EQUIVALENCE, gt=0, lt=1)
     checkpoint_every: int = Field(100, ge=1)
     tuning: Literal["none", "contrastive", "match_fp32"] = "contrastive"
     batch: int = Field(256, ge=1)

@@ -14,7 +14,7 @@ from reliquant.study.cells import Cell, ExplainCell, PlacedCell, cells_of
 from reliquant.study.config import FP32_SCHEME, SUITES, Config, Entry, Suite, own_words, snapshots_of, with_grids
 from reliquant.study.form import NATIVE
 from reliquant.study.model_entries import known_form
-from reliquant.study.variants import Variant, variants_of
+from reliquant.study.variants import Variant, variants_of, words_of_axis
 
 DEFAULT_FORM = "224-shortest-bicubic"  # of a model whose entry names none, where its own is not known either
 
@@ -67,6 +67,21 @@ class Study:
     def snapshots(self, variant: Variant, /) -> list[int]:
         """Return the iterations after which a variant is kept while it is trained; mostly none."""
         return snapshots_of(self.schemes[variant.scheme], variant.precision, variant.scope)
+
+    def tuned_on(self, variant: Variant, /) -> dict[str, Entry]:
+        """Return the proxies on which FP32's logit scale is tuned: all that its variants are tuned on, by name.
+
+        Each has the folder of its prepared images, how many pairs, and which share of them is held out.
+        """
+        if variant.scheme != "fp32" or self.config.tuning == "none":
+            return {}
+        used = {name for entry in self.config.schemes.values() for name in words_of_axis(self.config, entry, "proxies")}
+        return {name: self.proxy(name, variant.model) for name in sorted(used)}
+
+    def proxy(self, name: str, model: str, /) -> Entry:
+        """Return the folder of a proxy's images in a model's form, how many pairs, and which share is held out."""
+        proxy = self.config.proxies[name]
+        return {"folder": self.prepared(proxy.of, model), "pairs": proxy.pairs, "held_out": proxy.held_out}
 
     def tower_entry(self, model: str, /) -> Entry:
         """Return the tower entry of a model; a model to pre-train from scratch loses its `pretrained` word."""

@@ -12,7 +12,7 @@ from PIL import Image
 from reliquant import plugins
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import load, prepare
-from reliquant.quantization.quantize import make_proxy
+from reliquant.quantization.held_out import make_pairs
 
 SETS = ["cc3m", "yfcc", "sbu"]
 
@@ -68,16 +68,18 @@ def test_tars_and_parquet_files_give_the_same_pairs(name, tars, tmp_path_factory
 def test_which_pairs_a_variant_saw_is_recorded(tars, tmp_path):
     entry = {"dataset": "cc3m"}
     prepare(read("cc3m", tars), tmp_path / "p", form="10-shortest-bicubic", entry=entry)
-    proxy, which = make_proxy(load(tmp_path / "p"), 2, 0, "cpu")
+    pairs = make_pairs(load(tmp_path / "p"), 2, 0, "cpu", held_out=0.0)
+    proxy, which = pairs.proxy, pairs.which
     assert which["names"] == [["00000.tar/000000000", "00000.tar/000000002", "00001.tar/000010000",
                                "00001.tar/000010002"][i] for i in which["indices"]]  # fmt: skip
     assert which["dataset"] == entry
-    again = make_proxy(load(tmp_path / "p"), 2, 1, "cpu")[1]
+    again = make_pairs(load(tmp_path / "p"), 2, 1, "cpu", held_out=0.0).which
     assert again == which  # whatever the seed
     meta = json.loads((tmp_path / "p" / "meta.json").read_text())
     meta["captions"] = [f"{text}!" for text in meta["captions"]]
     (tmp_path / "p" / "meta.json").write_text(json.dumps(meta))
-    assert make_proxy(load(tmp_path / "p"), 2, 0, "cpu")[1]["pairs_sha256"] != which["pairs_sha256"]
+    other = make_pairs(load(tmp_path / "p"), 2, 0, "cpu", held_out=0.0).which
+    assert other["pairs_sha256"] != which["pairs_sha256"]
     assert proxy.captions == [text.rstrip("!") for text in (meta["captions"][i] for i in which["indices"])]
 
 
