@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors and type checkers
-    from reliquant.artifacts import read_rows
     from reliquant.evaluation.embed import embed_images
     from reliquant.evaluation.measure import measure_features, measure_probabilities
     from reliquant.images.open import open_images
@@ -18,6 +17,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from reliquant.report.compare import compare
     from reliquant.report.draw import draw_figure, make_table
     from reliquant.report.recommend import recommend
+    from reliquant.stored_frames import read_rows
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _PLACES = {  # name -> the module that holds it
     "embed_images": "evaluation.embed",
     "measure_features": "evaluation.measure",
     "measure_probabilities": "evaluation.measure",
-    "read_rows": "artifacts",
+    "read_rows": "stored_frames",
     "compare": "report.compare",
     "recommend": "report.recommend",
     "draw_figure": "report.draw",

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ ROW_SCHEMA = pl.Schema(
         "replicates": pl.Array(pl.Float32, KEPT),  # values in shared resamples, of rows that keep them
     }
 )
+
+
+KINDS: dict[Any, str] = {  # of what JSON holds
+    **{dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number", Real: "a number"},
+    **{bool: "true or false", type(None): "null", object: "a value"},
+}
 
 
 class DamagedFile(ValueError):
@@ -117,7 +124,43 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
     text = (file.metadata() or {}).get("reliquant")
     if text is None:
         raise DamagedFile(f"{path}: no reliquant header; it was not written by this project")
-    return json.loads(text)
+    return parsed(text, f"{path}: its header")
+
+
+def parsed(text: str | bytes, about: str, /) -> dict[str, Any]:
+    """Parse a JSON object; raise DamagedFile, about the file that is named, for anything else."""
+    try:
+        value = json.loads(text, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:  # no text, no JSON, or nested without end
+        raise DamagedFile(f"{about} is no JSON, or truncated or damaged ({str(error)[:200]})") from error
+    if not isinstance(value, dict):
+        raise DamagedFile(f"{about} holds {KINDS[type(value)]}, where an object is expected: {{...}}")
+    return value
+
+
+def read_json(path: Path, /) -> dict[str, Any]:
+    """Read a JSON object; raise FileNotFoundError, or DamagedFile where the file holds anything else."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    return parsed(path.read_bytes(), f"{path}:")
+
+
+def require_words(found: Mapping[str, Any], words: Mapping[str, type], about: str, /) -> None:
+    """Raise DamagedFile unless a JSON object has these words, with values of these types."""
+    for word, kind in words.items():
+        if word not in found:
+            raise DamagedFile(f"{about} has no {word!r}: damaged, or of another version of reliquant; make it again")
+        value = found[word]
+        if not isinstance(value, kind) or (kind not in (bool, object) and isinstance(value, bool)):
+            told = f"{word!r} must be {KINDS[kind]}, not {json.dumps(value)[:60]}"
+            raise DamagedFile(f"{about} is damaged, or of another version of reliquant: {told}; make it again")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it names a key twice")
+    return found
 
 
 def save_json(path: Path, value: Any, /) -> None:
@@ -134,20 +177,11 @@ def save_frame(path: Path, frame: pl.DataFrame, facts: Mapping[str, Any], /) -> 
 
 def read_facts(path: Path, /) -> dict[str, Any]:
     """Read the provenance that `save_frame` put into a parquet file; empty if another program wrote it."""
-    return json.loads(pl.read_parquet_metadata(path).get("reliquant", "{}"))
+    text = pl.read_parquet_metadata(path).get("reliquant", "{}")
+    return parsed(text, f"{path}: its metadata")
 
 
 def save_array(path: Path, array: NDArray[Any], /) -> None:
     """Write an array as npy, whole or not at all."""
     with whole(path) as part, open(part, "wb") as file:
         np.save(file, array, allow_pickle=False)
-
-
-def read_rows(path: Path, /) -> pl.DataFrame:
-    """Read the rows of a study; raise FileNotFoundError, or DamagedFile where the file is no parquet."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        return pl.read_parquet(path)
-    except PolarsError as error:
-        raise DamagedFile(f"{path}: truncated or not parquet ({error})") from error

@@ -18,8 +18,8 @@ def test_the_lock_records_once_and_refuses_another_file(tmp_path):
         check_or_record(lock, "ViT-B-32/openai", {**facts, "sha256": "2"})
     for text, said in (
         ("[", "is no JSON"),
-        ("[]", "must be an object of pins"),
-        ('{"a": "1"}', "must be an object of"),
+        ("[]", "holds a list, where an object is expected"),
+        ('{"a": "1"}', "must be an object with"),
     ):
         lock.write_text(text)
         with pytest.raises(DamagedFile, match=said):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reliquant.artifacts import read_rows
 from reliquant.cli.output import Output, table_output
 from reliquant.report.recommend import recommend
+from reliquant.report.recommend import wish as parse_wish
+from reliquant.stored_frames import errors_named, read_rows
 
 EXAMPLE = "reliquant recommend results/lab/rows.parquet --wish 'ece_change <= 0' 'accuracy_delta <= 0.01'"
 
@@ -22,4 +23,6 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 
 def run(*, rows: Path, wish: list[str], cost: str) -> Output:
     """Name the variants of a study that meet every wish and lie on the Pareto front, smallest cost first."""
-    return table_output(recommend(read_rows(rows), wish, cost=cost), "no variant meets the wish")
+    asked = [parse_wish(text).text for text in wish]  # what is wrong with a wish is told before the rows are read
+    with errors_named(rows):
+        return table_output(recommend(read_rows(rows), asked, cost=cost), "no variant meets the wish")

@@ -7,12 +7,14 @@ is `config/data.lock.json` for data whose sha256 nobody publishes.
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from reliquant.artifacts import DamagedFile, save_json
+from reliquant.artifacts import DamagedFile, read_json, save_json
+
+TEXT = (str, type(None))
+KINDS: dict[str, type | tuple[type, ...]] = {"sha256": TEXT, "bytes": int, "revision": TEXT, "file": str}  # of a pin
 
 
 class Pin(TypedDict, total=False):
@@ -57,10 +59,20 @@ def read_lock(lock: Path, /) -> dict[str, Pin]:
     """Read the pins of a lock file, by name; none without the file. Raises DamagedFile if it is no JSON object."""
     if not lock.is_file():
         return {}
-    try:
-        pins = json.loads(lock.read_text())
-    except json.JSONDecodeError as error:
-        raise DamagedFile(f"{lock}: is no JSON ({error})") from error
-    if not isinstance(pins, dict) or not all(isinstance(pin, dict) for pin in pins.values()):
-        raise DamagedFile(f"{lock}: must be an object of pins, objects themselves, by name")
+    pins = read_json(lock)
+    for name, pin in pins.items():
+        if problem := _problem(pin):
+            raise DamagedFile(f"{lock}: the pin of {name!r:.100}: {problem}")
     return pins
+
+
+def _problem(pin: object) -> str:
+    """Say what is wrong with a pin; empty where nothing is."""
+    if not isinstance(pin, dict):
+        return f"must be an object with {', '.join(KINDS)}, not {pin!r:.60}"
+    for word, value in pin.items():
+        if word not in KINDS:
+            return f"{word!r:.60} is unknown; a pin has {', '.join(KINDS)}"
+        if not isinstance(value, KINDS[word]) or isinstance(value, bool):
+            return f"{word} cannot be {value!r:.60}"
+    return ""

@@ -16,7 +16,8 @@ from reliquant.evaluation.records import PHOTOGRAPH, Score, samples_of, top_clas
 from reliquant.evaluation.scales import at_scale, at_temperature
 from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_features, logit_scale_and_bias, text_head
 from reliquant.images.dataset import require_labels, subset
-from reliquant.images.prepare import Meta, load
+from reliquant.images.meta import Meta
+from reliquant.images.prepare import load
 from reliquant.models.clip import Clip
 from reliquant.models.preprocess import require_form
 from reliquant.study import paths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,12 @@ from reliquant.evaluation.features import Features
 from reliquant.evaluation.layer_noise import OutputNoise, layers, maps_of, opened, weight_facts, with_weight_noise
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
 from reliquant.images.dataset import require_labels, subset
-from reliquant.images.prepare import Meta, load
+from reliquant.images.meta import Meta, read_meta
+from reliquant.images.prepare import load
 from reliquant.measures.fourier import frequencies, with_wave
 from reliquant.measures.pairing import matched
 from reliquant.models.clip import Clip
 from reliquant.models.preprocess import batches, pixel_words
-from reliquant.study import paths
 
 if TYPE_CHECKING:  # the shape of a cell alone: explaining runs nothing of the study
     from reliquant.study.cells import ExplainCell
@@ -135,7 +134,7 @@ def of_samples(samples: pl.DataFrame, baseline: pl.DataFrame | None, cells: Sequ
         where = (pl.col("suite") == cell["suite"]) & (pl.col("dataset") == cell["dataset"])
         own = samples.filter(where).sort("group", "index")
         fp32 = None if baseline is None else matched(own, baseline.filter(where)).sort("group", "index")
-        classes = json.loads(Path(paths.meta(cell["folder"])).read_text())["classes"]
+        classes = read_meta(Path(cell["folder"]))["classes"]
         rows += [{"dataset": cell["dataset"], **row} for row in explain_rows.of_records(own, fp32, classes)]
     return framed(rows)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.format import open_memmap, write_array_header_1_0
@@ -20,35 +19,13 @@ from reliquant.artifacts import DamagedFile, save_array, save_json, whole
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.decoding import ImageFiles, rgb
 from reliquant.images.keys import photograph_key
+from reliquant.images.meta import Meta, read_meta
 from reliquant.images.walking import told
 from reliquant.progress import progress, say
 from reliquant.study import paths
 from reliquant.study.form import NATIVE, Form, parse_form
 
 AHEAD = 64  # images decoded ahead of the writer, for each worker
-
-
-class Meta(TypedDict):
-    """Say what is known of prepared images, as `meta.json` holds it.
-
-    `entry` is the config entry of the dataset, `skipped` names the images that could not be read, `sha256` is that of
-    all pixels and labels. Datasets with captions also name each image. `passed_over` counts by suffix what was no data,
-    `assumed` says what the reader chose by itself, `label_problem` why the labels cannot be used; each is there only
-    where there is something to say.
-    """
-
-    n: int
-    classes: list[str]
-    templates: list[str]
-    entry: dict[str, Any]
-    skipped: list[str]
-    sha256: str
-    captions: NotRequired[list[str]]
-    groups: NotRequired[list[str]]
-    names: NotRequired[list[str]]
-    passed_over: NotRequired[dict[str, int]]
-    assumed: NotRequired[list[str]]
-    label_problem: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -122,15 +99,19 @@ def load(folder: Path, /) -> Prepared:
     for name in (paths.META, paths.IMAGES, paths.LABELS, paths.PHOTOGRAPHS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name}: no such file; {_remedy(name)}")
-    meta = json.loads((folder / paths.META).read_text())
-    try:
-        images = np.load(folder / paths.IMAGES, mmap_mode="r", allow_pickle=False)
-        labels = np.load(folder / paths.LABELS, allow_pickle=False)
-        photographs = np.load(folder / paths.PHOTOGRAPHS, allow_pickle=False)
-    except ValueError as error:
-        raise DamagedFile(f"{folder}: {error}") from error
+    meta = read_meta(folder)
+    images, labels = _array(folder / paths.IMAGES, np.uint8, 4), _array(folder / paths.LABELS, np.int64, 1)
     if not len(images) == len(labels) == meta["n"]:
         raise DamagedFile(f"{folder}: {len(images)} images and {len(labels)} labels, but {paths.META} says {meta['n']}")
+    if images.shape[3] != 3 or not images.size:
+        raise DamagedFile(
+            f"{folder / paths.IMAGES}: must hold images (n, h, w, 3), not {images.shape}; prepare it again"
+        )
+    outside = np.flatnonzero((labels < -1) | (labels >= len(meta["classes"])))
+    if len(outside):
+        told = f"image {outside[0]} has the label {labels[outside[0]]}, and there are {len(meta['classes'])} classes"
+        raise DamagedFile(f"{folder}: {told}: {paths.LABELS} and {paths.META} do not belong together; prepare it again")
+    photographs = _array(folder / paths.PHOTOGRAPHS, np.uint64, 1)
     if len(photographs) != len(labels):
         what = f"{len(photographs)} keys of photographs for {len(labels)} images"
         raise DamagedFile(f"{folder}: {what}; prepare it again")
@@ -142,6 +123,20 @@ def _remedy(name: str) -> str:
     if name == paths.PHOTOGRAPHS:
         return "the dataset was prepared by an earlier version: prepare it again"
     return "the dataset is not prepared"
+
+
+def _array(path: Path, kind: type[np.generic], axes: int) -> NDArray[Any]:
+    """Open an npy file, mapped where it holds images; raise DamagedFile unless it holds what `prepare` writes."""
+    try:
+        array = np.load(path, mmap_mode="r" if axes > 1 else None, allow_pickle=False)
+    except Exception as error:  # a damaged header, which numpy evaluates, may raise anything
+        raise DamagedFile(
+            f"{path}: truncated, damaged or no npy file ({str(error)[:200]}); prepare it again"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype != kind or array.ndim != axes:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        raise DamagedFile(f"{path}: must hold {np.dtype(kind)} in {axes} axes, not {found}; prepare it again")
+    return array
 
 
 def _shorten(path: Path, out: np.memmap, kept: int) -> None:

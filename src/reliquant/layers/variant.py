@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import asdict
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from reliquant.artifacts import DamagedFile, load_tensors
+from reliquant.artifacts import DamagedFile, load_tensors, require_words
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import code_type
 from reliquant.layers.surgery import Scope, crossed, insert_twins, places_of, twins, unpack_attention
@@ -22,6 +23,7 @@ from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
 
 Arrays = dict[str, NDArray[Any]]
+WORDS = {"sha256": str, "model_sha256": str, "modules": dict, "logit_scale_tuned": object}  # of a variant's header
 
 
 def pack(codes: NDArray[np.integer], low: int, bits: int, /) -> NDArray[np.uint8]:
@@ -151,7 +153,19 @@ def load_variant(model: Path, variant: Path, /) -> tuple[Clip, dict[str, Any]]:
     arrays, header = load_tensors(variant)
     if header.get("kind") != "variant":
         raise DamagedFile(f"{variant}: is a {header.get('kind')}, not a variant")
+    require_words(header, WORDS, f"{variant}: its header")
+    tuned = header["logit_scale_tuned"]
+    if tuned is not None and not (isinstance(tuned, Real) and 0 < tuned < float("inf")):
+        raise DamagedFile(f"{variant}: its logit_scale_tuned is {tuned!r}, not a number above 0; quantize it again")
     if header["model_sha256"] != facts["sha256"]:
         raise DamagedFile(f"{variant}: was made from other weights than {model} holds; quantize it again")
-    restore(clip.model, arrays, header["modules"], crossed(clip) if arrays else ())
+    if arrays and not header["modules"]:
+        raise DamagedFile(f"{variant}: its header describes none of its modules; quantize it again")
+    try:
+        restore(clip.model, arrays, header["modules"], crossed(clip) if arrays else ())
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:  # of what the header says
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise DamagedFile(
+            f"{variant}: its header and arrays do not make a variant of {model} ({told}); quantize it again"
+        ) from error
     return clip, header

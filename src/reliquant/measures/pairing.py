@@ -82,11 +82,38 @@ def matched(samples: pl.DataFrame, baseline: pl.DataFrame, /) -> pl.DataFrame:
                 f"variant and baseline differ in {_named(samples.row(i, named=True))}: {name} {samples[name][i]} here, "
                 f"{baseline[name][i]} in the baseline"
             )
+    each_once(samples)
+    return baseline
+
+
+def each_once(samples: pl.DataFrame, /) -> pl.DataFrame:
+    """Return the records as they are; raise ValueError naming the image that a cell has twice."""
     twice = samples.select([*CELL, "index"]).is_duplicated().arg_true()
     if len(twice):
         cell = samples.row(twice[0], named=True)
         raise ValueError(f"image {cell['index']} comes twice in {_named(cell)}")
-    return baseline
+    return samples
+
+
+def require_same_scores(samples: pl.DataFrame, baseline: pl.DataFrame, /) -> None:
+    """Raise ValueError where one side has a score of a set's images that the other has not."""
+    sides = {"the variant": samples, "the baseline": baseline}
+    names = [name for name in sorted({*samples.columns, *baseline.columns}) if name.startswith("score:")]
+    scored = {whose: _scored(side, names) for whose, side in sides.items()}
+    for whose, other in (("the variant", "the baseline"), ("the baseline", "the variant")):
+        for name, suite, dataset, reference in sorted(scored[other] - scored[whose]):
+            where = f"suite {suite}, dataset {dataset}, reference {reference}"
+            raise ValueError(f"{whose} has no {name} in {where}, and {other} has: evaluate both with the same scores")
+
+
+def _scored(samples: pl.DataFrame, names: list[str]) -> set[tuple[str, str, str, str]]:
+    """Return the scores that there are, each with the suite, dataset and reference of its images."""
+    cell, there = ["suite", "dataset", "reference"], [name for name in names if name in samples.columns]
+    cells = samples.group_by(cell).agg(pl.col(there).is_not_null().any())
+    found = set()
+    for suite, dataset, reference, *has in cells.rows():
+        found |= {(name, suite, dataset, reference) for name, one in zip(there, has, strict=True) if one}
+    return found
 
 
 def _named(cell: dict[str, object]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from reliquant import plugins
-from reliquant.artifacts import DamagedFile, load_tensors, provenance, save_tensors
+from reliquant.artifacts import DamagedFile, load_tensors, provenance, require_words, save_tensors
 from reliquant.models.clip import Clip
 
 
@@ -26,7 +26,13 @@ def load_model(path: Path, /) -> tuple[Clip, dict[str, Any]]:
     arrays, header = load_tensors(path)
     if header.get("kind") != "model":
         raise DamagedFile(f"{path}: is a {header.get('kind')}, not a model")
-    clip = plugins.load("tower", header["tower"])({name: torch.from_numpy(array) for name, array in arrays.items()})
+    require_words(header, {"sha256": str, "tower": dict, "form": str}, f"{path}: its header")
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    try:
+        clip = plugins.load("tower", header["tower"])(state)
+    except plugins.ConfigError as error:
+        told = "; ".join(error.problems)
+        raise DamagedFile(f"{path}: its header names a tower that cannot be built: {told}") from error
     clip.model.eval()
     _check_preprocessing(path, clip, header)
     return clip, header

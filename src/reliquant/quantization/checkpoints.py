@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.artifacts import load_tensors, read_header, save_tensors
+from reliquant.artifacts import load_tensors, read_header, require_words, save_tensors
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class Checkpoints:
 
     def latest(self) -> tuple[int, dict[str, torch.Tensor]]:
         """Return the iterations done and the state after them; (0, {}) if none of this very run is kept."""
-        if self.folder is None or not self._path.is_file() or read_header(self._path)["run"] != self.run:
+        if self.folder is None or not self._path.is_file() or read_header(self._path).get("run") != self.run:
             return 0, {}
         arrays, header = load_tensors(self._path)
+        require_words(header, {"iteration": int}, f"{self._path}: its header")
         return header["iteration"], {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def clear(self) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from reliquant.artifacts import ROW_SCHEMA, DamagedFile, read_facts
+from reliquant.stored_frames import KEYS, damage_named, read_rows, require_full, require_once
+
+OF_ONE = (*KEYS, "study", "source", "family", "low", "high", "n")  # what is checked of each shard before all are read
 
 
 def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
@@ -29,19 +33,34 @@ def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
 def backends(shards: Iterable[Path], /) -> dict[str, int]:
     """Count the shards by what computed them (fp32, simulate, integer, or mixed: the last two), by type and device."""
     facts = [read_facts(path) for path in shards]
-    used = Counter(" ".join(f[k] for k in ("backend", "dtype", "device") if f.get(k)) for f in facts)
+    used = Counter(" ".join(str(f[k]) for k in ("backend", "dtype", "device") if f.get(k)) for f in facts)
     return {backend: used[backend] for backend in sorted(used) if backend}
+
+
+@contextmanager
+def named_shards(shards: Iterable[Path], /) -> Iterator[None]:
+    """Name the shard whose bytes or nulls stop the block: polars says which bytes, and not of which file."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, PolarsError | DamagedFile) and type(error).__name__ != "PanicException":
+            raise
+        for shard in shards:
+            read_rows(shard)
+        raise
 
 
 def _check(path: Path) -> None:
     """Raise FileNotFoundError or DamagedFile unless a shard has the columns of rows."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such shard")
-    try:
+    with damage_named(path):
         schema = pl.read_parquet_schema(path)
-    except PolarsError as error:
-        raise DamagedFile(f"{path}: truncated or not a parquet file ({error})") from error
     if dict(schema) == dict(ROW_SCHEMA):
+        with damage_named(path):
+            keys = pl.read_parquet(path, columns=list(OF_ONE), glob=False)
+        require_full(keys.lazy(), path)
+        require_once(keys, path)
         return
     wrong = [f"has no column {name!r}" for name in ROW_SCHEMA if name not in schema]
     wrong += [f"has a column {name!r} that is unknown" for name in schema if name not in ROW_SCHEMA]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from reliquant.artifacts import provenance, whole
-from reliquant.report.collect import backends, collected
+from reliquant.report.collect import backends, collected, named_shards
 from reliquant.steps import run
 from reliquant.study import paths
 from reliquant.study.check import read_study
@@ -21,12 +21,19 @@ def main() -> None:
     given.add_argument("--shards-from", type=Path, help="a file with the path of one shard per line")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    names = _shards_of(args.study) if args.study else args.shards_from.read_text().split("\n")
+    names = _shards_of(args.study) if args.study else _listed(args.shards_from)
     shards = [Path(name) for name in names if name]
     rows = collected(shards)
     facts = json.dumps(provenance(step="collect", backends=backends(shards)), sort_keys=True)
-    with whole(args.output) as part:
+    with whole(args.output) as part, named_shards(shards):
         rows.sink_parquet(part, metadata={"reliquant": facts})
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        return path.read_text().split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: must be a text with the path of one shard per line ({error})") from error
 
 
 def _shards_of(config: dict[str, object]) -> list[str]:

@@ -11,6 +11,7 @@ import polars as pl
 from reliquant.artifacts import ROW_SCHEMA, provenance, save_frame
 from reliquant.device import add_words, chosen
 from reliquant.evaluation.explain import explain, of_samples
+from reliquant.evaluation.stored_records import read_samples
 from reliquant.layers.variant import load_variant
 from reliquant.models.files import load_model
 from reliquant.steps import run
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def _records(files: list[Path]) -> pl.DataFrame:
-    return pl.concat([pl.read_parquet(file) for file in files], how="diagonal")
+    return pl.concat([read_samples(file) for file in files], how="diagonal")
 
 
 if __name__ == "__main__":

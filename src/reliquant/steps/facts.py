@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from reliquant.artifacts import provenance, read_header, save_json
+from reliquant.artifacts import provenance, read_header, require_words, save_json
+from reliquant.images.meta import read_meta
 from reliquant.steps import run
 from reliquant.study import paths
 from reliquant.study.check import read_study
@@ -39,7 +40,9 @@ def _folders(study: Study) -> dict[str, str]:
 
 
 def _model(study: Study, name: str) -> dict[str, object]:
-    header = read_header(Path(paths.model(name)))
+    path = Path(paths.model(name))
+    header = read_header(path)
+    require_words(header, {"sha256": str, "parameters": int}, f"{path}: its header")
     entry = study.tower_entry(name)
     return {
         "source": study.config.models[name].get("source", ""),
@@ -52,9 +55,9 @@ def _model(study: Study, name: str) -> dict[str, object]:
 
 
 def _dataset(folder: str) -> dict[str, object]:
-    meta = json.loads(Path(paths.meta(folder)).read_text())
-    skipped = len(meta.get("skipped", []))
-    return {"n": meta["n"], "classes": len(meta["classes"]), "skipped": skipped, "entry": meta["entry"]}
+    meta = read_meta(Path(folder))
+    counts = {"n": meta["n"], "classes": len(meta["classes"]), "skipped": len(meta["skipped"])}
+    return {**counts, "entry": meta["entry"]}
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from reliquant.artifacts import save_json
 from reliquant.download.http import sha256_of
+from reliquant.images.meta import read_meta
 from reliquant.steps import run
 from reliquant.study import paths
 
@@ -23,7 +23,7 @@ def main() -> None:
 
 def _sha256(path: Path) -> str:
     if path.name == paths.IMAGES:  # gigabytes, hashed when they were decoded
-        return json.loads((path.parent / paths.META).read_text())["sha256"]
+        return read_meta(path.parent)["sha256"]
     return sha256_of(path)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from numbers import Real
 from pathlib import Path
 
 import polars as pl
 
-from reliquant.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, save_frame
+from reliquant.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, require_words, save_frame
 from reliquant.evaluation.scales import scale_rows, scaled_rows
+from reliquant.evaluation.stored_records import read_samples
+from reliquant.measures.pairing import require_same_scores
 from reliquant.measures.rows import rows
 from reliquant.steps import run
+from reliquant.stored_frames import errors_named
 
 PLACE = ["suite", "dataset", "reference"]
 
@@ -27,10 +31,12 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    snapshots = "iteration" in pl.read_parquet_schema(args.samples[0])
     samples = _records(args.samples)
+    snapshots = "iteration" in samples.columns
     baseline = _records(args.baseline, all_suites=snapshots) if args.baseline else None
-    own = pl.read_parquet(args.samples[0], columns=PLACE).unique()
+    own = read_samples(args.samples[0]).select(PLACE).unique()
+    if snapshots and baseline is None:
+        raise ValueError(f"{args.samples[0]}: records of snapshots are measured against FP32's: give --baseline")
     if snapshots:  # each has its own rows, against the same baseline
         baseline = baseline.filter(pl.col("suite").is_in(args.suites))
         groups = samples.partition_by("iteration", as_dict=True, include_key=False)
@@ -47,7 +53,9 @@ def main() -> None:
         labels["proxy"] = pl.coalesce("proxy", labels["proxy"])
     frame = frame.with_columns(**labels).with_columns(pl.col(pl.String).fill_null(""))
     made = read_facts(args.samples[0])
-    computed = {"backend": made.get("backend", {}).get("used", ""), "dtype": made.get("dtype", "")}
+    backend = made.get("backend")
+    used = backend.get("used", "") if isinstance(backend, dict) else ""
+    computed = {"backend": used, "dtype": made.get("dtype", "")}
     facts = provenance(labels=args.labels, **computed, device=made.get("device", ""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), facts)
 
@@ -59,27 +67,32 @@ def _rows(
 
     Kept are the rows of the shard's own suites, datasets and references (`own`).
     """
-    asked = {word.partition("/")[0] for word in args.suites}
-    words = {"resamples": args.resamples}
-    parts = [rows(samples, baseline, **words, suites=asked).with_columns(scale=pl.lit("native"))]
-    parts += scaled_rows(samples, baseline, args.labels["proxy"], suites=asked, **words)
-    return pl.concat(parts, how="diagonal").join(own, on=PLACE, how="semi", maintain_order="left")
+    with errors_named(args.samples[0]):
+        asked = {word.partition("/")[0] for word in args.suites}
+        words = {"resamples": args.resamples}
+        if baseline is not None:
+            require_same_scores(samples, baseline)
+        parts = [rows(samples, baseline, **words, suites=asked).with_columns(scale=pl.lit("native"))]
+        parts += scaled_rows(samples, baseline, args.labels["proxy"], suites=asked, **words)
+        return pl.concat(parts, how="diagonal").join(own, on=PLACE, how="semi", maintain_order="left")
 
 
 def _records(files: list[Path], *, all_suites: bool = False) -> pl.DataFrame:
     """Read a shard's records and, of the other shards, those of the clean suite: the references of its OOD sets."""
-    own, *others = (pl.read_parquet(file) for file in files)
+    own, *others = (read_samples(file) for file in files)
     if not all_suites:
         others = [records.filter(suite="clean") for records in others]
     return pl.concat([own, *others], how="diagonal")
 
 
 def _of_variant(variant: Path, wanted: bool) -> pl.DataFrame:
-    """Return what is known without images, bytes and quantized shares and tuned scales: once, with the clean suite."""
+    """Return what is known without images, bytes, quantized shares and tuned scales: once, with the clean suite."""
     if not wanted:
         return pl.DataFrame(schema={"measure": pl.String, "value": pl.Float64, "scale": pl.String})
     header = read_header(variant)
+    require_words(header, {"kind": str, "measures": dict}, f"{variant}: its header")
     measures = header["measures"]
+    require_words(measures, dict.fromkeys(measures, Real), f"{variant}: its header's measures")
     frame = pl.DataFrame({"measure": list(measures), "value": [float(v) for v in measures.values()]})
     return pl.concat([frame.with_columns(scale=pl.lit("native")), scale_rows(header)], how="diagonal")
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
-from reliquant.artifacts import save_json, whole
+from reliquant.artifacts import read_json, save_json, whole
 from reliquant.report import claims, frames, page, published, source_rows
+from reliquant.report.facts import require_facts
 from reliquant.steps import run
+from reliquant.stored_frames import damage_named, require_once, scan_rows
 from reliquant.study import paths
 
 
@@ -24,12 +25,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the report's folder")
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
-    if not args.rows.is_file():
-        raise FileNotFoundError(f"{args.rows}: no such rows")
-    every, facts = pl.scan_parquet(args.rows), json.loads(args.facts.read_text())
+    facts = read_json(args.facts)
+    require_facts(facts, str(args.facts))
+    every = scan_rows(args.rows)
     args.output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=args.output) as folder:
-        rows, counts = page.lean(every, Path(folder)), page.counts(every)
+        with damage_named(args.rows):
+            rows, counts = page.lean(every, Path(folder)), page.counts(every)
+        require_once(rows.frame.filter(pl.col("scheme") != "all"), args.rows)
         _report(rows, counts, facts, args)
 
 

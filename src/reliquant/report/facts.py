@@ -1,0 +1,22 @@
+"""What a report says of a study's models, datasets and config (`facts.json`): checked before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reliquant.artifacts import require_words
+
+STUDY = {"study": str, "title": str, "note": str, "config": str, "models": dict, "datasets": dict, "versions": dict}
+MODEL = {"source": str, "architecture": str, "n_parameters": int}
+DATASET = {"n": int, "classes": int, "entry": dict}
+
+
+def require_facts(facts: Mapping[str, Any], path: str, /) -> None:
+    """Raise DamagedFile naming the file and the word that a report needs and that is missing or of another type."""
+    require_words(facts, STUDY, f"{path}:")
+    for group, words in (("models", MODEL), ("datasets", DATASET)):
+        require_words(facts[group], dict.fromkeys(facts[group], dict), f"{path}: {group}")
+        for name, found in facts[group].items():
+            require_words(found, words, f"{path}: {group}: {name}")
+    require_words(facts["versions"], dict.fromkeys(facts["versions"], str), f"{path}: versions")
