@@ -63,10 +63,13 @@ def test_real_clip_embeddings_give_their_known_figures(shared_data):
     assert found["confidence_gap"]["value"] == pytest.approx(0.795 - 0.896, abs=5e-4)
 
 
-def test_measures_of_the_whole_table_have_intervals():
+def test_calibration_errors_as_published_have_no_interval_and_what_is_debiased_has_one():
     f = features(n=200, noise=1.0)
     found = measure_probabilities(f.probabilities, f.label, resamples=200)
-    for name in ("classwise_ece", "ace", "best_temperature", "mce", "debiased_ce"):
+    for name in ("classwise_ece", "ace", "mce", "debiased_ce", "ece", "smooth_ece"):
+        assert found[name]["value"] > 0
+        assert (found[name]["low"], found[name]["high"]) == (None, None), name
+    for name in ("squared_ce", "rms_ce", "best_temperature"):
         assert found[name]["low"] < found[name]["value"] < found[name]["high"], name
 
 

@@ -55,11 +55,11 @@ def weights(photograph: NDArray[np.uint64], stratum: NDArray[np.int64], /, *, re
 
 
 def linear(value: float, influence: NDArray[np.floating], weight: NDArray[np.float32], /) -> NDArray[np.float32]:
-    """Return replicates (b,) of an estimate from the influence (n,) of each image on it: value + mean of w influence.
+    """Return replicates (b,) of an estimate from the influence (n,) of each image on it, which average to 0.
 
-    The influences average to 0, so only what the weights (b, n) have more or less than 1 counts.
+    The first-order estimate in a resample is the value and the mean of weight (b, n) times influence.
     """
-    return (value + (weight - 1) @ np.asarray(influence, np.float32) / len(influence)).astype(np.float32)
+    return (value + weight @ np.asarray(influence, np.float32) / len(influence)).astype(np.float32)
 
 
 def _exponential(photograph: NDArray[np.uint64], resample: NDArray[np.integer]) -> NDArray[np.float64]:
