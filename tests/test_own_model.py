@@ -93,6 +93,10 @@ def test_embeddings_are_those_of_the_authors_code(folder):
     assert captions < 1e-6, told
     theirs, ours = re.search(r"accuracy ([\d.]+) of the author's code and ([\d.]+) here", told).groups()
     assert theirs == ours
+    (command,) = [line for block in BLOCKS["sh"][:1] for line in block.splitlines()]
+    words = [*shlex.split(command)[1:], "--resamples", "100", "--json"]
+    measured = json.loads(program(folder, "-m", "reliquant.cli.main", *words))
+    assert measured["photos"]["accuracy"]["value"] == pytest.approx(float(ours))
 
 
 def test_images_of_the_models_size_are_embedded_to_the_last_digits(place):

@@ -4,7 +4,7 @@ import pytest
 from reliquant import plugins
 from reliquant.report import frames
 from reliquant.report.caution import caution
-from reliquant.report.page import figure
+from reliquant.report.page import figure, page, summary
 from reliquant.report.page import table as piece
 from reliquant.report.synthetic import Shape, rows
 
@@ -32,17 +32,17 @@ def test_every_piece_that_rests_on_such_a_variant_says_so_and_no_other(full):
     for make, family in ((figure, "figure"), (piece, "table")):
         for name in plugins.names(family):
             found, plain = make(short, name), make(full, name)
-            assert told not in plain.read
+            assert plain.caution == ""
             rests = found.rows is not None and schemes[0] in found.rows["scheme"].to_list()
             if found.absent or (family == "table" and not rests):
-                assert told not in found.read
+                assert found.caution == ""
                 continue
             if family == "table":
-                assert f"{schemes[0]} " in found.read
+                assert f"{schemes[0]} " in found.caution
                 assert told in found.files[".md"].decode()
                 assert told in found.files[".tex"].decode()
-    assert told in figure(short, "accuracy_by_bits").read
-    assert told not in piece(short, "fp32").read
+    assert told in figure(short, "accuracy_by_bits").caution
+    assert piece(short, "fp32").caution == ""
 
 
 def test_a_caution_names_three_variants_and_counts_the_rest(full):
@@ -50,7 +50,21 @@ def test_a_caution_names_three_variants_and_counts_the_rest(full):
     recorded = frames.Recorded(short)
     frames.select(recorded, ["accuracy"])
     told = caution(recorded)
-    assert told.count("(40%)") == 3
+    assert told.count("(40.0%)") == 3
     of = frames.quantized(full).select(frames.VARIANT).unique()
     assert f"and {of.height - 3} more." in told
     assert caution(frames.Recorded(short)) == ""  # which has read nothing
+
+
+def test_the_headline_and_the_claims_of_a_page_say_what_they_rest_on(full):
+    short = of_blocks(full, 0.4, scheme=frames.quantized(full)["scheme"][0])
+    facts = {"study": "s", "title": "S", "note": "", "config": "", "commit": "", "models": {}, "datasets": {}}
+    counted = {"rows": 1, "rows_without_finite_value": 0}
+    pages = {}
+    for name, rows_of in (("full", full), ("short", short)):
+        told = summary(rows_of)
+        pieces = [figure(rows_of, "accuracy_by_bits"), piece(rows_of, "main")]
+        pages[name] = page(pieces, [], told | counted, facts | {"versions": {}})
+    assert "caution" not in summary(full)
+    assert '<p class="caution">' not in pages["full"]
+    assert pages["short"].count('<p class="caution">! Rests on variants with few of their blocks') == 4

@@ -38,6 +38,6 @@ def caution(recorded: Recorded, /) -> str:
     named = pl.concat(found).unique().sort(VARIANT) if found else few.clear()
     if named.is_empty():
         return ""
-    told = [f"{v['model']} {v['scheme']} {v['precision']} {v['scope']} ({v['share']:.0%})" for v in named.to_dicts()]
+    told = [f"{v['model']} {v['scheme']} {v['precision']} {v['scope']} ({v['share']:.1%})" for v in named.to_dicts()]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     return f"! Rests on variants with few of their blocks' weights quantized: {', '.join(told[:3])}{more}."

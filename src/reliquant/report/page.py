@@ -52,6 +52,7 @@ class Piece:
     place: int
     read: str
     absent: str = ""
+    caution: str = ""  # which variants behind it quantize less than their schemes mean
     files: Mapping[str, bytes] = field(default_factory=dict)
     body: str = ""
     rows: pl.DataFrame | None = field(default=None, compare=False)  # behind a table, where the page can hold them
@@ -172,21 +173,26 @@ def page(
 
 
 def summary(rows: Rows, /) -> dict[str, Any]:
-    """Return the few numbers that sum up a study: FP32, and the mean changes at each precision; all are fractions."""
+    """Return the few numbers that sum up a study: FP32, and the mean changes at each precision; all are fractions.
+
+    `caution` is among them where they rest on variants that quantize less than their schemes mean.
+    """
+    recorded = frames.Recorded(rows)
     fp32: dict[str, float] = {}
     change: dict[str, dict[str, float]] = {}
-    clean = frames.select(rows, ["accuracy", "ece"]).filter(scheme="fp32")
+    clean = frames.select(recorded, ["accuracy", "ece"]).filter(scheme="fp32")
     for (measure,), part in clean.sort("measure").group_by("measure", maintain_order=True):
         fp32[measure] = _rounded(part["value"].mean())
     for suite, measure in (("clean", "accuracy"), ("clean", "ece"), ("ood", "auroc"), ("noise", "accuracy")):
-        changes = frames.quantized(frames.select(rows, f"{measure}_change", suite=suite))
+        changes = frames.quantized(frames.select(recorded, f"{measure}_change", suite=suite))
         for precision in frames.ordered_precisions(changes):
             value = changes.filter(precision=precision)["value"].mean()
             name = measure if suite in ("clean", "ood") else f"{measure}_{suite}"
             change.setdefault(precision, {})[name] = _rounded(value)
     variants = rows.lazy().filter(pl.col("family") != "FP32").select(frames.VARIANT).unique().collect()
     counted = {"variants": variants.height, "models": variants["model"].n_unique()}
-    return {"fp32": fp32, "change": change, **counted}
+    warned = {"caution": told} if (told := caution(recorded)) else {}
+    return {"fp32": fp32, "change": change, **counted, **warned}
 
 
 def counts(rows: Rows, /) -> dict[str, int]:
@@ -230,8 +236,8 @@ def _piece(
     body = Markup(str(body).replace(f'{name}{source_rows.ROWS}"', f'{name}{end}"'))  # Markup would escape the quotes
     made |= {end: content}
     held = behind if kind == "table" and behind.height <= source_rows.EMBEDDED else None
-    read = f"{module.READ} {caution(recorded)}"
-    return Piece(kind, name, **words, read=" ".join(read.split()), files=made, body=body, rows=held)
+    told = {"read": " ".join(module.READ.split()), "caution": caution(recorded)}
+    return Piece(kind, name, **words, **told, files=made, body=body, rows=held)
 
 
 def _hold(rows: Rows) -> None:
