@@ -46,7 +46,7 @@ def _model(study: Study, name: str) -> dict[str, object]:
     entry = study.tower_entry(name)
     return {
         "source": study.config.models[name].get("source", ""),
-        "architecture": entry.get("architecture", ""),
+        "architecture": entry.get("architecture", entry["tower"]),
         "pretrained": entry.get("pretrained"),
         "sha256": header["sha256"],
         "n_parameters": header["parameters"],
