@@ -41,7 +41,8 @@ def place(tmp_path, monkeypatch):
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     pl.DataFrame(rows).write_parquet(tmp_path / "pets.parquet")
-    pl.DataFrame(rows).drop("label").write_parquet(tmp_path / "pairs.parquet")
+    pairs = [{"image": row["image"], "caption": f"{row['caption']} {k}"} for k in range(5) for row in rows]
+    pl.DataFrame(pairs).write_parquet(tmp_path / "pairs.parquet")
     (tmp_path / "pets.csv").write_text("\n".join(lines))
     (tmp_path / "bare.csv").write_text("\n".join(line.rsplit(",", 1)[0] for line in lines[1:]))
     for name in ("photos", "others", "pets.parquet", "pets.csv"):

@@ -124,14 +124,23 @@ def test_a_small_study_is_as_large_as_worked_out_by_hand(bare):
     gflop = {"quantize": 2 * 512 * (8.82 + 5.96), "evaluate": 3 * (100 + 50 + 2 * 10) * 8.82}
     assert {k: found["hours"][k] * 3600 * 170 for k in gflop} == pytest.approx(gflop)
     assert found["hours"]["GFLOP"] == pytest.approx(sum(gflop.values()))
+    tuned = {"tuning": "contrastive", "proxies": {"pairs": {"of": "pairs", "pairs": 100}}}
+    found = estimate(read_study({**SMALL, **tuned}))
+    held_out = 20 * (1 + 2 * 2) * (8.82 + 5.96)  # by FP32; by FP32 and by itself in the job of each of two variants
+    assert found["hours"]["quantize"] * 3600 * 170 == pytest.approx(gflop["quantize"] + held_out)
 
 
 def test_the_rows_of_a_small_study_are_counted_by_hand(bare):
-    fp32 = 14 + 5 + 2  # measures of cifar10, of one score on svhn, the bytes of the model twice
-    quantized = 35 + 10 + 4  # the same with changes, flips and divergences; bytes and quantized shares
+    fp32 = 17 + 9 + 2  # measures of cifar10, of one score on svhn, the bytes of the model twice
+    fp32 += 14  # measures of confidence, at a temperature
+    quantized = 39 + 18 + 6  # the same with changes, flips and divergences; bytes and shares that ran quantized
+    quantized += 28 + 13  # at a temperature: with changes to FP32 as it is, and changes to FP32 at its temperature
     assert estimate(read_study(SMALL))["rows"] == fp32 + 2 * quantized
     scores = {**SMALL["scores"], "msp": {"score": "msp"}}
-    assert estimate(read_study({**SMALL, "scores": scores}))["rows"] == fp32 + 5 + 2 * (quantized + 10)
+    assert estimate(read_study({**SMALL, "scores": scores}))["rows"] == fp32 + 9 + 2 * (quantized + 18)
+    tuned = {"tuning": "contrastive", "proxies": {"pairs": {"of": "pairs", "pairs": 100}}}
+    fp32, quantized = fp32 + 14 + 1, quantized + 28 + 13 + 1  # likewise at the tuned scale, and the scale itself
+    assert estimate(read_study({**SMALL, **tuned}))["rows"] == fp32 + 2 * quantized
 
 
 def read(text):

@@ -55,6 +55,12 @@ def test_structural_and_entry_problems_appear_together(config):
     [
         (lambda c: c["schemes"].update(fp32={"quantizer": "none"}), "scheme fp32: is built in"),
         (lambda c: c.update(proxies={}), "proxies: missing"),
+        (
+            lambda c: first(c["proxies"]).update(held_out=0.01),
+            "proxy captions: held_out: 0.01 of 500 pairs are fewer than the 10 that tuning takes",
+        ),
+        (lambda c: first(c["proxies"]).update(held_out=0), "a larger share, or tuning: none"),
+        (lambda c: first(c["proxies"]).update(held_out=1), "proxies.captions.held_out: Input should be less than 1"),
         (lambda c: c["schemes"]["rtn"].update(scopes=["text"]), "scopes 'text' is unknown; there are both, image"),
         (lambda c: c["schemes"]["rtn"].update(weight=4), "weight: must be a mapping of grid words, got 4"),
         (lambda c: c["schemes"]["rtn"].update(weight={"granularity": "row"}), "scheme rtn: weight.granularity"),

@@ -1,6 +1,7 @@
 import copy
 
 from reliquant.study.check import read_study
+from reliquant.study.variants import fp32_of
 
 
 def test_snapshots_are_asked_for_all_variants_or_by_precision_and_scope(config):
@@ -94,3 +95,20 @@ def test_explain_names_a_part_of_the_grid_and_fp32_always(config):
     assert len(study.explained) == 2 * len(config["models"])
     assert {study.variants[p].scheme for p in study.explained} == {"fp32", "rtn"}
     assert read_study({k: v for k, v in config.items() if k != "explain"}).explained == []
+
+
+def test_fp32_is_tuned_on_every_proxy_that_a_scheme_uses(config):
+    config["proxies"]["half"] = {"of": "pairs", "pairs": 100, "held_out": 0.5}
+    config["proxies"]["idle"] = {"of": "pairs"}
+    config["schemes"]["rtn"]["proxies"] = ["captions"]
+    config["schemes"]["lsq"]["proxies"] = ["captions", "half"]
+    study = read_study(config)
+    fp32 = study.variants[str(fp32_of("lab-vit-web"))]
+    folder = study.prepared("pairs", "lab-vit-web")
+    assert study.tuned_on(fp32) == {
+        "captions": {"folder": folder, "pairs": 500, "held_out": 0.2},
+        "half": {"folder": folder, "pairs": 100, "held_out": 0.5},
+    }
+    assert not any(study.tuned_on(v) for v in study.variants.values() if v.scheme != "fp32")
+    config["tuning"] = "none"
+    assert read_study(config).tuned_on(fp32) == {}
