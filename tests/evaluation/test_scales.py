@@ -193,7 +193,7 @@ def test_headers_say_the_scales_and_how_well_they_are_known():
     assert scales_of({}) == {}
     row = scale_rows(variant).row(0, named=True)
     assert (row["measure"], row["scale"], row["value"], row["n"]) == ("logit_scale", "tuned", 20.0, 100)
-    assert (row["low"], row["high"]) == pytest.approx((16.08, 23.92), abs=0.01)
+    assert (row["low"], row["high"]) == pytest.approx((20 / 1.2165, 20 * 1.2165), rel=1e-4)  # exp(1.96 x 0.1)
     assert scale_rows(exact)["proxy"].to_list() == ["a", "b"]
     assert len(scale_rows({})) == 0
     unknown = scale_rows({"tuned": {**tuned, "error": None}}).row(0, named=True)

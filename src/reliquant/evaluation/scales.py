@@ -6,6 +6,7 @@ Free of torch. A record keeps `confidence`, `nll` and `brier` at each scale as `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -129,15 +130,15 @@ def _is_change() -> pl.Expr:
 def scale_rows(header: Mapping[str, Any], /) -> pl.DataFrame:
     """Return the tuned logit scales of a variant as rows: value, interval, and n, the held-out pairs.
 
-    FP32 has one for each proxy, in the column `proxy`. The interval is of the scale alone: intervals of other rows at
-    a tuned scale take it as given.
+    FP32 has one for each proxy, in the column `proxy`. The interval, normal in the logarithm, is of the scale alone:
+    intervals of other rows at a tuned scale take it as given.
     """
     found = [(None, header["tuned"])] if header.get("tuned") else list((header.get("tuned_on") or {}).items())
     kinds = {"proxy": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64}
     lines = []
     for proxy, tuned in found:
-        half = None if tuned["error"] is None else 1.959964 * tuned["error"]
-        ends = (None, None) if half is None else (max(0.0, tuned["scale"] - half), tuned["scale"] + half)
+        times = None if tuned["error"] is None else math.exp(1.959964 * tuned["error"] / tuned["scale"])
+        ends = (None, None) if times is None else (tuned["scale"] / times, tuned["scale"] * times)
         lines.append((proxy, tuned["scale"], *ends, tuned["pairs"]))
     frame = pl.DataFrame(lines, schema=kinds, orient="row")
     frame = frame if any(proxy for proxy, _ in found) else frame.drop("proxy")
