@@ -13,7 +13,8 @@ import pytest
 
 from reliquant.artifacts import ROW_SCHEMA, save_tensors
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import at_scale, samples_of, top_classes
+from reliquant.evaluation.records import samples_of, top_classes
+from reliquant.evaluation.scales import at_scale
 from reliquant.report.synthetic import Shape, rows
 from reliquant.steps import collect, measure, report
 

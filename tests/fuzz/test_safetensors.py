@@ -42,7 +42,7 @@ def variant(files, stopped):
         entry = {"quantizer": "rtn", "weight": {"bits": 4}, "activation": {"bits": 8}}
         labels = {"seed": 0, "scope": "both"}
         words = ["--entry", json.dumps(entry), "--labels", json.dumps(labels), "--proxy", files / "set" / "native"]
-        words += ["--model", files / "model.safetensors", "--device", "cpu", "--output", path]
+        words += ["--model", files / "model.safetensors", "--device", "cpu", "--tuning", "none", "--output", path]
         assert stopped(quantize, *words)[0] == ""
     return path
 

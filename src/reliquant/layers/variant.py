@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from dataclasses import asdict
 from numbers import Real
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import nn
 
 from reliquant.artifacts import DamagedFile, load_tensors, require_words
@@ -23,6 +25,7 @@ from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
 
 Arrays = dict[str, NDArray[Any]]
+GRID = TypeAdapter(Grid)  # which refuses words of other types, as a config does
 WORDS = {"sha256": str, "model_sha256": str, "modules": dict, "logit_scale_tuned": object}  # of a variant's header
 
 
@@ -89,7 +92,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
         if "kind" in facts:
             _put(model, name, facts)
             continue
-        grids = Grid(**facts["weight"]), Grid(**facts["activation"])
+        grids = GRID.validate_python(facts["weight"]), GRID.validate_python(facts["activation"])
         made = insert_twins(model, [name], *grids, places=places)[name]
         made.input = _input(made, facts.get("input"), scratch)
         if "transform" in facts:
@@ -136,7 +139,11 @@ def _input(layer: Twin, static: dict[str, Any] | None, scratch: Scratch) -> nn.M
     grid = layer.activation_grid
     if grid.floating:
         return nn.Identity()
-    return StaticInput(grid, static["scale"], static["zero"], scratch) if static else DynamicInput(grid, layer.inputs)
+    if not static:
+        return DynamicInput(grid, layer.inputs)
+    if not all(isinstance(number, Real) and math.isfinite(number) for number in (static["scale"], static["zero"])):
+        raise ValueError(f"an input's scale and zero must be numbers, not {static}")
+    return StaticInput(grid, static["scale"], static["zero"], scratch)
 
 
 def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:

@@ -30,9 +30,9 @@ def load_model(path: Path, /) -> tuple[Clip, dict[str, Any]]:
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     try:
         clip = plugins.load("tower", header["tower"])(state)
-    except plugins.ConfigError as error:
-        told = "; ".join(error.problems)
-        raise DamagedFile(f"{path}: its header names a tower that cannot be built: {told}") from error
+    except Exception as error:  # of a tower, of what a header names, or of weights that are not its own
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise DamagedFile(f"{path}: the tower that its header names cannot be built: {told[:600]}") from error
     clip.model.eval()
     _check_preprocessing(path, clip, header)
     return clip, header

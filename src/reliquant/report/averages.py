@@ -51,7 +51,8 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
         return groups.drop("members").with_columns(pl.lit(None, KIND).alias("replicates"))
     table = table_of(ordered)
     starts = np.cumsum(members) - members
-    means = np.add.reduceat(table, starts, axis=0) / members[:, None]
+    with np.errstate(invalid="ignore"):  # replicates may be NaN
+        means = np.add.reduceat(table, starts, axis=0) / members[:, None]
     groups = groups.with_columns(replicated(means))
     half = Z95 * spread(means)
     several = (members > 1) & np.isfinite(half) & groups["low"].is_not_null().to_numpy()

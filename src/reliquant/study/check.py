@@ -47,7 +47,13 @@ def _shape_problems(error: ValidationError) -> Iterator[str]:
         elif e["type"] == "missing":
             yield f"{where}: missing"
         else:
-            yield f"{where}: {e['msg']}, got {e['input']!r}"
+            yield f"{where}: {e['msg']}, got {_short(e['input'])}"
+
+
+def _short(value: object) -> str:
+    """Write a value as in Python, and only the start of a long one."""
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]} ... ({len(text)} characters)"
 
 
 def _entry_problems(given: Mapping[str, Any]) -> Iterator[str]:
