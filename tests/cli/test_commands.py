@@ -272,5 +272,15 @@ def test_recommend_and_compare_read_the_rows_of_a_study(capsys, tmp_path):
     changed = json.loads(run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "b.parquet", "--json"))
     assert {row["measure"] for row in changed} == {"ece"}
     assert "nothing changed" in run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "a.parquet")
+    without = rows.with_columns(
+        pl.when(pl.col("measure") != "nll_change").then(c).alias(c) for c in ("low", "high", "replicates")
+    )
+    without.write_parquet(tmp_path / "open.parquet")
+    told = run(capsys, "recommend", tmp_path / "open.parquet", "--wish", "nll_change <= 9")
+    assert "Confidence is left open: nll_change has no interval" in told
+    moved = without.with_columns(value=pl.when(measure="nll_change").then(9.0).otherwise("value"))
+    moved.write_parquet(tmp_path / "moved.parquet")
+    told = run(capsys, "compare", tmp_path / "open.parquet", tmp_path / "moved.parquet")
+    assert "have no interval (nll_change): it may be chance." in told
     assert "must read [suite:]measure" in refused("recommend", tmp_path / "a.parquet", "--wish", "small please")
     assert "no such file" in refused("recommend", tmp_path / "c.parquet", "--wish", "ece <= 1")

@@ -1,8 +1,11 @@
+import time
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
+from reliquant.artifacts import KEPT, ROW_SCHEMA
 from reliquant.report.recommend import recommend
 from reliquant.report.synthetic import Shape, Truth, rows
 
@@ -27,6 +30,7 @@ def test_a_variant_beaten_in_cost_and_measure_is_left_out():
 def test_confidence_falls_where_intervals_reach_over_the_bound():
     exact = rows(SMALL, replace(Truth(), jitter=1e-6))
     beside = exact.with_columns(
+        replicates=pl.lit(None, exact.schema["replicates"]),
         low=pl.when(pl.col("low").is_not_null()).then(pl.col("value") - 0.1),
         high=pl.when(pl.col("high").is_not_null()).then(pl.col("value") + 0.1),
     )
@@ -47,6 +51,65 @@ def test_a_wish_of_another_suite_names_it():
 def test_a_wish_that_cannot_be_read_is_refused(text):
     with pytest.raises(ValueError, match="must read"):
         recommend(rows(SMALL), [text])
+
+
+def test_a_measure_without_an_interval_is_never_certain():
+    frame = rows(SMALL)
+    plug_in = pl.col("measure") == "ece_change"
+    frame = frame.with_columns(pl.when(~plug_in).then(end).alias(end) for end in ("low", "high", "replicates"))
+    found = recommend(frame, ["ece_change <= 0"])
+    assert found["confidence"].null_count() == found.height >= 1
+    assert set(found["why"]) == {
+        "ece_change has no interval, so how sure this is cannot be told; wish for squared_ce_change, which has one"
+    }
+    known = recommend(frame, ["squared_ce_change <= 0"])
+    assert known["confidence"].null_count() == 0
+    assert set(known["why"]) == {""}
+
+
+def test_one_variant_without_an_interval_has_no_confidence_and_the_others_have():
+    frame = rows(SMALL)
+    one = (pl.col("measure") == "accuracy_delta") & (pl.col("scheme") == "rot-lsq") & (pl.col("precision") == "w4a8")
+    frame = frame.with_columns(pl.when(~one).then(end).alias(end) for end in ("low", "high", "replicates"))
+    found = recommend(frame, ["accuracy_delta < 0.05"])
+    first, *others = found.to_dicts()
+    assert (first["scheme"], first["precision"], first["confidence"]) == ("rot-lsq", "w4a8", None)
+    assert "has no interval" in first["why"]
+    assert [other["confidence"] is not None for other in others] == [True] * len(others)
+
+
+def two_variants(gap, shared):
+    """Rows of six variants of one size; two best ones that differ by a gap, with errors shared or their own."""
+    frame = rows(SMALL).filter(pl.col("measure").is_in(["accuracy_change", "bytes"]), pl.col("scheme") != "fp32")
+    frame = frame.filter(pl.col("dataset").is_in(["", "shapes"]), pl.col("suite").is_in(["", "clean"]), scale="native")
+    sizes = frame.filter(measure="bytes").with_columns(value=pl.lit(1.0), precision=pl.lit("w8a8"))
+    sizes = sizes.with_columns(scheme=pl.col("scheme") + frame.filter(measure="bytes")["precision"])
+    change = frame.filter(measure="accuracy_change").with_columns(precision=pl.lit("w8a8"), scheme=sizes["scheme"])
+    values = np.array([gap, 0.0, *np.linspace(-0.02, -0.08, change.height - 2)])
+    rng = np.random.default_rng(0)
+    luck = rng.normal(0, 0.01, (1 if shared else change.height, KEPT)) + rng.normal(0, 0.001, (change.height, KEPT))
+    table = (values[:, None] + luck).astype(np.float32)
+    kept = pl.Series("replicates", table, dtype=ROW_SCHEMA["replicates"])
+    value = pl.Series("value", values)
+    ends = {"low": value - 0.02, "high": value + 0.02}
+    return pl.concat([sizes, change.with_columns(kept, value, **ends)])
+
+
+def test_variants_that_share_their_images_are_told_apart_more_surely():
+    sure, unsure = (
+        recommend(two_variants(0.005, shared), ["accuracy_change >= -1"]).row(0, named=True)["confidence"]
+        for shared in (True, False)
+    )
+    assert sure > 0.95
+    assert unsure < 0.75
+
+
+def test_thousands_of_variants_take_seconds():
+    shape = replace(SMALL, models=[(f"m{i}", "wit") for i in range(110)], scopes=("image", "both"))
+    start = time.process_time()
+    found = recommend(rows(shape), ["accuracy_delta < 0.05", "squared_ce_change < 1"], number=200)
+    assert found.height
+    assert time.process_time() - start < 60
 
 
 def test_an_absent_measure_is_named():

@@ -3,7 +3,7 @@ import io
 
 import polars as pl
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from reliquant.report import tabling
 
@@ -26,6 +26,20 @@ def test_students_t_has_fewer_stars_than_the_normal_approximation():
     normal = tabling.changes(pl.DataFrame({"a": [cell]}), ["a"])["a"][0]
     student = tabling.changes(pl.DataFrame({"a": [cell | {"freedom": 2.0}]}), ["a"])["a"][0]
     assert (normal, student) == ("+10.0 [+5.0, +15.0]***", "+10.0 [+5.0, +15.0]*")
+
+
+def test_a_column_of_squares_is_written_in_its_own_unit():
+    cell = {"value": 0.0011, "low": 0.0002, "high": 0.0020}
+    written = tabling.changes(pl.DataFrame({"a": [cell], "b": [cell]}), ["a", "b"], factors={"b": tabling.SQUARES})
+    assert written["b"][0] == "+11.0 [+2.0, +20.0]*"
+    assert written["a"][0].startswith("+0.1 [")
+
+
+def test_far_out_a_spread_of_200_resamples_is_trusted_less_than_a_normal_one():
+    cell = tabling.Change(1.0, 1.0 - 1.96 / 4, 1.0 + 1.96 / 4)
+    errors = 4 * t.isf(0.025, 199) / norm.isf(0.025)  # a 95 % interval is that of Student's t
+    assert 2 * norm.sf(4) < cell.p
+    assert cell.p == pytest.approx(2 * t.sf(errors, 199), rel=0.01)
 
 
 def test_a_change_without_interval_or_value_has_no_stars():

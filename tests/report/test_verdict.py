@@ -2,17 +2,27 @@ import polars as pl
 import pytest
 
 from reliquant.report.synthetic import Shape, rows
-from reliquant.report.verdict import NotTestable, by_sign, effect, joined, most_bits, runs_of, significant
+from reliquant.report.verdict import (
+    Finding,
+    NotTestable,
+    by_sign,
+    joined,
+    most_bits,
+    runs_of,
+    together,
+    unchanged,
+)
 
 LABELS = {"model": "m", "source": "s", "family": "f", "precision": "w8a8", "scope": "image", "proxy": "p", "seed": 0}
 SMALL = Shape(seeds=(0,), clean=("shapes",), corruptions=(), ranks=(), iterations=())
+UNIT = {"unit": "fraction"}
 
 
 def runs(values, half=0.01):
     """One run per value, of different schemes, with intervals of one width."""
     frame = pl.DataFrame({"value": values, "scheme": [f"s{i}" for i in range(len(values))]})
     ends = {"low": pl.col("value") - half, "high": pl.col("value") + half}
-    return frame.with_columns(**ends, n=pl.lit(9), **{name: pl.lit(word) for name, word in LABELS.items()})
+    return frame.with_columns(**ends, n=pl.lit(900), **{name: pl.lit(word) for name, word in LABELS.items()})
 
 
 @pytest.mark.parametrize(
@@ -20,35 +30,77 @@ def runs(values, half=0.01):
     [
         ([0.1, 0.2, 0.3], "supported"),
         ([-0.1, -0.2, -0.3], "contradicted"),
-        ([0.4, -0.1, -0.1, -0.1], "mixed"),  # the mean is above 0, most runs are below
-        ([0.001, 0.002, 0.003], "mixed"),  # all above 0, the interval of the mean is not
+        ([0.4, -0.1, -0.1, -0.1], "mixed"),  # the mean is above 0, three of four runs are proven below
+        ([0.1, -0.1], "mixed"),  # the mean is 0, and both runs are proven not to be
+        ([0.001, 0.002, 0.003], "too small to tell"),  # the interval of the mean includes 0, and no run is proven
     ],
 )
-def test_a_direction_needs_its_interval_and_two_thirds_of_the_runs(values, word):
-    assert by_sign(runs(values), 1, unit="fraction").verdict == word
-    turned = {"supported": "contradicted", "contradicted": "supported", "mixed": "mixed"}
-    assert by_sign(runs(values), -1, unit="fraction").verdict == turned[word]
+def test_a_direction_needs_its_interval_and_runs_that_do_not_prove_otherwise(values, word):
+    assert by_sign(runs(values), 1, **UNIT).verdict == word
+    turned = {"supported": "contradicted", "contradicted": "supported"}
+    assert by_sign(runs(values), -1, **UNIT).verdict == turned.get(word, word)
 
 
-def test_without_intervals_the_runs_alone_decide():
-    unknown = runs([0.1, 0.2, -0.3, 0.1]).with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
-    finding = by_sign(unknown, 1, unit="fraction")
-    assert (finding.verdict, finding.low) == ("supported", None)
-    assert finding.why == "75% of 4 runs go the claimed way"
+def test_runs_without_intervals_prove_nothing():
+    unknown = runs([0.1, 0.2, 0.3, 0.1]).with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
+    with pytest.raises(NotTestable, match="no run has an interval"):
+        by_sign(unknown, 1, **UNIT)
 
 
-def test_an_effect_is_the_mean_of_runs_that_share_their_images():
-    mean = effect(runs([0.1, 0.3], half=0.05))
-    assert (mean["value"], mean["low"], mean["high"]) == pytest.approx((0.2, 0.15, 0.25))
-    assert (mean["runs"], mean["images"]) == (2, 9)
+@pytest.mark.parametrize(("value", "word"), [(0.001, "contradicted"), (0.006, "too small to tell")])
+def test_a_change_that_lies_within_the_margin_contradicts_a_direction(value, word):
+    assert by_sign(runs([value], half=0.007), 1, margin=0.01, **UNIT).verdict == word
 
 
-def test_a_run_is_significant_beyond_its_interval_and_needs_more_where_there_are_more_tests():
-    frame = runs([0.0085, 0.009, 0.02, -0.02]).rename({"value": "x", "low": "x_low", "high": "x_high"})
-    # one-sided at 5 %: 1.645 / 1.96 of half a width; at 5 % of 100 tests: 3.29 / 1.96
-    assert significant(frame, "x", 1).to_list() == [True, True, True, False]
-    assert significant(frame, "x", 1, tests=100).to_list() == [False, False, True, False]
-    assert significant(frame, "x", -1).to_list() == [False, False, False, True]
+def test_a_bound_other_than_zero_is_what_the_interval_must_exclude():
+    assert by_sign(runs([0.23], half=0.02), 1, beyond=0.2, **UNIT).verdict == "supported"
+    assert by_sign(runs([0.17], half=0.02), 1, beyond=0.2, **UNIT).verdict == "contradicted"
+    assert by_sign(runs([0.21], half=0.02), 1, beyond=0.2, **UNIT).verdict == "too small to tell"
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "word"),
+    [
+        (0.0, 0.005, "supported"),
+        (0.004, 0.005, "supported"),
+        (0.03, 0.005, "contradicted"),
+        (-0.03, 0.005, "contradicted"),
+        (0.0, 0.02, "too small to tell"),  # absence of evidence
+        (0.03, 0.04, "too small to tell"),
+    ],
+)
+def test_no_change_is_supported_only_by_an_interval_within_the_margin(value, half, word):
+    finding = unchanged(runs([value], half=half), margin=0.01, **UNIT)
+    assert finding.verdict == word
+    assert (finding.needs is not None) == (word == "too small to tell")
+
+
+def test_the_images_that_would_be_needed_fall_with_the_square_of_the_effect():
+    # half a width of 0.01 is 1.96 errors, and 3.26 are told with a chance of 0.9: (0.01 * 3.26 / 1.96 / 0.005)^2 = 11
+    finding = by_sign(runs([0.005]), 1, **UNIT)
+    assert finding.needs == pytest.approx(900 * 11.07, rel=0.02)
+    assert f"would need about {finding.needs:,} images a run, where 900 are" in finding.why
+    assert by_sign(runs([0.0025]), 1, **UNIT).needs == pytest.approx(4 * finding.needs, rel=0.02)
+
+
+def test_the_effect_that_is_told_is_3_26_errors_in_the_claims_direction():
+    assert by_sign(runs([0.1]), 1, **UNIT).told == "+1.7 points"
+    assert by_sign(runs([0.1]), -1, **UNIT).told == "-1.7 points"
+
+
+def test_a_claim_of_several_parts_needs_them_all():
+    def part(word):
+        return Finding(word, "why", 0.1, unit="fraction")
+
+    words = {
+        ("supported", "supported"): "supported",
+        ("supported", "contradicted"): "mixed",
+        ("supported", "too small to tell"): "too small to tell",
+        ("contradicted", "too small to tell"): "contradicted",
+        ("mixed", "supported"): "mixed",
+    }
+    for (one, other), word in words.items():
+        assert together({"a": part(one), "b": part(other)}).verdict == word, (one, other)
 
 
 def test_runs_are_chosen_by_kind_bits_scope_and_source():

@@ -26,4 +26,15 @@ def run(*, rows_a: Path, rows_b: Path, level: float) -> Output:
     """Show what changed significantly from one study's rows to another's."""
     found = compare(read_rows(rows_a), read_rows(rows_b), level=level)
     changed = found.filter(pl.col("significant") | (pl.col("where") != "both"))
-    return table_output(changed, "nothing changed significantly")
+    shown, notes = table_output(changed, "nothing changed significantly"), []
+    unpaired = found.filter((pl.col("how") == "unpaired") & (pl.col("difference") != 0))
+    if unpaired.height:
+        notes.append(
+            f"{unpaired.height:,} rows that differ keep no replicates in both studies. They are compared as if the "
+            "studies shared no images, which is cautious."
+        )
+    open_ones = found.filter(pl.col("significant").is_null() & (pl.col("where") == "both"))
+    if open_ones.height:
+        named = ", ".join(open_ones["measure"].unique().sort().head(5))
+        notes.append(f"{open_ones.height:,} rows that differ have no interval ({named}): it may be chance.")
+    return Output(shown.data, "\n".join([shown.text, *notes]))

@@ -10,13 +10,15 @@ from reliquant.report.recommend import recommend
 from reliquant.report.recommend import wish as parse_wish
 from reliquant.stored_frames import errors_named, read_rows
 
-EXAMPLE = "reliquant recommend results/lab/rows.parquet --wish 'ece_change <= 0' 'accuracy_delta <= 0.01'"
+EXAMPLE = "reliquant recommend results/lab/rows.parquet --wish 'squared_ce_change <= 0' 'accuracy_delta <= 0.01'"
 
 
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.add_argument("rows", type=Path, help="rows.parquet of a study")
-    parser.add_argument("--wish", nargs="+", required=True, help="such as 'ece_change <= 0' 'ood:auroc_change >= 0'")
+    parser.add_argument(
+        "--wish", nargs="+", required=True, help="such as 'squared_ce_change <= 0' 'ood:auroc_change >= 0'"
+    )
     parser.add_argument("--cost", default="bytes", help="the measure to keep small")
     parser.add_argument("--json", action="store_true")
 
@@ -25,4 +27,7 @@ def run(*, rows: Path, wish: list[str], cost: str) -> Output:
     """Name the variants of a study that meet every wish and lie on the Pareto front, smallest cost first."""
     asked = [parse_wish(text).text for text in wish]  # what is wrong with a wish is told before the rows are read
     with errors_named(rows):
-        return table_output(recommend(read_rows(rows), asked, cost=cost), "no variant meets the wish")
+        found = recommend(read_rows(rows), asked, cost=cost)
+    notes = [f"Confidence is left open: {why}." for why in found["why"].unique(maintain_order=True) if why]
+    shown = table_output(found.drop("why"), "no variant meets the wish")
+    return Output(found.to_dicts(), "\n".join([shown.text, *notes]))

@@ -5,41 +5,53 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from reliquant.artifacts import ROW_SCHEMA
+from reliquant.measures.stats import Z95
+from reliquant.report import evidence
+from reliquant.report.averages import spread, table_of
 from reliquant.report.frames import Rows
-from reliquant.report.verdict import Z
 
 VALUES = ("study", "source", "family", "value", "low", "high", "p", "n", "replicates")
 KEYS = tuple(name for name in ROW_SCHEMA if name not in VALUES)
+AT_ONCE = 50_000  # rows whose replicates are compared at a time
+TIMED = ("seconds",)  # what is measured of a variant itself and is not counted
 
 
 def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFrame:
     """Match rows by variant, set and measure; return those of either study with value_a, value_b and what changed.
 
-    Columns: the keys, value_a, value_b, `difference` b - a, its `low` and `high` and `p` (normal approximation of both
-    intervals taken as independent, which is cautious where the studies share images), `significant` at `level` after
-    Benjamini-Hochberg over all matched rows, and `where` (both, a, b). Rows without intervals have no p: where their
-    values differ at all, `significant` is null. Largest changes first. Raises ValueError for rows that repeat a key.
+    Columns: the keys, value_a, value_b, `difference` b - a, its `low`, `high` and `p`, `significant` at `level` after
+    Benjamini-Hochberg over all matched rows that have a p, `how`, and `where` (both, a, b). `how` is
+
+    - `paired`: both keep replicates, of which those of photographs that the studies share move together;
+    - `unpaired`: from the two intervals as if they were independent, which is cautious where studies share images;
+    - `exact`: bytes, counts and shares of a variant itself, without chance: any difference is significant;
+    - `no interval`: what differs, such as an ECE as published, can be chance; `significant` is null.
+
+    Largest changes first. Raises ValueError for rows that repeat a key.
     """
     a, b = _side("a", rows_a), _side("b", rows_b)
     both = a.join(b, on=list(KEYS), how="full", coalesce=True, nulls_equal=True)
     one_side = pl.when("in_a").then(pl.lit("a")).otherwise(pl.lit("b"))
     where = pl.when(pl.col("in_a") & pl.col("in_b")).then(pl.lit("both")).otherwise(one_side)
-    spread = ((pl.col("high_a") - pl.col("low_a")) ** 2 + (pl.col("high_b") - pl.col("low_b")) ** 2).sqrt() / 2
-    both = both.with_columns(where=where, difference=pl.col("value_b") - pl.col("value_a"), half=spread)
-    both = both.with_columns(low=pl.col("difference") - pl.col("half"), high=pl.col("difference") + pl.col("half"))
+    both = both.with_columns(where=where, difference=pl.col("value_b") - pl.col("value_a"))
+    both = both.with_columns(_halves(both)).drop("replicates_a", "replicates_b")
+    both = both.with_columns(how=_how(), low=pl.col("difference") - pl.col("half"))
+    both = both.with_columns(high=pl.col("difference") + pl.col("half"))
     change, error = (both[c].cast(pl.Float64).fill_null(np.nan).to_numpy() for c in ("difference", "half"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(change == 0, 1.0, 2 * norm.sf(np.abs(change) / (error / Z)))
+        z = np.abs(change) / (error / Z95)
+    of_pairs = np.minimum(1.0, 2 * evidence.one_sided(z))  # whose error is an estimate from few resamples
+    p = np.where(change == 0, 1.0, np.where(both["pairs"].to_numpy(), of_pairs, 2 * ndtr(-z)))
     p = np.where(np.isnan(error), np.nan, p)
-    both = both.with_columns(
-        p=pl.Series(p).fill_nan(None), significant=pl.Series(_rejected(p, level), dtype=pl.Boolean)
-    )
-    unknown = pl.col("p").is_null() & (pl.col("difference") != 0)
-    both = both.with_columns(significant=pl.when(unknown).then(None).otherwise("significant"))
-    shown = [*KEYS, "value_a", "value_b", "difference", "low", "high", "p", "significant", "where"]
+    both = both.with_columns(p=pl.Series(p).fill_nan(None), rejected=pl.Series(_rejected(p, level), dtype=pl.Boolean))
+    differs = pl.col("difference") != 0
+    counted = pl.when(pl.col("how") == "exact").then(differs)
+    unknown = counted.when((pl.col("how") == "no interval") & differs).then(None)
+    both = both.with_columns(significant=unknown.otherwise("rejected"))
+    shown = [*KEYS, "value_a", "value_b", "difference", "low", "high", "p", "significant", "how", "where"]
     return both.select(shown).sort(
         pl.col("significant").fill_null(False),
         pl.col("difference").abs(),
@@ -52,11 +64,33 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
 def _side(name: str, rows: Rows) -> pl.DataFrame:
     """Return the keys of one side's rows and their numbers, with the side's name as an ending."""
     keys = [pl.col(key).cast(ROW_SCHEMA[key]) for key in KEYS]
-    numbers = {f"{number}_{name}": number for number in ("value", "low", "high")}
+    numbers = {f"{number}_{name}": number for number in ("value", "low", "high", "replicates")}
     side = rows.lazy().select(*keys, **numbers).collect()
     if side.select(KEYS).is_duplicated().any():
         raise ValueError(f"rows {name} hold the same variant, set and measure more than once")
     return side.with_columns(pl.lit(True).alias(f"in_{name}"))
+
+
+def _halves(both: pl.DataFrame) -> list[pl.Series]:
+    """Return half the width of each difference's interval, null where unknown, and whether it is that of pairs."""
+    paired = np.full(both.height, np.nan)
+    known = both.select(pl.col("replicates_a").is_not_null() & pl.col("replicates_b").is_not_null())
+    for at in np.array_split(np.flatnonzero(known.to_series().to_numpy()), 1 + both.height // AT_ONCE):
+        tables = [table_of(both[at].select(replicates=f"replicates_{side}")) for side in ("a", "b")]
+        paired[at] = Z95 * spread(tables[1] - tables[0])
+    wide = ((pl.col("high_a") - pl.col("low_a")) ** 2 + (pl.col("high_b") - pl.col("low_b")) ** 2).sqrt() / 2
+    unpaired = both.select(wide.cast(pl.Float64)).to_series().fill_null(np.nan).to_numpy()
+    found = np.isfinite(paired)
+    half = np.where(found, paired, unpaired)
+    return [pl.Series("half", half).fill_nan(None), pl.Series("pairs", found)]
+
+
+def _how() -> pl.Expr:
+    """Return how a difference is judged."""
+    of_variant = (pl.col("suite") == "") & ~pl.col("measure").is_in(TIMED)
+    known = pl.when("pairs").then(pl.lit("paired")).when(pl.col("half").is_not_null()).then(pl.lit("unpaired"))
+    known = known.when(pl.col("where") != "both").then(pl.lit(""))
+    return known.when(of_variant).then(pl.lit("exact")).otherwise(pl.lit("no interval"))
 
 
 def _rejected(p: NDArray[np.floating], level: float) -> NDArray[np.bool_]:

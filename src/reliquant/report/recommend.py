@@ -10,10 +10,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reliquant.artifacts import KEPT
+from reliquant.measures.stats import Z95
 from reliquant.report import frames
+from reliquant.report.averages import table_of
 from reliquant.report.frames import VARIANT, Rows
-from reliquant.report.verdict import Z
+from reliquant.report.posterior import Estimates, draws
 from reliquant.study.config import SUITES
+
+ENOUGH = 6  # variants of a precision, for a prior of their own
+INSTEAD = {  # measures as published, and those like them that have intervals
+    "ece": "squared_ce",
+    "ece_change": "squared_ce_change",
+    "ece_relative_change": "squared_ce_change",
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Wish:
 
 
 def wish(text: str, /) -> Wish:
-    """Read a wish such as `ece_change <= 0` (of the clean suite) or `ood:auroc_change >= 0`.
+    """Read a wish such as `squared_ce_change <= 0` (of the clean suite) or `ood:auroc_change >= 0`.
 
     Raises ValueError for anything else.
 
@@ -42,53 +52,109 @@ def wish(text: str, /) -> Wish:
 
 
 def recommend(
-    rows: Rows, wishes: Sequence[str], /, *, cost: str = "bytes", draws: int = 1000, seed: int = 0
+    rows: Rows, wishes: Sequence[str], /, *, cost: str = "bytes", number: int = 1000, seed: int = 0
 ) -> pl.DataFrame:
     """Return the variants that meet every wish and that no other beats in cost and in all wished measures at once.
 
-    Columns: the variant, its cost, each wish's value with low and high, and `confidence`: the share of draws, from each
-    value's normal approximation given its interval, in which the variant met the wishes and lay on the front. Smallest
+    Columns: the variant, its cost, each wish's value with low and high, `confidence`, and `why`. Confidence is the
+    chance that the variant meets the wishes and lies on the front: its share of a number of draws from the posterior of
+    all variants (`posterior.draws`). It is null, and `why` says so, where a wished measure has no interval. Smallest
     cost first. The frame is empty when none meets them. Raises ValueError when the rows lack a measure.
     """
     asked = [wish(w) for w in wishes]
     if not asked:
-        raise ValueError("there is no wish; give at least one, such as 'ece_change <= 0'")
-    costs = frames.quantized(_values(rows, "", cost))
-    table = costs.rename({cost: "cost"}).drop(f"{cost}_low", f"{cost}_high")
-    for one in asked:
-        values = frames.quantized(_values(rows, one.suite, one.measure))
-        columns = {one.measure + end: one.text + end for end in ("", "_low", "_high")}
-        table = table.join(values.rename(columns), on=list(VARIANT), how="inner", maintain_order="left")
+        raise ValueError("there is no wish; give at least one, such as 'squared_ce_change <= 0'")
+    table = _values(rows, "", cost).select(*VARIANT, cost="value")
+    for i, one in enumerate(asked):
+        values = _values(rows, one.suite, one.measure)
+        named = {
+            one.text: "value",
+            f"{one.text}_low": "low",
+            f"{one.text}_high": "high",
+            f"replicates {i}": "replicates",
+        }
+        table = table.join(values.select(*VARIANT, **named), on=list(VARIANT), how="inner", maintain_order="left")
     if table.is_empty():
         raise ValueError("no quantized variant has the cost and every wished measure")
     price = table["cost"].to_numpy()
-    mean = np.stack([table[w.text].to_numpy() for w in asked], axis=1)
-    ends = [(table[f"{w.text}_high"] - table[f"{w.text}_low"]).fill_null(0.0).to_numpy() for w in asked]
-    error = np.stack(ends, axis=1) / (2 * Z)
-    rng = np.random.default_rng(seed)
-    drawn = [_chosen(price, mean + error * rng.standard_normal(mean.shape), asked) for _ in range(draws)]
-    table = table.with_columns(confidence=pl.Series(np.mean(drawn, axis=0)))
-    return table.filter(pl.Series(_chosen(price, mean, asked))).sort(
-        "cost", pl.col("confidence"), descending=[False, True]
-    )
+    value = np.stack([table[w.text].to_numpy() for w in asked], axis=1)
+    unknown = np.stack([~_known(table, w) for w in asked], axis=1)
+    confidence = np.full(len(price), np.nan)
+    if not unknown.all(axis=0).any():
+        drawn = draws(_estimates(table, asked), np.random.default_rng(seed), number=number)
+        drawn = drawn.reshape(-1, len(asked), len(price)).transpose(0, 2, 1)
+        confidence = np.mean([_chosen(price, one, asked) for one in drawn], axis=0)
+    confidence[unknown.any(axis=1)] = np.nan
+    why = [_why([w for w, no in zip(asked, line, strict=True) if no]) for line in unknown]
+    table = table.drop(f"replicates {i}" for i in range(len(asked)))
+    table = table.with_columns(confidence=pl.Series(confidence, nan_to_null=True), why=pl.Series(why, dtype=pl.String))
+    found = table.filter(pl.Series(_chosen(price, value, asked)))
+    return found.sort("cost", "confidence", descending=[False, True], nulls_last=True)
 
 
 def _values(rows: Rows, suite: str, measure: str) -> pl.DataFrame:
-    """Return each variant's mean of a measure over the sets of a suite, with low and high."""
+    """Return each quantized variant's mean of a measure over the sets of a suite, with low, high and replicates."""
     selected = frames.select(rows, measure, suite=suite)
     if selected.is_empty():
         raise ValueError(f"there are no rows of {measure} in the suite {suite or '(none)'}")
-    return frames.wide(frames.mean_of_sets(selected))
+    return frames.mean_of_sets(frames.quantized(selected)).sort(VARIANT)
+
+
+def _known(table: pl.DataFrame, one: Wish) -> NDArray[np.bool_]:
+    """Return which variants have an interval of a wished measure."""
+    return (table[f"{one.text}_low"] < table[f"{one.text}_high"]).fill_null(False).to_numpy()
+
+
+def _estimates(table: pl.DataFrame, asked: Sequence[Wish]) -> Estimates:
+    """Put the values of all wishes one after the other, with what is known of their errors and their groups.
+
+    A variant without an interval errs as much as the one that errs most: it may beat another, but not for certain.
+    """
+    parts = []
+    for i, one in enumerate(asked):
+        value = table[one.text].to_numpy()
+        known, whole = _known(table, one), table_of(table.select(replicates=f"replicates {i}")).astype(float)
+        own = np.isfinite(whole).all(axis=1) & known
+        deviation = np.where(own[:, None], whole - np.where(own[:, None], whole, 0).mean(axis=1, keepdims=True), 0.0)
+        half = (table[f"{one.text}_high"] - table[f"{one.text}_low"]).cast(pl.Float64).to_numpy() / 2
+        variance = np.where(known, (half / Z95) ** 2, np.nan)
+        alone = np.where(own, 0.0, np.where(known, variance, np.nanmax(variance)))
+        parts.append((value, deviation, alone, _groups(table["precision"]) + i * (table.height + 1)))
+    value, deviation, alone, group = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Estimates(value, deviation.reshape(-1, KEPT), alone, group)
+
+
+def _groups(precision: pl.Series) -> NDArray[np.int64]:
+    """Number the variants' groups: their precision; all precisions of few variants are one, or all variants are."""
+    _, index, counts = np.unique(precision.to_numpy(), return_inverse=True, return_counts=True)
+    few = counts < ENOUGH
+    if 0 < counts[few].sum() < ENOUGH:
+        return np.zeros(len(index), np.int64)
+    return np.where(few[index], len(counts), index)
+
+
+def _why(without: Sequence[Wish]) -> str:
+    """Say why there is no confidence; empty where there is one."""
+    said = []
+    for one in without:
+        instead = INSTEAD.get(one.measure)
+        advice = f"; wish for {instead}, which has one" if instead else ""
+        said.append(f"{one.measure} has no interval, so how sure this is cannot be told{advice}")
+    return "; ".join(said)
 
 
 def _chosen(price: NDArray[np.floating], values: NDArray[np.floating], asked: Sequence[Wish]) -> NDArray[np.bool_]:
     """Return which variants meet every wish and lie on the front, (n,), from prices (n,) and values (n, wishes)."""
     signs = np.array([w.sign for w in asked])
     bounds = np.array([w.bound for w in asked])
-    meets = ((values - bounds) * signs >= 0).all(axis=1)
-    at = np.flatnonzero(meets)
-    goods = np.concatenate([-price[at, None], values[at] * signs], axis=1)
+    meets = np.flatnonzero(((values - bounds) * signs >= 0).all(axis=1))
+    goods = np.concatenate([-price[meets, None], values[meets] * signs], axis=1)
+    order = np.lexsort(-goods.T[::-1])  # smallest cost first; then what is best in the first wish
+    front = np.empty((0, goods.shape[1]))
     chosen = np.zeros(len(price), bool)
-    for i, good in zip(at, goods, strict=True):
-        chosen[i] = not ((goods >= good).all(axis=1) & (goods > good).any(axis=1)).any()
+    for i in order:
+        beaten = ((front >= goods[i]).all(axis=1) & (front > goods[i]).any(axis=1)).any()
+        if not beaten:
+            front = np.concatenate([front, goods[i : i + 1]])
+            chosen[meets[i]] = True
     return chosen

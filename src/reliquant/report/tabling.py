@@ -16,12 +16,14 @@ import polars as pl
 
 from reliquant.measures.stats import holm
 from reliquant.report import frames
+from reliquant.report.evidence import FREEDOM
 
 Cell = str | int | float | None
 Where = Callable[[str, Mapping[str, Any]], Mapping[str, str] | None]
+POINTS, SQUARES = 100.0, 10_000.0  # of a fraction; of a squared error, in points squared
 LEGEND = (
-    "Bold: best of the column. In brackets: 95 % interval. *, **, ***: p < .05, .01, .001, after Holm's correction for "
-    "the number of tests in the table."
+    "Bold: best of the column. In brackets: 95 % interval; without one, a value is as published and has no test. *, "
+    "**, ***: p < .05, .01, .001, after Holm's correction for the number of tests in the table."
 )
 TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
 TEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "→": r"$\to$", "²": "$^2$"}
@@ -39,11 +41,13 @@ def number(value: float | None, /, *, factor: float = 100.0, digits: int = 1, si
     return text.replace("-0.0", "0.0") if float(text) == 0 and digits == 1 else text
 
 
-def changes(frame: pl.DataFrame, columns: Iterable[str], /) -> pl.DataFrame:
+def changes(
+    frame: pl.DataFrame, columns: Iterable[str], /, *, factors: Mapping[str, float] | None = None
+) -> pl.DataFrame:
     """Write the changes of a table, structs of value, low and high, with intervals and stars.
 
-    The p-values are those of the normal approximation to each interval, of Student's t where the structs say `freedom`,
-    corrected for the number of changes in these columns (Holm 1979).
+    The p-values are those of `Change`, corrected for the number of changes with an interval in these columns (Holm
+    1979). `factors` are what the values of some columns are multiplied by, where they are no fractions.
 
     >>> cells = [{"value": -0.02, "low": -0.03, "high": -0.01}, {"value": 0.01, "low": -0.01, "high": 0.03}]
     >>> changes(pl.DataFrame({"a": cells}), ["a"])["a"].to_list()
@@ -52,16 +56,20 @@ def changes(frame: pl.DataFrame, columns: Iterable[str], /) -> pl.DataFrame:
     names = list(columns)
     cells = {name: [Change(**(cell or {})) for cell in frame[name].to_list()] for name in names}
     corrected = iter(holm([cell.p for name in names for cell in cells[name]]))
-    written = []
+    written, by_column = [], factors or {}
     for name in names:
-        texts = [_written(cell, next(corrected)) for cell in cells[name]]
+        texts = [_written(cell, next(corrected), by_column.get(name, POINTS)) for cell in cells[name]]
         written.append(pl.Series(name, texts, dtype=pl.String))
     return frame.with_columns(written)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change with its 95 % interval and its degrees of freedom; None is unknown."""
+    """A change with its 95 % interval and its degrees of freedom; None is unknown.
+
+    The freedom is never above that of a spread over the resamples that rows keep: far out, where the corrected p-values
+    of a large table lie, the normal approximation would see too much.
+    """
 
     value: float | None = None
     low: float | None = None
@@ -71,17 +79,13 @@ class Change:
     @property
     def p(self) -> float:
         """The p-value of no change, not corrected; NaN where the interval is unknown."""
-        return frames.p_value(self.value, self.low, self.high, self.freedom)
+        return frames.p_value(self.value, self.low, self.high, min(self.freedom, FREEDOM))
 
 
-def _written(change: Change, p: float) -> str:
-    """Write a change in points with its interval, and with stars for its corrected p-value."""
-    value, low, high = change.value, change.low, change.high
-    if value is None or value != value:
-        return ""
-    if low is None or high is None:
-        return number(value, sign=True)
-    return f"{number(value, sign=True)} [{number(low, sign=True)}, {number(high, sign=True)}]{frames.marked(p)}"
+def _written(change: Change, p: float, factor: float) -> str:
+    """Write a change times a factor with its interval, and with stars for its corrected p-value."""
+    value, low, high = (number(end, factor=factor, sign=True) for end in (change.value, change.low, change.high))
+    return f"{value} [{low}, {high}]{frames.marked(p)}" if value and low and high else value
 
 
 def best(frame: pl.DataFrame, column: str, /, *, highest: bool, by: tuple[str, ...] = ()) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
+import yaml
 
 from reliquant.artifacts import read_json, save_json, whole
 from reliquant.report import claims, frames, page, published, source_rows
@@ -15,6 +16,7 @@ from reliquant.report.facts import require_facts
 from reliquant.steps import run
 from reliquant.stored_frames import damage_named, require_once, scan_rows
 from reliquant.study import paths
+from reliquant.study.config import EQUIVALENCE
 
 
 def main() -> None:
@@ -40,7 +42,8 @@ def _report(rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], ar
     """Make and save all pieces of the report."""
     made, summary = page.pieces(rows, args.processes), page.summary(rows) | counts
     recorded = frames.Recorded(rows)
-    judged = claims.judge(recorded)
+    config = yaml.safe_load(facts["config"]) or {}
+    judged = claims.judge(recorded, equivalence=config.get("equivalence", EQUIVALENCE))
     used = source_rows.gathered(recorded.read.values())
     figures, tables = Path(paths.figures(args.output)), Path(paths.tables(args.output))
     plots = Path(paths.plots(args.output))

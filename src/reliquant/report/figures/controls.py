@@ -19,7 +19,7 @@ READ = """The first line is quantization itself; each other line puts something 
 on the FP32 features (white Gaussian, white uniform, with the same SQNR at every rank, or another image's quantization
 error), Gaussian noise in the FP32 weights at each layer's own SQNR, or FP32 features truncated to their leading
 ranks. If a control does the same as quantization, its effect needs no other explanation. Change to FP32 in points,
-mean over models, methods and sets; whiskers are 95 % intervals over images."""
+mean over models, methods and sets; whiskers are 95 % intervals over images (the ECE, as published, has none)."""
 MEASURES = {"accuracy_change": "accuracy", "ece_change": "ECE", "confidence_gap_change": "confidence gap"}
 
 

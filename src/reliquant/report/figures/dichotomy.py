@@ -18,7 +18,7 @@ READ = """Each mark is one quantized variant, averaged over the in-distribution 
 accurate than its FP32 model, below zero its confidence is better calibrated (lower ECE, scale not re-tuned). Panels
 are the sources of the pre-training data, marks are families of methods; a full mark has the most bits, a white one
 the fewest. The grey band holds variants within 2 % of the FP32 accuracy. Whiskers are 95 % intervals over test
-images."""
+images; the ECE, as published, has none: the tables tell whether calibration changed."""
 LINES = 80  # variants per panel above which whiskers would hide the marks
 
 

@@ -8,24 +8,27 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reliquant.report import frames, plotting
+from reliquant.measures.stats import holm
+from reliquant.report import frames, plotting, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Which measures got better?"
 QUESTION, PLACE = "headline", 2
 READ = """One line per method and precision, one column per measure: a triangle pointing up on blue is better than
-FP32, one pointing down on orange is worse, both significantly (the 95 % interval of the mean over models, scopes,
-seeds and sets excludes 0); a dot is no significant change. The number is the mean change in points."""
+FP32, one pointing down on orange is worse, both significantly (p < .05 for the mean over models, scopes, seeds and
+sets, after Holm's correction for all cells of the figure); a dot is no significant change. The number is the mean
+change in points, of calibration (the debiased squared error) in points squared."""
 COLUMNS = {
     "accuracy": ("clean", "accuracy_change", 1),
-    "ECE": ("clean", "ece_change", -1),
+    "calibration": ("clean", "squared_ce_change", -1),
     "Brier": ("clean", "brier_change", -1),
     "OOD AUROC": ("ood", "auroc_change", 1),
     "shifted": ("shift", "accuracy_change", 1),
     "noise": ("noise", "accuracy_change", 1),
     "spurious": ("spurious", "rsg_change", -1),
 }
+SQUARED = "calibration"
 BETTER, WORSE, SAME = "#cfe0f0", "#fbdcb0", "#f2f2f2"
 
 
@@ -45,16 +48,17 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     names = [n for n in COLUMNS if n in cells["column"]]
     fig, axes = plotting.canvas(columns, 0.6 + 0.2 * len(lines))
     ax = axes[0, 0]
-    for family, scheme, precision, value, low, high, name in cells.select(
-        *keys, "value", "low", "high", "column"
-    ).iter_rows():
+    tested = [tabling.Change(**cell) for cell in cells.select(frames.CELL.alias("cell"))["cell"]]
+    significant = holm([change.p for change in tested]) < 0.05
+    shown = cells.select(*keys, "value", "column").iter_rows()
+    for (family, scheme, precision, value, name), known in zip(shown, significant, strict=True):
         x, y, sign = names.index(name), lines.index((family, scheme, precision)), COLUMNS[name][2]
-        known = low is not None and low * high > 0
         better = known and value * sign > 0
+        number = value * (tabling.SQUARES if name == SQUARED else tabling.POINTS)
         ax.barh(y, 0.94, 0.9, x - 0.47, color=BETTER if better else WORSE if known else SAME)
         mark = "^" if better else "v" if known else "."
         ax.plot(x - 0.33, y, marker=mark, color=plotting.INK, markersize=3.5, linestyle="")
-        ax.text(x + 0.42, y, f"{value * 100:+.1f}", ha="right", va="center", fontsize=6.5 if columns == 2 else 5)
+        ax.text(x + 0.42, y, f"{number:+.1f}", ha="right", va="center", fontsize=6.5 if columns == 2 else 5)
     ax.set_xticks(
         np.arange(len(names)), names, rotation=0 if columns == 2 else 40, ha="center" if columns == 2 else "left"
     )

@@ -15,14 +15,23 @@ TITLE = "Calibration by method and precision"
 QUESTION, PLACE = "calibration", 1
 READ = (
     "Mean changes to FP32 over models, scopes, seeds and in-distribution sets of a source: ECE, Brier and the gap of "
-    "confidence and accuracy in points, NLL in hundredths of a nat; 'tuned': after re-fitting the logit scale."
+    "confidence and accuracy in points, NLL in hundredths of a nat; 'tuned': after re-fitting the logit scale. ECE is "
+    "as published, without an interval; whether calibration changed is told by the debiased squared error (CE², in "
+    "points squared)."
 )
-MEASURES = {"ECE": "ece_change", "Brier": "brier_change", "NLL": "nll_change", "gap": "confidence_gap_change"}
+MEASURES = {
+    "ECE": "ece_change",
+    "CE²": "squared_ce_change",
+    "Brier": "brier_change",
+    "NLL": "nll_change",
+    "gap": "confidence_gap_change",
+}
 COLUMNS = {
     f"{name}{', tuned' if scale == 'tuned' else ''}": (measure, scale)
     for scale in ("native", "tuned")
     for name, measure in MEASURES.items()
 }
+SQUARED = [name for name, (measure, _) in COLUMNS.items() if measure == "squared_ce_change"]
 KEYS = ["source", "family", "scheme", "precision"]
 
 
@@ -50,7 +59,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
         raise NothingToDraw("no quantized variant has a change of calibration to FP32")
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
     shown = shown.sort("source", pl.col("precision").replace_strict(order), "family", "scheme")
-    shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])
+    named = [name for name in COLUMNS if name in shown.columns]
+    shown = tabling.changes(shown, named, factors=dict.fromkeys(SQUARED, tabling.SQUARES))
     for name in COLUMNS:
         if name in shown.columns and not name.startswith("gap"):
             shown = tabling.best(shown, name, highest=False, by=("source", "precision"))

@@ -34,7 +34,9 @@ def table(rows: Rows, /) -> pl.DataFrame:
     runs = pl.concat(kept)
     base = runs.filter(scheme="fp32").select("dataset", "model", fp32="value")
     changed = frames.quantized(runs).join(base, on=["dataset", "model"]).with_columns(pl.col("value") - pl.col("fp32"))
-    changed = changed.drop("low", "high").join(_accuracy_changes(rows), on=[*frames.VARIANT, "dataset"], how="left")
+    changed = changed.drop("low", "high", "replicates").join(
+        _accuracy_changes(rows), on=[*frames.VARIANT, "dataset"], how="left"
+    )
     ends = {end: pl.col("value") + pl.col(f"{end}_c") - pl.col("value_c") for end in ("low", "high")}
     shown = frames.mean_of_runs(runs, KEYS).select(*KEYS, frames.CELL.alias("effective robustness"))
     change = frames.mean_of_runs(changed.with_columns(**ends), KEYS)
@@ -54,6 +56,6 @@ def _of_set(part: pl.DataFrame) -> pl.DataFrame | None:
 
 
 def _accuracy_changes(rows: Rows) -> pl.DataFrame:
-    """Return the changes of accuracy on shifted sets, whose intervals are those of the changes here."""
+    """Return the changes of accuracy on shifted sets, whose intervals and replicates are those of the changes here."""
     changes = frames.select(rows, "accuracy_change", suite="shift")
-    return changes.select(*frames.VARIANT, "dataset", value_c="value", low_c="low", high_c="high")
+    return changes.select(*frames.VARIANT, "dataset", "replicates", value_c="value", low_c="low", high_c="high")

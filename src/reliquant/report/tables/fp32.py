@@ -13,11 +13,17 @@ from reliquant.report.plotting import NothingToDraw
 
 TITLE = "FP32 models"
 QUESTION, PLACE = "models", 1
-READ = "All values in % but NLL; confidence minus accuracy above zero is over-confidence."
+READ = (
+    "All values in % but NLL; confidence minus accuracy above zero is over-confidence. ECE is as published, without an "
+    "interval: beside it what a calibrated model of these confidences would show at this number of images, and the "
+    "root of the debiased squared error."
+)
 COLUMNS = {
     "accuracy": ("top-1", True),
     "top5_accuracy": ("top-5", True),
     "ece": ("ECE", False),
+    "ece_if_calibrated": ("ECE if calibrated", None),
+    "rms_ce": ("debiased CE", False),
     "nll": ("NLL", False),
     "brier": ("Brier", False),
     "confidence_gap": ("confidence - accuracy", None),

@@ -15,18 +15,23 @@ TITLE = "Changes to FP32 by method, precision, scope and source"
 QUESTION, PLACE = "headline", 1
 READ = (
     "Mean over models, seeds and test sets, in points (100 times the fraction); of AUROC over all OOD sets and scores, "
-    "of noise over corruptions and severities; 'tuned': after re-fitting the logit scale."
+    "of noise over corruptions and severities; 'tuned': after re-fitting the logit scale. ECE is as published, without "
+    "an interval; whether calibration changed is told by the debiased squared error beside it (CE², in points squared: "
+    "from 5 to 6 points is +11)."
 )
 COLUMNS = {
     "accuracy": ("clean", "accuracy_change", "native", True),
     "ECE": ("clean", "ece_change", "native", False),
+    "CE²": ("clean", "squared_ce_change", "native", False),
     "ECE, tuned": ("clean", "ece_change", "tuned", False),
+    "CE², tuned": ("clean", "squared_ce_change", "tuned", False),
     "Brier": ("clean", "brier_change", "native", False),
     "AUROC": ("ood", "auroc_change", "native", True),
     "accuracy, shifted": ("shift", "accuracy_change", "native", True),
     "accuracy, noise": ("noise", "accuracy_change", "native", True),
     "RSG": ("spurious", "rsg_change", "native", False),
 }
+SQUARED = [name for name, (_, measure, *_) in COLUMNS.items() if measure == "squared_ce_change"]
 KEYS = ["source", "family", "scheme", "precision", "scope"]
 
 
@@ -52,7 +57,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
         raise NothingToDraw("no quantized variant has a change to FP32")
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
     shown = shown.sort("source", pl.col("precision").replace_strict(order), "scope", "family", "scheme")
-    shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])
+    named = [name for name in COLUMNS if name in shown.columns]
+    shown = tabling.changes(shown, named, factors=dict.fromkeys(SQUARED, tabling.SQUARES))
     for name, (*_, highest) in COLUMNS.items():
         if name in shown.columns:
             shown = tabling.best(shown, name, highest=highest, by=("source", "precision", "scope"))
