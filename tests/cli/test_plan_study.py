@@ -131,15 +131,17 @@ def test_a_small_study_is_as_large_as_worked_out_by_hand(bare):
 
 
 def test_the_rows_of_a_small_study_are_counted_by_hand(bare):
-    fp32 = 17 + 9 + 2  # measures of cifar10, of one score on svhn, the bytes of the model twice
-    fp32 += 14  # measures of confidence, at a temperature
-    quantized = 39 + 18 + 6  # the same with changes, flips and divergences; bytes and shares that ran quantized
-    quantized += 28 + 13  # at a temperature: with changes to FP32 as it is, and changes to FP32 at its temperature
+    fp32 = 18 + 9 + 2  # measures of cifar10, of one score on svhn, the bytes of the model twice
+    fp32 += 4 + 3  # prediction sets at two levels, the spread over templates
+    fp32 += 15  # measures of confidence, at a temperature
+    quantized = 41 + 18 + 6  # the same with changes, flips and divergences; bytes and shares that ran quantized
+    quantized += 16 + 5  # sets by two thresholds and with changes; the change of the spread, and in terms of it
+    quantized += 30 + 14  # at a temperature: with changes to FP32 as it is, and changes to FP32 at its temperature
     assert estimate(read_study(SMALL))["rows"] == fp32 + 2 * quantized
     scores = {**SMALL["scores"], "msp": {"score": "msp"}}
     assert estimate(read_study({**SMALL, "scores": scores}))["rows"] == fp32 + 9 + 2 * (quantized + 18)
     tuned = {"tuning": "contrastive", "proxies": {"pairs": {"of": "pairs", "pairs": 100}}}
-    fp32, quantized = fp32 + 14 + 1, quantized + 28 + 13 + 1  # likewise at the tuned scale, and the scale itself
+    fp32, quantized = fp32 + 15 + 1, quantized + 30 + 14 + 1  # likewise at the tuned scale, and the scale itself
     assert estimate(read_study({**SMALL, **tuned}))["rows"] == fp32 + 2 * quantized
 
 

@@ -92,6 +92,50 @@ def test_records_name_the_photograph_corrupted_or_not(clip, folders):
     assert frame.filter(suite="ood")["photograph"].to_list() == load(folders["outside"]).photographs.tolist()
 
 
+def test_shifted_images_have_scores_too_for_the_full_spectrum(clip, folders):
+    scores = {"mcm": plugins.load("score", {"score": "mcm"}), "knn": plugins.load("score", {"score": "knn", "k": 3})}
+    shifted = cell(folders, "shift", "outside", fit=folders["outside"])
+    frame = evaluate(clip, [fitting(folders), shifted], scores, **WORDS, needs={"knn": "train"})
+    image, head = (
+        image_features(clip, load(folders["outside"]).images),
+        text_head(clip, ["cat", "dog", "cow"], ["a {}"]),
+    )
+    features = Features(image, head, np.zeros(20, int), *logit_scale_and_bias(clip))
+    found = frame.filter(suite="shift")
+    np.testing.assert_allclose(found["score:mcm"], scores["mcm"](features, None), atol=1e-6)
+    assert found["score:knn"].null_count() == 0
+
+
+def test_records_count_the_classes_above_thresholds_where_sets_are_measured(clip, folders):
+    suites = ("clean", "shift", "spurious", "ood")
+    cells = [cell(folders, suite, "inside" if suite == "clean" else "outside") for suite in suites]
+    frame = evaluate(clip, cells, {}, **WORDS)
+    prepared = load(folders["inside"])
+    image, head = image_features(clip, prepared.images), text_head(clip, ["cat", "dog", "cow"], ["a {}"])
+    p = softmax(logit_scale_and_bias(clip)[0] * image @ head.T, axis=1)
+    counts = frame.filter(suite="clean")["set_sizes"].to_numpy()
+    assert counts[:, 0].tolist() == (p >= 0.5).sum(axis=1).tolist()
+    assert counts[:, 8].tolist() == (p >= 0.5 / np.e).sum(axis=1).tolist()
+    nulls = {suite: frame.filter(suite=suite)["set_sizes"].null_count() for suite in suites}
+    assert nulls == {"clean": 0, "shift": 0, "spurious": 20, "ood": 20}
+
+
+def test_single_templates_are_judged_on_clean_images_where_asked(clip, tmp_path, folders):
+    path = Path(folders["inside"], "meta.json")
+    path.write_text(path.read_text().replace('"a {}"', '"a {}", "my {}", "no {}"'))
+    cells = [cell(folders, "clean", "inside"), cell(folders, "shift", "outside")]
+    frame = evaluate(clip, cells, {}, **WORDS, templates_alone=2)
+    prepared, classes = load(folders["inside"]), ["cat", "dog", "cow"]
+    image = image_features(clip, prepared.images)
+    clean = frame.filter(suite="clean")
+    for template in ("a {}", "no {}"):
+        told = (image @ text_head(clip, classes, [template]).T).argmax(axis=1)
+        assert clean[f"template:{template}"].to_list() == (told == prepared.labels).tolist()
+    assert "template:my {}" not in frame.columns
+    assert frame.filter(suite="shift")["template:a {}"].null_count() == 20
+    np.testing.assert_array_equal(clean["confidence"], evaluate(clip, cells, {}, **WORDS)["confidence"][:20])
+
+
 def test_one_forward_serves_all_cells_of_a_dataset(clip, folders, monkeypatch):
     from reliquant.evaluation import evaluate as module
 

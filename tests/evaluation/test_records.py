@@ -3,7 +3,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import CHUNK, samples_of, top_classes
+from reliquant.evaluation.records import CHUNK, class_columns, samples_of
 
 
 def features(n=80, c=6, d=16, seed=0, noise=0.5):
@@ -58,7 +58,7 @@ def test_more_images_than_a_block_give_the_records_of_each_block():
 
 def test_the_likeliest_classes_come_with_their_log_probabilities():
     f = features(n=5, c=20)
-    top, top_log_p = (column.to_numpy() for column in top_classes(f))
+    top, top_log_p = (column.to_numpy() for column in class_columns(f, sizes=False))
     expected = log_softmax(f.logits.astype(float), axis=1)
     for i in range(5):
         assert set(top[i]) == set(np.argsort(-expected[i])[:16])

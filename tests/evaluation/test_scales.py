@@ -9,7 +9,15 @@ from scipy.special import log_softmax, softmax
 
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import samples_of
-from reliquant.evaluation.scales import at_scale, at_temperature, at_word, scale_rows, scaled_rows, scales_of
+from reliquant.evaluation.scales import (
+    at_scale,
+    at_sigmoid,
+    at_temperature,
+    at_word,
+    scale_rows,
+    scaled_rows,
+    scales_of,
+)
 from reliquant.measures.rows import rows
 
 PLACE = {"suite": "clean", "dataset": "d", "reference": "d", "group": "", "corruption": ""}
@@ -198,3 +206,46 @@ def test_headers_say_the_scales_and_how_well_they_are_known():
     assert len(scale_rows({})) == 0
     unknown = scale_rows({"tuned": {**tuned, "error": None}}).row(0, named=True)
     assert (unknown["low"], unknown["high"]) == (None, None)
+
+
+def sigmoid_model(n=400, seed=1, noise=0.3):
+    """A model of yes and no whose labels are the likeliest class as often as its sigmoid says, and no class else."""
+    rng = np.random.default_rng(seed)
+    f = replace(calibrated(n, 12.0, seed=3), logit_bias=-5.0)
+    right = rng.random(n) < 1 / (1 + np.exp(-f.logits.max(axis=1)))
+    best = f.logits.argmax(axis=1)
+    moved = f.image + noise * np.random.default_rng(seed + 1).normal(size=f.image.shape).astype(np.float32) / 3
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    f = replace(f, label=np.where(right, best, (best + 1) % 5))
+    return f, replace(f, image=moved)
+
+
+def test_a_sigmoid_is_of_the_predicted_class_and_its_answer_is_yes_or_no():
+    f, _ = sigmoid_model(50)
+    f = replace(f, label=np.where(np.arange(50) < 45, f.label, -1))
+    found = {series.name: series for series in at_sigmoid(f)}
+    p = 1 / (1 + np.exp(-f.logits.astype(float).max(axis=1)))
+    right = f.logits.argmax(axis=1) == f.label
+    np.testing.assert_allclose(found["confidence_sigmoid"], p, rtol=1e-5)
+    np.testing.assert_allclose(found["nll_sigmoid"][:45], -np.log(np.where(right, p, 1 - p))[:45], rtol=1e-4)
+    np.testing.assert_allclose(found["brier_sigmoid"][:45], ((p - right) ** 2)[:45], rtol=1e-4)
+    assert found["nll_sigmoid"].null_count() == found["brier_sigmoid"].null_count() == 5
+    assert at_sigmoid(replace(f, logit_bias=0.0)) == []
+
+
+def test_rows_of_the_sigmoid_are_calibration_alone_and_change_against_fp32s_sigmoid():
+    exact, quantized = (records(f, *at_sigmoid(f)) for f in sigmoid_model())
+    words = {"suites": {"clean"}, "resamples": 200}
+    (found,) = scaled_rows(quantized, exact, "captions", **words)
+    assert found["scale"].unique().to_list() == ["sigmoid"]
+    assert "accuracy" not in found["measure"].to_list()
+    gap = {name: found.filter(measure=name)["value"].item() for name in ("confidence_gap", "confidence_gap_change")}
+    right = (quantized["prediction"] == quantized["label"]).mean()
+    assert gap["confidence_gap"] == pytest.approx(quantized["confidence_sigmoid"].mean() - right, abs=1e-6)
+    own = exact["confidence_sigmoid"].mean() - (exact["prediction"] == exact["label"]).mean()
+    assert gap["confidence_gap_change"] == pytest.approx(gap["confidence_gap"] - own, abs=1e-6)
+    (alone,) = scaled_rows(exact, None, "", **words)
+    calibrated_gap = alone.filter(measure="confidence_gap")
+    assert calibrated_gap["low"].item() < 0 < calibrated_gap["high"].item()
+    softmax_gap = rows(exact, None, resamples=200).filter(measure="confidence_gap")
+    assert softmax_gap["low"].item() > 0  # the same logits as a softmax are over-confident

@@ -4,8 +4,9 @@ import pytest
 
 from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import samples_of, top_classes
+from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.evaluation.stored_records import read_samples
+from reliquant.measures.conformal import set_sizes
 
 
 @pytest.fixture
@@ -14,7 +15,9 @@ def records():
     image, text = (rng.normal(size=(n, 4)).astype(np.float32) for n in (9, 3))
     image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text))
     features = Features(image, text, np.arange(9) % 3, logit_scale=5.0)
-    frame = samples_of(features, {"mcm": lambda f, _: f.cosine.max(axis=1)}).with_columns(top_classes(features))
+    frame = samples_of(features, {"mcm": lambda f, _: f.cosine.max(axis=1)}).with_columns(
+        class_columns(features, sizes=False)
+    )
     where = {"suite": "clean", "dataset": "x", "reference": "x", "corruption": "", "group": ""}
     return frame.with_columns(severity=pl.lit(0, pl.Int8), **{name: pl.lit(word) for name, word in where.items()})
 
@@ -48,3 +51,17 @@ def test_records_of_another_version_are_refused_by_name(tmp_path, records, chang
     change(records).write_parquet(tmp_path / "s.parquet")
     with pytest.raises(DamagedFile, match=rf"s\.parquet: .*{told}"):
         read_samples(tmp_path / "s.parquet")
+
+
+def test_all_that_an_evaluation_adds_is_known(tmp_path, records):
+    more = {"photograph": np.arange(9, dtype=np.uint64), "template:a {}": np.arange(9) > 3}
+    sizes = set_sizes(np.log(np.full((9, 3), 1 / 3)))
+    sigmoid = {f"{name}_sigmoid": pl.lit(0.5, pl.Float32) for name in ("confidence", "nll", "brier")}
+    full = records.with_columns(**more, **sigmoid).with_columns(sizes)
+    shown = full.with_columns(suite=pl.lit("spurious"), set_sizes=None, confidence_sigmoid=None)
+    both = pl.concat([full, shown.cast(dict(full.schema))])
+    both.write_parquet(tmp_path / "s.parquet")
+    assert read_samples(tmp_path / "s.parquet").select(both.columns).equals(both)
+    full.with_columns(set_sizes=pl.lit(None, full.schema["set_sizes"])).write_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(DamagedFile, match="set_sizes is null in 9 rows"):
+        read_samples(tmp_path / "bad.parquet")

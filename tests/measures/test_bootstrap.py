@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from scipy.special import softmax
 
-from reliquant.evaluation.records import samples_of, top_classes
+from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.measures import calibration
 from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, Sampled, applied, described, row
 from reliquant.measures.rows import rows
@@ -83,7 +83,7 @@ def test_the_divergence_from_fp32_is_in_the_rows_where_records_hold_it(value, fe
         known = features(noise=noise)
         return (
             samples_of(known, {})
-            .with_columns(top_classes(known))
+            .with_columns(class_columns(known))
             .with_columns(**{k: pl.lit(v) for k, v in CELL.items()})
         )
 

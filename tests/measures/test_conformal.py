@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from reliquant.measures.conformal import GRID, Answers, crossed, halves, set_sizes, threshold
+from reliquant.measures.conformal import GRID, Answers, crossed, halves, set_sizes, threshold, thresholds
 
 
 def made(n, c=10, seed=0, sharp=2.0, noise=0.0):
@@ -82,7 +82,7 @@ def test_each_half_is_measured_by_the_others_threshold(of):
     calibration = answers(label, log_p, half)
     test_label, test_log_p = made(300, seed=4, noise=0.5)
     test_half = np.arange(300) % 3 == 0
-    found = crossed(calibration, answers(test_label, test_log_p, test_half), of, 0.9).estimate
+    found = crossed(thresholds(calibration, 0.9), answers(test_label, test_log_p, test_half), of).estimate
     expected = []
     for own in (False, True):
         others = np.sort(calibration.nll[half != own])
@@ -101,7 +101,7 @@ def test_influences_give_the_spread_over_other_images(of):
     for seed in range(300):
         calibration = answers(*made(800, seed=seed), np.arange(800) < 400)
         test = answers(*made(600, seed=1000 + seed, noise=0.7), np.arange(600) < 300)
-        found = crossed(calibration, test, of, 0.9).estimate
+        found = crossed(thresholds(calibration, 0.9), test, of).estimate
         values.append(found.value)
         expected.append(found.variance)
     assert np.std(values) == pytest.approx(np.sqrt(np.mean(expected)), rel=0.12)
@@ -109,5 +109,5 @@ def test_influences_give_the_spread_over_other_images(of):
 
 def test_a_half_that_is_too_small_gives_nothing():
     few = answers(*made(30), np.arange(30) < 15)
-    assert np.isnan(crossed(few, few, "coverage", 0.95).estimate.value)
-    assert np.isfinite(crossed(few, few, "coverage", 0.90).estimate.value)
+    assert thresholds(few, 0.95) is None
+    assert np.isfinite(crossed(thresholds(few, 0.90), few, "coverage").estimate.value)

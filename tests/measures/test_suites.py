@@ -3,7 +3,8 @@ import time
 import polars as pl
 import pytest
 
-from reliquant.measures import detection, shift
+from reliquant.evaluation.records import class_columns
+from reliquant.measures import conformal, detection, resampling, shift
 from reliquant.measures.rows import rows
 
 
@@ -145,3 +146,69 @@ def test_groups_of_other_names_have_a_worst_accuracy_but_no_spurious_gap(cell):
     b = cell(n=60, where={"suite": "spurious", "group": "water"}).with_columns(index=pl.col("index") + 60)
     measures = rows(pl.concat([a, b]), None, resamples=50).filter(group="")["measure"].to_list()
     assert measures == ["worst_group_accuracy"]
+
+
+def spectrum_samples(cell, noise, scores):
+    shifted = {"suite": "shift", "reference": "d"}
+    return pl.concat(
+        [
+            cell(noise=noise, scores=scores),
+            cell(seed=1, noise=1.4 * noise, n=50, scores=scores, where={**shifted, "dataset": "s"}),
+            cell(seed=2, noise=1.8 * noise, n=40, scores=scores, where={**shifted, "dataset": "t"}),
+            cell(seed=3, noise=20.0, scores=scores, where={"suite": "ood", "dataset": "o", "group": "near"}),
+        ]
+    )
+
+
+def test_the_full_spectrum_tells_clean_and_shifted_images_together_from_others(cell, value):
+    scores = {"cosine": lambda found, train: found.cosine.max(axis=1).astype(float)}.items()
+    q, f = (spectrum_samples(cell, noise, scores) for noise in (0.9, 0.5))
+    found = rows(q, f, resamples=20).filter(suite="ood")
+    names = ("auroc", "fpr95_id_positive", "fpr95_ood_positive")
+    spectrum = found.filter(pl.col("measure").str.starts_with("full_spectrum_"))
+    assert set(spectrum["measure"]) == {f"full_spectrum_{m}{end}" for m in names for end in ("", "_change")}
+    known, away = (
+        [x.filter(pl.col("suite").is_in(suites))["score:cosine"].to_numpy() for x in (q, f)]
+        for suites in (["clean", "shift"], ["ood"])
+    )
+    for name in names:
+        exact = [detection.MEASURES[name](a, b) for a, b in zip(known, away, strict=True)]
+        assert value(found, f"full_spectrum_{name}") == pytest.approx(exact[0].value)
+        row = found.filter(measure=f"full_spectrum_{name}_change").select("value", "low", "high", "p").row(0)
+        assert row == pytest.approx(exact[0].minus(exact[1]))
+    assert value(found, "full_spectrum_auroc", "n") == 80 + 50 + 40 + 80
+    assert value(found, "full_spectrum_auroc") < value(found, "auroc")
+
+
+def test_without_shifted_images_or_their_scores_there_is_no_full_spectrum(cell):
+    scores = {"cosine": lambda found, train: found.cosine.max(axis=1).astype(float)}.items()
+    q = spectrum_samples(cell, 0.9, scores)
+    unscored = q.with_columns(pl.when(pl.col("suite") != "shift").then("score:cosine"))
+    for samples in (q.filter(pl.col("suite") != "shift"), unscored):
+        measures = rows(samples, None, resamples=20, suites=["ood"])["measure"].to_list()
+        assert measures == list(detection.MEASURES)
+
+
+def test_prediction_sets_and_templates_are_measured_where_records_hold_them(cell, features, value):
+    def with_more(noise, suite, seed):
+        known = features(n=400, seed=seed, noise=noise)
+        where = {"suite": suite, "dataset": "d" if suite == "clean" else "s"}
+        records = cell(seed=seed, noise=noise, n=400, where=where)
+        right = records["prediction"] == records["label"]
+        return records.with_columns(class_columns(known, top=False)).with_columns(
+            pl.Series("template:a {}", right), pl.Series("template:no {}", right & (records["index"] % 3 > 0))
+        )
+
+    q, f = (pl.concat([with_more(x, "clean", 0), with_more(1.5 * x, "shift", 1)]) for x in (1.0, 0.8))
+    found = rows(q, f, resamples=20)
+    half = conformal.halves(resampling.keys(q.filter(suite="clean")))
+    held = []
+    for own in (half, ~half):
+        at = conformal.threshold(f.filter(suite="clean")["nll"].to_numpy()[~own], 0.9)
+        held += (q.filter(suite="clean")["nll"].to_numpy()[own] <= at).tolist()
+    assert value(found, "conformal_coverage_90_fp32", suite="clean") == pytest.approx(sum(held) / 400)
+    assert value(found, "conformal_size_95_own", suite="shift") > 1
+    assert value(found, "template_spread", suite="clean") > 0.1
+    assert "template_spread" not in found.filter(suite="shift")["measure"].to_list()
+    replicated = found.filter(pl.col("replicates").is_not_null())["measure"].to_list()
+    assert {"conformal_coverage_90_fp32", "conformal_coverage_90_fp32_change", "augrc"} <= set(replicated)

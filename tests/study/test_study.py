@@ -75,7 +75,8 @@ def test_a_training_set_is_read_only_where_a_score_fits(config):
     fitted = read_study(config)
     found = {(c["suite"], c["dataset"]) for s in fitted.shards for c in fitted.cells(model, s) if c["fit"]}
     assert ("clean", "shapes") in found
-    assert all(suite == "ood" or dataset == "shapes" for suite, dataset in found)
+    assert {suite for suite, _ in found} == {"clean", "shift", "ood"}
+    assert all(suite in ("shift", "ood") or dataset == "shapes" for suite, dataset in found)
     assert "data/prepared/colours/native/images.npy" in fitted.inputs(model, fitted.shard_of("ood"))
 
 
@@ -112,3 +113,13 @@ def test_fp32_is_tuned_on_every_proxy_that_a_scheme_uses(config):
     assert not any(study.tuned_on(v) for v in study.variants.values() if v.scheme != "fp32")
     config["tuning"] = "none"
     assert read_study(config).tuned_on(fp32) == {}
+
+
+def test_a_shard_reads_the_clean_and_shifted_records_that_its_images_are_compared_with(config):
+    config["shards"] = {suite: [suite] for suite in ("clean", "ood", "shift", "noise", "spurious")}
+    study = read_study(config)
+    assert study.records("clean") == ["clean"]
+    assert study.records("spurious") == ["spurious"]
+    assert study.records("ood") == ["ood", "clean", "shift"]
+    assert study.records("shift") == ["shift", "clean"]
+    assert study.records("noise") == ["noise", "clean"]

@@ -40,6 +40,7 @@ rule evaluate:
         cells=quick(lambda w: cells(variant(w).model, w.shard)),
         scores=entry(lambda w: study.config.scores),
         negatives=negative_words,
+        templates_alone=study.config.templates_alone,
         batch=study.config.batch,
         dtype=study.config.dtype,
         backend=study.config.backend,
@@ -58,6 +59,7 @@ rule evaluate:
         " --cells {params.cells:q}"
         " --scores {params.scores:q}"
         " {params.negatives}"
+        " --templates-alone {params.templates_alone}"
         " --batch {params.batch}"
         " --dtype {params.dtype}"
         " --backend {params.backend}"

@@ -9,7 +9,9 @@ import polars as pl
 
 from reliquant.evaluation.records import TUNED
 from reliquant.evaluation.scales import TEMPERATURE, scaled_rows
+from reliquant.measures.conformal import set_sizes
 from reliquant.measures.divergence import top_of
+from reliquant.measures.prompts import TEMPLATE
 from reliquant.measures.rows import rows
 from reliquant.study.cells import Cell, PlacedCell
 from reliquant.study.study import Study
@@ -25,7 +27,8 @@ FEW = 8  # made-up images per cell
 def expected_rows(study: Study, /) -> int:
     """Return the number of rows of a finished study, without its data: exact if spurious sets have two groups.
 
-    Rows that explain variants are not among them: how many there are is known when the models are open.
+    Rows that explain variants are not among them, and those of the sigmoid of models with a logit bias: how many there
+    are is known when the models are open.
     """
     baselines = len(study.config.models)
     quantized = len(study.variants) - baselines
@@ -71,7 +74,7 @@ def _records(study: Study, cell: Cell) -> pl.DataFrame:
     rng = np.random.default_rng(0)
     index = np.arange(FEW)
     groups = ["common" if i % 4 < 2 else "counter" for i in index] if cell["suite"] == "spurious" else [cell["group"]]
-    scored = study.config.scores if cell["suite"] in ("clean", "ood") else ()
+    scored = study.config.scores if cell["suite"] in ("clean", "shift", "ood") else ()
     confidence = rng.uniform(0.2, 0.9, FEW)
     records = pl.DataFrame(
         {
@@ -85,8 +88,13 @@ def _records(study: Study, cell: Cell) -> pl.DataFrame:
             **{f"score:{name}": confidence for name in scored},
         }
     )
+    log_p = np.log(rng.dirichlet([1.0, 1.0], FEW))
     if cell["suite"] != "ood" and not cell["corruption"]:
-        records = records.with_columns(top_of(np.log(rng.dirichlet([1.0, 1.0], FEW))))
+        records = records.with_columns(top_of(log_p))
+    if cell["suite"] in ("clean", "shift", "noise"):
+        records = records.with_columns(set_sizes(log_p))
+    if cell["suite"] == "clean" and study.config.templates_alone:
+        records = records.with_columns(pl.lit(True).alias(f"{TEMPLATE}a {{}}"))
     where = {k: pl.lit(cell[k]) for k in ("suite", "dataset", "reference", "corruption")}
     records = records.with_columns(**where, group=pl.Series(groups * (FEW // len(groups)), dtype=pl.String))
     return pl.concat([records.with_columns(severity=pl.lit(s, pl.Int8)) for s in cell["severities"]])

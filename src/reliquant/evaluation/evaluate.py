@@ -12,9 +12,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import PHOTOGRAPH, Score, samples_of, top_classes
-from reliquant.evaluation.scales import at_scale, at_temperature
-from reliquant.evaluation.zero_shot import Dtype, features_with_local, image_features, logit_scale_and_bias, text_head
+from reliquant.evaluation.records import PHOTOGRAPH, Score, class_columns, samples_of
+from reliquant.evaluation.scales import at_scale, at_sigmoid, at_temperature
+from reliquant.evaluation.templates import right_by_template, spread_over
+from reliquant.evaluation.zero_shot import (
+    Dtype,
+    features_with_local,
+    image_features,
+    logit_scale_and_bias,
+    text_head,
+    text_heads,
+)
 from reliquant.images.dataset import require_labels, subset
 from reliquant.images.meta import Meta
 from reliquant.images.prepare import load
@@ -27,6 +35,7 @@ if TYPE_CHECKING:  # the shape of a cell alone: an evaluation runs nothing of th
 
 Scores = Mapping[str, Score]
 Floats = NDArray[np.float32]
+SCORED = ("clean", "shift", "ood")  # suites whose images have OOD scores
 PatchScores = dict[tuple[str, str, str], NDArray[np.float64]]  # by folder of the images, folder of the head, score
 
 
@@ -42,17 +51,18 @@ def evaluate(
     scales: Mapping[str, float] | None = None,
     needs: Mapping[str, str] | None = None,
     negatives: list[str] | None = None,
+    templates_alone: int = 0,
 ) -> pl.DataFrame:
-    """Return the records of all cells (see `Study.cells`), with OOD scores in the cells of the clean and ood suites.
+    """Return the records of all cells (see `Study.cells`), with OOD scores in the clean, shift and ood suites.
 
     `needs` says which scores want `train`, `patches` or `negatives` (the words given); a score that wants training
     features is null in a cell that names no set to `fit` on. For each of the other logit `scales`, by word, records
     also hold what confidence, nll and brier would be with it, as `<name>_<word>`, and in the clean suite those at a
-    cross-fitted temperature (see `scales.py`).
+    cross-fitted temperature (see `scales.py`), and what so many of the templates, each alone, tell right.
     Raises ValueError naming the dataset when its images do not fit the model, its features are not finite, or, in other
     suites than ood, an image has no class.
     """
-    job = _Job(clip, batch, device, dtype, negatives or [])
+    job = _Job(clip, batch, device, dtype, negatives or [], templates_alone)
     _require_labels(job, cells)
     asked = _Asked(scores, {} if needs is None else needs)
     patch_scores = _score_patches(job, cells, asked.on_patches())
@@ -83,8 +93,10 @@ class _Job:
     device: str
     dtype: Dtype
     words: list[str]  # negative words
+    templates_alone: int = 0
     folders: dict[str, _Opened] = field(default_factory=dict)
     heads: dict[str, Floats] = field(default_factory=dict)  # classes (c, d) by folder
+    alone: dict[str, dict[str, Floats]] = field(default_factory=dict)  # classes (c, d) by folder and single template
     negatives: dict[str, Floats] = field(default_factory=dict)  # negative words (m, d) by prompt
 
     def opened(self, folder: str) -> _Opened:
@@ -118,7 +130,10 @@ class _Job:
         """Return the embeddings (c, d) of a dataset's classes; negative words get the first of its templates."""
         if folder not in self.heads:
             meta = self.opened(folder).meta
-            self.heads[folder] = text_head(self.clip, meta["classes"], meta["templates"], device=self.device)
+            places = spread_over(len(meta["templates"]), self.templates_alone)
+            texts = (meta["classes"], meta["templates"])
+            self.heads[folder], alone = text_heads(self.clip, *texts, places, device=self.device)
+            self.alone[folder] = {meta["templates"][i]: one for i, one in zip(places, alone, strict=True)}
             prompt = meta["templates"][0]  # one per word: there may be 70,000 words
             if self.words and prompt not in self.negatives:
                 self.negatives[prompt] = text_head(self.clip, self.words, [prompt], device=self.device)
@@ -182,12 +197,16 @@ def _of_cell(
     for severity, image in _embedded(job, cell, index):
         features = job.beside(cell["head"], image, labels)
         records = _records(job, features, cell, asked, patch_scores)
-        if cell["suite"] != "ood" and not cell["corruption"]:
-            records = records.with_columns(top_classes(features))
+        if cell["suite"] != "ood":
+            sizes, top = cell["suite"] != "spurious", not cell["corruption"]
+            records = records.with_columns(class_columns(features, sizes=sizes, top=top))
+        if cell["suite"] in ("clean", "shift"):
+            records = records.with_columns(at_sigmoid(features))
         for word, scale in scales.items():
             records = records.with_columns(at_scale(features, scale, word))
         if cell["suite"] == "clean":
             records = records.with_columns(at_temperature(features, dataset.photographs[index]))
+            records = records.with_columns(right_by_template(image, labels, job.alone[cell["head"]]))
         yield records.with_columns(**_place(cell, severity, index, dataset))
 
 
@@ -222,7 +241,7 @@ def _place(cell: PlacedCell, severity: int, index: NDArray[np.int64], dataset: _
 
 def _records(job: _Job, features: Features, cell: PlacedCell, asked: _Asked, patch_scores: PatchScores) -> pl.DataFrame:
     """Return the records of the images of a cell, with OOD scores where its suite asks for them."""
-    if cell["suite"] not in ("clean", "ood"):
+    if cell["suite"] not in SCORED:
         return samples_of(features, {})
     train = job.training(cell["fit"], cell["head"]) if asked.fitted() and cell.get("fit") else None
     records = samples_of(features, asked.on_images(fitted=train is not None), train=train)
@@ -241,7 +260,7 @@ def _score_patches(job: _Job, cells: Sequence[PlacedCell], scores: Scores) -> Pa
         return {}
     heads: dict[str, list[str]] = {}  # by folder of the images
     for cell in cells:
-        if cell["suite"] in ("clean", "ood") and cell["head"] not in heads.setdefault(cell["folder"], []):
+        if cell["suite"] in SCORED and cell["head"] not in heads.setdefault(cell["folder"], []):
             heads[cell["folder"]].append(cell["head"])
     values: dict[tuple[str, str, str], list[NDArray[np.float64]]] = {}
     for folder, asking in heads.items():

@@ -12,6 +12,7 @@ from scipy.special import log_softmax
 from reliquant.evaluation.features import Features
 from reliquant.measures import calibration
 from reliquant.measures.accuracy import labels_within, ranks
+from reliquant.measures.conformal import set_sizes
 from reliquant.measures.divergence import top_of
 
 PHOTOGRAPH = "photograph"  # the column that holds the key of an image
@@ -19,7 +20,7 @@ CHUNK = 1024  # images whose logits are worked on at a time
 TUNED = ("confidence", "nll", "brier")  # what records of an image hold for each logit scale, see `scales.py`
 SCALED = (  # measures that depend on the logit scale
     r"^(squared_ce|rms_ce|ece|mce(_change)?$|debiased_ce|smooth_ece|nll|brier|confidence|flipped_confidence|aurc"
-    r"|excess_aurc|misclassification)"
+    r"|augrc|excess_aurc|misclassification)"
 )
 
 Score = Callable[[Features, Features | None], NDArray[np.float64]]
@@ -72,10 +73,13 @@ def records_of(logits: NDArray[np.float64], label: NDArray[np.integer], /) -> pl
     return frame.with_columns(pl.when(known).then(pl.col(c)).alias(c) for c in ("nll", "brier"))
 
 
-def top_classes(features: Features, /) -> list[pl.Series]:
-    """Return what `divergence.divergences` compares: the likeliest classes of each image, as columns of records."""
-    parts = [
-        top_of(log_softmax(features.logits[i : i + CHUNK].astype(float), axis=1))
-        for i in range(0, len(features.label), CHUNK)
-    ]
+def class_columns(features: Features, /, *, sizes: bool = True, top: bool = True) -> list[pl.Series]:
+    """Return columns of records made of all classes of an image: `conformal.set_sizes`, and the likeliest ones.
+
+    The latter are what `divergence.divergences` compares.
+    """
+    parts = []
+    for i in range(0, len(features.label), CHUNK):
+        log_p = log_softmax(features.logits[i : i + CHUNK].astype(float), axis=1)
+        parts.append([*([set_sizes(log_p)] if sizes else []), *(top_of(log_p) if top else [])])
     return [pl.concat(columns) for columns in zip(*parts, strict=True)]

@@ -1,7 +1,8 @@
 """Confidences at logit scales beside a model's own: tuned on held-out pairs, or a cross-fitted temperature.
 
 Free of torch. A record keeps `confidence`, `nll` and `brier` at each scale as `<name>_<word>`; the words are
-`tuned` (of a variant), `tuned:<proxy>` (of FP32, for each proxy of its variants) and `temperature`.
+`tuned` (of a variant), `tuned:<proxy>` (of FP32, for each proxy of its variants), `temperature`, and `sigmoid`: the
+native scale of a model with a logit bias, read as a yes or no of each class.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import expit, log_expit
 
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import SCALED, TUNED, samples_of
+from reliquant.measures.conformal import SIZES
+from reliquant.measures.prompts import TEMPLATE
 from reliquant.measures.rows import rows
 from reliquant.measures.temperature import best_temperature
 
-TEMPERATURE = "temperature"
-COLUMN = rf"^({'|'.join(TUNED)})_(tuned|tuned:.+|{TEMPERATURE})$"
+TEMPERATURE, SIGMOID = "temperature", "sigmoid"
+COLUMN = rf"^({'|'.join(TUNED)})_(tuned|tuned:.+|{TEMPERATURE}|{SIGMOID})$"
 WIDEST = 10.0  # times sharper or flatter: a half without an error would be calibrated by no end of sharpness
 FEWEST = 20  # images of a half, to fit a temperature to
 BOTH_SUITES = frozenset(("clean", "shift"))  # where a variant is compared with FP32 at the same kind of scale, too
@@ -61,6 +65,26 @@ def at_temperature(features: Features, photographs: NDArray[np.uint64], /) -> li
     return frame.drop("place").get_columns()
 
 
+def at_sigmoid(features: Features, /) -> list[pl.Series]:
+    """Return confidence, nll and brier of images as SigLIP's loss reads its logits: a yes or no for each pair.
+
+    The confidence is the sigmoid of the likeliest class's logit (Zhai et al. 2023), which does not know of the other
+    classes; nll and brier are those of the answer "the prediction is right" in two words, null without a class. Empty
+    for models without a logit bias, whose logits mean nothing by themselves.
+    """
+    if not features.logit_bias:
+        return []
+    logit = features.logits.max(axis=1).astype(float)
+    right = features.logits.argmax(axis=1) == features.label
+    confidence = expit(logit)
+    nll, brier = -log_expit(np.where(right, logit, -logit)), (confidence - right) ** 2
+    columns = (("confidence", confidence), ("nll", nll), ("brier", brier))
+    frame = pl.DataFrame({f"{name}_{SIGMOID}": values.astype(np.float32) for name, values in columns})
+    known = pl.lit(pl.Series(features.label >= 0))
+    frame = frame.with_columns(pl.when(known).then(f"{name}_{SIGMOID}") for name in ("nll", "brier"))
+    return frame.get_columns()
+
+
 def words_of(samples: pl.DataFrame, /) -> list[str]:
     """Return the words of the scales that records hold beside the native one."""
     return [name.partition("_")[2] for name in samples.columns if name.startswith(f"{TUNED[0]}_")]
@@ -76,8 +100,9 @@ def at_word(samples: pl.DataFrame, word: str, /) -> pl.DataFrame | None:
 
 
 def without_scores(samples: pl.DataFrame, /) -> pl.DataFrame:
-    """Return records without OOD scores and without other scales than the one that they are at."""
-    return samples.drop(pl.selectors.starts_with("score:"), pl.selectors.matches(COLUMN))
+    """Return records without OOD scores, without other scales than the one that they are at, and what is not of it."""
+    of_native = pl.selectors.starts_with("score:", TEMPLATE) | pl.selectors.by_name(SIZES, require_all=False)
+    return samples.drop(of_native, pl.selectors.matches(COLUMN))
 
 
 def scaled_rows(
@@ -94,7 +119,8 @@ def scaled_rows(
     `scale` is `tuned` or `temperature`; changes are to FP32 at its native scale. In the clean and shift suites follow
     changes to FP32 at a scale of the same kind (tuned on the same held-out pairs, of the variant's `proxy`; its own
     temperature), which leave out what tuning alone does: `scale` is `both_tuned` or `both_temperature`. FP32's own
-    tuned rows have the column `proxy`: it has one tuned scale for each.
+    tuned rows have the column `proxy`: it has one tuned scale for each. At the scale `sigmoid` changes are to FP32's
+    sigmoid alone.
     """
     for word in words_of(samples):
         there, (scale, _, of) = at_word(samples, word), word.partition(":")
@@ -102,6 +128,10 @@ def scaled_rows(
             continue
         asked = (set(suites) - {"ood"}) & set(there["suite"].unique())
         if not asked:
+            continue
+        if scale == SIGMOID:
+            same = None if baseline is None else at_word(baseline, word)
+            yield _measured(there, same, asked, resamples).with_columns(scale=pl.lit(scale))
             continue
         measured = _measured(there, None if baseline is None else without_scores(baseline), asked, resamples)
         yield measured.with_columns(scale=pl.lit(scale), **({"proxy": pl.lit(of)} if of else {}))

@@ -10,7 +10,7 @@ import polars as pl
 
 from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.records import PHOTOGRAPH, TUNED
-from reliquant.evaluation.scales import COLUMN, TEMPERATURE, words_of
+from reliquant.evaluation.scales import COLUMN, SIGMOID, TEMPERATURE, words_of
 from reliquant.measures.conformal import POINTS, SIZES
 from reliquant.measures.divergence import KEPT, TOP, TOP_P
 from reliquant.measures.prompts import TEMPLATE
@@ -70,7 +70,7 @@ def _check_nulls(records: pl.DataFrame, path: Path) -> None:
     """Raise DamagedFile where a record lacks what records of its kind have."""
     no_class = pl.col("label") < 0
     counts = {name: pl.col(name).is_null().sum() for name in SCHEMA if name not in OF_LABEL}
-    tuned = [_at(word) for word in words_of(records) if word != TEMPERATURE]
+    tuned = [_at(word) for word in words_of(records) if word not in (TEMPERATURE, SIGMOID)]
     for name in (*OF_LABEL, *itertools.chain(*tuned)):
         exempt = pl.lit(False) if name.startswith("confidence") else no_class
         counts[name] = (pl.col(name).is_null() != exempt).sum()
@@ -78,6 +78,8 @@ def _check_nulls(records: pl.DataFrame, path: Path) -> None:
         if name in records.columns:
             bare = (pl.col("suite") != "ood") & (pl.col("corruption") == "")
             counts[name] = (pl.col(name).is_null() & bare).sum()
+    if SIZES in records.columns:
+        counts[SIZES] = (pl.col(SIZES).is_null() & ~pl.col("suite").is_in(["ood", "spurious"])).sum()
     if "iteration" in records.columns:
         counts["iteration"] = pl.col("iteration").is_null().sum()
     refuse_nulls(records.select(**counts).row(0, named=True), path)

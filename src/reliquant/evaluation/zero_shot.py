@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,6 @@ from reliquant.progress import progress
 Dtype = Literal["float32", "bfloat16"]
 
 
-@torch.no_grad()
 def text_head(
     clip: Clip, classes: list[str], templates: list[str], /, *, device: str = "cpu", prompts: int = 256
 ) -> NDArray[np.float32]:
@@ -27,14 +26,36 @@ def text_head(
     Radford et al. 2021, section 3.1.4; what open_clip's `build_zero_shot_classifier` does. About `prompts` prompts go
     through the text tower at a time.
     """
-    means = []
+    return text_heads(clip, classes, templates, [], device=device, prompts=prompts)[0]
+
+
+@torch.no_grad()
+def text_heads(
+    clip: Clip,
+    classes: list[str],
+    templates: list[str],
+    alone: Sequence[int],
+    /,
+    *,
+    device: str = "cpu",
+    prompts: int = 256,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embed classes by all templates together, as `text_head` does, and by some alone, (k, c, d), from one pass.
+
+    `alone` holds the places of these templates.
+    """
+    means, chosen = [], []
     at_once = max(1, prompts // len(templates))  # classes
     for start in range(0, len(classes), at_once):
         part = classes[start : start + at_once]
         tokens = clip.tokenizer([template.format(name) for name in part for template in templates]).to(device)
         embedded = clip.model.encode_text(tokens, normalize=True).float()  # (classes x templates, d)
-        means.append(embedded.unflatten(0, (len(part), len(templates))).mean(dim=1))
-    return normalize(torch.cat(means), dim=1).cpu().numpy()
+        by_class = embedded.unflatten(0, (len(part), len(templates)))
+        means.append(by_class.mean(dim=1))
+        chosen.append(by_class[:, list(alone)])
+    heads = (torch.cat(means), torch.cat(chosen).transpose(0, 1))
+    together, each = (normalize(head, dim=-1).cpu().numpy() for head in heads)
+    return together, each
 
 
 def image_features(

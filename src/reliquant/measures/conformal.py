@@ -8,6 +8,7 @@ those of the calibration, under the model that it was made with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -70,10 +71,14 @@ class Answers:
     sizes: NDArray[np.unsignedinteger]
     half: NDArray[np.bool_]
 
-    def of_half(self, half: bool, /) -> Answers:
-        """Return those of one half."""
-        own = self.half == half
-        return Answers(self.nll[own], self.confidence[own], self.sizes[own], self.half[own])
+    @cached_property
+    def parts(self) -> tuple[Answers, Answers]:
+        """Those of the first and of the second half."""
+        first, second = (
+            Answers(self.nll[own], self.confidence[own], self.sizes[own], self.half[own])
+            for own in (~self.half, self.half)
+        )
+        return first, second
 
     def measured(self, of: Of, at: float, /) -> Floats:
         """Return whether each image's set at a threshold holds the true class, 1 or 0, or how large it is, (n,).
@@ -98,6 +103,39 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """Hold the threshold of a half of the calibration images and what shows how sure it is.
+
+    `ends` are the thresholds at both ends of the 95 % interval of the level that it really has (Woodruff 1952), `width`
+    the length of that interval; `influence` (n,) is that of all calibration images on that level, and `spread` its mean
+    distance from the level asked for.
+    """
+
+    at: float
+    ends: tuple[float, float]
+    width: float
+    influence: Floats
+    spread: float
+
+
+def thresholds(calibration: Answers, level: float, /) -> tuple[Threshold, Threshold] | None:
+    """Return the thresholds of both halves of the calibration images; None where one is too small."""
+    found = []
+    for half, part in zip((False, True), calibration.parts, strict=True):
+        m, at = len(part.nll), threshold(part.nll, level)
+        if not np.isfinite(at):
+            return None
+        h, ordered = Z95 * np.sqrt(level * (1 - level) / m), np.sort(part.nll)
+        low, high = max(1 / m, level - h), min(1.0, level + h)
+        first, last = (float(ordered[int(np.ceil(x * m - 1e-9)) - 1]) for x in (low, high))
+        kept, influence = part.nll <= at, np.zeros(len(calibration.nll))
+        influence[calibration.half == half] = (kept.mean() - kept) * len(influence) / m
+        spread = float(np.sqrt(2 / np.pi * level * (1 - level) / m))
+        found.append(Threshold(at, (first, last), high - low, influence, spread))
+    return found[0], found[1]
+
+
+@dataclass(frozen=True)
 class Crossed:
     """Hold a coverage or mean size, with influences of calibration (`id`) and other images (`ood`).
 
@@ -109,37 +147,21 @@ class Crossed:
     more: float
 
 
-def crossed(calibration: Answers, test: Answers, of: Of, level: float, /) -> Crossed:
-    """Return the coverage or mean size of the sets of test images, each half with its own threshold.
+def crossed(both: tuple[Threshold, Threshold], test: Answers, of: Of, /) -> Crossed:
+    """Return the coverage or mean size of the sets of test images, each half with the threshold of the other half.
 
-    The thresholds are those of the calibration images of the other half, so that no photograph is tested by a threshold
-    that it helped to choose. The influence of a calibration image is through its half's threshold: by the slope of what
-    is measured by the level (Woodruff 1952). NaN where a half is too small for a threshold.
+    So no photograph is tested by a threshold that it helped to choose. The influence of a calibration image is through
+    its half's threshold, by the slope of what is measured by the level.
     """
     n, more = len(test.nll), 0.0
-    values, by_calibration = np.zeros(n), np.zeros(len(calibration.nll))
-    for half in (False, True):
-        nll, tested = calibration.of_half(half).nll, test.of_half(not half)
-        at, share = threshold(nll, level), len(tested.nll) / n
-        if not np.isfinite(at):
-            return Crossed(Estimate(np.nan, by_calibration, values), np.nan)
-        values[test.half != half] = tested.measured(of, at)
-        slope, kept = _slope(nll, tested, of, level), nll <= at
-        weight = share * slope * len(by_calibration) / len(nll)
-        by_calibration[calibration.half == half] = weight * (kept.mean() - kept)
-        if of == "coverage":
-            more += share / n * abs(slope) * float(np.sqrt(2 / np.pi * level * (1 - level) / len(nll)))
+    values, by_calibration = np.zeros(n), np.zeros(len(both[0].influence))
+    for chosen, half in zip(both, (True, False), strict=True):
+        tested = test.parts[int(half)]
+        if len(tested.nll):
+            values[test.half == half] = tested.measured(of, chosen.at)
+            low, high = (tested.measured(of, end).mean() for end in chosen.ends)
+            share, slope = len(tested.nll) / n, (high - low) / chosen.width
+            by_calibration += share * slope * chosen.influence
+            more += share / n * abs(slope) * chosen.spread if of == "coverage" else 0.0
     value = float(values.mean())
-    return Crossed(Estimate(value, by_calibration, values - value), more)
-
-
-def _slope(nll: NDArray[np.floating], tested: Answers, of: Of, level: float) -> float:
-    """Return the change of what is measured by the level of the threshold, over the level's own 95 % interval."""
-    m = len(nll)
-    if not len(tested.nll):
-        return 0.0
-    h = Z95 * np.sqrt(level * (1 - level) / m)
-    low, high = max(1 / m, level - h), min(1.0, level + h)
-    ordered = np.sort(nll)
-    ends = [tested.measured(of, float(ordered[int(np.ceil(x * m - 1e-9)) - 1])).mean() for x in (low, high)]
-    return float((ends[1] - ends[0]) / (high - low)) if high > low else 0.0
+    return Crossed(Estimate(value, by_calibration, values - value), float(more))

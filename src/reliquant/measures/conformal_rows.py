@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.measures import bootstrap, resampling
-from reliquant.measures.conformal import SIZES, Answers, Crossed, Of, crossed, halves
+from reliquant.measures.conformal import SIZES, Answers, Crossed, Of, Threshold, crossed, halves, thresholds
 from reliquant.measures.pairing import Pair
 from reliquant.measures.stats import Z95, normal_test, strata, wilson
 
@@ -18,30 +20,59 @@ LEVELS = {"90": 0.90, "95": 0.95}
 OF: tuple[Of, ...] = ("coverage", "size")
 
 
-def conformal_rows(known: Pair, tests: Sequence[Pair], /) -> list[bootstrap.Row]:
-    """Return coverage and mean size of sets at 90 and 95 %, averaged over cells that hold the same images.
+def conformal_rows(known: Pair, tested: Pair, /) -> list[dict[str, Any]]:
+    """Return coverage and mean size of prediction sets at 90 and 95 %, as placed rows.
 
-    `known` holds the clean records of the dataset that calibrates. Measures that end with `_fp32` have thresholds of
-    FP32's records, as where a guarantee was set up before quantization, those with `_own` of the variant's (FP32 itself
-    has these alone). Changes are to FP32 with its own thresholds. Nothing where records lack `set_sizes`.
+    `known` holds the clean records of the dataset that calibrates, `tested` those of the images that are measured: of
+    many corruptions and severities the means over corruptions, at each severity and at all (0). Measures that end with
+    `_fp32` have thresholds of FP32's records, as where a guarantee was set up before quantization, those with `_own` of
+    the variant's (FP32 itself has these alone). Changes are to FP32 with its own thresholds. Nothing where records lack
+    `set_sizes`; null where a half of the calibration images is too small.
     """
-    sides = [side for pair in (known, *tests) for side in pair.sides]
-    if any(SIZES not in side.columns or side[SIZES].null_count() for side in sides):
+    sides = [side for pair in (known, tested) for side in pair.sides]
+    if not len(known.variant) or any(SIZES not in side.columns or side[SIZES].null_count() for side in sides):
         return []
-    shared = _Shared(known.variant, tests[0].variant)
+    cells = tested.variant.select("corruption", "severity").unique(maintain_order=True)
+    noisy = cells["corruption"].to_list() != [""]
+    parts = [tested.filter(_is_of(tested.variant, *cell)) for cell in cells.rows()]
+    severities = sorted({0, *cells["severity"]}) if noisy else [0]
+    chosen = {severity: [severity in (0, own) for own in cells["severity"]] for severity in severities}
+    shared, found = _Shared(known.variant, parts[0].variant), _measured(known, parts)
+    rows = []
+    for severity, of_cells in chosen.items():
+        place = {"group": "", "corruption": "mean" if noisy else "", "severity": severity}
+        means = {word: [shared.mean(_chosen(each, of_cells)) for each in measured] for word, measured in found.items()}
+        rows += [{**place, **row} for word, mean in means.items() for row in shared.rows(word, *mean)]
+    return rows
+
+
+def _is_of(records: pl.DataFrame, corruption: str, severity: int) -> pl.Series:
+    return (records["corruption"] == corruption) & (records["severity"] == severity)
+
+
+def _chosen(cells: Sequence[Crossed | None], chosen: Sequence[bool]) -> list[Crossed | None]:
+    return list(itertools.compress(cells, chosen))
+
+
+def _measured(known: Pair, parts: Sequence[Pair]) -> dict[str, list[list[Crossed | None]]]:
+    """Return by measure what each cell has, first of the variant and then, where it is there, of FP32."""
     calibrations = {"own": _answers(known.variant)}
     if known.fp32 is not None:
         calibrations["fp32"] = _answers(known.fp32)
-    variants = [_answers(test.variant) for test in tests]
-    exact = [_answers(test.fp32) for test in tests if test.fp32 is not None]
-    rows = []
+    quantized = [_answers(part.variant) for part in parts]
+    exact = [_answers(part.fp32) for part in parts if part.fp32 is not None]
+    found = {}
     for word, level in LEVELS.items():
+        both = {whose: thresholds(calibration, level) for whose, calibration in calibrations.items()}
         for of in OF:
-            fp32 = shared.mean([crossed(calibrations["fp32"], test, of, level) for test in exact]) if exact else None
-            for whose, calibration in calibrations.items():
-                found = shared.mean([crossed(calibration, test, of, level) for test in variants])
-                rows += shared.rows(f"conformal_{of}_{word}_{whose}", of, found, fp32)
-    return rows
+            fp32 = [[_crossed(both["fp32"], test, of) for test in exact]] if exact else []
+            for whose, own in both.items():
+                found[f"conformal_{of}_{word}_{whose}"] = [[_crossed(own, test, of) for test in quantized], *fp32]
+    return found
+
+
+def _crossed(both: tuple[Threshold, Threshold] | None, test: Answers, of: Of) -> Crossed | None:
+    return None if both is None else crossed(both, test, of)
 
 
 def _answers(records: pl.DataFrame) -> Answers:
@@ -68,21 +99,24 @@ class _Shared:
         self.weight = resampling.weights(photograph, strata(labels[first]))
         self.number, self.n = len(photograph), len(test)
 
-    def mean(self, cells: Sequence[Crossed], /) -> _Found:
-        """Average the same measure over cells of the same test images."""
-        known, test = (np.mean([getattr(cell.estimate, side) for cell in cells], axis=0) for side in ("id", "ood"))
+    def mean(self, cells: Sequence[Crossed | None], /) -> _Found:
+        """Average the same measure over cells of the same test images; NaN where a cell has none."""
+        there = [cell for cell in cells if cell is not None]
+        if len(there) < len(cells):
+            return _Found(np.nan, np.full(self.number, np.nan), np.nan)
+        known, test = (np.mean([getattr(cell.estimate, side) for cell in there], axis=0) for side in ("id", "ood"))
         parts = np.bincount(self.known, known, self.number) / len(known)
         parts += np.bincount(self.test, test, self.number) / len(test)
-        value = float(np.mean([cell.estimate.value for cell in cells]))
-        return _Found(value, parts, float(np.mean([cell.more for cell in cells])))
+        value = float(np.mean([cell.estimate.value for cell in there]))
+        return _Found(value, parts, float(np.mean([cell.more for cell in there])))
 
     def variance(self, parts: NDArray[np.float64], /) -> float:
         return float(np.sum(parts**2)) * self.number / (self.number - 1) if self.number > 1 else np.nan
 
-    def rows(self, name: str, of: Of, found: _Found, fp32: _Found | None, /) -> list[bootstrap.Row]:
+    def rows(self, name: str, found: _Found, fp32: _Found | None = None, /) -> list[bootstrap.Row]:
         """Return the row of a measure, and of its change where there is FP32."""
         variance = self.variance(found.parts) + found.more
-        if of == "coverage":
+        if "coverage" in name:
             low, high = wilson(found.value, variance, self.n)
         else:
             half = Z95 * np.sqrt(variance)

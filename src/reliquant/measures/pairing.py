@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -35,6 +36,10 @@ class Pair:
     def filter(self, chosen: pl.Series | NDArray, /) -> Pair:
         """Return the chosen records of both; `chosen` holds one truth value per record."""
         return Pair(self.variant.filter(chosen), None if self.fp32 is None else self.fp32.filter(chosen))
+
+    def select(self, columns: Sequence[str], /) -> Pair:
+        """Return some columns of both."""
+        return Pair(self.variant.select(columns), None if self.fp32 is None else self.fp32.select(columns))
 
     def followed_by(self, other: Pair, /) -> Pair:
         """Append the records of another pair, cut down to the columns of this one."""

@@ -13,8 +13,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.artifacts import KEPT
+from reliquant.measures.conformal_rows import conformal_rows
 from reliquant.measures.pairing import CELL, Pair, each_once, matched, without_nan
-from reliquant.measures.suites import PlacedRow, classification, detection_rows, spurious
+from reliquant.measures.prompts import prompt_rows
+from reliquant.measures.suites import PlacedRow, classification, detection_rows, full_spectrum, spurious
 
 SCHEMA = {
     **dict.fromkeys(["suite", "dataset", "reference", "group", "corruption"], pl.String),
@@ -28,7 +30,8 @@ HEADLINE = {  # measures whose rows, and those of their changes, keep replicates
     *("accuracy", "accuracy_delta", "squared_ce", "brier", "nll", "confidence_gap", "aurc", "misclassification_auroc"),
     *("agreement", "flips_right_to_wrong", "flips_wrong_to_right", "kl_to_fp32", "mean_corruption_error"),
     *("mce_to_fp32", "relative_mce_to_fp32", "auroc", "fpr95_id_positive", "fpr95_ood_positive"),
-    *("rsg", "vuln_add", "worst_group_accuracy"),
+    *("rsg", "vuln_add", "worst_group_accuracy", "augrc", "full_spectrum_auroc"),
+    *("conformal_coverage_90_fp32", "conformal_size_90_fp32"),
 }
 
 
@@ -43,7 +46,8 @@ def rows(
 ) -> pl.DataFrame:
     """Measure a variant's records; with FP32's records of the same images also every difference.
 
-    `suites` are those to measure (all); the `ood` suite needs the records of its references in `clean` too.
+    `suites` are those to measure (all); the `ood` suite needs the records of its references in `clean` too, and has
+    measures of the full spectrum with those in `shift`; `shift` and `noise` have prediction sets with those in `clean`.
     Raises ValueError naming the cell where the records of the two do not match, or where a number is NaN.
     """
     samples = without_nan(samples, "the variant")
@@ -56,14 +60,21 @@ def rows(
             continue
         pair = _beside(part, baseline)
         rng = np.random.default_rng([seed, zlib.crc32(f"{suite}/{dataset}/{reference}".encode())])
+        known = _beside(_of(records, "clean", reference), baseline)
         if suite == "ood":
-            placed = detection_rows(_beside(_known(records, dataset, reference), baseline), pair)
+            if known.variant.is_empty():
+                raise ValueError(f"ood suite, {dataset}: there are no records of {reference} in the clean suite")
+            placed = detection_rows(known, pair) + full_spectrum(known, _shifted(records, baseline, reference), pair)
         elif suite == "spurious":
             placed = spurious(pair, rng, resamples)
         elif suite == "noise":
             placed = classification(pair, rng, resamples, _beside(_uncorrupted(records, part, dataset), baseline))
         else:
             placed = classification(pair, rng, resamples)
+        if suite in ("clean", "shift", "noise"):
+            placed += conformal_rows(known, pair)
+        if suite == "clean":
+            placed += [{"group": "", "corruption": "", "severity": 0, **row} for row in prompt_rows(pair)]
         key = {"suite": suite, "dataset": dataset, "reference": reference, "score": ""}
         measured += [{**key, **row} for row in placed]
     kept = as_column([_taken(row) for row in measured])
@@ -92,12 +103,15 @@ def _beside(part: pl.DataFrame, baseline: pl.DataFrame | None) -> Pair:
     return Pair(part, None if baseline is None else baseline[part["row"].to_numpy()])
 
 
-def _known(records: pl.DataFrame, dataset: str, reference: str) -> pl.DataFrame:
-    """Return the in-distribution records that an OOD set is told from; raise ValueError where there are none."""
-    known = records.filter((pl.col("suite") == "clean") & (pl.col("dataset") == reference))
-    if known.is_empty():
-        raise ValueError(f"ood suite, {dataset}: there are no records of {reference} in the clean suite")
-    return known
+def _of(records: pl.DataFrame, suite: str, reference: str) -> pl.DataFrame:
+    """Return the records of a suite's images that have the classes of a dataset."""
+    return records.filter((pl.col("suite") == suite) & (pl.col("reference") == reference))
+
+
+def _shifted(records: pl.DataFrame, baseline: pl.DataFrame | None, reference: str) -> list[Pair]:
+    """Return the records of each shifted set of a dataset."""
+    parts = _of(records, "shift", reference).partition_by("dataset", maintain_order=True)
+    return [_beside(part, baseline) for part in parts]
 
 
 def _uncorrupted(records: pl.DataFrame, part: pl.DataFrame, dataset: str) -> pl.DataFrame:

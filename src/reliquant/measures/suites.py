@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -16,6 +17,8 @@ from reliquant.measures.pairing import Pair
 from reliquant.measures.smooth_ece import smooth_ece
 from reliquant.measures.stats import normal_test, strata, variance_of_mean, wilson
 
+FULL_SPECTRUM = ("auroc", "fpr95_id_positive", "fpr95_ood_positive")
+FOR_DETECTION = ("dataset", "index", "label", "photograph")  # what weighs the images of a score
 PlacedRow = dict[str, Any]  # a `bootstrap.Row` and where it was measured: a `Place`, of OOD sets also the score
 
 
@@ -168,7 +171,7 @@ def _by_influence(pair: Pair) -> list[bootstrap.Row]:
     """
     rows, n, weight = [], len(pair.variant), weights_of(pair.variant)
     answers, answers_fp32 = _answers(pair.variant), None if pair.fp32 is None else _answers(pair.fp32)
-    for measure in (selective.aurc, selective.excess_aurc, selective.misclassification_auroc):
+    for measure in (selective.aurc, selective.augrc, selective.excess_aurc, selective.misclassification_auroc):
         name = measure.__name__
         value, influence = measure(*answers)
         low, high = wilson(value, variance_of_mean(influence), n) if 0 <= value <= 1 else (np.nan, np.nan)
@@ -197,8 +200,26 @@ def _answers(records: pl.DataFrame) -> tuple[NDArray[np.floating], NDArray[np.bo
     return records["confidence"].to_numpy(), (records["prediction"] == records["label"]).to_numpy()
 
 
-def detection_rows(known: Pair, unknown: Pair, /) -> list[PlacedRow]:
-    """Return the detection measures of every score that both sides have.
+def full_spectrum(known: Pair, shifted: Sequence[Pair], unknown: Pair, /) -> list[PlacedRow]:
+    """Return detection measures, as `full_spectrum_<measure>`, where shifted images of the same classes are known too.
+
+    Full-spectrum OOD detection of OpenOOD v1.5 (Yang et al. 2022; Zhang et al. 2023): the images of the clean set and
+    of all its shifted sets together are told from OOD images. Nothing without shifted sets.
+    """
+    if not shifted:
+        return []
+    columns = [name for name in known.variant.columns if name in FOR_DETECTION or name.startswith("score:")]
+    for pair in (known, *shifted):
+        columns = [name for name in columns if all(_has(side, name) for side in pair.sides)]
+    known = known.select(columns)
+    for pair in shifted:
+        known = known.followed_by(pair)
+    rows = detection_rows(known, unknown, only=FULL_SPECTRUM)
+    return [{**row, "measure": f"full_spectrum_{row['measure']}"} for row in rows]
+
+
+def detection_rows(known: Pair, unknown: Pair, /, *, only: Collection[str] | None = None) -> list[PlacedRow]:
+    """Return the detection measures, or some, of every score that both sides have.
 
     `known` holds the records of the in-distribution images, `unknown` those of the OOD set.
     """
@@ -209,11 +230,16 @@ def detection_rows(known: Pair, unknown: Pair, /) -> list[PlacedRow]:
         for column in unknown.variant.columns:
             if not column.startswith("score:"):
                 continue
-            if any(side[column].null_count() == len(side) for side in (*known.sides, *unknown.sides)):
+            if not all(_has(side, column) for side in (*known.sides, *unknown.sides)):
                 continue
             place = {"group": group, "corruption": "", "severity": 0, "score": column.removeprefix("score:")}
-            rows += [{**place, **row} for row in _detection(sides, column)]
+            rows += [{**place, **row} for row in _detection(sides, column, only)]
     return rows
+
+
+def _has(records: pl.DataFrame, column: str) -> bool:
+    """Whether records have a column, and not for other images alone."""
+    return column in records.columns and records[column].null_count() < len(records)
 
 
 @dataclass(frozen=True)
@@ -231,18 +257,20 @@ class _Sides:
         return images + resampling.linear(0.0, estimate.ood, self.unknown_weight)
 
 
-def _detection(sides: _Sides, column: str) -> list[bootstrap.Row]:
-    """Return every detection measure of one column of scores, and its difference to FP32."""
+def _detection(sides: _Sides, column: str, only: Collection[str] | None) -> list[bootstrap.Row]:
+    """Return the detection measures of one column of scores, and their differences to FP32."""
     known, unknown = sides.known, sides.unknown
     rows, n = [], len(known.variant) + len(unknown.variant)
-    for name, measure in detection.MEASURES.items():
-        estimate = measure(known.variant[column].to_numpy(), unknown.variant[column].to_numpy())
+    found = detection.estimates(known.variant[column].to_numpy(), unknown.variant[column].to_numpy(), only=only)
+    fp32 = {}
+    if known.fp32 is not None and unknown.fp32 is not None:
+        fp32 = detection.estimates(known.fp32[column].to_numpy(), unknown.fp32[column].to_numpy(), only=only)
+    for name, estimate in found.items():
         kept = sides.kept(estimate)
         rows.append(bootstrap.row(name, estimate.value, *estimate.interval, np.nan, n, kept))
-        if known.fp32 is not None and unknown.fp32 is not None:
-            fp32 = measure(known.fp32[column].to_numpy(), unknown.fp32[column].to_numpy())
-            change = kept - sides.kept(fp32)
-            rows.append(bootstrap.row(f"{name}_change", *estimate.minus(fp32), n, change))
+        if name in fp32:
+            change = kept - sides.kept(fp32[name])
+            rows.append(bootstrap.row(f"{name}_change", *estimate.minus(fp32[name]), n, change))
     return rows
 
 

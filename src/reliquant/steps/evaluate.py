@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--scores", type=json.loads, default={}, help="entries of scores, by name, JSON")
     parser.add_argument("--negatives", type=json.loads, default=None, help="entry of a lexicon of negative words, JSON")
     parser.add_argument("--lexicon-root", type=Path, default=Path(), help="the folder of the lexicon's files")
+    parser.add_argument("--templates-alone", type=int, default=0, help="how many templates to judge one by one")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto")
@@ -43,6 +44,7 @@ def main() -> None:
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}
     negatives = plugins.load("lexicon", args.negatives)(args.lexicon_root) if args.negatives else None
     words = {"batch": args.batch, "device": device, "dtype": args.dtype, "needs": needs, "negatives": negatives}
+    words["templates_alone"] = args.templates_alone
     records, facts = [], {}
     with _files(args.variant) as files:
         for path in files:

@@ -78,10 +78,10 @@ def _rows(
 
 
 def _records(files: list[Path], *, all_suites: bool = False) -> pl.DataFrame:
-    """Read a shard's records and, of the other shards, those of the clean suite: the references of its OOD sets."""
+    """Read a shard's records and, of the other shards, clean and shifted ones, which its images are compared with."""
     own, *others = (read_samples(file) for file in files)
     if not all_suites:
-        others = [records.filter(suite="clean") for records in others]
+        others = [records.filter(pl.col("suite").is_in(["clean", "shift"])) for records in others]
     return pl.concat([own, *others], how="diagonal")
 
 

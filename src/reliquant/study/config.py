@@ -92,6 +92,7 @@ class Config(_Part):
     suites: Suites
     snapshot_suites: list[Suite] = ["clean"]
     shards: dict[Name, list[str]] = {}
+    templates_alone: int = Field(8, ge=0)
     scores: dict[Name, Entry] = {}
     fits: dict[Name, Name] = {}
     negatives: Entry | None = None

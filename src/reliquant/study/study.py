@@ -224,14 +224,21 @@ class Study:
         return next(shard for shard, suites in self.shards.items() if suite in suites)
 
     def records(self, shard: str, /) -> list[str]:
-        """Name the shards whose records a shard's measures need: itself, and those of its OOD sets' references."""
+        """Name the shards whose records a shard's measures need: itself first, then others.
+
+        OOD sets are told from the clean images of their reference and from shifted ones; under shift and noise the
+        prediction sets are calibrated on clean images.
+        """
         model = next(iter(self.config.models))
-        references = {cell["reference"] for cell in self.cells(model, shard) if cell["suite"] == "ood"}
+        cells = self.cells(model, shard)
+        clean = {cell["reference"] for cell in cells if cell["suite"] in ("ood", "shift", "noise")}
+        shifted = {cell["reference"] for cell in cells if cell["suite"] == "ood"}
         needed = [shard]
         for other in self.shards:
-            clean = {cell["dataset"] for cell in self.cells(model, other) if cell["suite"] == "clean"}
-            if clean & references:
-                needed.append(other)
+            for cell in self.cells(model, other):
+                suite, reference = cell["suite"], cell["reference"]
+                if (suite == "clean" and reference in clean) or (suite == "shift" and reference in shifted):
+                    needed.append(other)
         return list(dict.fromkeys(needed))
 
     def _word(self, suite: str, cell: Cell) -> str:
@@ -252,8 +259,8 @@ class Study:
 
     def _fit(self, cell: Cell, model: str) -> str | None:
         """Return the folder that the scores of a cell are fitted on, where one asks for training images; else None."""
-        fits = self.config.fits
-        if cell["suite"] not in ("clean", "ood") or cell["reference"] not in fits or not self.scores_that_need("train"):
+        fits, scored = self.config.fits, cell["suite"] in ("clean", "shift", "ood")
+        if not scored or cell["reference"] not in fits or not self.scores_that_need("train"):
             return None
         return self.prepared(fits[cell["reference"]], model)
 
