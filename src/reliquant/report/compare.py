@@ -32,12 +32,12 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
 
     Largest changes first. Raises ValueError for rows that repeat a key.
     """
-    a, b = _side("a", rows_a), _side("b", rows_b)
+    (a, kept_a), (b, kept_b) = _side("a", rows_a), _side("b", rows_b)
     both = a.join(b, on=list(KEYS), how="full", coalesce=True, nulls_equal=True)
     one_side = pl.when("in_a").then(pl.lit("a")).otherwise(pl.lit("b"))
     where = pl.when(pl.col("in_a") & pl.col("in_b")).then(pl.lit("both")).otherwise(one_side)
     both = both.with_columns(where=where, difference=pl.col("value_b") - pl.col("value_a"))
-    both = both.with_columns(_halves(both)).drop("replicates_a", "replicates_b")
+    both = both.with_columns(_halves(both, kept_a, kept_b))
     both = both.with_columns(how=_how(), low=pl.col("difference") - pl.col("half"))
     both = both.with_columns(high=pl.col("difference") + pl.col("half"))
     change, error = (both[c].cast(pl.Float64).fill_null(np.nan).to_numpy() for c in ("difference", "half"))
@@ -61,23 +61,29 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
     )
 
 
-def _side(name: str, rows: Rows) -> pl.DataFrame:
-    """Return the keys of one side's rows and their numbers, with the side's name as an ending."""
+def _side(name: str, rows: Rows) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the keys of one side's rows and their numbers, with the side's name as an ending, and their replicates.
+
+    `line_<name>` says which replicates are a row's. A null among them would take as much memory as 200 numbers.
+    """
     keys = [pl.col(key).cast(ROW_SCHEMA[key]) for key in KEYS]
-    numbers = {f"{number}_{name}": number for number in ("value", "low", "high", "replicates")}
-    side = rows.lazy().select(*keys, **numbers).collect()
+    numbers = {f"{number}_{name}": number for number in ("value", "low", "high")}
+    known = pl.col("replicates").is_not_null()
+    line = pl.when(known).then(known.cum_sum().cast(pl.Int64) - 1)
+    side = rows.lazy().select(*keys, **numbers, **{f"line_{name}": line}).collect()
     if side.select(KEYS).is_duplicated().any():
         raise ValueError(f"rows {name} hold the same variant, set and measure more than once")
-    return side.with_columns(pl.lit(True).alias(f"in_{name}"))
+    kept = rows.lazy().filter(known).select("replicates").collect()
+    return side.with_columns(pl.lit(True).alias(f"in_{name}")), kept
 
 
-def _halves(both: pl.DataFrame) -> list[pl.Series]:
+def _halves(both: pl.DataFrame, kept_a: pl.DataFrame, kept_b: pl.DataFrame) -> list[pl.Series]:
     """Return half the width of each difference's interval, null where unknown, and whether it is that of pairs."""
     paired = np.full(both.height, np.nan)
-    known = both.select(pl.col("replicates_a").is_not_null() & pl.col("replicates_b").is_not_null())
-    for at in np.array_split(np.flatnonzero(known.to_series().to_numpy()), 1 + both.height // AT_ONCE):
-        tables = [table_of(both[at].select(replicates=f"replicates_{side}")) for side in ("a", "b")]
-        paired[at] = Z95 * spread(tables[1] - tables[0])
+    known = both.select(pl.col("line_a").is_not_null() & pl.col("line_b").is_not_null()).to_series().to_numpy()
+    for at in np.array_split(np.flatnonzero(known), 1 + both.height // AT_ONCE):
+        before, after = table_of(kept_a[both["line_a"][at]]), table_of(kept_b[both["line_b"][at]])
+        paired[at] = Z95 * spread(after - before)
     wide = ((pl.col("high_a") - pl.col("low_a")) ** 2 + (pl.col("high_b") - pl.col("low_b")) ** 2).sqrt() / 2
     unpaired = both.select(wide.cast(pl.Float64)).to_series().fill_null(np.nan).to_numpy()
     found = np.isfinite(paired)
