@@ -169,8 +169,7 @@ def test_the_templates_of_an_entry_are_used_unless_the_command_line_gives_others
 
 def quantized(tmp_path, pairs, *words):
     scheme = ("--scheme", "{quantizer: rtn, batch: 4}", "--precision", "w8a8", "--output", tmp_path / "out.safetensors")
-    tuning = ("--tuning", "none")  # a dozen pairs are too few to tune on
-    main.main(["quantize", "--model", MODEL, "--pairs", str(pairs), *map(str, scheme), *tuning, *words])
+    main.main(["quantize", "--model", MODEL, "--pairs", str(pairs), *map(str, scheme), *words])
 
 
 @pytest.mark.parametrize("caption", ["caption", "text", "sentences"])
@@ -182,6 +181,7 @@ def test_pairs_need_no_labels_and_their_columns_are_found(capsys, tmp_path, shap
     quantized(tmp_path, tmp_path / "pairs.parquet")
     said = capsys.readouterr()
     assert "quantized_weight_share: 0.9" in said.out
+    assert "no logit scale is tuned: held_out: 0.2 of 12 pairs" in said.err  # a dozen pairs are too few to tune on
     assert (f"pairs: captions are read from column '{caption}'" in said.err) == (caption != "caption")
 
 

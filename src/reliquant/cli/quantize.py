@@ -18,7 +18,10 @@ from reliquant.quantization.tuning import Tuning
 from reliquant.study.config import HELD_OUT
 
 EXAMPLE = "reliquant quantize --model lab-vit-curated --precision w8a8 --pairs pairs.parquet --output w8a8.safetensors"
-TUNING = "objective by which one logit scale is fitted on the held-out pairs, stored beside the model's own"
+TUNING = (
+    "objective by which one logit scale is fitted on the held-out pairs, stored beside the model's own "
+    "(default: contrastive, or none where they are too few)"
+)
 SHARE = "share of the pairs that is not calibrated or trained on, for the tuning (0 to 1)"
 
 
@@ -30,7 +33,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--unreadable", choices=["stop", "skip"], default="stop", help=UNREADABLE)
     parser.add_argument("--number", type=int, default=1000, help="how many pairs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], default="contrastive", help=TUNING)
+    parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], help=TUNING)
     parser.add_argument("--held-out", type=share, default=HELD_OUT, help=SHARE)
     parser.add_argument("--every", type=int, default=100, help="iterations between the checkpoints of a training")
     parser.add_argument("--device", default="auto")
@@ -59,7 +62,7 @@ def run(
     unreadable: Literal["stop", "skip"],
     number: int,
     seed: int,
-    tuning: Tuning,
+    tuning: Tuning | None,
     held_out: float,
     every: int,
     device: str,

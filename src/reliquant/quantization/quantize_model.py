@@ -12,8 +12,9 @@ from reliquant.images.prepare import Prepared
 from reliquant.layers.surgery import Scope
 from reliquant.layers.variant import Arrays
 from reliquant.models.clip import Clip
+from reliquant.progress import say
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.held_out import make_pairs
+from reliquant.quantization.held_out import Pairs, make_pairs
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.tuning import Tuning
 from reliquant.study.config import HELD_OUT
@@ -46,7 +47,7 @@ def quantize_model(
     scope: Scope = "image",
     number: int | None = 1000,
     seed: int = 0,
-    tuning: Tuning = "contrastive",
+    tuning: Tuning | None = None,
     held_out: float = HELD_OUT,
     device: str = "cpu",
     saved: Checkpoints | None = None,
@@ -55,15 +56,29 @@ def quantize_model(
 
     `scheme` is a quantizer's name or an entry with its words, `precision` reads `w8a8`, `pairs` come from
     `open_images` and need captions, of which `number` are taken (None: all). A share of them, `held_out`, is
-    neither calibrated nor trained on: the logit scale is tuned on it. The model's tensors must be on `device`.
+    neither calibrated nor trained on: the logit scale is tuned on it, by `contrastive` unless `tuning` names another
+    objective; where nothing is named and these pairs are too few, none is tuned, and that is said. The model's tensors
+    must be on `device`.
     Raises ConfigError for a wrong scheme or precision, ValueError for images without captions and for too few held-out
-    pairs to tune on.
+    pairs for the objective that is named.
     """
     entry = scheme_entry(scheme, precision)
     made = make_pairs(pairs, number, seed, device, held_out=held_out)
-    if tuning != "none":
+    if tuning is None:
+        tuning = _suited(made)
+    elif tuning != "none":
         made.require_tunable()
     saved = saved or Checkpoints()
     saved = replace(saved, run={**(saved.run or {}), "pairs": made.identity})
     arrays, facts = quantize(clip, entry, scope, made.proxy, saved, tuning=tuning, held_out=made.held_out)
     return Quantized(arrays, {"entry": entry, "labels": {"scope": scope, "seed": seed}, **facts, "pairs": made.which})
+
+
+def _suited(made: Pairs) -> Tuning:
+    """Return the usual objective, or, where the held-out pairs are too few for it, none; say so."""
+    try:
+        made.require_tunable()
+    except ValueError as reason:
+        say("pairs", f"no logit scale is tuned: {reason}")
+        return "none"
+    return "contrastive"
