@@ -8,7 +8,7 @@ those of the calibration, under the model that it was made with.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -94,12 +94,20 @@ class Answers:
             return likeliest
         if unit > GRID[-1]:
             return np.full(len(self.nll), np.nan)
-        first = int(np.clip(np.searchsorted(GRID, unit) - 2, 0, POINTS - 4))
-        points = GRID[first : first + 4]
-        rest = [np.delete(points, i) for i in range(4)]
-        weights = [np.prod((unit - others) / (own - others)) for own, others in zip(points, rest, strict=True)]
+        first, weights = _cubic(unit)
         more = self.sizes[:, first : first + 4].astype(float) - 1
-        return likeliest + np.maximum(more, 0) @ np.array(weights)
+        return likeliest + np.maximum(more, 0) @ weights
+
+
+@lru_cache(maxsize=256)
+def _cubic(unit: float, /) -> tuple[int, Floats]:
+    """Return the first of four points of the grid around a place, and their weights in the cubic through them."""
+    first = int(np.clip(np.searchsorted(GRID, unit) - 2, 0, POINTS - 4))
+    points = GRID[first : first + 4].astype(float)
+    rest = [np.delete(points, i) for i in range(4)]
+    return first, np.array(
+        [np.prod((unit - others) / (own - others)) for own, others in zip(points, rest, strict=True)]
+    )
 
 
 @dataclass(frozen=True)
