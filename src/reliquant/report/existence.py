@@ -15,6 +15,7 @@ from reliquant.report import evidence
 from reliquant.report.verdict import POWER, Finding, NotTestable, Word, power_of_each, written
 
 ABOUT = (0.3, 0.5)  # a share of "about 40 %"
+PLANNED = 0.95  # power of the effect that is told: the run that has it may err more than the middling one
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def some(runs: pl.DataFrame, gains: Mapping[str, Gain], who: str, /, **used: Any
         needs = _more(images, max(gained, some_lack.min() / evidence.reach(1, power=POWER)))
         why += f"; would need about {needs:,} images a run, where {images:,} are" if needs else ""
     why += f"; {asked - tests} left out, without an interval" if asked > tests else ""
-    reached = evidence.reach(tests, power=power_of_each(len(gains)))
+    reached = evidence.reach(tests, power=power_of_each(len(gains), PLANNED))
     told = ", ".join(f"{name} {_reached(runs, name, gain, reached)}" for name, gain in gains.items())
     low, high = float(gaining.mean()), 1 - float(lacking.mean())
     counts: dict[str, Any] = {"runs": tests, "images": images, "needs": needs, "told": f"a variant with {told}"}
@@ -90,7 +91,7 @@ def about(runs: pl.DataFrame, sign: int, /, *, unit: str, **used: Any) -> Findin
         why += f"; would need about {needs:,} images a run, where {images:,} are" if needs else ""
     why += f"; {left}" if left else ""
     error = float(np.median((runs["high"] - runs["low"]).to_numpy())) / (2 * Z95)
-    told = f"a run with {written(sign * error * evidence.reach(tests, power=POWER), unit)}"
+    told = f"a run with {written(sign * error * evidence.reach(tests, power=PLANNED), unit)}"
     counts: dict[str, Any] = {"runs": tests, "images": images, "needs": needs, "told": told}
     return Finding(verdict, why, value, min(low, value), max(high, value), "share of runs", **counts, rows=used)
 

@@ -228,9 +228,9 @@ def together(parts: Mapping[str, Finding], /, **used: Any) -> Finding:
     return replace(first, verdict=verdict, why="; ".join(said), told=told, needs=needs, rows=used)
 
 
-def power_of_each(parts: int, /) -> float:
-    """Return the power of each part of a claim that gives all of them together at least `POWER`."""
-    return 1 - (1 - POWER) / parts
+def power_of_each(parts: int, whole: float = POWER, /) -> float:
+    """Return the power of each part of a claim that gives all of them together at least a `whole`."""
+    return 1 - (1 - whole) / parts
 
 
 def needed_in_words(needs: int | None, whole: evidence.Mean | Finding, /) -> str:
