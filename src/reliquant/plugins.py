@@ -11,6 +11,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
@@ -42,7 +43,7 @@ class ConfigError(ValueError):
     """A config is wrong; `problems` lists everything that is, each with key, what is wrong and what is allowed."""
 
     def __init__(self, problems: Iterable[str], /) -> None:
-        self.problems = list(problems)
+        self.problems = [re.sub(r"(\S{300})\S+", r"\1...", problem) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 
