@@ -178,9 +178,9 @@ def reliability(rng: np.random.Generator, studies: int) -> pl.DataFrame:
             truth = frame.filter(suite="").select(pl.exclude("replicates"))
             true = {name: values + 0.0 for name, values in (("accuracy_change", loss), ("squared_ce_change", moved))}
             exact = [truth] + [_exact(frame, name, values) for name, values in true.items()]
-            best = recommend(pl.concat(exact, how="diagonal_relaxed"), WISHES, number=20)
+            best = recommend(pl.concat(exact, how="diagonal_relaxed"), WISHES, draws=20)
             keys = ["model", "scheme", "precision", "scope"]
-            named = recommend(frame, WISHES, number=400).select(*keys, "confidence")
+            named = recommend(frame, WISHES, draws=400).select(*keys, "confidence")
             hits = named.join(best.select(*keys, hit=pl.lit(1.0)), on=keys, how="left")["hit"].fill_null(0.0)
             confidence += named["confidence"].to_list()
             right += hits.to_list()

@@ -104,6 +104,14 @@ def test_a_loss_on_the_same_photographs_is_found_that_two_intervals_would_miss()
     assert (missed["how"], missed["significant"]) == ("unpaired", False)
 
 
+def test_rounding_by_another_machine_is_no_change():
+    before = measured()
+    after = before.with_columns(value=pl.col("value") + 1e-8)
+    found = compare(before, after).filter(how="paired")
+    assert found.height
+    assert not found["significant"].any()
+
+
 def test_the_interval_of_a_paired_difference_is_that_of_the_images_that_changed():
     before, after = measured(), measured(wrong=0.02, seed=5)
     line = compare(before, after).filter(measure="accuracy").row(0, named=True)

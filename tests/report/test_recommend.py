@@ -107,7 +107,7 @@ def test_variants_that_share_their_images_are_told_apart_more_surely():
 def test_thousands_of_variants_take_seconds():
     shape = replace(SMALL, models=[(f"m{i}", "wit") for i in range(110)], scopes=("image", "both"))
     start = time.process_time()
-    found = recommend(rows(shape), ["accuracy_delta < 0.05", "squared_ce_change < 1"], number=200)
+    found = recommend(rows(shape), ["accuracy_delta < 0.05", "squared_ce_change < 1"], draws=200)
     assert found.height
     assert time.process_time() - start < 60
 

@@ -15,6 +15,7 @@ from reliquant.report.frames import Rows
 
 VALUES = ("study", "source", "family", "value", "low", "high", "p", "n", "replicates")
 KEYS = tuple(name for name in ROW_SCHEMA if name not in VALUES)
+TOLERANCE = 1e-6  # between values of the same images: a difference of other machines' rounding
 AT_ONCE = 50_000  # rows whose replicates are compared at a time
 TIMED = ("seconds",)  # what is measured of a variant itself and is not counted
 
@@ -44,7 +45,9 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.abs(change) / (error / Z95)
     of_pairs = np.minimum(1.0, 2 * evidence.one_sided(z))  # whose error is an estimate from few resamples
-    p = np.where(change == 0, 1.0, np.where(both["pairs"].to_numpy(), of_pairs, 2 * ndtr(-z)))
+    pairs = both["pairs"].to_numpy()
+    same = (change == 0) | (pairs & (np.abs(change) <= TOLERANCE))
+    p = np.where(same, 1.0, np.where(pairs, of_pairs, 2 * ndtr(-z)))
     p = np.where(np.isnan(error), np.nan, p)
     both = both.with_columns(p=pl.Series(p).fill_nan(None), rejected=pl.Series(_rejected(p, level), dtype=pl.Boolean))
     differs = pl.col("difference") != 0

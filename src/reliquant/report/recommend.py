@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from reliquant.artifacts import KEPT
 from reliquant.measures.stats import Z95
-from reliquant.report import frames
+from reliquant.report import frames, posterior
 from reliquant.report.averages import table_of
 from reliquant.report.frames import VARIANT, Rows
-from reliquant.report.posterior import Estimates, draws
 from reliquant.study.config import SUITES
 
 ENOUGH = 6  # variants of a precision, for a prior of their own
@@ -52,12 +51,12 @@ def wish(text: str, /) -> Wish:
 
 
 def recommend(
-    rows: Rows, wishes: Sequence[str], /, *, cost: str = "bytes", number: int = 1000, seed: int = 0
+    rows: Rows, wishes: Sequence[str], /, *, cost: str = "bytes", draws: int = 1000, seed: int = 0
 ) -> pl.DataFrame:
     """Return the variants that meet every wish and that no other beats in cost and in all wished measures at once.
 
     Columns: the variant, its cost, each wish's value with low and high, `confidence`, and `why`. Confidence is the
-    chance that the variant meets the wishes and lies on the front: its share of a number of draws from the posterior of
+    chance that the variant meets the wishes and lies on the front: its share of so many draws from the posterior of
     all variants (`posterior.draws`). It is null, and `why` says so, where a wished measure has no interval. Smallest
     cost first. The frame is empty when none meets them. Raises ValueError when the rows lack a measure.
     """
@@ -81,7 +80,7 @@ def recommend(
     unknown = np.stack([~_known(table, w) for w in asked], axis=1)
     confidence = np.full(len(price), np.nan)
     if not unknown.all(axis=0).any():
-        drawn = draws(_estimates(table, asked), np.random.default_rng(seed), number=number)
+        drawn = posterior.draws(_estimates(table, asked), np.random.default_rng(seed), number=draws)
         drawn = drawn.reshape(-1, len(asked), len(price)).transpose(0, 2, 1)
         confidence = np.mean([_chosen(price, one, asked) for one in drawn], axis=0)
     confidence[unknown.any(axis=1)] = np.nan
@@ -105,7 +104,7 @@ def _known(table: pl.DataFrame, one: Wish) -> NDArray[np.bool_]:
     return (table[f"{one.text}_low"] < table[f"{one.text}_high"]).fill_null(False).to_numpy()
 
 
-def _estimates(table: pl.DataFrame, asked: Sequence[Wish]) -> Estimates:
+def _estimates(table: pl.DataFrame, asked: Sequence[Wish]) -> posterior.Estimates:
     """Put the values of all wishes one after the other, with what is known of their errors and their groups.
 
     A variant without an interval errs as much as the one that errs most: it may beat another, but not for certain.
@@ -121,7 +120,7 @@ def _estimates(table: pl.DataFrame, asked: Sequence[Wish]) -> Estimates:
         alone = np.where(own, 0.0, np.where(known, variance, np.nanmax(variance)))
         parts.append((value, deviation, alone, _groups(table["precision"]) + i * (table.height + 1)))
     value, deviation, alone, group = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Estimates(value, deviation.reshape(-1, KEPT), alone, group)
+    return posterior.Estimates(value, deviation.reshape(-1, KEPT), alone, group)
 
 
 def _groups(precision: pl.Series) -> NDArray[np.int64]:
