@@ -120,6 +120,20 @@ def test_records_count_the_classes_above_thresholds_where_sets_are_measured(clip
     assert nulls == {"clean": 0, "shift": 0, "spurious": 20, "ood": 20}
 
 
+def test_a_model_with_a_logit_bias_has_sigmoids_on_clean_and_shifted_images(vit, folders):
+    cells = [cell(folders, suite, "outside") for suite in ("shift", "spurious")] + [cell(folders, "clean", "inside")]
+    assert "confidence_sigmoid" not in evaluate(vit, cells, {}, **WORDS).columns
+    vit.model.logit_bias = torch.nn.Parameter(torch.tensor(-3.0))
+    frame = evaluate(vit, cells, {}, **WORDS)
+    image = image_features(vit, load(folders["inside"]).images)
+    scale, bias = logit_scale_and_bias(vit)
+    logits = scale * image @ text_head(vit, ["cat", "dog", "cow"], ["a {}"]).T + bias
+    found = frame.filter(suite="clean")["confidence_sigmoid"]
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits.max(axis=1))), rtol=1e-4)
+    nulls = {suite: frame.filter(suite=suite)["nll_sigmoid"].null_count() for suite in ("shift", "spurious")}
+    assert nulls == {"shift": 0, "spurious": 20}
+
+
 def test_single_templates_are_judged_on_clean_images_where_asked(clip, tmp_path, folders):
     path = Path(folders["inside"], "meta.json")
     path.write_text(path.read_text().replace('"a {}"', '"a {}", "my {}", "no {}"'))
