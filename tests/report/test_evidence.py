@@ -61,6 +61,12 @@ def test_a_run_is_proven_beyond_its_interval_and_needs_more_among_many():
     assert evidence.scores(runs([0.15], half=0.1), beyond=0.15)[0] == 0
 
 
+def test_of_a_skewed_interval_the_side_towards_the_bound_counts():
+    frame = runs([0.15]).with_columns(low=pl.lit(0.0), high=pl.lit(0.9))
+    assert evidence.scores(frame)[0] == pytest.approx(1.96, abs=1e-3)
+    assert evidence.scores(frame, -1, beyond=0.9)[0] == pytest.approx(1.96, abs=1e-3)
+
+
 def test_a_run_without_an_interval_is_not_proven_and_counts_as_no_test():
     z = np.array([2.1, np.nan])
     assert evidence.proven(z).tolist() == [True, False]

@@ -59,10 +59,12 @@ def mean(runs: pl.DataFrame, /) -> Mean:
 def scores(runs: pl.DataFrame, sign: int = 1, /, *, column: str = "value", beyond: float = 0.0) -> NDArray[np.float64]:
     """Return how many standard errors each run lies beyond a bound on one side; NaN where it has no interval.
 
+    Of a skewed interval the side towards the bound counts, so that 1.96 of them are where the interval ends.
     `column` names the value; its ends are `low` and `high`, or `<column>_low` and `<column>_high`.
     """
     low, high = ("low", "high") if column == "value" else (f"{column}_low", f"{column}_high")
-    value, error = runs[column].to_numpy(), (runs[high] - runs[low]).cast(pl.Float64).to_numpy() / (2 * Z95)
+    value, end = runs[column].to_numpy(), runs[low if sign > 0 else high].cast(pl.Float64).to_numpy()
+    error = (value - end) * sign / Z95
     error = np.where(error > 0, error, np.nan)
     return (value - beyond) * sign / error
 
