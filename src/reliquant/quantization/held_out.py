@@ -44,8 +44,8 @@ class Pairs:
             share, number = self.which["held_out"]["share"], pairs + len(self.proxy.captions)
             raise ValueError(
                 f"held_out: {share:g} of {number} pairs are {pairs} with {captions} captions; tuning the logit scale "
-                f"takes at least {FEWEST_HELD_OUT} with {FEWEST_CAPTIONS}, which the rest must not have: take more "
-                "pairs, a larger held_out, captions that repeat less, or tuning none"
+                f"takes at least {FEWEST_HELD_OUT} with {FEWEST_CAPTIONS}: take more pairs, a larger held_out, or "
+                "tuning none"
             )
 
 
