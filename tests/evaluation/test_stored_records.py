@@ -6,7 +6,6 @@ from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.evaluation.stored_records import read_samples
-from reliquant.measures.conformal import set_sizes
 
 
 @pytest.fixture
@@ -14,10 +13,8 @@ def records():
     rng = np.random.default_rng(0)
     image, text = (rng.normal(size=(n, 4)).astype(np.float32) for n in (9, 3))
     image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text))
-    features = Features(image, text, np.arange(9) % 3, logit_scale=5.0)
-    frame = samples_of(features, {"mcm": lambda f, _: f.cosine.max(axis=1)}).with_columns(
-        class_columns(features, sizes=False)
-    )
+    features = Features(image, text, np.arange(9) % 3, logit_scale=5.0, photographs=np.arange(9, dtype=np.uint64))
+    frame = samples_of(features, {"mcm": lambda f, _: f.cosine.max(axis=1)}).with_columns(class_columns(features))
     where = {"suite": "clean", "dataset": "x", "reference": "x", "corruption": "", "group": ""}
     return frame.with_columns(severity=pl.lit(0, pl.Int8), **{name: pl.lit(word) for name, word in where.items()})
 
@@ -34,6 +31,8 @@ def test_records_of_other_types_with_the_same_values_are_read_as_they_are(tmp_pa
     [
         (lambda r: r.drop("rank"), "has no column 'rank'"),
         (lambda r: r.rename({"rank": "place"}), "has a column 'place' that is unknown"),
+        (lambda r: r.drop("photograph"), "has no column 'photograph'"),
+        (lambda r: r.drop("set_sizes"), "has no column 'set_sizes'"),
         (lambda r: r.drop("top"), "has no column 'top'"),
         (lambda r: r.drop("top", "top_log_p"), "has no column 'top'"),
         (lambda r: r.with_columns(confidence_tuned="confidence"), "has no column 'nll_tuned'"),
@@ -54,10 +53,9 @@ def test_records_of_another_version_are_refused_by_name(tmp_path, records, chang
 
 
 def test_all_that_an_evaluation_adds_is_known(tmp_path, records):
-    more = {"photograph": np.arange(9, dtype=np.uint64), "template:a {}": np.arange(9) > 3}
-    sizes = set_sizes(np.log(np.full((9, 3), 1 / 3)))
+    more = {"template:a {}": np.arange(9) > 3}
     sigmoid = {f"{name}_sigmoid": pl.lit(0.5, pl.Float32) for name in ("confidence", "nll", "brier")}
-    full = records.with_columns(**more, **sigmoid).with_columns(sizes)
+    full = records.with_columns(**more, **sigmoid)
     shown = full.with_columns(suite=pl.lit("spurious"), set_sizes=None, confidence_sigmoid=None)
     both = pl.concat([full, shown.cast(dict(full.schema))])
     both.write_parquet(tmp_path / "s.parquet")

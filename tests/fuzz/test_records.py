@@ -13,7 +13,7 @@ import pytest
 
 from reliquant.artifacts import ROW_SCHEMA, save_tensors
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import samples_of, top_classes
+from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.evaluation.scales import at_scale
 from reliquant.report.synthetic import Shape, rows
 from reliquant.steps import collect, measure, report
@@ -32,11 +32,12 @@ def samples(seed):
     image, text = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (image, text))
     parts = []
     for suite, label in (("clean", np.arange(n) % 3), ("ood", np.full(n, -1))):
-        features = Features(image, text, label, logit_scale=9.0)
+        keys = rng.integers(0, 2**63, n, dtype=np.uint64)
+        features = Features(image, text, label, logit_scale=9.0, photographs=keys)
         scores = {"mcm": lambda f, _: f.cosine.max(axis=1), "min": lambda f, _: f.cosine.min(axis=1)}
         part = samples_of(features, scores).with_columns(at_scale(features, 3.0))
         if suite == "clean":
-            part = part.with_columns(top_classes(features))
+            part = part.with_columns(class_columns(features))
         where = {"suite": suite, "dataset": f"{suite}-set", "reference": "clean-set", "corruption": "", "group": ""}
         parts.append(part.with_columns(severity=pl.lit(0, pl.Int8), **{k: pl.lit(v) for k, v in where.items()}))
     return pl.concat(parts, how="diagonal")

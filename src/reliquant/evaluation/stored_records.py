@@ -19,11 +19,11 @@ from reliquant.stored_frames import conformed, damage_named, refuse, refuse_null
 WHOLE = dict.fromkeys(["index", "label", "prediction", "rank"], pl.Int32())
 PLACE = dict.fromkeys(["suite", "dataset", "reference", "corruption", "group"], pl.String()) | {"severity": pl.Int8()}
 OF_LABEL = ("nll", "brier")  # null where an image has no class
-SCHEMA = {**WHOLE, **PLACE, **dict.fromkeys(["confidence", *OF_LABEL], pl.Float32())}
+SCHEMA = {**WHOLE, PHOTOGRAPH: pl.UInt64(), **PLACE, **dict.fromkeys(["confidence", *OF_LABEL], pl.Float32())}
 TOPS = {TOP: pl.Array(pl.UInt32, KEPT), TOP_P: pl.Array(pl.Float32, KEPT)}
 OPTIONAL = {**TOPS, "iteration": pl.Int64()}
-OPTIONAL |= {PHOTOGRAPH: pl.UInt64(), SIZES: pl.Array(pl.UInt16, POINTS)}
-SCORE = "score:"
+OPTIONAL |= {SIZES: pl.Array(pl.UInt16, POINTS)}
+SCORE, UNCOUNTED = "score:", ["ood", "spurious"]
 
 
 def read_samples(path: Path, /) -> pl.DataFrame:
@@ -58,6 +58,9 @@ def _strange(frame: pl.DataFrame, scores: dict[str, pl.DataType]) -> list[str]:
     if TOP not in frame.columns and {"suite", "corruption"} <= set(frame.columns):
         bare = (frame["suite"].cast(pl.String) != "ood") & (frame["corruption"].cast(pl.String) == "")
         wrong += [f"has no column {name!r}" for name in TOPS if bare.any()]
+    if SIZES not in frame.columns and "suite" in frame.columns:
+        counted = ~frame["suite"].cast(pl.String).is_in(UNCOUNTED)
+        wrong += [f"has no column {SIZES!r}"] if counted.any() else []
     return wrong
 
 
@@ -79,7 +82,7 @@ def _check_nulls(records: pl.DataFrame, path: Path) -> None:
             bare = (pl.col("suite") != "ood") & (pl.col("corruption") == "")
             counts[name] = (pl.col(name).is_null() & bare).sum()
     if SIZES in records.columns:
-        counts[SIZES] = (pl.col(SIZES).is_null() & ~pl.col("suite").is_in(["ood", "spurious"])).sum()
+        counts[SIZES] = (pl.col(SIZES).is_null() & ~pl.col("suite").is_in(UNCOUNTED)).sum()
     if "iteration" in records.columns:
         counts["iteration"] = pl.col("iteration").is_null().sum()
     refuse_nulls(records.select(**counts).row(0, named=True), path)
