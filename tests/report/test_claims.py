@@ -107,7 +107,7 @@ def test_what_tuning_does_is_not_credited_to_quantization():
     )
     alone, separated = (judge(f)[4] for f in (frame, pl.concat([frame, beside])))
     assert alone["verdict"] == "supported"
-    assert "this may be tuning's doing" in alone["why"]
+    assert "tuning and quantization are not told apart" in alone["why"]
     assert separated["verdict"] == "mixed"
     assert "against FP32 tuned likewise +10.0 points²: contradicted" in separated["why"]
 

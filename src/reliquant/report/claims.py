@@ -108,8 +108,9 @@ def tuned(rows: Rows, *, margin: float) -> Finding:
     try:
         runs = runs_of(rows, CHANGE, scale="both_tuned", scope="both")
     except NotTestable:
-        found = replace(next(iter(parts.values())), rows=used)
-        found = replace(found, why=f"{found.why}; FP32 was not tuned, so that this may be tuning's doing")
+        found = next(iter(parts.values()))
+        why = f"{found.why}; FP32 was not tuned, so that tuning and quantization are not told apart"
+        found = replace(found, why=why, rows=used)
     else:
         found = together(parts | {"against FP32 tuned likewise": by_sign(runs, -1, **words)}, **used)
     return _with_published(found, rows, "ece_change", POINTS, scale="tuned", scope="both")
