@@ -6,6 +6,7 @@ from scipy.special import softmax
 from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.measures import calibration
 from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, Sampled, applied, described, row
+from reliquant.measures.resampling import keys, unseen
 from reliquant.measures.rows import rows
 from reliquant.measures.stats import wilson
 
@@ -28,27 +29,48 @@ def test_ece_if_calibrated_is_the_mean_ece_of_labels_drawn_from_the_confidences(
     assert value(rows(samples, None, resamples=50), "ece_if_calibrated") == pytest.approx(np.mean(drawn), rel=0.03)
 
 
-def test_a_share_of_none_or_all_and_an_unmoved_answer_get_wilsons_interval_and_no_replicates(cell, value):
+def test_a_share_of_none_or_all_gets_wilsons_interval_and_no_replicates(cell, value):
     found = rows(cell(n=100), cell(n=100), resamples=50)
     most = wilson(0.0, 0.0, 100)[1]
-    for measure, low, high in (
-        ("agreement", 1 - most, 1.0),
-        ("flips_right_to_wrong", 0.0, most),
-        ("accuracy_change", -most, most),
-    ):
+    for measure, low, high in (("agreement", 1 - most, 1.0), ("flips_right_to_wrong", 0.0, most)):
         assert [value(found, measure, end) for end in ("low", "high")] == pytest.approx([low, high])
         assert value(found, measure, "replicates") is None
 
 
-def test_replicates_of_a_change_are_the_differences_on_the_same_images(cell, value):
+def test_the_interval_of_a_share_is_wilsons_with_the_variance_of_its_resamples(cell, value):
+    samples = cell(n=300, noise=1.0).with_columns(label=pl.lit(0, pl.Int32), prediction=pl.col("prediction") % 2)
+    found = rows(samples, None, resamples=4000)  # one class, so one stratum: the plain interval of k of n
+    n, right = 300, int((samples["prediction"] == 0).sum())
+    expected = wilson(right / n, right / n * (1 - right / n) / (n - 1), n)
+    assert [value(found, "accuracy", end) for end in ("low", "high")] == pytest.approx(expected, abs=2e-3)
+
+
+def test_no_flip_among_n_answers_leaves_room_for_two_in_n_either_way(cell, value):
+    found = rows(cell(n=100, noise=1.0), cell(n=100, noise=1.0), resamples=2000)
+    most = np.log(20) / 2**0.5 / 100  # a difference of two exponential variates, of variance 1: 97.5 % are below
+    assert [value(found, "accuracy_change", end) for end in ("low", "high", "p")] == pytest.approx(
+        [-most, most, 1.0], rel=0.01
+    )
+    right = (cell(n=100, noise=1.0)["prediction"] == cell(n=100, noise=1.0)["label"]).to_numpy()
+    nll = cell(n=100, noise=1.0)["nll"].to_numpy().astype(float)
+    size = np.sqrt(np.mean((nll[~right] - nll[right].mean()) ** 2))  # what an answer adds that turns wrong
+    assert value(found, "nll_change", "high") == pytest.approx(size * most, rel=0.01)
+
+
+def test_replicates_of_a_change_are_differences_on_the_same_images_and_answers_that_flip_unseen(cell, value):
     variant, fp32 = cell(noise=1.5), cell()
     both, alone, base = rows(variant, fp32, resamples=50), rows(variant, None), rows(fp32, None)
+    beside = unseen(keys(variant))
     for measure in ("accuracy", "nll", "brier", "aurc", "squared_ce"):
         a, b, change = (
             np.array(value(found, name, "replicates"))
             for found, name in ((alone, measure), (base, measure), (both, f"{measure}_change"))
         )
-        assert change == pytest.approx(a - b, abs=2e-5)
+        size = np.dot(change - (a - b), beside) / np.dot(beside, beside)
+        assert change == pytest.approx(a - b + size * beside, abs=2e-5)
+        assert 0 < size < 10 / 80
+        if measure == "accuracy":
+            assert size == pytest.approx(1 / 80, rel=1e-3)
 
 
 def test_replicates_spread_as_wide_as_the_interval(cell, value):
@@ -99,7 +121,10 @@ def two_cells():
     """One measure of two cells and a third, variant and FP32, with three replicates each."""
     value = np.array([[0.5, 0.7], [0.1, 0.9], [0.3, 0.5]])[..., None]
     boot = (value[..., None] + np.array([-0.1, 0.0, 0.2])).astype(np.float32)
-    return Replicated(("accuracy",), value, boot, boot + np.float32(1), 10, {"ece": value[..., 0]})
+    flip, beside = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, -1.0, 0.0], np.float32)
+    return Replicated(
+        ("accuracy",), value, boot, boot + np.float32(1), 10, {"ece": value[..., 0]}, flip, (beside, beside)
+    )
 
 
 def test_a_function_goes_to_values_and_replicates_alike():
@@ -125,6 +150,7 @@ def test_a_single_cell_is_that_cell_of_all():
     cell = two_cells().cell(1)
     assert cell.of("accuracy", FP32).value == 0.9
     assert cell.plug_in["ece"].tolist() == [0.1, 0.9]
+    assert cell.moved("accuracy").boot - cell.of("accuracy", VARIANT).boot == pytest.approx([0.2, -0.2, 0.0])
     assert cell.of("accuracy", VARIANT).boot.tolist() == two_cells().of("accuracy", VARIANT).boot[1].tolist()
 
 

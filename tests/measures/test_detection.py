@@ -130,3 +130,11 @@ def test_mean_over_sets_has_the_variance_of_the_mean():
     assert both.value == pytest.approx((x.value + y.value) / 2)
     expected = ((x.id + y.id) / 2).var(ddof=1) / 100 + x.ood.var() / 80 / 4 + y.ood.var() / 50 / 4
     assert both.variance == pytest.approx(expected, rel=0.02)
+
+
+def test_a_threshold_that_rests_on_two_images_has_a_value_and_no_interval():
+    rng = np.random.default_rng(0)
+    found = d.estimates(rng.normal(2, 1, 200), rng.normal(0, 1, 200))
+    assert 0 < found["fpr99_id_positive"].value < 1
+    assert np.isnan(found["fpr99_id_positive"].interval).all()
+    assert np.isfinite(found["fpr95_id_positive"].interval).all()

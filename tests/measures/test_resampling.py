@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.measures.resampling import keys, linear, weights
+from reliquant.measures.resampling import keys, linear, unseen, weights
 
 FIXED = [[0.2493, 2.2784, 0.0919, 1.3804], [2.3009, 0.0009, 1.8926, -0.1944]]
 STATE = np.arange(600, dtype=np.uint64)
@@ -53,3 +53,11 @@ def test_keys_are_the_photographs_or_else_dataset_and_index():
     records = pl.DataFrame({"dataset": ["a", "b"], "index": [3, 3]})
     assert keys(records).tolist() == [(zlib.crc32(name) << 32) | 3 for name in (b"a", b"b")]
     assert keys(records.with_columns(photograph=pl.Series([9, 2**64 - 1], dtype=pl.UInt64))).tolist() == [9, 2**64 - 1]
+
+
+def test_what_flips_unseen_is_the_same_for_a_set_in_any_order_and_another_for_another_set():
+    one = unseen(STATE, resamples=20_000)
+    assert unseen(STATE[::-1], resamples=20_000).tolist() == one.tolist()
+    other = unseen(STATE[:599], resamples=20_000)
+    assert np.corrcoef(one, other)[0, 1] == pytest.approx(0, abs=0.03)
+    assert (one.mean(), one.var()) == pytest.approx((0, 1), abs=0.05)

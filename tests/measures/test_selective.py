@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from reliquant.measures import selective
+from reliquant.measures.stats import variance_of_mean, wilson
 
 
 def data(n, seed, levels=None):
@@ -82,3 +83,32 @@ def test_all_correct_all_wrong_one_and_none_are_defined():
     assert np.isnan(selective.misclassification_auroc(c, np.ones(2, bool))[0])
     assert selective.aurc(c[:1], np.array([False]))[0] == 1
     assert np.isnan(selective.aurc(c[:0], np.array([], bool))[0])
+
+
+def test_the_change_of_an_estimate_equal_to_another_has_room_for_a_flip_and_p_of_one():
+    rng = np.random.default_rng(0)
+    confidence, correct = rng.random(400), rng.random(400) < 0.8
+    one = selective.estimated(selective.aurc, confidence, correct)
+    wrong = one.influence[~correct] - one.influence[correct].mean()
+    assert one.flip == pytest.approx(np.sqrt(np.mean(wrong**2)))
+    low, high, p = one.minus(one)
+    ends = wilson(one.value, variance_of_mean(one.influence), 400)
+    side = np.hypot(1.96 * one.flip / 400, (ends[1] - one.value) - (one.value - ends[0]))
+    assert (low, high) == pytest.approx((-side, side), rel=1e-3)
+    assert p == 1
+
+
+def test_intervals_of_few_wrong_answers_are_students_t():
+    rng = np.random.default_rng(0)
+    confidence, correct = rng.random(400), np.arange(400) >= 5
+    one = selective.estimated(selective.misclassification_auroc, confidence, correct)
+    assert one.interval == wilson(one.value, variance_of_mean(one.influence), 400, freedom=4)
+
+
+@pytest.mark.parametrize(("gap", "n"), [(0.9, 1), (-0.4, 3), (0.7, 40)])
+def test_the_interval_of_a_mean_gap_lies_between_minus_one_and_one_and_holds_it(gap, n):
+    influence = np.zeros(100)
+    influence[:n] = 100 / n * np.linspace(-0.1, 0.1, n) * (n > 1)
+    low, high = selective.interval_of_gap(gap, influence, n)
+    assert -1 <= low < gap < high <= 1
+    assert high - low > 1.96 * 2 * (1 - gap**2) ** 0.5 / (n + 1)  # as if one more answer had come to either end

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import ncx2
 
 from reliquant.measures.calibration import equal_mass_bins
 from reliquant.measures.resampling import weights
@@ -55,3 +56,27 @@ def test_two_calibrated_models_of_other_sharpness_do_not_differ():
 
 def test_no_bin_of_two_images_gives_nan():
     assert np.isnan(squared_ce(np.array([0.2, 0.9]), np.array([True, False]), np.array([0, 1])))
+
+
+@pytest.mark.parametrize("observed", [-0.5, 0.2, 2.0, 20.0])
+def test_the_ends_are_true_errors_that_noncentral_chi_square_leaves_a_chance_of_one_in_40(observed):
+    """Of 15 bins of equal noise v, 15 (value / v + 1) is a noncentral chi-square variate of 15 degrees of freedom."""
+    noise, m = 0.001, 100
+    mean = np.full((15, 1), np.sqrt((observed + 1) * noise))  # so that the value is `observed` times the noise
+    one = SquaredCE(mean * m, np.full((15, 1), float(m)), m * mean**2 + noise * m * (m - 1))
+    assert one.value == pytest.approx(observed * noise)
+    low, high = (float(end[0] / noise) for end in one.interval)
+    assert low < observed < high
+    for end, chance in ((low, 0.975), (high, 0.025)):
+        if end > 0:  # no true error lies below
+            assert ncx2(15, 15 * end).cdf(15 * (observed + 1)) == pytest.approx(chance, abs=0.003)
+
+
+def test_about_95_of_100_intervals_of_an_error_hold_it():
+    rng, held = np.random.default_rng(4), 0
+    for _ in range(400):
+        confidence = rng.beta(4, 2, 500)
+        gap, bin_of = confidence - (rng.random(500) < confidence - 0.1), equal_mass_bins(confidence)
+        low, high = (float(end[0]) for end in SquaredCE(*(part.T for part in sums(gap, bin_of))).interval)
+        held += low <= 0.01 <= high
+    assert 0.925 < held / 400 < 0.98

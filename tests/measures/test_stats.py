@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, t
 
 from reliquant.measures import stats
 
@@ -121,6 +121,11 @@ def test_wilson_equals_scipy_for_a_plain_share(k, n):
     v = k / n
     expected = binomtest(k, n).proportion_ci(method="wilson")
     assert stats.wilson(v, v * (1 - v) / n, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_of_few_values_takes_students_t():
+    low, high = stats.wilson(0.5, 1e-6, 10**6, freedom=4)
+    assert (high - low) / 2 == pytest.approx(t.ppf(0.975, 4) * 1e-3, rel=1e-3)
 
 
 def test_holm_equals_the_definition_and_keeps_what_is_no_test():

@@ -3,17 +3,16 @@ import polars as pl
 import pytest
 from scipy.stats import t
 
-from reliquant.artifacts import KEPT
+from reliquant.artifacts import KEPT, REPLICATES
 from reliquant.measures.resampling import linear, weights
 from reliquant.report import averages
-from reliquant.report.averages import KIND
 
 BASE = {"g": "a", "value": 0.0, "low": -1.0, "high": 1.0}
 
 
 def frame(tables, **columns):
     """Rows with given replicates, (KEPT,) each or None."""
-    kept = pl.Series([None if one is None else list(map(float, one)) for one in tables], dtype=KIND)
+    kept = pl.Series([None if one is None else list(map(float, one)) for one in tables], dtype=REPLICATES)
     words = {name: [value] * len(tables) for name, value in BASE.items()} | columns
     return pl.DataFrame({**words, "replicates": kept})
 
@@ -21,12 +20,22 @@ def frame(tables, **columns):
 def test_the_interval_of_a_mean_is_that_of_the_means_replicates():
     rng = np.random.default_rng(0)
     shared, own = rng.normal(size=KEPT), rng.normal(size=(3, KEPT))
-    mean = averages.averaged(frame(shared + own, value=[0.1, 0.2, 0.6]), ["g"]).row(0, named=True)
+    value, half = np.array([0.1, 0.2, 0.6]), 1.96 * (shared + own).std(axis=1, ddof=1)
+    mean = averages.averaged(frame(shared + own, value=value, low=value - half, high=value + half), ["g"])
     expected = (shared + own).mean(axis=0)
-    assert mean["value"] == pytest.approx(0.3)
-    assert mean["high"] - mean["value"] == pytest.approx(1.96 * expected.std(ddof=1), rel=1e-3)
-    assert mean["value"] - mean["low"] == pytest.approx(1.96 * expected.std(ddof=1), rel=1e-3)
-    assert np.array(mean["replicates"]) == pytest.approx(expected, abs=1e-6)
+    assert mean["value"].to_list() == pytest.approx([0.3])
+    assert (mean["high"] - mean["value"]).to_list() == pytest.approx([1.96 * expected.std(ddof=1)], rel=1e-3)
+    assert (mean["value"] - mean["low"]).to_list() == pytest.approx([1.96 * expected.std(ddof=1)], rel=1e-3)
+    assert np.array(mean["replicates"][0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_side_of_a_mean_is_made_of_its_rows_sides():
+    apart = np.array([np.tile([1.0, -1.0, 1.0, -1.0], KEPT // 4), np.tile([1.0, 1.0, -1.0, -1.0], KEPT // 4)])
+    together = np.array([apart[0], 7 * apart[0]])  # how far replicates spread says nothing
+    for kept, sides in ((apart, (5.0, 13.0)), (together, (7.0, 17.0))):
+        found = frame(kept, value=[0.0, 10.0], low=[-3.0, 6.0], high=[5.0, 22.0])
+        mean = averages.averaged(found, ["g"]).row(0, named=True)
+        assert (mean["value"] - mean["low"], mean["high"] - mean["value"]) == pytest.approx(np.array(sides) / 2)
 
 
 def test_rows_that_move_against_each_other_have_a_narrow_mean():
@@ -60,7 +69,9 @@ def test_the_mean_over_sets_that_share_images_holds_the_truth_in_95_of_100_studi
             kept.append(shared.mean() + one.mean() + common + linear(0.0, one - one.mean(), own))
             ends.append(1.96 * (1 / 200 + 1 / 40) ** 0.5)
         values = shared.mean() + sets.mean(axis=1)
-        mean = averages.averaged(frame(kept, value=values), ["g"]).row(0, named=True)
+        half = 1.96 * np.std(kept, axis=1)
+        mean = averages.averaged(frame(kept, value=values, low=values - half, high=values + half), ["g"])
+        mean = mean.row(0, named=True)
         held += mean["low"] <= 0 <= mean["high"]
         apart += abs(values.mean()) <= np.sqrt(np.square(ends).sum()) / 5  # as if the sets shared nothing
     assert 0.92 < held / 400 < 0.975
@@ -75,6 +86,17 @@ def test_seeds_are_a_random_effect_of_students_t_that_several_schemes_average_ou
     means = averages.over_seeds(runs, ["g"])
     assert means["seed_variance"].to_list() == pytest.approx([0.01 / 3] * 2)
     assert means["seed_freedom"].to_list() == [2, 2]
+
+
+def test_images_that_move_seeds_apart_count_once():
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=KEPT), rng.normal(size=(4, KEPT))
+    value, half = np.array([0.0, 1.0, 2.0, 3.0]), 1.96
+    for kept, common in ((own, 0.0), (shared + 0 * own, 1.0)):  # no image, and every image, is common to the seeds
+        runs = frame(kept, value=value, low=value - half, high=value + half, seed=[0, 1, 2, 3], n=[1] * 4)
+        found = averages.with_seeds(averages.over_seeds(runs, ["g"])).row(0, named=True)
+        spread = t.ppf(0.975, 3) * np.std(value, ddof=1) / 2
+        assert found["high"] - found["value"] == pytest.approx(np.hypot(spread, 1.96 * common), rel=0.03)
 
 
 def test_replicates_go_to_a_file_and_come_back_to_their_rows(tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from reliquant.measures import shift
 from reliquant.measures.calibration import bins_of, equal_mass_bins
 from reliquant.measures.divergence import TOP, divergences
+from reliquant.measures.intervals import stretched
+from reliquant.measures.plug_in import plugged_in
 from reliquant.measures.squared_ce import SquaredCE
 from reliquant.measures.stats import bootstrap_p, mostly_finite, percentile_interval, replicates, wilson
 
@@ -89,6 +91,8 @@ class Replicated:
     """Hold measures of cells: value (cells, who, measures) and replicates (cells, who, measures, b), as in `Sampled`.
 
     `who` is the variant alone, or the variant and FP32 (`VARIANT`, `FP32`). Of a single cell the first axis is missing.
+    `flip` (cells, measures) is how much one answer that flips adds to n times a measure; `unseen` is how many flip
+    beside those seen, either way, in each of many and of the shared resamples: of mean 0 and variance 1.
     """
 
     names: tuple[str, ...]
@@ -96,7 +100,9 @@ class Replicated:
     boot: NDArray[np.float32]
     kept: NDArray[np.float32]
     n: int
-    plug_in: Mapping[str, NDArray[np.float64]]  # calibration errors that no resample can judge, (cells, who) each
+    plug_in: Mapping[str, NDArray[np.floating]]  # calibration errors that no resample can judge, (cells, who) each
+    flip: NDArray[np.float64]
+    unseen: tuple[NDArray[np.float32], NDArray[np.float32]]
 
     @property
     def paired(self) -> bool:
@@ -111,14 +117,24 @@ class Replicated:
     def cell(self, number: int, /) -> Replicated:
         """Return a single cell."""
         plug_in = {name: value[number] for name, value in self.plug_in.items()}
-        return Replicated(self.names, self.value[number], self.boot[number], self.kept[number], self.n, plug_in)
+        found = {part: getattr(self, part)[number] for part in ("value", "boot", "kept", "flip")}
+        return replace(self, **found, plug_in=plug_in)
 
     def averaged(self, cells: NDArray[np.bool_], /) -> Replicated:
         """Return a single cell: the mean of those chosen; a resample draws an image in all of them or in none."""
         share = cells.astype(np.float32) / cells.sum()
         boot, kept = (np.tensordot(share, part, axes=1) for part in (self.boot, self.kept))
         plug_in = {name: value[cells].mean(axis=0) for name, value in self.plug_in.items()}
-        return Replicated(self.names, self.value[cells].mean(axis=0), boot, kept, self.n, plug_in)
+        value, flip = self.value[cells].mean(axis=0), self.flip[cells].mean(axis=0)
+        return replace(self, value=value, boot=boot, kept=kept, plug_in=plug_in, flip=flip)
+
+    def moved(self, name: str, /) -> Sampled:
+        """Return a measure of the variant for differences to FP32: as if one more of its answers might have flipped.
+
+        Among n images without a flip there may be up to 3 in n elsewhere, so no change is certain to be 0 (`unseen`).
+        """
+        plain, flip = self.of(name, VARIANT), self.flip[..., self.names.index(name)][..., None] / self.n
+        return Sampled(plain.value, plain.boot + flip * self.unseen[0], plain.kept + flip * self.unseen[1])
 
 
 def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool) -> Columns:
@@ -163,6 +179,7 @@ def measured(
 
     `squared` knows the squared calibration error of the images themselves, from which its replicates start.
     """
+    measures: dict[str, NDArray[np.floating]]
     measures = {name: part[:, :, 0] / n for name, part in sums.items() if part.shape[2] == 1}
     measures["squared_ce"] = squared.replicate(sums["mass_gap"], sums["mass_count"])
     if "agreement" in sums:
@@ -170,46 +187,20 @@ def measured(
     return measures
 
 
-def plugged_in(sums: Mapping[str, NDArray[np.floating]], n: int, /) -> dict[str, NDArray[np.floating]]:
-    """Return calibration errors as published, (cells, who), of the sums over the images of their parts.
-
-    They are too large by what n images cannot tell: `ece_if_calibrated` is the ECE to expect of a model that is
-    calibrated, if it had these confidences: the mean size of a normal variate of variance sum p (1 - p) in each bin.
-    """
-    whole = {part: sums[part][..., 0] for part in sums}
-    errors = {"ece": np.abs(whole["gap"]).sum(axis=2) / n}
-    if "count" in sums:
-        errors["ece_if_calibrated"] = np.sqrt(2 / np.pi * np.maximum(whole["variance"], 0)).sum(axis=2) / n
-        errors["mce"] = (np.abs(whole["gap"]) / np.maximum(whole["count"], 1)).max(axis=2)
-        errors["ece_equal_mass"] = np.abs(whole["mass_gap"]).sum(axis=2) / n
-        errors["debiased_ce"] = _debiased(*(whole[f"mass_{part}"] for part in ("gap", "count", "right")))
-    return errors
-
-
-def _debiased(
-    gap: NDArray[np.floating], count: NDArray[np.floating], right: NDArray[np.floating]
-) -> NDArray[np.floating]:
-    """Return `calibration.debiased_ce`, (cells, who), of sums over equal-mass bins, (cells, who, bins)."""
-    m = np.maximum(count, 2)  # bins of one image are left out below
-    noise = right / m * (1 - right / m) / (m - 1)
-    squares = np.where(count > 1, m * ((gap / m) ** 2 - noise), 0).sum(axis=2)
-    used = np.where(count > 1, count, 0).sum(axis=2)
-    mean = np.divide(squares, used, out=np.full(used.shape, np.nan, used.dtype), where=used > 0)
-    return np.sqrt(np.maximum(mean, 0))
-
-
 def bootstrapped(
     cells: Sequence[Sequence[Columns]],
     stratum: NDArray[np.int64],
     rng: np.random.Generator,
     weight: NDArray[np.float32],
+    unseen: NDArray[np.float32],
     /,
     *,
     resamples: int,
 ) -> Replicated:
     """Return values and replicates of cells[cell][who], all on the same images in the same order.
 
-    `weight` (b, n) are the images' weights in the resamples that rows keep, see `resampling.weights`.
+    `weight` (b, n) are the images' weights in the resamples that rows keep, see `resampling.weights`, and `unseen` (b,)
+    is `resampling.unseen` of the images.
     """
     drawn = [part for part in cells[0][0] if part not in TOTALS]
     sides = [columns for cell in cells for columns in cell]
@@ -229,10 +220,39 @@ def bootstrapped(
         named = measured(parted, n, squared)
         return np.stack([named[name] for name in value], axis=2)
 
-    boot = replicates(table, finish, stratum, rng, resamples=resamples)
-    kept = finish(np.ascontiguousarray((weight @ table).T)).astype(np.float32)
+    boot = _with_ends(replicates(table, finish, stratum, rng, resamples=resamples), list(value), squared)
+    kept = _with_ends(finish(np.ascontiguousarray((weight @ table).T)).astype(np.float32), list(value), squared)
+    half = -np.log1p(-(np.arange((resamples + 1) // 2) + 0.5) / ((resamples + 1) // 2)) * 0.5**0.5  # exponential
+    beside = rng.permutation(np.concatenate([half, -half]))[:resamples].astype(np.float32)
     values = np.stack(list(value.values()), axis=2)[..., 0]
-    return Replicated(tuple(value), values, boot, kept, n, plugged_in(total, n))
+    flip = _flip_sizes(cells, list(value), squared)
+    return Replicated(tuple(value), values, boot, kept, n, plugged_in(total, n), flip, (beside, unseen))
+
+
+def _with_ends(found: NDArray[np.float32], names: list[str], squared: SquaredCE) -> NDArray[np.float32]:
+    """Stretch the replicates of the squared calibration error to its own interval, and take the root's from them."""
+    at = names.index("squared_ce")
+    found[:, :, at] = stretched(found[:, :, at], *(end[..., 0] for end in (squared.value, *squared.interval)))
+    if "rms_ce" in names:
+        found[:, :, names.index("rms_ce")] = np.sqrt(np.maximum(found[:, :, at], 0))
+    return found
+
+
+def _flip_sizes(cells: Sequence[Sequence[Columns]], names: Sequence[str], squared: SquaredCE) -> NDArray[np.float64]:
+    """Return `Replicated.flip`: the mean over variant and FP32 of how much wrong and right answers differ."""
+    sizes = [[[_flip_size(columns, name) for name in names] for columns in cell] for cell in cells]
+    found = np.asarray(sizes).mean(axis=1)
+    found[:, names.index("squared_ce")] = squared.flip[..., 0].mean(axis=1)
+    return found
+
+
+def _flip_size(columns: Columns, name: str) -> float:
+    """Return how far wrong answers lie from the mean right one in root mean square; 1 for shares, or without any."""
+    right = columns["accuracy"][:, 0] > 0
+    if name in SHARES or name not in columns or right.all() or not right.any():
+        return 1.0
+    column = columns[name][:, 0]
+    return float(np.sqrt(np.mean((column[~right] - column[right].mean()) ** 2)))
 
 
 def rows_of(cell: Replicated, /, *, keep: bool = True) -> list[Row]:
@@ -249,9 +269,9 @@ def rows_of(cell: Replicated, /, *, keep: bool = True) -> list[Row]:
         return rows
     for name in alone:
         if name != "rms_ce":  # the root has no slope at 0: its change is judged by that of the square
-            change = applied(np.subtract, cell.of(name, VARIANT), cell.of(name, FP32))
+            change = applied(np.subtract, cell.moved(name), cell.of(name, FP32))
             rows.append(described(f"{name}_change", change, cell.n, tested=True, keep=keep))
-    delta = applied(shift.accuracy_delta, cell.of("accuracy", FP32), cell.of("accuracy", VARIANT))
+    delta = applied(shift.accuracy_delta, cell.of("accuracy", FP32), cell.moved("accuracy"))
     return [*rows, described("accuracy_delta", delta, cell.n, tested=True, keep=keep)]
 
 
@@ -270,23 +290,17 @@ def _plug_in_rows(cell: Replicated) -> list[Row]:
 def described(name: str, measure: Sampled, n: int, /, *, tested: bool, keep: bool = True) -> Row:
     """Return the row of a number and its replicates (b,): its interval and, if tested, its p-value.
 
-    A share of 0 or 1, and a change of a share where no image changed, cannot vary in a resample: they get Wilson's
-    interval of a share of 0 in n, and keep no replicates.
+    Shares get Wilson's interval with the variance of their replicates. One of 0 or 1 cannot vary in a resample: it gets
+    that of a share of 0 in n, and keeps no replicates.
     """
     value = float(measure.value)
     low, high = (float(end) for end in percentile_interval(measure.boot))
     p = float(bootstrap_p(measure.boot)) if tested else np.nan
     if name.endswith(SHARES) and value in (0.0, 1.0):
         return row(name, value, *wilson(value, 0.0, n), p, n)
-    if name.removesuffix("_change") in (*SHARES, "accuracy_delta") and max(abs(value), abs(low), abs(high)) < 1e-6:
-        return row(name, value, *_no_change(n), p, n)
+    if name.endswith(SHARES):
+        low, high = wilson(value, float(np.var(measure.boot)), n)
     return row(name, value, low, high, p, n, measure.kept if keep else None)
-
-
-def _no_change(n: int) -> tuple[float, float]:
-    """Return the interval of a change of a share in n images of which none changed: either way, as far as Wilson's."""
-    _, most = wilson(0.0, 0.0, n)
-    return -most, most
 
 
 def _spread(values: NDArray[np.floating], index: NDArray[np.int64]) -> NDArray[np.floating]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from reliquant.measures.stats import Z95, normal_test, variance_of_mean, wilson
 
 Scores = NDArray[np.floating]
+FEWEST = 3  # positives beyond a threshold, on average, of which an FPR gets an interval
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,10 @@ def _fpr_of(known: _Side, unknown: _Side, tpr: float, positive: str) -> Estimate
 
 
 def _fpr(positive: _Side, negative: _Side, level: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the FPR at the first TPR >= level, and influences by the slope of the ROC curve there (Woodruff 1952)."""
+    """Return the FPR at the first TPR >= level, and influences by the slope of the ROC curve there (Woodruff 1952).
+
+    A threshold that rests on fewer than `FEWEST` positives has influences of NaN, so no interval.
+    """
     pos, neg = positive.ordered, negative.ordered
 
     def threshold(tpr: float) -> np.float64:
@@ -195,7 +199,7 @@ def _fpr(positive: _Side, negative: _Side, level: float) -> tuple[float, NDArray
     h = Z95 * np.sqrt(level * (1 - level) / len(pos))
     low, high = max(0.0, level - h), min(1.0, level + h)
     share_low, share_high = (_at_least(neg, np.array([threshold(x)]))[0] / len(neg) for x in (low, high))
-    slope = (share_high - share_low) / (high - low)
+    slope = (share_high - share_low) / (high - low) if (1 - level) * len(pos) >= FEWEST else np.nan
     value = float(accepted.mean())
     return value, -slope * (kept - kept.mean()), accepted.astype(float) - value
 

@@ -54,6 +54,17 @@ def weights(photograph: NDArray[np.uint64], stratum: NDArray[np.int64], /, *, re
     return found
 
 
+def unseen(photograph: NDArray[np.uint64], /, *, resamples: int = KEPT) -> NDArray[np.float32]:
+    """Return the difference of the weights of two images that a set of photographs might have had too, (resamples,).
+
+    It is the same for all that is measured on these photographs, and another for any other set. Its variance is 1.
+    """
+    fold = _mixed(np.bitwise_xor.reduce(photograph, keepdims=True) ^ np.uint64(len(photograph)))
+    with np.errstate(over="ignore"):
+        drawn = _exponential(np.concatenate([fold, fold + np.uint64(1)]), np.arange(resamples))
+    return ((drawn[:, 0] - drawn[:, 1]) * 0.5**0.5).astype(np.float32)
+
+
 def linear(value: float, influence: NDArray[np.floating], weight: NDArray[np.float32], /) -> NDArray[np.float32]:
     """Return replicates (b,) of an estimate from the influence (n,) of each image on it, which average to 0.
 

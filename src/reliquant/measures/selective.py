@@ -2,10 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from reliquant.measures import detection
+from reliquant.measures.intervals import of_difference, p_of_side
+from reliquant.measures.stats import Z95, variance_of_mean, wilson
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Hold a value in [0, 1], the influence of each image on it, (n,), and whether each answer is right."""
+
+    value: float
+    influence: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval inside [0, 1]; Student's t of the smaller of the numbers of right and wrong answers."""
+        return self._ends(min(self.correct.sum(), (~self.correct).sum()) - 1)
+
+    def _ends(self, freedom: float = np.inf) -> tuple[float, float]:
+        if not 0 <= self.value <= 1:
+            return np.nan, np.nan
+        return wilson(self.value, variance_of_mean(self.influence), len(self.influence), freedom=freedom)
+
+    @property
+    def flip(self) -> float:
+        """How much an image adds when its answer turns from right to wrong, in root mean square."""
+        if self.correct.all() or not self.correct.any():
+            return 1.0
+        moved = self.influence[~self.correct] - self.influence[self.correct].mean()
+        return float(np.sqrt(np.mean(moved**2)))
+
+    def flip_beside(self, other: Estimate, /) -> float:
+        """How much a flipped answer adds to n times the change from another estimate: the mean of the two."""
+        return (self.flip + other.flip) / 2
+
+    def minus(self, other: Estimate, /) -> tuple[float, float, float]:
+        """Return low, high and p of the difference to another estimate on the same images, in the same order."""
+        change, n = self.value - other.value, len(self.influence)
+        spread = np.std(self.influence) * np.std(other.influence)
+        together = float(np.mean(self.influence * other.influence) / spread) if spread > 0 else 0.0
+        low, high = of_difference(self.value, self._ends(), other.value, other._ends(), together)
+        unseen = Z95 * self.flip_beside(other) / n
+        low, high = change - np.hypot(change - low, unseen), change + np.hypot(high - change, unseen)
+        return low, high, p_of_side(change, low, high)
+
+
+def estimated(
+    measure: Callable[[NDArray[np.floating], NDArray[np.bool_]], tuple[float, NDArray[np.float64]]],
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    /,
+) -> Estimate:
+    """Return the estimate of one of the measures below."""
+    value, influence = measure(confidence, correct)
+    return Estimate(value, influence, np.asarray(correct, bool))
+
+
+def interval_of_gap(value: float, influence: NDArray[np.float64], n: int, /) -> tuple[float, float]:
+    """Return the 95 % interval of a mean gap of n answers, each in [-1, 1], as Wilson's of (1 + gap) / 2.
+
+    The variance is that of the n answers and of one more of the largest variance there is for a mean of `value`.
+    """
+    if np.isnan(value):
+        return np.nan, np.nan
+    variance = float(np.mean(influence**2)) / len(influence)
+    both = (variance * n**2 + 1 - value**2) / (n + 1) / n
+    low, high = wilson((1 + value) / 2, both / 4, n)
+    return 2 * low - 1, 2 * high - 1
 
 
 def aurc(confidence: NDArray[np.floating], correct: NDArray[np.bool_], /) -> tuple[float, NDArray[np.float64]]:

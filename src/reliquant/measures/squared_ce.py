@@ -7,11 +7,13 @@ differences of two models are those of their errors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
 Floats = NDArray[np.floating]
 
@@ -29,7 +31,7 @@ def squared_ce(confidence: Floats, correct: NDArray[np.bool_], bin_of: NDArray[n
     0.04
     """
     gap = np.asarray(confidence, float) - correct
-    parts = (np.bincount(bin_of, values) for values in (gap, np.ones(len(gap)), gap**2))
+    parts = [np.bincount(bin_of, values).astype(float) for values in (gap, np.ones(len(gap)), gap**2)]
     return float(SquaredCE(*(part[:, None] for part in parts)).value[0])
 
 
@@ -55,30 +57,91 @@ class SquaredCE:
     @cached_property
     def value(self) -> Floats:
         """The debiased squared error, (..., 1)."""
-        return _weighted(self.mean**2 - self.noise, self.count, self.count)
+        return _weighted(self.mean**2 - self.noise, self.count)
 
     def values(self, /, *, detail: bool) -> dict[str, Floats]:
         """Return the values of the measures that rest on it; with `detail` also the root."""
         root = {"rms_ce": np.where(np.isnan(self.value), np.nan, np.sqrt(np.maximum(self.value, 0)))}
         return {"squared_ce": self.value} | (root if detail else {})
 
+    @property
+    def flip(self) -> Floats:
+        """How much an answer that flips adds to n times the value, (..., 1): as a rule twice the gap of its bin."""
+        return 2 * np.sqrt(_weighted(self.mean**2, self.count))
+
+    @cached_property
+    def share(self) -> Floats:
+        """The share of each bin in the images of bins that hold two or more; 0 for others."""
+        used = np.where(self.count > 1, self.count, 0)
+        return used / np.maximum(used.sum(axis=-2, keepdims=True), 1)
+
+    @cached_property
+    def start(self) -> Floats:
+        """The gap of each bin as far as it is no noise, (..., bins, 1): its mean square is the value, or nearly 0.
+
+        Gaps are shrunk to their mean over all images, which holds little noise.
+        """
+        whole = (self.share * self.mean**2).sum(axis=-2, keepdims=True)
+        square = np.maximum(self.value[..., None, :], 1e-6 * whole)
+        centre = (self.share * self.mean).sum(axis=-2, keepdims=True)
+        apart = np.maximum(whole - centre**2, 1e-6 * whole)
+        shrink = np.sqrt(np.clip((square - centre**2) / np.where(apart > 0, apart, 1), 0, 1))
+        centre = np.sign(centre) * np.minimum(np.abs(centre), np.sqrt(square))
+        return centre + shrink * (self.mean - centre)
+
+    @property
+    def interval(self) -> tuple[Floats, Floats]:
+        """The ends of a 95 % interval, (..., 1): true errors that leave a value as high, or as low, a 2.5 % chance.
+
+        A bin's mean gap is taken for normal, so the value is a weighted sum of noncentral chi-square variates, of which
+        mean, variance and skewness are kept (a shifted gamma distribution). True gaps are taken to lie over the bins as
+        `start` does. Below 0, where no true error lies, the ends go on as if there were, so that every interval holds
+        its value.
+        """
+        parts = self.share * self.noise  # of bins
+        square = (self.share * self.start**2).sum(axis=-2, keepdims=True)
+        shape = self.start**2 / np.where(square > 0, square, 1)
+        second = 2 * (parts**2).sum(axis=-2), 4 * (self.share * parts * shape).sum(axis=-2)
+        third = 8 * (parts**3).sum(axis=-2), 24 * (self.share * parts**2 * shape).sum(axis=-2)
+
+        def quantile(true: Floats, p: float) -> Floats:
+            variance, moment = (noise + slope * np.maximum(true, 0) for noise, slope in (second, third))
+            sd = np.sqrt(variance)
+            skew = np.maximum(moment / np.where(variance > 0, variance * sd, 1), 1e-3)
+            form = 4 / skew**2
+            return true + sd * (gammaincinv(form, p) - form) / np.sqrt(form)
+
+        return _root(lambda true: quantile(true, 0.975), self.value, -1), _root(
+            lambda true: quantile(true, 0.025), self.value, 1
+        )
+
     def replicate(self, gap: Floats, count: Floats, /) -> Floats:
         """Return the error in resamples, (..., b), of their sums of gaps and weights, (..., bins, b).
 
         Resampled as it is, the gap of a bin would be off twice: by the noise of the sample and by that of the resample,
-        and at 0, where nothing but noise is left, the spread would be 1.7 times too wide. So each bin starts from its
-        gap shrunk by the share of all squared gaps that is no noise, and the resample adds its own deviation.
+        and at 0, where nothing but noise is left, the spread would be 1.7 times too wide. So each bin starts from
+        `start`, and the resample adds its own deviation. How the replicates vary together with others is what counts:
+        `interval` says how wide they lie.
         """
-        whole = _weighted(self.mean**2, self.count, self.count)
-        shrink = np.sqrt(np.clip(self.value / np.where(whole > 0, whole, 1), 0, 1))[..., None, :]
         moved = gap / np.where(np.abs(count) > 0.5, count, np.inf) - self.mean
         moved = np.where(np.abs(count) > 0.5, moved, 0)
-        return _weighted((shrink * self.mean + moved) ** 2 - self.noise, np.maximum(count, 0), self.count)
+        return _weighted((self.start + moved) ** 2 - self.noise, self.count)
 
 
-def _weighted(squares: Floats, weight: Floats, count: Floats) -> Floats:
-    """Return the mean over the bins that hold two images or more, by weights; NaN where there is none."""
-    used = np.where(count > 1, weight, 0)
+def _root(quantile: Callable[[Floats], Floats], value: Floats, side: int) -> Floats:
+    """Return the true value on one side of `value` (-1 or 1) whose quantile is `value`, by bisection."""
+    near, far = value, value + 0.01 * side
+    for _ in range(12):
+        far = np.where(side * (quantile(far) - value) < 0, value + 2 * (far - value), far)
+    for _ in range(40):
+        middle = (near + far) / 2
+        inside = side * (quantile(middle) - value) < 0
+        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
+    return (near + far) / 2
+
+
+def _weighted(squares: Floats, count: Floats) -> Floats:
+    """Return the mean over the bins that hold two images or more, by their images; NaN where there is none."""
+    used = np.where(count > 1, count, 0)
     total = used.sum(axis=-2)
-    mean = (used * squares).sum(axis=-2)
-    return np.divide(mean, total, out=np.full(total.shape, np.nan, mean.dtype), where=total > 0)
+    return (used * squares).sum(axis=-2) / np.where(total > 0, total, np.nan)

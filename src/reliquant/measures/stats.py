@@ -170,11 +170,12 @@ def bootstrap_p(differences: NDArray[np.floating], /, *, tolerance: float = 1e-6
     return np.where(mostly_finite(differences), p, np.nan)
 
 
-def wilson(value: float, variance: float, n: int, /) -> tuple[float, float]:
+def wilson(value: float, variance: float, n: int, /, *, freedom: float = np.inf) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share whose estimator has this variance.
 
     The effective sample size is v (1 - v) / variance (Korn and Graubard 1998); at v = 0 and 1, where the variance
-    vanishes, it is `n`: no error in 300 images still leaves 1.3 % possible. A variance of NaN gives NaN.
+    vanishes, it is `n`: no error in 300 images still leaves 1.3 % possible. A variance of NaN gives NaN. With `freedom`
+    the variance is of so few values that Student's t stands for the normal distribution.
 
     >>> [round(x, 4) for x in wilson(1.0, 0.0, 300)]
     [0.9874, 1.0]
@@ -182,9 +183,10 @@ def wilson(value: float, variance: float, n: int, /) -> tuple[float, float]:
     if np.isnan(variance):
         return np.nan, np.nan
     effective = value * (1 - value) / variance if variance > 0 and 0 < value < 1 else float(n)
-    z2 = Z95**2 / effective
+    z = Z95 if np.isinf(freedom) else float(stdtrit(max(freedom, 1.0), 0.975))
+    z2 = z**2 / effective
     middle = (value + z2 / 2) / (1 + z2)
-    half = Z95 / (1 + z2) * np.sqrt(value * (1 - value) / effective + z2 / effective / 4)
+    half = z / (1 + z2) * np.sqrt(value * (1 - value) / effective + z2 / effective / 4)
     return (0.0 if value == 0 else float(middle - half)), (1.0 if value == 1 else float(middle + half))
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.measures import bootstrap, detection, resampling, selective, shift
+from reliquant.measures import bootstrap, detection, resampling, shift
 from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, applied
 from reliquant.measures.detection import Estimate
 from reliquant.measures.pairing import Pair
-from reliquant.measures.smooth_ece import smooth_ece
-from reliquant.measures.stats import normal_test, strata, variance_of_mean, wilson
+from reliquant.measures.selective_rows import selective_rows
+from reliquant.measures.stats import strata
 
 FULL_SPECTRUM = ("auroc", "fpr95_id_positive", "fpr95_ood_positive")
 FOR_DETECTION = ("dataset", "index", "label", "photograph")  # what weighs the images of a score
@@ -51,7 +51,7 @@ def classification(
             continue
         measured = bootstrap.rows_of(replicated.cell(number), keep=not corruption)
         if len(cells) == 1:
-            measured += _by_influence(parts[number])
+            measured += selective_rows(parts[number], weights_of(parts[number].variant))
         rows += _placed(measured, "", corruption, severity)
     return rows + (_noise_means(replicated, cells) if noisy else [])
 
@@ -80,7 +80,8 @@ def _replicated(parts: list[Pair], rng: np.random.Generator, resamples: int) -> 
         cells.append([bootstrap.columns_of(side, baseline, detail=len(parts) == 1) for side in part.sides])
     records = parts[0].variant
     stratum = strata(records["label"].to_numpy())
-    return bootstrap.bootstrapped(cells, stratum, rng, weights_of(records), resamples=resamples)
+    unseen = resampling.unseen(resampling.keys(records))
+    return bootstrap.bootstrapped(cells, stratum, rng, weights_of(records), unseen, resamples=resamples)
 
 
 def weights_of(records: pl.DataFrame, /) -> NDArray[np.float32]:
@@ -121,6 +122,7 @@ def _corruption_errors(replicated: Replicated, names: NDArray[np.str_]) -> list[
     if replicated.paired:
         accuracy_fp32 = replicated.of("accuracy", FP32)
         error_fp32 = applied(by_corruption, accuracy_fp32)
+        error = applied(by_corruption, replicated.moved("accuracy"))
         errors["mce_to_fp32"] = applied(shift.mean_corruption_error, error, error_fp32)
         if "" in names:
             clean, clean_fp32 = applied(uncorrupted, accuracy), applied(uncorrupted, accuracy_fp32)
@@ -135,7 +137,7 @@ def spurious(pair: Pair, rng: np.random.Generator, resamples: int, /) -> list[Pl
     for group in pair.variant["group"].unique(maintain_order=True):
         part = pair.filter(pair.variant["group"] == group)
         groups[group] = _replicated(_parts(part, [("", 0)]), rng, resamples).cell(0)
-        rows += _placed(bootstrap.rows_of(groups[group]) + _by_influence(part), group, "", 0)
+        rows += _placed(bootstrap.rows_of(groups[group]) + selective_rows(part, weights_of(part.variant)), group, "", 0)
     return rows + _placed(_between(groups), "", "", 0)
 
 
@@ -144,17 +146,18 @@ def _between(groups: dict[str, Replicated]) -> list[bootstrap.Row]:
     n = sum(replicated.n for replicated in groups.values())
     paired = all(replicated.paired for replicated in groups.values())
     variant = {group: replicated.of("accuracy", VARIANT) for group, replicated in groups.items()}
+    moved = {group: replicated.moved("accuracy") for group, replicated in groups.items()}
     fp32 = {group: replicated.of("accuracy", FP32) for group, replicated in groups.items() if paired}
     worst = applied(_worst, *variant.values())
     rows = [bootstrap.described("worst_group_accuracy", worst, n, tested=False)]
     if paired:
-        change = applied(np.subtract, worst, applied(_worst, *fp32.values()))
+        change = applied(np.subtract, applied(_worst, *moved.values()), applied(_worst, *fp32.values()))
         rows.append(bootstrap.described("worst_group_accuracy_change", change, n, tested=True))
     if {"common", "counter"} <= groups.keys():
         common, counter = variant["common"], variant["counter"]
         rows.append(bootstrap.described("rsg", applied(shift.rsg, common, counter), n, tested=False))
         if paired:
-            four = (fp32["common"], fp32["counter"], common, counter)
+            four = (fp32["common"], fp32["counter"], moved["common"], moved["counter"])
             for measure in (shift.rsg_change, shift.vuln_add):
                 rows.append(bootstrap.described(measure.__name__, applied(measure, *four), n, tested=True))
     return rows
@@ -162,42 +165,6 @@ def _between(groups: dict[str, Replicated]) -> list[bootstrap.Row]:
 
 def _worst(*accuracies: NDArray[np.floating]) -> NDArray[np.floating]:
     return shift.worst_group(accuracies)
-
-
-def _by_influence(pair: Pair) -> list[bootstrap.Row]:
-    """Return the measures that are no sums, with closed-form intervals, and how sure flipped predictions are.
-
-    The smooth ECE, like every plug-in calibration error, is as published and has no interval.
-    """
-    rows, n, weight = [], len(pair.variant), weights_of(pair.variant)
-    answers, answers_fp32 = _answers(pair.variant), None if pair.fp32 is None else _answers(pair.fp32)
-    for measure in (selective.aurc, selective.augrc, selective.excess_aurc, selective.misclassification_auroc):
-        name = measure.__name__
-        value, influence = measure(*answers)
-        low, high = wilson(value, variance_of_mean(influence), n) if 0 <= value <= 1 else (np.nan, np.nan)
-        rows.append(bootstrap.row(name, value, low, high, np.nan, n, resampling.linear(value, influence, weight)))
-        if answers_fp32 is not None:
-            value_fp32, influence_fp32 = measure(*answers_fp32)
-            change, moved = value - value_fp32, influence - influence_fp32
-            test = normal_test(change, variance_of_mean(moved))
-            rows.append(bootstrap.row(f"{name}_change", change, *test, n, resampling.linear(change, moved, weight)))
-    smooth = smooth_ece(*answers)[0]
-    rows.append(bootstrap.row("smooth_ece", smooth, np.nan, np.nan, np.nan, n))
-    if answers_fp32 is not None:
-        moved = smooth - smooth_ece(*answers_fp32)[0]
-        rows.append(bootstrap.row("smooth_ece_change", moved, np.nan, np.nan, np.nan, n))
-    if pair.fp32 is not None:
-        flipped = (pair.variant["prediction"] != pair.fp32["prediction"]).to_numpy()
-        value, influence = selective.flipped_confidence_gap(*answers, flipped)
-        low, high, _ = normal_test(value, variance_of_mean(influence))
-        kept = resampling.linear(value, influence, weight)
-        rows.append(bootstrap.row("flipped_confidence_gap", value, low, high, np.nan, int(flipped.sum()), kept))
-    return rows
-
-
-def _answers(records: pl.DataFrame) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Return how confident each answer is and whether it is right, (n,) each."""
-    return records["confidence"].to_numpy(), (records["prediction"] == records["label"]).to_numpy()
 
 
 def full_spectrum(known: Pair, shifted: Sequence[Pair], unknown: Pair, /) -> list[PlacedRow]:

@@ -15,29 +15,29 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.artifacts import KEPT, REPLICATES
 from reliquant.measures.stats import Z95
 
-KIND = ROW_SCHEMA["replicates"]
 INTERVAL = ("low", "high")
 
 
 def table_of(frame: pl.DataFrame, /) -> NDArray[np.float32]:
     """Return the replicates of a frame, (rows, KEPT); NaN for rows that keep none."""
-    table = np.full((frame.height, KIND.shape[0]), np.nan, np.float32)
+    table = np.full((frame.height, KEPT), np.nan, np.float32)
     if "replicates" in frame.columns:
         known = frame["replicates"].is_not_null().to_numpy()
-        table[known] = frame["replicates"].drop_nulls().to_numpy().reshape(-1, KIND.shape[0])
+        table[known] = frame["replicates"].drop_nulls().to_numpy().reshape(-1, KEPT)
     return table
 
 
 def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> pl.DataFrame:
     """Return for each group of `keys`, in their order, the mean value, its 95 % interval and its replicates.
 
-    A single row keeps its own interval. Of several rows that all keep replicates it is the value and 1.96 standard
-    deviations of their mean's replicates on either side. Where one of them keeps none, the ends are the means of their
-    ends, which holds under any dependence and is too wide under most; where one has no interval, there is none.
-    `others` are further columns of the groups.
+    A single row keeps its own interval. Of several rows that all keep replicates, each side of the interval is made of
+    the rows' own sides, as they are correlated in their replicates (as Zou and Donner 2008 do for two): so it stays
+    skewed where theirs are. Where one of them keeps none, the ends are the means of their ends, which holds under any
+    dependence and is too wide under most; where one has no interval, there is none. `others` are further columns of
+    the groups.
     """
     ordered = frame.sort(keys, maintain_order=True)
     groups = ordered.group_by(keys, maintain_order=True).agg(
@@ -48,18 +48,19 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     )
     members = groups["members"].to_numpy().astype(np.int64)
     if not groups.height:
-        return groups.drop("members").with_columns(pl.lit(None, KIND).alias("replicates"))
+        return groups.drop("members").with_columns(pl.lit(None, REPLICATES).alias("replicates"))
     table = table_of(ordered)
     starts = np.cumsum(members) - members
     with np.errstate(invalid="ignore"):  # replicates may be NaN
         means = np.add.reduceat(table, starts, axis=0) / members[:, None]
     groups = groups.with_columns(replicated(means))
-    half = Z95 * spread(means)
-    several = (members > 1) & np.isfinite(half) & groups["low"].is_not_null().to_numpy()
-    value = groups["value"].to_numpy()
+    value, own, wide = groups["value"].to_numpy(), ordered["value"].to_numpy(), spread(table)
     for end, sign in (("low", -1), ("high", 1)):
+        side = sign * (ordered[end].cast(pl.Float64).to_numpy() - own) / np.where(wide > 0, wide, np.nan)
+        half = spread(np.add.reduceat(table * side[:, None].astype(np.float32), starts, axis=0) / members[:, None])
+        several = pl.Series((members > 1) & np.isfinite(half) & groups[end].is_not_null().to_numpy())
         known = pl.Series(np.where(several, value + sign * half, np.nan))
-        groups = groups.with_columns(pl.when(pl.Series(several)).then(known).otherwise(end).alias(end))
+        groups = groups.with_columns(pl.when(several).then(known).otherwise(end).alias(end))
     return groups.drop("members")
 
 
@@ -77,14 +78,14 @@ def spread(table: NDArray[np.floating], /) -> NDArray[np.float64]:
 def replicated(table: NDArray[np.floating], /) -> pl.Series:
     """Return the column `replicates` of lines, (lines, KEPT); null for lines of which most are NaN."""
     known = np.isfinite(table).mean(axis=-1) >= 0.95 if len(table) else np.zeros(0, bool)
-    frame = pl.DataFrame({"replicates": pl.Series(np.asarray(table, np.float32), dtype=KIND), "known": known})
+    frame = pl.DataFrame({"replicates": pl.Series(np.asarray(table, np.float32), dtype=REPLICATES), "known": known})
     return frame.select(pl.when("known").then("replicates")).to_series()
 
 
 def with_replicates(frame: pl.DataFrame, file: Path, /) -> pl.DataFrame:
     """Turn a column `line` into the `replicates` that stand there in a file; null where the line is."""
     known = frame["line"].is_not_null().to_numpy()
-    table = np.full((frame.height, KIND.shape[0]), np.nan, np.float32)
+    table = np.full((frame.height, KEPT), np.nan, np.float32)
     table[known] = np.load(file, mmap_mode="r")[frame["line"].drop_nulls().to_numpy()]
     return frame.drop("line").with_columns(replicated(table))
 
@@ -99,7 +100,7 @@ def moved_to(file: Path, kept: pl.LazyFrame, order: pl.DataFrame, /) -> pl.Serie
     by = order.filter("known").drop("known").with_row_index("row").sort(*order.drop("known").columns)["row"].to_numpy()
     line = np.empty(len(by), np.int64)
     line[by] = np.arange(len(by))
-    table = np.lib.format.open_memmap(file, "w+", np.float32, (len(by), KIND.shape[0]))
+    table = np.lib.format.open_memmap(file, "w+", np.float32, (len(by), KEPT))
     at = 0
     only = kept.select("replicates").filter(pl.col("replicates").is_not_null())
     for batch in only.collect_batches(chunk_size=100_000):
@@ -112,11 +113,11 @@ def moved_to(file: Path, kept: pl.LazyFrame, order: pl.DataFrame, /) -> pl.Serie
 
 
 def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
-    """Average runs that differ in nothing but their seed: value, low, high, replicates, seed_variance, seed_freedom.
+    """Average runs that differ in their seed alone: value, low, high, replicates, seed_variance, _freedom, _images.
 
     The interval is that of the images alone. `seed_variance` is the variance of the mean that the seeds, a random
     effect, add: the variance between them (n - 1) by their number; `seed_freedom` is their number less 1, and null
-    where there is but one.
+    where there is but one. Images that one seed gets right and another wrong are in both; `seed_images` is that part.
     """
     counts = {"seed", "n", "sets", "runs", "replicates"}
     keys = [c for c, kind in runs.schema.items() if c in by or (not kind.is_float() and c not in counts)]
@@ -127,25 +128,44 @@ def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
         runs=pl.len().cast(pl.Int32),
         seed_variance=(pl.col("value").var() / pl.len()).fill_null(0.0),
     )
-    return means.with_columns(seed_freedom=pl.when(pl.col("runs") > 1).then(pl.col("runs") - 1))
+    apart = pl.Series(_apart(runs.sort(keys, maintain_order=True), means["runs"].to_numpy()))
+    return means.with_columns(seed_freedom=pl.when(pl.col("runs") > 1).then(pl.col("runs") - 1), seed_images=apart)
+
+
+def _apart(ordered: pl.DataFrame, runs: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the variance of the mean of runs, (groups,), that images add by moving them apart; 0 without replicates.
+
+    `ordered` holds the runs of each group in a row, and `runs` says how many.
+    """
+    if not len(runs):
+        return np.zeros(0)
+    table = table_of(ordered).astype(float)
+    table -= table.mean(axis=1, keepdims=True)
+    starts = np.cumsum(runs) - runs
+    sums, squares = np.add.reduceat(table, starts), np.add.reduceat(table**2, starts)
+    number = runs[:, None]
+    between = (squares - sums**2 / number) / np.maximum(number - 1, 1) / number
+    return np.nan_to_num(between.sum(axis=1) / (table.shape[1] - 1))
 
 
 def with_seeds(means: pl.DataFrame, /) -> pl.DataFrame:
-    """Widen intervals by what seeds add: columns `seed_variance` and `seed_freedom` become `freedom`.
+    """Widen intervals by what seeds add: columns `seed_variance`, `seed_freedom` and `seed_images` become `freedom`.
 
-    The two parts of the half-width add in squares (Zou and Donner 2008); the seeds' is Student's t. `freedom` is that
-    of the whole (Satterthwaite 1946), infinite where seeds add nothing.
+    The part of the images that is in the spread of the seeds too counts once, there. The two parts of the half-width
+    add in squares (Zou and Donner 2008); the seeds' is Student's t. `freedom` is that of the whole (Satterthwaite
+    1946), infinite where seeds add nothing.
     """
     variance, freedom = means["seed_variance"].to_numpy(), means["seed_freedom"].cast(pl.Float64).to_numpy()
     some = (variance > 0) & np.isfinite(freedom)
     seeds = np.where(some, stdtrit(np.where(some, freedom, 1.0), 0.975) * np.sqrt(variance), 0.0)
-    value = means["value"].to_numpy()
+    value, twice = means["value"].to_numpy(), np.where(some, means["seed_images"].to_numpy(), 0.0)
     ends = {}
     for end, sign in (("low", -1), ("high", 1)):
         own = means[end].cast(pl.Float64).to_numpy()
-        moved = np.where(some, value + sign * np.hypot(own - value, seeds), own)
+        images = np.sqrt(np.maximum((own - value) ** 2 - Z95**2 * twice, 0))
+        moved = np.where(some, value + sign * np.hypot(images, seeds), own)
         ends[end] = pl.Series(moved, nan_to_null=True)
     images = (means["high"].cast(pl.Float64).to_numpy() - means["low"].cast(pl.Float64).to_numpy()) / 2 / Z95
-    share = (images**2 + variance) / np.where(some, variance, 1.0)
+    share = (np.maximum(images**2 - twice, 0) + variance) / np.where(some, variance, 1.0)
     whole = np.where(some, np.where(some, freedom, 1.0) * np.nan_to_num(share, nan=1.0) ** 2, np.inf)
-    return means.with_columns(**ends, freedom=pl.Series(whole)).drop("seed_variance", "seed_freedom")
+    return means.with_columns(**ends, freedom=pl.Series(whole)).drop("seed_variance", "seed_freedom", "seed_images")

@@ -135,6 +135,7 @@ def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
         runs,
         list(by),
         seed_variance=part / pl.len() ** 2,
+        seed_images=pl.col("seed_images").sum() / pl.len() ** 2,
         seed_freedom=pl.when(squared.sum() > 0).then(part**2 / squared.sum()),
         runs=pl.col("runs").sum(),
         n=pl.col("n").max(),
