@@ -24,18 +24,18 @@ from safetensors.numpy import save_file
 import reliquant
 
 KEPT = 200  # resamples of which rows keep the values, see `measures/resampling.py`
-ROW_SCHEMA = pl.Schema(
-    {
-        **dict.fromkeys(["study", "model", "source", "scheme", "family", "precision", "scope", "proxy"], pl.String),
-        **dict.fromkeys(["seed", "iteration"], pl.Int64),
-        **dict.fromkeys(["suite", "dataset", "reference", "group", "corruption"], pl.String),
-        "severity": pl.Int64,
-        **dict.fromkeys(["scale", "score", "measure"], pl.String),
-        **dict.fromkeys(["value", "low", "high", "p"], pl.Float64),
-        "n": pl.Int64,
-        "replicates": pl.Array(pl.Float32, KEPT),  # values in shared resamples, of rows that keep them
-    }
-)
+REPLICATES = pl.Array(pl.Float32, KEPT)
+COLUMNS: dict[str, pl.DataType] = {
+    **dict.fromkeys(["study", "model", "source", "scheme", "family", "precision", "scope", "proxy"], pl.String()),
+    **dict.fromkeys(["seed", "iteration"], pl.Int64()),
+    **dict.fromkeys(["suite", "dataset", "reference", "group", "corruption"], pl.String()),
+    "severity": pl.Int64(),
+    **dict.fromkeys(["scale", "score", "measure"], pl.String()),
+    **dict.fromkeys(["value", "low", "high", "p"], pl.Float64()),
+    "n": pl.Int64(),
+    "replicates": REPLICATES,  # values in shared resamples, of rows that keep them
+}
+ROW_SCHEMA = pl.Schema(COLUMNS)
 
 
 KINDS: dict[Any, str] = {  # of what JSON holds

@@ -12,20 +12,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.artifacts import KEPT
+from reliquant.artifacts import KEPT, REPLICATES, ROW_SCHEMA
 from reliquant.measures.conformal_rows import conformal_rows
 from reliquant.measures.pairing import CELL, Pair, each_once, matched, without_nan
 from reliquant.measures.prompts import prompt_rows
 from reliquant.measures.suites import PlacedRow, classification, detection_rows, full_spectrum, spurious
 
-SCHEMA = {
-    **dict.fromkeys(["suite", "dataset", "reference", "group", "corruption"], pl.String),
-    "severity": pl.Int64,
-    **dict.fromkeys(["score", "measure"], pl.String),
-    **dict.fromkeys(["value", "low", "high", "p"], pl.Float64),
-    "n": pl.Int64,
-    "replicates": pl.Array(pl.Float32, KEPT),
-}
+PLACED = ("suite", "dataset", "reference", "group", "corruption", "severity", "score", "measure")
+SCHEMA = {name: ROW_SCHEMA[name] for name in (*PLACED, "value", "low", "high", "p", "n", "replicates")}
 HEADLINE = {  # measures whose rows, and those of their changes, keep replicates
     *("accuracy", "accuracy_delta", "squared_ce", "brier", "nll", "confidence_gap", "aurc", "misclassification_auroc"),
     *("agreement", "flips_right_to_wrong", "flips_wrong_to_right", "kl_to_fp32", "mean_corruption_error"),
@@ -94,7 +88,7 @@ def as_column(kept: Sequence[NDArray[np.float32] | None], /) -> pl.Series:
     for place, one in enumerate(kept):
         if one is not None:
             table[place] = one
-    frame = pl.DataFrame({"replicates": pl.Series(table, dtype=SCHEMA["replicates"]), "known": known})
+    frame = pl.DataFrame({"replicates": pl.Series(table, dtype=REPLICATES), "known": known})
     return frame.select(pl.when("known").then("replicates")).to_series()
 
 

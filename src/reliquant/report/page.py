@@ -236,8 +236,8 @@ def _piece(
     body = Markup(str(body).replace(f'{name}{source_rows.ROWS}"', f'{name}{end}"'))  # Markup would escape the quotes
     made |= {end: content}
     held = behind if kind == "table" and behind.height <= source_rows.EMBEDDED else None
-    told = {"read": " ".join(module.READ.split()), "caution": caution(recorded)}
-    return Piece(kind, name, **words, **told, files=made, body=body, rows=held)
+    read = " ".join(module.READ.split())
+    return Piece(kind, name, **words, read=read, caution=caution(recorded), files=made, body=body, rows=held)
 
 
 def _hold(rows: Rows) -> None:
