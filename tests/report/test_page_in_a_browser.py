@@ -107,7 +107,7 @@ def test_a_number_shows_its_rows_and_they_have_its_mean(opened):
 def test_a_claims_effect_shows_its_rows(opened):
     opened.locator("#claim-2 a.behind").click()
     dialog = opened.locator("dialog#behind[open]")
-    assert "measure = ece_relative_change" in dialog.locator(".read").inner_text()
+    assert "measure = squared_ce_change, ece_relative_change" in dialog.locator(".read").inner_text()
     assert dialog.locator("tbody tr").count() > 10
 
 
