@@ -1,3 +1,4 @@
+import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
@@ -137,3 +138,9 @@ def test_recorded_rows_keep_what_was_read_of_them_and_nothing_else():
     assert accuracy.equals(frames.select(frame, "accuracy"))
     assert accuracy["model"].dtype == pl.String
     assert frames.Recorded(frame).read == {}
+
+
+def test_a_skewed_interval_has_a_star_just_where_it_leaves_0_out():
+    assert frames.p_value(1.0, 1e-9, 9.0) < 0.05 < frames.p_value(1.0, -1e-9, 1.5)
+    assert frames.p_value(-1.0, -9.0, -1e-9) < 0.05 < frames.p_value(-1.0, -1.5, 1e-9)
+    assert np.isnan(frames.p_value(1.0, 1.0, 2.0))

@@ -184,14 +184,17 @@ def stars(value: float | None, low: float | None, high: float | None, freedom: f
 
 
 def p_value(value: float | None, low: float | None, high: float | None, freedom: float = float("inf"), /) -> float:
-    """Return the p-value of no change from a 95 % interval, normal or Student's t; NaN without an interval.
+    """Return the p-value of no change from the side of a 95 % interval that leads to 0, normal or Student's t.
+
+    So it is below .05 just where the interval leaves 0 out, skewed or not; NaN without an interval.
 
     >>> round(p_value(1.0, 0.0, 2.0), 3)
     0.05
     """
     if value is None or low is None or high is None or not low < high:
         return float("nan")
-    return p_of_interval(value, (high - low) / 2, freedom)
+    side = value - low if value > 0 else high - value
+    return p_of_interval(value, side, freedom) if side > 0 else float("nan")
 
 
 def marked(p: float, /) -> str:
