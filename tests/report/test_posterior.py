@@ -6,12 +6,13 @@ from reliquant.report.posterior import Estimates, _solved, draws
 B = 200
 
 
-def estimates(value, deviation=None, alone=None, group=None):
+def estimates(value, deviation=None, alone=None, group=None, change=False):
     value = np.asarray(value, float)
     none = np.zeros((len(value), B))
     deviation = none if deviation is None else deviation
     alone = np.zeros(len(value)) if alone is None else np.asarray(alone, float)
-    return Estimates(value, deviation, alone, np.zeros(len(value), int) if group is None else np.asarray(group))
+    group = np.zeros(len(value), int) if group is None else np.asarray(group)
+    return Estimates(value, deviation, alone, group, np.full(len(value), change))
 
 
 def drawn(found, number=4000, seed=0):
@@ -56,6 +57,15 @@ def test_groups_have_their_own_means():
     found = drawn(estimates(value, alone=np.ones(20), group=[0] * 10 + [1] * 10)).mean(axis=0)
     assert found[:10].std() < 0.7 * value[:10].std()
     assert found[10:].mean() == pytest.approx(value[10:].mean(), abs=0.3)
+
+
+def test_changes_that_share_their_luck_are_drawn_to_zero_and_large_ones_stay():
+    shared = np.repeat(np.random.default_rng(0).normal(0, 1, (1, B)), 10, axis=0)
+    small, large = (drawn(estimates(np.full(10, m), deviation=shared, change=True)).mean() for m in (1.0, 8.0))
+    level = drawn(estimates(np.full(10, 1.0), deviation=shared)).mean()
+    assert 0 < small < 0.6
+    assert large > 7.5
+    assert abs(level - 1.0) < 0.1
 
 
 def test_draws_are_those_of_the_normal_posterior_with_known_spread():

@@ -23,12 +23,14 @@ class Estimates:
     """Hold values (n,), deviations of their replicates (n, b), variances (n,) of what has none, and groups (n,).
 
     Deviations are 0 where there are no replicates, and so is `alone` where there are: such values err on their own.
+    `change` (n,) says which values are changes: the mean of a group of them is near 0 unless it is seen not to be.
     """
 
     value: Floats
     deviation: Floats
     alone: Floats
     group: NDArray[np.int64]
+    change: NDArray[np.bool_]
 
 
 def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> Floats:
@@ -36,9 +38,10 @@ def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> 
 
     Errors are normal with the covariance of the replicates, of which a share is moved to the diagonal: so few
     replicates would otherwise find correlations that are noise (Schaefer and Strimmer 2005). Groups have normal priors;
-    their spread is drawn from its posterior, flat in the spread, their mean has a wide prior. Draws are made by
-    Matheron's rule: a draw of prior and errors, corrected by what the estimates are off it. All inverses are of b + g
-    columns (Woodbury), so thousands of variants are no matter.
+    their spread is drawn from its posterior, flat in the spread; their mean has a wide prior, that of changes one
+    around 0, of a width drawn from its posterior (half-Cauchy, as wide as the mean's error and the spread). Draws are
+    made by Matheron's rule: a draw of prior and errors, corrected by what the estimates are off it. All inverses are of
+    b + g columns (Woodbury), so thousands of variants are no matter.
     """
     replicates = estimates.deviation.shape[1]
     scale = np.sqrt(replicates - 1)
@@ -47,22 +50,29 @@ def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> 
     own = (1 - kept) * (estimates.deviation**2).sum(axis=1) / scale**2 + estimates.alone
     groups = np.unique(estimates.group)
     member = (estimates.group[:, None] == groups).astype(float)
-    centre = member @ ((member.T @ estimates.value) / member.sum(axis=0))
-    wide = FLAT * np.sqrt(np.mean(estimates.value**2) + own.mean() + 1e-30)
+    means = (member.T @ estimates.value) / member.sum(axis=0)
+    changes = (member.T @ estimates.change) > 0
+    centre = np.where(changes, 0.0, means)
+    wide = np.full(len(groups), FLAT * np.sqrt(np.mean(estimates.value**2) + own.mean() + 1e-30))
     each = -(-number // ROUNDS)
     parts = []
     for _ in range(ROUNDS):
         spread = np.empty(len(estimates.value))
-        for g in groups:
+        for i, g in enumerate(groups):
             at = estimates.group == g
-            spread[at] = _spread(estimates.value[at], estimates.deviation[at], estimates.alone[at], rng)
+            deviation, alone = estimates.deviation[at], estimates.alone[at]
+            spread[at] = _spread(estimates.value[at], deviation, alone, rng)
+            if changes[i]:
+                error = float(np.var(deviation.mean(axis=0), ddof=1) + alone.mean() / at.sum())
+                wide[i] = _width(means[i], error + spread[at][0] ** 2 / at.sum(), spread[at][0], rng)
         prior = spread**2
-        true = centre + (rng.standard_normal((each, len(groups))) * wide) @ member.T
+        true = (centre + rng.standard_normal((each, len(groups))) * wide) @ member.T
         true += spread * rng.standard_normal((each, len(spread)))
         seen = true + np.sqrt(own) * rng.standard_normal(true.shape)
         seen += rng.standard_normal((each, replicates)) @ common.T
         missed = _solved(prior + own, np.hstack([common, wide * member]), (estimates.value - seen).T)
-        parts.append(true + (prior[:, None] * missed + wide**2 * (member @ (member.T @ missed))).T)
+        moved = prior[:, None] * missed + member @ (wide[:, None] ** 2 * (member.T @ missed))
+        parts.append(true + moved.T)
     return np.concatenate(parts)[:number]
 
 
@@ -103,3 +113,13 @@ def _spread(value: Floats, deviation: Floats, alone: Floats, rng: np.random.Gene
     log = -0.5 * freedom * (np.log(whole) + apart / whole) + np.log(spreads)  # a grid of logs, a flat prior of spreads
     chance = np.exp(log - log.max())
     return float(rng.choice(spreads, p=chance / chance.sum()))
+
+
+def _width(mean: float, error: float, spread: float, rng: np.random.Generator) -> float:
+    """Draw how wide the prior around 0 of a group's mean is, given the mean and the variance of its error."""
+    scale = np.sqrt(max(error + spread**2, 1e-30))
+    widths = scale * np.geomspace(0.01, 100, SPREADS)
+    whole = widths**2 + error
+    log = -0.5 * (np.log(whole) + mean**2 / whole) - np.log1p((widths / scale) ** 2) + np.log(widths)
+    chance = np.exp(log - log.max())
+    return float(rng.choice(widths, p=chance / chance.sum()))

@@ -17,6 +17,7 @@ from reliquant.report.averages import table_of
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.study.config import SUITES
 
+CHANGES = ("_change", "_delta", "vuln_add")  # how measures end that are 0 where nothing changes
 ENOUGH = 6  # variants of a precision, for a prior of their own
 INSTEAD = {  # measures as published, and those like them that have intervals
     "ece": "squared_ce",
@@ -118,9 +119,10 @@ def _estimates(table: pl.DataFrame, asked: Sequence[Wish]) -> posterior.Estimate
         half = (table[f"{one.text}_high"] - table[f"{one.text}_low"]).cast(pl.Float64).to_numpy() / 2
         variance = np.where(known, (half / Z95) ** 2, np.nan)
         alone = np.where(own, 0.0, np.where(known, variance, np.nanmax(variance)))
-        parts.append((value, deviation, alone, _groups(table["precision"]) + i * (table.height + 1)))
-    value, deviation, alone, group = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return posterior.Estimates(value, deviation.reshape(-1, KEPT), alone, group)
+        change = np.full(len(value), one.measure.endswith(CHANGES))
+        parts.append((value, deviation, alone, _groups(table["precision"]) + i * (table.height + 1), change))
+    value, deviation, alone, group, change = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return posterior.Estimates(value, deviation.reshape(-1, KEPT), alone, group, change)
 
 
 def _groups(precision: pl.Series) -> NDArray[np.int64]:
