@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 SPREADS = 40  # values of a prior's spread that are tried
-FLAT = 30.0  # spreads of all values: so wide is the prior of a group's mean
+FLAT = 30.0  # times the size of a group's values: so wide is the prior of its mean
 ROUNDS = 20  # spreads that are drawn, each for an equal share of the draws
 
 
@@ -53,18 +53,18 @@ def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> 
     means = (member.T @ estimates.value) / member.sum(axis=0)
     changes = (member.T @ estimates.change) > 0
     centre = np.where(changes, 0.0, means)
-    wide = np.full(len(groups), FLAT * np.sqrt(np.mean(estimates.value**2) + own.mean() + 1e-30))
+    wide = FLAT * np.sqrt((member.T @ (estimates.value**2 + own)) / member.sum(axis=0) + 1e-30)
     each = -(-number // ROUNDS)
     parts = []
     for _ in range(ROUNDS):
-        spread = np.empty(len(estimates.value))
+        spreads = []
         for i, g in enumerate(groups):
             at = estimates.group == g
-            deviation, alone = estimates.deviation[at], estimates.alone[at]
-            spread[at] = _spread(estimates.value[at], deviation, alone, rng)
+            value, deviation, alone = estimates.value[at], estimates.deviation[at], estimates.alone[at]
+            spreads.append(_spread(value, deviation, alone, rng))
             if changes[i]:
-                error = float(np.var(deviation.mean(axis=0), ddof=1) + alone.mean() / at.sum())
-                wide[i] = _width(means[i], error + spread[at][0] ** 2 / at.sum(), spread[at][0], rng)
+                wide[i] = _width(value, deviation, alone, spreads[-1], rng)
+        spread = member @ np.array(spreads)
         prior = spread**2
         true = (centre + rng.standard_normal((each, len(groups))) * wide) @ member.T
         true += spread * rng.standard_normal((each, len(spread)))
@@ -78,7 +78,7 @@ def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> 
 
 def _solved(diagonal: Floats, low: Floats, right: Floats) -> Floats:
     """Return (diag(diagonal) + low lowT)^-1 right, by Woodbury's identity."""
-    diagonal = np.maximum(diagonal, 1e-12 * max(float((low**2).sum(axis=1).mean()), 1e-30))
+    diagonal = np.maximum(diagonal, 1e-12 * (low**2).sum(axis=1) + 1e-30)
     scaled = low / diagonal[:, None]
     middle = np.eye(low.shape[1]) + low.T @ scaled
     return right / diagonal[:, None] - scaled @ np.linalg.solve(middle, scaled.T @ right)
@@ -115,8 +115,10 @@ def _spread(value: Floats, deviation: Floats, alone: Floats, rng: np.random.Gene
     return float(rng.choice(spreads, p=chance / chance.sum()))
 
 
-def _width(mean: float, error: float, spread: float, rng: np.random.Generator) -> float:
-    """Draw how wide the prior around 0 of a group's mean is, given the mean and the variance of its error."""
+def _width(value: Floats, deviation: Floats, alone: Floats, spread: float, rng: np.random.Generator) -> float:
+    """Draw how wide the prior around 0 of a group's mean is, from its values, their errors and their spread."""
+    n, mean = len(value), float(value.mean())
+    error = float(np.var(deviation.mean(axis=0), ddof=1) + (alone.mean() + spread**2) / n)
     scale = np.sqrt(max(error + spread**2, 1e-30))
     widths = scale * np.geomspace(0.01, 100, SPREADS)
     whole = widths**2 + error
