@@ -5,7 +5,7 @@ model is sure of its answer by c = 1/K + (1 - 1/K) expit(mean + effect of the cl
 noise of its own, and right if u' < c - gap: calibrated where gap = 0. Scores tell OOD images by z' and a distance.
 
 The true values are those of `truths`: of very many images, with each image's chance to be right in place of its answer
-(so a calibrated model's squared error is exactly 0); what needs pairs of answers, and scores, is counted.
+(so a calibrated model's squared error is exactly 0); what rests on scores is counted.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def truths(world: World, models: tuple[Model, Model], n: int, images_of_truth: i
         found[suite, dataset, f"{measure}_change"] = value - named[0][suite, dataset, measure]
     for place, fp32 in cells[0].items():
         if place[0] == "clean":
-            found |= {("clean", place[1], name): value for name, value in _paired(fp32, cells[1][place]).items()}
+            found |= {
+                ("clean", place[1], name): value for name, value in _paired(fp32, cells[1][place], models[1]).items()
+            }
     for suite, dataset in {key[:2] for key in found} & {("clean", "d"), ("clean", "e"), ("noise", "d")}:
         found[suite, dataset, "accuracy_delta"] = float(
             shift.accuracy_delta(named[0][suite, dataset, "accuracy"], named[1][suite, dataset, "accuracy"])
@@ -222,13 +224,15 @@ def _of_a_cell(part: pl.DataFrame) -> dict[str, float]:
     }
 
 
-def _paired(fp32: pl.DataFrame, variant: pl.DataFrame) -> dict[str, float]:
-    was, now = ((part["prediction"] == part["label"]).to_numpy() for part in (fp32, variant))
-    return {
-        "agreement": float((fp32["prediction"] == variant["prediction"]).mean()),
-        "flips_right_to_wrong": float((was & ~now).mean()),
-        "flips_wrong_to_right": float((now & ~was).mean()),
-    }
+def _paired(fp32: pl.DataFrame, variant: pl.DataFrame, model: Model) -> dict[str, float]:
+    """Return the chances that answers of a model differ from FP32's, with which it shares u but for `own` of them."""
+    was, now = (part["chance"].to_numpy() for part in (fp32, variant))
+    if model.flips:
+        lost, won = float(np.mean(was * model.flips)), float(np.mean((1 - was) * 5 * model.flips))
+    else:
+        both = float(np.mean((1 - model.own) * np.minimum(was, now) + model.own * was * now))
+        lost, won = float(was.mean()) - both, float(now.mean()) - both
+    return {"agreement": 1 - lost - won, "flips_right_to_wrong": lost, "flips_wrong_to_right": won}
 
 
 def _corruption_errors(*sides: dict[tuple[object, ...], pl.DataFrame]) -> dict[str, float]:

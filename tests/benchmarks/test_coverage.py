@@ -31,9 +31,13 @@ def test_a_few_replications_of_two_worlds_run_and_their_cells_are_within():
 def test_true_values_are_those_of_the_formula_and_of_very_many_answers(worlds):
     world = worlds.World((worlds.FP32, worlds.W4), ("clean", "ood"))
     found = worlds.truths(world, world.models, 1000, 200_000)
-    drawn = worlds.study(world, worlds.labels(200_000, "ten"), world.models, np.random.default_rng(1))[1]
+    fp32, drawn = worlds.study(world, worlds.labels(200_000, "ten"), world.models, np.random.default_rng(1))
     right = (drawn["prediction"] == drawn["label"]).to_numpy()
     known, clean = (drawn["suite"] == "clean").to_numpy(), drawn.filter(suite="clean")
+    same = (fp32["prediction"] == drawn["prediction"]).to_numpy()[known]
+    was = (fp32["prediction"] == fp32["label"]).to_numpy()[known]
+    assert found["clean", "d", "agreement"] == pytest.approx(same.mean(), abs=0.003)
+    assert found["clean", "d", "flips_right_to_wrong"] == pytest.approx((was & ~right[known]).mean(), abs=0.003)
     assert found["ood", "near", "auroc"] == pytest.approx(ndtr(worlds.W4.edge / 2**0.5), abs=0.005)
     assert found["clean", "d", "accuracy"] == pytest.approx(right[known].mean(), abs=0.005)
     assert found["clean", "d", "nll"] == pytest.approx(clean["nll"].mean(), rel=0.02)
