@@ -13,6 +13,7 @@ from PIL import Image
 from reliquant import embed_images, open_images, open_model
 from reliquant.cli import main
 from reliquant.evaluation.zero_shot import text_head
+from reliquant.images.open import named_images
 
 MODEL = "lab-vit-curated"
 CLASSES = ["circle", "square", "triangle"]
@@ -227,3 +228,32 @@ def test_what_a_path_holds_is_said_where_it_is_no_set_of_images(tmp_path, word):
     told = refused("evaluate", *words, word, tmp_path / "x.npz")
     assert f"{tmp_path / 'x.npz'}: is a zip archive (.npz files are, too): unpack it; it must be a folder" in told
     assert "nowhere: no such file or folder" in refused("evaluate", *words, word, "nowhere")
+
+
+@pytest.mark.parametrize("word", ["--batch", "--resamples"])
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "many"])
+def test_numbers_that_count_are_above_0(capsys, word, number):
+    with pytest.raises(SystemExit):
+        main.main(["evaluate", "--model", MODEL, "--data", DATA, word, number])
+    assert f"argument {word}: '{number}' is no whole number above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "images", "word"), [("evaluate", "--data", "--save"), ("quantize", "--pairs", "--output")]
+)
+def test_a_folder_in_the_place_of_a_result_is_refused_first(tmp_path, command, images, word):
+    with pytest.raises(SystemExit) as stop:
+        main.main([command, "--model", MODEL, images, str(tmp_path / "nowhere"), word, str(tmp_path)])
+    assert f"{word} {tmp_path}: is a folder; name a file in it" in str(stop.value)
+
+
+def test_an_empty_word_names_no_images():
+    with pytest.raises(ValueError, match="'' names nothing"):
+        named_images("")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "sets").mkdir()
+    assert named_images("~/sets").root == tmp_path / "sets"
+    assert named_images("{dataset: image_folder, root: ~/sets}").root == tmp_path / "sets"

@@ -1,12 +1,14 @@
 """Tables that other people's programs wrote: the same numbers give the same figures, or the file is refused by name."""
 
 import json
+import re
 import struct
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from reliquant.artifacts import DamagedFile
 from reliquant.cli.main import main
 from reliquant.cli.stored_features import features_of, read_arrays
 
@@ -108,7 +110,8 @@ def test_labels_of_any_type_are_class_numbers(capsys, tmp_path, kind):
         ({"logit_scale": np.float32([-3])}, "logit_scale must be above 0: the multiplier, exp of the parameter"),
         ({"logit_scale": np.float32([np.inf])}, "logit_scale is inf"),
         ({"text": np.ones((5, 17), np.float32)}, "differ in width"),
-        ({"photograph": np.arange(60.0)}, "photograph must hold whole numbers of type U64, not float64"),
+        ({"photograph": np.arange(60.0)}, "photograph must hold whole numbers, not float64"),
+        ({"image": np.ones((0, 16), np.float32), "label": np.ones(0, np.int64)}, "holds no images"),
         ({"photograph": np.arange(59, dtype=np.uint64)}, "keys of photographs (59,) for 60 images"),
     ],
 )
@@ -137,3 +140,35 @@ def test_a_scale_that_is_likely_a_logarithm_is_said(capsys, tmp_path):
     save_file(table(), path)
     main(["measure", str(path), "--resamples", "100"])
     assert capsys.readouterr().err == ""
+
+
+def test_keys_of_photographs_are_whole_numbers_of_any_type():
+    arrays = table()
+    stored = features_of("x", {**arrays, "photograph": np.arange(60) // 2}, arrays, arrays["label"])
+    assert stored.photographs.tolist() == [i // 2 for i in range(60)]
+
+
+def test_a_scale_below_1_may_be_a_temperature(capsys, tmp_path):
+    save_file({**table(), "logit_scale": np.float32([0.07])}, tmp_path / "x.safetensors")
+    main(["measure", str(tmp_path / "x.safetensors"), "--resamples", "100"])
+    assert "if it is a temperature, its reciprocal, 14.29" in capsys.readouterr().err
+
+
+def test_features_beside_probabilities_are_said_not_to_be_read(capsys, tmp_path):
+    arrays = {**table(), "probabilities": np.full((60, 5), 0.2)}
+    save_file(arrays, tmp_path / "x.safetensors")
+    main(["measure", str(tmp_path / "x.safetensors"), "--resamples", "100"])
+    assert "image, text and logit_scale are not read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "told"), [("a.npy", "an array of NumPy (.npy)"), ("a.npz", "a zip archive")])
+def test_an_array_of_numpy_is_refused_by_what_it_is(tmp_path, name, told):
+    with open(tmp_path / name, "wb") as file:
+        (np.save if name == "a.npy" else np.savez)(file, np.ones((3, 2)))
+    with pytest.raises(DamagedFile, match=f"{name}: .*but {re.escape(told)}.*save_file writes one"):
+        read_arrays(tmp_path / name)
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        read_arrays(tmp_path)

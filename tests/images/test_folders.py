@@ -133,3 +133,31 @@ def test_wordnet_ids_are_no_prompts_and_numbers_are_said(tmp_path):
     assert (named.classes, named.assumed) == (["tench", "goldfish"], ())
     numbers = read_folders(tmp_path / "b", classes=None, prompts=None, templates=["{}"])
     assert numbers.assumed == ("its classes are called by numbers, and so in prompts: 0, 1",)
+
+
+def test_a_file_beside_folders_of_numbers_says_what_they_mean(tmp_path):
+    for name in ("2", "10"):
+        put(tmp_path / name / "0.png")
+    words = {"classes": None, "prompts": None, "templates": ["{}"]}
+    (tmp_path / "classnames.txt").write_text("".join(f"thing {i}\r\n" for i in range(11)))
+    assert read_folders(tmp_path, **words).classes == ["thing 10", "thing 2"]
+    (tmp_path / "classnames.txt").write_text("ant\nbee\ncow\n")
+    with pytest.raises(ValueError, match="10: class 10 is outside the 3 classes"):
+        read_folders(tmp_path, **words)
+
+
+def test_classes_that_hold_folders_alone_are_said(tmp_path):
+    for name in ("a/cat", "b/dog"):
+        put(tmp_path / name / "0.png")
+    words = {"classes": None, "prompts": None, "templates": ["{}"]}
+    (told,) = read_folders(tmp_path, **words).assumed
+    assert told == "its classes are the outer folders, such as 'a', not those in them, such as 'cat'"
+    put(tmp_path / "b" / "1.png")
+    assert read_folders(tmp_path, **words).assumed == ()
+
+
+def test_classes_that_differ_in_case_alone_are_said(tmp_path):
+    for name in ("cat", "Cat"):
+        put(tmp_path / name / "0.png")
+    (told,) = read_folders(tmp_path, classes=None, prompts=None, templates=["{}"]).assumed
+    assert told.startswith("classes 'Cat' and 'cat' differ only in case")

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from reliquant.cli.measure import with_scores
 from reliquant.cli.output import Output
-from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, UNREADABLE
+from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, UNREADABLE, positive, writable
 from reliquant.device import choose
 from reliquant.evaluation.embed import embed_images
 from reliquant.evaluation.features import Features
@@ -37,8 +37,8 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--ood", nargs="*", default=[], help="out-of-distribution images, likewise; without labels")
     parser.add_argument("--templates", nargs="+", help="prompts with {} for the class, in place of the dataset's own")
     parser.add_argument("--unreadable", choices=["stop", "skip"], default="stop", help=UNREADABLE)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--resamples", type=int, default=10_000)
+    parser.add_argument("--batch", type=positive, default=256)
+    parser.add_argument("--resamples", type=positive, default=10_000)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto", help=BACKEND)
     parser.add_argument("--scale", choices=["native", "tuned"], default="native", help="logit scale of the softmax")
@@ -65,6 +65,8 @@ def run(
     """Embed labelled images with a model, or with a variant of it, and measure, at its own logit scale or the tuned."""
     for problem in () if templates is None else template_problems(templates):
         raise ValueError(f"--templates: {problem}")
+    if save:
+        writable(save, "--save")
     name = named_images(data, "labelled").name  # what is wrong with paths is told before a model is read
     for word in ood:
         named_images(word, "ood")
@@ -94,6 +96,7 @@ def run(
 
 def _save(path: Path, features: Features) -> None:
     """Write features as `reliquant measure` reads them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     scale, bias = np.float32([features.logit_scale]), np.float32([features.logit_bias])
     arrays = {"image": features.image, "label": features.label, "text": features.text}
     save_file({**arrays, "logit_scale": scale, "logit_bias": bias}, path)

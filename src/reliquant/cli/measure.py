@@ -12,6 +12,7 @@ import numpy as np
 from reliquant import plugins
 from reliquant.cli.output import Output, measured_output
 from reliquant.cli.stored_features import doubts_of, features_of, labels_of, naming, read_arrays, require
+from reliquant.cli.words import positive
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.measure import measure_features, measure_probabilities
 
@@ -19,7 +20,7 @@ EXAMPLE = "reliquant measure features.safetensors --ood other.safetensors --json
 SCORES = ("mcm", "msp", "max_logit", "energy")
 FEATURES = (
     "safetensors with image (n,d), label (n), text (c,d), logit_scale (1: the multiplier of the cosines, exp of the"
-    " model's parameter), and maybe logit_bias (1) and photograph (n, U64: equal for equal images);"
+    " model's parameter), and maybe logit_bias (1) and photograph (n, whole numbers: equal for equal images);"
     " or with probabilities (n,c) and label (n)"
 )
 
@@ -28,7 +29,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.add_argument("features", type=Path, help=FEATURES)
     parser.add_argument("--ood", type=Path, nargs="*", default=[], help="safetensors with image (n,d) of other images")
-    parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap")
+    parser.add_argument("--resamples", type=positive, default=10_000, help="of the bootstrap")
     parser.add_argument("--json", action="store_true", help="print JSON: one object for each dataset")
 
 
@@ -37,6 +38,9 @@ def run(*, features: Path, ood: list[Path], resamples: int) -> Output:
     arrays = read_arrays(features)
     if "probabilities" in arrays:
         require(features, arrays, "label")
+        if "image" in arrays:
+            said = "image, text and logit_scale are not read, as there are probabilities"
+            print(f"reliquant measure: warning: {features}: {said}", file=sys.stderr)
         label = labels_of(features, arrays, len(arrays["probabilities"]))
         if ood:
             raise ValueError(f"{features}: probabilities give no OOD scores; give image and text features")

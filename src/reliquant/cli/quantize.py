@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from reliquant.cli.output import Output
-from reliquant.cli.words import IMAGES, RANDOM_WEIGHTS, UNREADABLE, add_model_words, read_scheme
+from reliquant.cli.words import IMAGES, RANDOM_WEIGHTS, UNREADABLE, add_model_words, positive, read_scheme, writable
 from reliquant.device import choose
 from reliquant.images.open import named_images, open_images
 from reliquant.models.files import load_model, save_model
@@ -31,11 +31,11 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--random-weights", action="store_true", help=RANDOM_WEIGHTS)
     parser.add_argument("--pairs", required=True, help=f"captioned images: {IMAGES}")
     parser.add_argument("--unreadable", choices=["stop", "skip"], default="stop", help=UNREADABLE)
-    parser.add_argument("--number", type=int, default=1000, help="how many pairs")
+    parser.add_argument("--number", type=positive, default=1000, help="how many pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tuning", choices=["none", "contrastive", "match_fp32"], help=TUNING)
     parser.add_argument("--held-out", type=share, default=HELD_OUT, help=SHARE)
-    parser.add_argument("--every", type=int, default=100, help="iterations between the checkpoints of a training")
+    parser.add_argument("--every", type=positive, default=100, help="iterations between the checkpoints of a training")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, required=True)
 
@@ -70,6 +70,7 @@ def run(
 ) -> Output:
     """Quantize a model on image-caption pairs; write the variant, and beside it the FP32 model if it is no file yet."""
     entry = read_scheme(scheme, precision)
+    writable(output, "--output")
     named_images(pairs, "pairs")  # what is wrong with the path is told before a model is read
     path = own_file(model)
     if path is None or random_weights:

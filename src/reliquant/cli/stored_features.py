@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.features import Features
+from reliquant.images.formats import described, head_of
 from reliquant.measures.accuracy import class_numbers, labels_within
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -30,6 +31,8 @@ def read_arrays(path: Path, /) -> Arrays:
 
     Raises FileNotFoundError, DamagedFile where it is no such file, and ValueError naming a tensor of another type.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; name a safetensors file in it")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -37,7 +40,9 @@ def read_arrays(path: Path, /) -> Arrays:
             types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
             arrays = {name: file.get_tensor(name) for name, kind in types.items() if kind not in UNKNOWN_TO_NUMPY}
     except SafetensorError as error:
-        raise DamagedFile(f"{path}: truncated or not a safetensors file ({error})") from error
+        what = described(head_of(path))
+        known = "" if what in ("of no known kind", "text") else f" but {what}: safetensors.numpy.save_file writes one"
+        raise DamagedFile(f"{path}: truncated or not a safetensors file{known} ({error})") from error
     for name, kind in types.items():
         if kind == "BF16":
             arrays[name] = _bfloat16(path, name)
@@ -78,6 +83,8 @@ def labels_of(path: Path, arrays: Arrays, images: int, /) -> NDArray[np.int64]:
     """Return the class number of each of so many images, (n,); raise ValueError naming the file and what is wrong."""
     with naming(path):
         label = class_numbers(arrays["label"])
+    if not images:
+        raise ValueError(f"{path}: holds no images")
     if len(label) != images:
         raise ValueError(f"{path}: {len(label)} labels for {images} images")
     missing = np.flatnonzero(label < 0)
@@ -107,9 +114,9 @@ def _keys(arrays: Arrays) -> NDArray[np.uint64] | None:
     if "photograph" not in arrays:
         return None
     keys = arrays["photograph"]
-    if keys.dtype != np.uint64:
-        raise ValueError(f"photograph must hold whole numbers of type U64, not {keys.dtype}")
-    return keys
+    if keys.dtype.kind not in "iu":
+        raise ValueError(f"photograph must hold whole numbers, not {keys.dtype}")
+    return keys.astype(np.uint64)  # equal numbers stay equal
 
 
 def doubts_of(path: Path, features: Features, /) -> list[str]:
@@ -117,9 +124,11 @@ def doubts_of(path: Path, features: Features, /) -> list[str]:
     scale = features.logit_scale
     if scale >= LOG_OF_A_SCALE:
         return []
+    other = f", or, if it is a temperature, its reciprocal, {1 / scale:.4g}" if scale < 1 else ""
     return [
         f"{path}: logit_scale {scale:g} is taken as the multiplier of the cosines. If it is the model's parameter, a"
-        f" logarithm, store its exponential, {np.exp(scale):.4g}: probabilities, NLL and calibration follow from it"
+        f" logarithm, store its exponential, {np.exp(scale):.4g}{other}: probabilities, NLL and"
+        " calibration follow from it"
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from reliquant.plugins import ConfigError
@@ -27,6 +28,19 @@ def add_model_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--scheme", default="rtn", help="a quantizer, or an entry such as '{quantizer: lsq, lr: 1e-5}'")
     parser.add_argument("--precision", default="w8a8")
     parser.add_argument("--scope", choices=["image", "both"], default="image")
+
+
+def positive(word: str, /) -> int:
+    """Read a whole number above 0; raise ArgumentTypeError for anything else."""
+    if not (word.isdecimal() and int(word) > 0):
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number above 0")
+    return int(word)
+
+
+def writable(path: Path, word: str, /) -> None:
+    """Raise IsADirectoryError naming the word of the command line for a folder: before hours of work, not after."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{word} {path}: is a folder; name a file in it")
 
 
 def read_scheme(scheme: str, precision: str, /) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from reliquant.images.numbering import Labels, numbered
 IMAGES = ["image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "content"]
 PATHS = ["path", "filepath", "file_path", "file", "filename", "file_name", "image_path", "img_path", "image_file"]
 LABELS = ["label", "labels", "class", "cls", "class_name", "category", "target", "y"]
+MUCH = 200  # letters of a path in a message
 CAPTIONS = ["caption", "captions", "text", "texts", "sentence", "sentences", "title", "description"]
 
 
@@ -107,10 +108,28 @@ def open_image_of_row(source: bytes | Path | None, name: str, /) -> Image.Image:
     """Open the image of a table's row; raise UnreadableImage naming the row, and the path where no file is there."""
     if source is None:
         raise UnreadableImage(f"{name}: has no image")
-    if isinstance(source, Path) and not source.is_file():
+    if isinstance(source, Path) and not _is_file(source):
+        if len(str(source)) > MUCH:
+            told = f"{str(source)[:MUCH]} ... ({len(str(source))} letters)"
+            raise UnreadableImage(f"{name[:MUCH]}: its image {told} is no path; images are bytes or paths to them")
         link = "is a link: download the images" if "://" in str(source) or ":/" in str(source) else "is not there"
         raise UnreadableImage(f"{name}: its image {source} {link}; paths are read from the folder of the table")
     return opened(source, name)
+
+
+def located(folder: Path, name: str, /) -> Path:
+    r"""Return where the file lies that a table names: below its folder; `a\b` of Windows is `a/b` where no file is."""
+    path = folder / name
+    if "\\" in name and not _is_file(path):
+        return folder / name.replace("\\", "/")
+    return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a path, as images in base64 are
+        return False
 
 
 def _image_column(schema: pl.Schema) -> str | None:

@@ -14,6 +14,7 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.formats import is_hidden
 from reliquant.images.numbering import number, odd_names
+from reliquant.images.reading import class_names
 from reliquant.images.walking import Found, find_images, told
 from reliquant.study.prompts import class_problems
 
@@ -40,7 +41,10 @@ def read_folders(
     `prompts`.
     """
     found = find_images(root)
+    chosen = classes is None and prompts is None
     classes = _class_folders(root, classes, others)
+    if chosen:
+        prompts = _meant_by_numbers(root, classes)
     by_class: dict[str, list[str]] = {folder: [] for folder in classes}
     for name in found.names:
         folder, slash, _ = name.partition("/")
@@ -63,7 +67,31 @@ def read_folders(
     labels = np.repeat(np.arange(len(classes)), [len(names) for names in by_class.values()])
     listed = [name for names in by_class.values() for name in names]
     dataset = _of_files(root, Found(listed, found.passed_over), labels, prompts, templates)
-    return replace(dataset, assumed=odd_names(prompts))
+    return replace(dataset, assumed=odd_names(prompts) + (_deeper(listed) if chosen else ()))
+
+
+def _meant_by_numbers(root: Path, folders: list[str]) -> list[str] | None:
+    """Return what folders that are called by numbers hold, as a file beside them says; None for others.
+
+    Raises ValueError naming a number that the file does not reach.
+    """
+    if not all(folder.isdecimal() for folder in folders) or (known := class_names(root, None)) is None:
+        return None
+    for folder in folders:
+        if int(folder) >= len(known):
+            raise ValueError(f"{root / folder}: class {folder} is outside the {len(known)} classes that its file names")
+    prompts = [known[int(folder)] for folder in folders]
+    for problem in class_problems(prompts):
+        raise ValueError(f"{root}: {problem}")
+    return prompts
+
+
+def _deeper(names: list[str]) -> tuple[str, ...]:
+    """Say which folders are taken for classes where none holds an image itself, but all hold folders of them."""
+    if not all(name.count("/") > 1 for name in names):
+        return ()
+    outer, inner = names[0].split("/")[:2]
+    return (f"its classes are the outer folders, such as {outer!r}, not those in them, such as {inner!r}",)
 
 
 def _class_folders(root: Path, classes: list[str] | None, others: bool) -> list[str]:

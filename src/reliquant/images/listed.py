@@ -6,7 +6,15 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.images.columns import IMAGES, PATHS, choose_columns, open_image_of_row, read_captions, read_labels
+from reliquant.images.columns import (
+    IMAGES,
+    PATHS,
+    choose_columns,
+    located,
+    open_image_of_row,
+    read_captions,
+    read_labels,
+)
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import described, head_of
@@ -43,7 +51,7 @@ def read_listed(
             raise ValueError(f"{path}: its columns are {', '.join(table.columns)}, not those of {paths[0].name}")
         for row, name in enumerate(table[columns.image]):
             names.append(name or f"{path.name} row {row}")
-            files.append(path.parent / name if name else None)
+            files.append(located(path.parent, name) if name else None)
     table = pl.concat(tables)
     labels = read_labels(table, columns, classes or class_names(paths[0].parent, None), names)
     captions, first_of_several = read_captions(table, columns)
@@ -67,15 +75,20 @@ def _table(path: Path, image: str | None) -> pl.DataFrame:
             first = file.readline().rstrip("\r\n")
         separator = max(SEPARATORS, key=first.count)
         table = pl.read_csv(path, separator=separator, infer_schema=False)
-    except (UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no text in UTF-8 ({error.reason}): save it as UTF-8") from error
+    except pl.exceptions.PolarsError as error:
         what = described(head_of(path))
         raise ValueError(f"{path}: no text table ({what}): {str(error).splitlines()[0]}") from error
     table = table.rename(lambda name: name.strip().removeprefix("\ufeff"))
+    if twice := [name for name in table.columns if name.endswith("_duplicated_0")]:
+        raise ValueError(f"{path}: has two columns {twice[0].removesuffix('_duplicated_0')!r} in its first line")
+    table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
     if table.is_empty():
         raise ValueError(f"{path}: has no lines but the first, {first[:LONGEST]!r}")
     if image is None and not {name.lower() for name in table.columns} & {*PATHS, *IMAGES}:
         raise ValueError(
             f"{path}: has no column of paths ({', '.join(PATHS[:4])}, ...) in its first line, {first[:LONGEST]!r};"
-            " begin it with a header such as path,label"
+            " begin it with a header such as path,label, separated by commas, tabs or semicolons"
         )
     return table.with_columns(pl.all().str.strip_chars())

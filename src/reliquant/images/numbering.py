@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,15 +61,26 @@ def number(
 
 
 def odd_names(classes: Sequence[str], /) -> tuple[str, ...]:
-    """Say that prompts will hold numbers, or underscores, where the names of classes are or have some.
+    """Say what prompts will hold that is likely not meant: numbers, underscores, names that differ only in case.
 
     >>> odd_names(["guinea_pig", "ant"])
     ("prompts hold the underscores of class names, as in 'guinea_pig'",)
     """
     if classes and all(NUMERAL.fullmatch(name) for name in classes):
         return (f"its classes are called by numbers, and so in prompts: {', '.join(classes[:3])}",)
-    underscored = next((name for name in classes if "_" in name), None)
-    return () if underscored is None else (f"prompts hold the underscores of class names, as in {underscored!r}",)
+    told = []
+    if (underscored := next((name for name in classes if "_" in name), None)) is not None:
+        told.append(f"prompts hold the underscores of class names, as in {underscored!r}")
+    return (*told, *_same_but_for_case(classes))
+
+
+def _same_but_for_case(classes: Sequence[str]) -> Iterator[str]:
+    """Say which two classes are one to a tokenizer that reads in lower case, as CLIP's does."""
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            yield f"classes {other!r} and {name!r} differ only in case: tokenizers such as CLIP's give both one prompt"
 
 
 def _wrong(values: Sequence[Any], classes: Sequence[str] | None, names: Sequence[str]) -> str | None:

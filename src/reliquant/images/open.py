@@ -79,7 +79,9 @@ def named_images(word: str | Mapping[str, Any], role: Role | None = None, /) -> 
         except yaml.YAMLError as error:
             raise plugins.ConfigError([f"{word}: no YAML: {' '.join(str(error).split())}"]) from error
         return _of_entry(entry, word, role)
-    path = Path(word)
+    if not word.strip():
+        raise ValueError(f"images: {word!r} names nothing; it must be {ALLOWED}")
+    path = Path(word).expanduser()
     kind = kind_of(path)
     if kind == "folder":
         return Named(_entry_of_folder(path, role), path, os.path.basename(os.path.abspath(path)))
@@ -94,7 +96,7 @@ def _of_entry(given: Any, word: str, role: Role | None) -> Named:
     entry = {key: value for key, value in given.items() if key != "root"}
     if problems := list(entry_problems("datasets", entry, {})):
         raise plugins.ConfigError(f"{word}: {problem}" for problem in problems)
-    root = Path(given.get("root", ".")) / entry.get("folder", "")
+    root = Path(given.get("root", ".")).expanduser() / entry.get("folder", "")
     own = own_words("datasets", entry)
     if role == "ood" and own["dataset"] == "image_folder":
         own = {"classes": False} | own

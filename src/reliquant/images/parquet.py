@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from reliquant.images.columns import Columns, choose_columns, open_image_of_row, read_captions, read_labels
+from reliquant.images.columns import Columns, choose_columns, located, open_image_of_row, read_captions, read_labels
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import described, head_of
@@ -168,6 +168,6 @@ def _reader(path: Path, image: str, rows: int, kind: pl.DataType) -> Reader:
             held = load(row - row % chunk).row(row % chunk, named=True)
         if held.get("bytes") is not None:
             return held["bytes"]
-        return None if held.get("path") is None else path.parent / held["path"]
+        return None if held.get("path") is None else located(path.parent, held["path"])
 
     return read

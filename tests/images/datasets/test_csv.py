@@ -61,7 +61,10 @@ def test_a_file_that_is_not_there_is_named_when_it_is_read(photos):
         ("photos/0.png,cat\nphotos/1.png,dog\n", "has no column of paths .* in its first line, 'photos/0.png,cat'"),
         ("path,label\nphotos/0.png,a,b\n", "no text table .*: found more fields"),
         ("", "no text table .an empty file."),
-        (b"path,label\n\xff\xfe,\x00\n", "no text table"),
+        (b"path,label\n\xff\xfe,\x00\n", "is no text in UTF-8"),
+        ("path,label\nphotos/0.png,cat".encode("utf-16"), "is no text in UTF-8 .*: save it as UTF-8"),
+        ("path|label\nphotos/0.png|cat\n", "has no column of paths .* separated by commas, tabs or semicolons"),
+        ("path,label,label\nphotos/0.png,a,b\n", "has two columns 'label' in its first line"),
     ],
 )
 def test_what_is_no_such_table_is_refused_by_name(photos, text, told):
@@ -79,3 +82,25 @@ def test_columns_may_be_named_and_tables_must_have_the_same(photos):
     (photos / "b.csv").write_text("what,where\ncat,photos/0.png\n")
     with pytest.raises(ValueError, match=re.escape("b.csv: its columns are what, where, not those of a.csv")):
         dataset(photos, image="where", label="what")
+
+
+def test_paths_of_windows_and_blank_lines_are_read(photos):
+    lines = ["path,label", "", "photos\\1.png,cat", ".\\photos\\0.png,dog", "", "photos/2.png,cat", "", ""]
+    (photos / "list.csv").write_text("\r\n".join(lines))
+    found = dataset(photos)
+    assert found.labels.tolist() == [0, 1, 0]
+    assert [int(found.read(i)[0, 0, 0]) for i in range(3)] == [1, 0, 2]
+
+
+def test_a_name_with_a_backslash_is_itself_where_it_is_there(photos):
+    (photos / "photos" / "1.png").rename(photos / "photos\\1.png")
+    (photos / "list.csv").write_text("path,label\nphotos\\1.png,cat\nphotos/0.png,dog\n")
+    assert int(dataset(photos).read(0)[0, 0, 0]) == 1
+
+
+@pytest.mark.parametrize("letters", [300, 9000])
+def test_what_is_too_long_for_a_path_is_told_in_short(photos, letters):
+    (photos / "list.csv").write_text(f"path,label\n{'iVBOR' * (letters // 5)},cat\nphotos/0.png,dog\n")
+    with pytest.raises(UnreadableImage, match=r"letters\) is no path; images are bytes or paths") as told:
+        dataset(photos).read(0)
+    assert len(str(told.value)) < 700
