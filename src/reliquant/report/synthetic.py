@@ -203,6 +203,9 @@ def _measured(variants: pl.DataFrame, cells: pl.DataFrame, truth: Truth) -> pl.D
         "ece_relative_change": quantized.then(rise),
         "flips_right_to_wrong": quantized.then(0.02 - relative.clip(None, 0.0)),
         "flips_wrong_to_right": quantized.then(0.02 + relative.clip(0.0, None)),
+        "conformal_coverage_90_fp32": quantized.then(0.9 + relative / 2),
+        "conformal_coverage_90_fp32_change": quantized.then(relative / 2),
+        "conformal_size_90_fp32_change": quantized.then(-relative),
     }  # fmt: skip
     return long(frame.filter(~tuned | ~pl.col("fp32")), columns)
 
