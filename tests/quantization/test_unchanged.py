@@ -212,6 +212,16 @@ def test_a_model_without_anything_to_quantize_is_refused_with_what_was_looked_fo
         quantize(vit, W8A8, "image", proxy, Checkpoints())
 
 
+def test_a_tower_in_which_nothing_is_quantized_is_said_where_both_are_asked_for(vit, proxy, capsys):
+    quantize(copy.deepcopy(vit), W8A8, "both", proxy, Checkpoints())
+    assert "tower is quantized" not in capsys.readouterr().err
+    visual = vit.model.visual
+    visual.transformer.resblocks = nn.ModuleList([nn.Identity()])
+    visual.transformer.forward = lambda x, attn_mask=None: x
+    quantize(vit, W8A8, "both", proxy, Checkpoints())
+    assert "scope both, but nothing in the image tower is quantized" in capsys.readouterr().err
+
+
 def test_a_scheme_that_rounds_nothing_is_refused_with_the_reasons(vit, proxy):
     floating = {"quantizer": "rtn", "weight": {"bits": 16}, "activation": {"bits": 16}}
     with pytest.raises(ValueError, match=r"rtn: quantized nothing of what ran; .*its grids are floating point"):

@@ -88,6 +88,9 @@ def prepare(clip: Clip, quantizer: str, scope: Scope, proxy: Proxy, /) -> list[s
     names = targets(clip, scope)
     if not names:
         raise ValueError(nothing_found(clip, scope))
+    for tower in ("image", "text") if scope == "both" else ():
+        if not any(clip.parts.in_tower(name, tower) for name in names):
+            say(quantizer, f"scope both, but nothing in the {tower} tower is quantized: no layers in blocks are there")
     insert_twins(clip.model, names, FLOATING, FLOATING)
     unchanged.require_twins()
     unchanged.watch(quantizer)
