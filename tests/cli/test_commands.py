@@ -263,6 +263,21 @@ def test_an_installed_command_needs_no_torch_to_measure(tmp_path):
     assert "accuracy" in done.stdout
 
 
+@pytest.mark.parametrize("share", [0.4, 1.0])
+def test_recommend_says_which_of_its_answers_quantize_little(capsys, tmp_path, share):
+    from reliquant.report import synthetic
+
+    frame = synthetic.rows(synthetic.Shape(seeds=(0,), corruptions=(), ranks=(), iterations=()))
+    of = frame.filter(pl.col("measure") == "quantized_weight_share", pl.col("scheme") != "fp32")
+    measures = {"quantized_block_share": share, "least_block_share": 0.8}
+    parts = [of.with_columns(measure=pl.lit(name), value=pl.lit(value)) for name, value in measures.items()]
+    pl.concat([frame, *parts]).write_parquet(tmp_path / "rows.parquet")
+    main.main(["recommend", str(tmp_path / "rows.parquet"), "--wish", "accuracy_delta <= 1", "--json"])
+    told = capsys.readouterr()
+    count = told.err.count("quantizes 40.0% of its blocks' weights, where its scheme means 80% or more")
+    assert count == (len(json.loads(told.out)) if share < 0.8 else 0)
+
+
 def test_recommend_and_compare_read_the_rows_of_a_study(capsys, tmp_path):
     from reliquant.report import synthetic
 

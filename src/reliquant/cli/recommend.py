@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 
 from reliquant.cli.output import Output, table_output
+from reliquant.progress import say
+from reliquant.report.caution import few_quantized
+from reliquant.report.frames import VARIANT
 from reliquant.report.recommend import recommend
 from reliquant.report.recommend import wish as parse_wish
 from reliquant.stored_frames import errors_named, read_rows
@@ -26,8 +29,14 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 def run(*, rows: Path, wish: list[str], cost: str) -> Output:
     """Name the variants of a study that meet every wish and lie on the Pareto front, smallest cost first."""
     asked = [parse_wish(text).text for text in wish]  # what is wrong with a wish is told before the rows are read
+    every = read_rows(rows)
     with errors_named(rows):
-        found = recommend(read_rows(rows), asked, cost=cost)
+        found = recommend(every, asked, cost=cost)
+    few = few_quantized(every).join(found, on=VARIANT, how="semi", nulls_equal=True)
+    for variant in few.iter_rows(named=True):
+        name = " ".join(str(variant[word]) for word in ("model", "scheme", "precision", "scope"))
+        meant = f"where its scheme means {variant['least']:.0%} or more"
+        say(name, f"quantizes {variant['share']:.1%} of its blocks' weights, {meant}")
     notes = [f"Confidence is left open: {why}." for why in found["why"].unique(maintain_order=True) if why]
     shown = table_output(found.drop("why"), "no variant meets the wish")
     return Output(found.to_dicts(), "\n".join([shown.text, *notes]))
