@@ -60,7 +60,7 @@ def test_no_flip_among_n_answers_leaves_room_for_two_in_n_either_way(cell, value
 def test_replicates_of_a_change_are_differences_on_the_same_images_and_answers_that_flip_unseen(cell, value):
     variant, fp32 = cell(noise=1.5), cell()
     both, alone, base = rows(variant, fp32, resamples=50), rows(variant, None), rows(fp32, None)
-    beside = unseen(keys(variant))
+    beside = unseen(keys(variant), fp32["prediction"].to_numpy())
     for measure in ("accuracy", "nll", "brier", "aurc", "squared_ce"):
         a, b, change = (
             np.array(value(found, name, "replicates"))
@@ -142,6 +142,7 @@ def test_the_average_of_cells_averages_values_and_each_replicate():
     assert mean.of("accuracy", FP32).value == pytest.approx(0.6)
     assert mean.of("accuracy", FP32).boot.tolist() == pytest.approx([0.5, 0.6, 0.8])
     assert mean.of("accuracy", FP32).kept.tolist() == pytest.approx([1.5, 1.6, 1.8])
+    assert mean.flip.tolist() == pytest.approx((two_cells().flip[[0, 2]].mean(axis=0) / 2**0.5).tolist())
     assert mean.plug_in["ece"].tolist() == pytest.approx([0.4, 0.6])
     assert (mean.n, mean.paired) == (10, True)  # the cells hold the same ten images
 

@@ -55,6 +55,14 @@ def test_keys_are_the_photographs_or_else_dataset_and_index():
     assert keys(records.with_columns(photograph=pl.Series([9, 2**64 - 1], dtype=pl.UInt64))).tolist() == [9, 2**64 - 1]
 
 
+def test_what_flips_unseen_is_the_same_for_the_variants_of_a_model_and_another_for_another_model():
+    answer = np.arange(600) % 7
+    one, order = unseen(STATE, answer, resamples=20_000), np.random.default_rng(0).permutation(600)
+    assert unseen(STATE[order], answer[order], resamples=20_000).tolist() == one.tolist()
+    other = unseen(STATE, np.where(np.arange(600) == 5, 9, answer), resamples=20_000)
+    assert np.corrcoef(one, other)[0, 1] == pytest.approx(0, abs=0.03)
+
+
 def test_what_flips_unseen_is_the_same_for_a_set_in_any_order_and_another_for_another_set():
     one = unseen(STATE, resamples=20_000)
     assert unseen(STATE[::-1], resamples=20_000).tolist() == one.tolist()

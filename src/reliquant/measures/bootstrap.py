@@ -121,11 +121,14 @@ class Replicated:
         return replace(self, **found, plug_in=plug_in)
 
     def averaged(self, cells: NDArray[np.bool_], /) -> Replicated:
-        """Return a single cell: the mean of those chosen; a resample draws an image in all of them or in none."""
+        """Return a single cell: the mean of those chosen; a resample draws an image in all of them or in none.
+
+        An answer that flips unseen does so in one of the cells, not in all at once.
+        """
         share = cells.astype(np.float32) / cells.sum()
         boot, kept = (np.tensordot(share, part, axes=1) for part in (self.boot, self.kept))
         plug_in = {name: value[cells].mean(axis=0) for name, value in self.plug_in.items()}
-        value, flip = self.value[cells].mean(axis=0), self.flip[cells].mean(axis=0)
+        value, flip = self.value[cells].mean(axis=0), self.flip[cells].mean(axis=0) / cells.sum() ** 0.5
         return replace(self, value=value, boot=boot, kept=kept, plug_in=plug_in, flip=flip)
 
     def moved(self, name: str, /) -> Sampled:

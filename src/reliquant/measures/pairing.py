@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
@@ -49,6 +50,11 @@ class Pair:
 
         fp32 = None if self.fp32 is None or other.fp32 is None else both(self.fp32, other.fp32)
         return Pair(both(self.variant, other.variant), fp32)
+
+
+def fp32_answers(pair: Pair, /) -> NDArray[np.int64] | None:
+    """Return the class that FP32 predicts for each image, (n,); None where its records are not beside."""
+    return None if pair.fp32 is None else pair.fp32["prediction"].to_numpy().astype(np.int64)
 
 
 def without_nan(samples: pl.DataFrame, whose: str, /) -> pl.DataFrame:

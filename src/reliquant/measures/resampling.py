@@ -54,13 +54,17 @@ def weights(photograph: NDArray[np.uint64], stratum: NDArray[np.int64], /, *, re
     return found
 
 
-def unseen(photograph: NDArray[np.uint64], /, *, resamples: int = KEPT) -> NDArray[np.float32]:
+def unseen(
+    photograph: NDArray[np.uint64], answer: NDArray[np.integer] | None = None, /, *, resamples: int = KEPT
+) -> NDArray[np.float32]:
     """Return the difference of the weights of two images that a set of photographs might have had too, (resamples,).
 
-    It is the same for all that is measured on these photographs, and another for any other set. Its variance is 1.
+    It is the same for all variants of a model on these photographs, as an image that FP32 is unsure of may flip in each
+    of them, and another for any other set, and for a model whose FP32 gives another `answer` (n,). Its variance is 1.
     """
-    fold = _mixed(np.bitwise_xor.reduce(photograph, keepdims=True) ^ np.uint64(len(photograph)))
     with np.errstate(over="ignore"):
+        asked = photograph if answer is None else photograph + _mixed(np.asarray(answer).astype(np.uint64))
+        fold = _mixed(np.bitwise_xor.reduce(_mixed(asked), keepdims=True) ^ np.uint64(len(photograph)))
         drawn = _exponential(np.concatenate([fold, fold + np.uint64(1)]), np.arange(resamples))
     return ((drawn[:, 0] - drawn[:, 1]) * 0.5**0.5).astype(np.float32)
 

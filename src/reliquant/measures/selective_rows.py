@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.measures import bootstrap, resampling, selective
-from reliquant.measures.pairing import Pair
+from reliquant.measures.pairing import Pair, fp32_answers
 from reliquant.measures.smooth_ece import smooth_ece
 
 
@@ -18,7 +18,7 @@ def selective_rows(pair: Pair, weight: NDArray[np.float32], /) -> list[bootstrap
     """
     rows, n = [], len(pair.variant)
     answers, answers_fp32 = _answers(pair.variant), None if pair.fp32 is None else _answers(pair.fp32)
-    unseen = resampling.unseen(resampling.keys(pair.variant))
+    unseen = resampling.unseen(resampling.keys(pair.variant), fp32_answers(pair))
     for measure in (selective.aurc, selective.augrc, selective.excess_aurc, selective.misclassification_auroc):
         name, found = measure.__name__, selective.estimated(measure, *answers)
         kept = resampling.linear(found.value, found.influence, weight)

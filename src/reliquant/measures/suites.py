@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reliquant.measures import bootstrap, detection, resampling, shift
 from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, applied
 from reliquant.measures.detection import Estimate
-from reliquant.measures.pairing import Pair
+from reliquant.measures.pairing import Pair, fp32_answers
 from reliquant.measures.selective_rows import selective_rows
 from reliquant.measures.stats import strata
 
@@ -80,7 +80,7 @@ def _replicated(parts: list[Pair], rng: np.random.Generator, resamples: int) -> 
         cells.append([bootstrap.columns_of(side, baseline, detail=len(parts) == 1) for side in part.sides])
     records = parts[0].variant
     stratum = strata(records["label"].to_numpy())
-    unseen = resampling.unseen(resampling.keys(records))
+    unseen = resampling.unseen(resampling.keys(records), fp32_answers(parts[0]))
     return bootstrap.bootstrapped(cells, stratum, rng, weights_of(records), unseen, resamples=resamples)
 
 
