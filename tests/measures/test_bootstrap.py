@@ -170,7 +170,7 @@ def test_a_row_has_the_percentile_interval_and_no_number_that_is_not_finite():
         "measure": "x",
         "value": None,
         "low": None,
-        "high": 1.0,
+        "high": None,
         "p": None,
         "n": 2,
         "replicates": None,

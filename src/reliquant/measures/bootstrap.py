@@ -58,7 +58,12 @@ def row(
     kept: NDArray[np.floating] | None = None,
     /,
 ) -> Row:
-    """Return a row; numbers that are not finite become None, and so do replicates unless `mostly_finite`."""
+    """Return a row; numbers that are not finite become None, and so do replicates unless `mostly_finite`.
+
+    An interval of which one end is not known is none.
+    """
+    if not (np.isfinite(low) and np.isfinite(high)):
+        low = high = np.nan
     numbers = {"value": value, "low": low, "high": high, "p": p}
     known = {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
     usable = kept is not None and known["low"] is not None and bool(mostly_finite(kept))

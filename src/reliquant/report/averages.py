@@ -22,11 +22,12 @@ INTERVAL = ("low", "high")
 
 
 def table_of(frame: pl.DataFrame, /) -> NDArray[np.float32]:
-    """Return the replicates of a frame, (rows, KEPT); NaN for rows that keep none."""
+    """Return the replicates of a frame, (rows, KEPT); NaN for rows that keep none, and where one is not finite."""
     table = np.full((frame.height, KEPT), np.nan, np.float32)
     if "replicates" in frame.columns:
         known = frame["replicates"].is_not_null().to_numpy()
         table[known] = frame["replicates"].drop_nulls().to_numpy().reshape(-1, KEPT)
+        table[~np.isfinite(table)] = np.nan  # signalling NaN of a damaged file, too
     return table
 
 
@@ -56,8 +57,11 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     groups = groups.with_columns(replicated(means))
     value, own, wide = groups["value"].to_numpy(), ordered["value"].to_numpy(), spread(table)
     for end, sign in (("low", -1), ("high", 1)):
-        side = sign * (ordered[end].cast(pl.Float64).to_numpy() - own) / np.where(wide > 0, wide, np.nan)
-        half = spread(np.add.reduceat(table * side[:, None].astype(np.float32), starts, axis=0) / members[:, None])
+        ends = ordered[end].cast(pl.Float64).to_numpy()
+        side = sign * (np.where(np.isfinite(ends), ends, np.nan) - own) / np.where(wide > 0, wide, np.nan)
+        with np.errstate(invalid="ignore", over="ignore"):
+            sided = np.add.reduceat(table * side[:, None].astype(np.float32), starts, axis=0) / members[:, None]
+        half = spread(sided)
         several = pl.Series((members > 1) & np.isfinite(half) & groups[end].is_not_null().to_numpy())
         known = pl.Series(np.where(several, value + sign * half, np.nan))
         groups = groups.with_columns(pl.when(several).then(known).otherwise(end).alias(end))
