@@ -26,7 +26,7 @@ def main() -> None:
     rows = collected(shards)
     facts = json.dumps(provenance(step="collect", backends=backends(shards)), sort_keys=True)
     with whole(args.output) as part, named_shards(shards):
-        rows.sink_parquet(part, metadata={"reliquant": facts})
+        rows.sink_parquet(part, compression="lz4", metadata={"reliquant": facts})
 
 
 def _listed(path: Path) -> list[str]:
