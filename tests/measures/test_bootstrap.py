@@ -5,7 +5,7 @@ from scipy.special import softmax
 
 from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.measures import calibration
-from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, Sampled, applied, described, row
+from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, Sampled, applied, described
 from reliquant.measures.resampling import keys, unseen
 from reliquant.measures.rows import rows
 from reliquant.measures.stats import wilson
@@ -155,7 +155,7 @@ def test_a_single_cell_is_that_cell_of_all():
     assert cell.of("accuracy", VARIANT).boot.tolist() == two_cells().of("accuracy", VARIANT).boot[1].tolist()
 
 
-def test_a_row_has_the_percentile_interval_and_no_number_that_is_not_finite():
+def test_a_row_has_the_percentile_interval_and_its_replicates_unless_none_are_kept():
     found = described("nll", Sampled(np.array(50.0), np.arange(101.0), np.array([1.0, 2.0])), 7, tested=False)
     assert (found["low"], found["high"]) == pytest.approx((2.5, 97.5))
     assert (found["measure"], found["value"], found["p"], found["n"]) == ("nll", 50.0, None, 7)
@@ -166,12 +166,3 @@ def test_a_row_has_the_percentile_interval_and_no_number_that_is_not_finite():
         ]
         is None
     )
-    assert row("x", np.nan, -np.inf, 1.0, np.inf, 2) == {
-        "measure": "x",
-        "value": None,
-        "low": None,
-        "high": None,
-        "p": None,
-        "n": 2,
-        "replicates": None,
-    }

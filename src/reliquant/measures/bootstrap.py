@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import numpy as np
 import polars as pl
@@ -22,8 +21,9 @@ from reliquant.measures.calibration import bins_of, equal_mass_bins
 from reliquant.measures.divergence import TOP, divergences
 from reliquant.measures.intervals import stretched
 from reliquant.measures.plug_in import plugged_in
+from reliquant.measures.row import Row, row
 from reliquant.measures.squared_ce import SquaredCE
-from reliquant.measures.stats import bootstrap_p, mostly_finite, percentile_interval, replicates, wilson
+from reliquant.measures.stats import bootstrap_p, percentile_interval, replicates, wilson
 
 Columns = dict[str, NDArray[np.float64]]  # part -> (n, k): its sums over images make one or more measures
 SHARES = ("accuracy", "top5_accuracy", "balanced_accuracy", "agreement", "flips_right_to_wrong", "flips_wrong_to_right")
@@ -31,46 +31,6 @@ TOTALS = ("gap", "count", "variance", "mass_right", "mass_square")  # parts whos
 PAIR = ("agreement", "flips_right_to_wrong", "flips_wrong_to_right", "kl_to_fp32")
 BINS = 15
 VARIANT, FP32 = 0, 1  # places on the axis `who`
-
-
-class Row(TypedDict):
-    """A measured value with its 95 % interval, p-value and number of images; None where a number is undefined.
-
-    `replicates` are its values in the resamples of `resampling.weights`, (KEPT,); None where none are kept.
-    """
-
-    measure: str
-    value: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    replicates: NDArray[np.float32] | None
-
-
-def row(
-    measure: str,
-    value: float,
-    low: float,
-    high: float,
-    p: float,
-    n: int,
-    kept: NDArray[np.floating] | None = None,
-    /,
-) -> Row:
-    """Return a row; numbers that are not finite become None, and so do replicates unless `mostly_finite`.
-
-    An interval of which one end is not known is none.
-    """
-    if not (np.isfinite(low) and np.isfinite(high)):
-        low = high = np.nan
-    numbers = {"value": value, "low": low, "high": high, "p": p}
-    known = {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
-    usable = kept is not None and known["low"] is not None and bool(mostly_finite(kept))
-    found = np.asarray(kept, np.float32) if usable else None
-    return Row(
-        measure=measure, value=known["value"], low=known["low"], high=known["high"], p=known["p"], n=n, replicates=found
-    )
 
 
 @dataclass(frozen=True)
