@@ -86,12 +86,22 @@ def read_rows(path: Path, /) -> pl.DataFrame:
     return checked_rows(read_frame(path, ROW_SCHEMA), path)
 
 
+def read_parquet(path: Path, /) -> pl.DataFrame:
+    """Read a parquet file as it is; raise FileNotFoundError or DamagedFile, which name it."""
+    require_file(path)
+    with damage_named(path):
+        return pl.read_parquet(path, glob=False)
+
+
+def require_file(path: Path, what: str = "file", /) -> None:
+    """Raise FileNotFoundError, saying what there is, unless a path is that of a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {'is a folder, not a parquet file' if path.is_dir() else f'no such {what}'}")
+
+
 def read_frame(path: Path, schema: Mapping[str, pl.DataType], /) -> pl.DataFrame:
     """Read a parquet file in the columns and types of a schema; raise as `read_rows` does."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: {'is a folder, not a parquet file' if path.is_dir() else 'no such file'}")
-    with damage_named(path):
-        frame = pl.read_parquet(path, glob=False)
+    frame = read_parquet(path)
     unknown = [name for name in frame.columns if name not in schema]
     frame = conformed(frame, schema, path)
     if unknown:
@@ -104,8 +114,7 @@ def scan_rows(path: Path, /) -> pl.LazyFrame:
 
     What is null is checked here, in one pass; `require_once` may follow on the part that is used.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: {'is a folder, not a parquet file' if path.is_dir() else 'no such rows'}")
+    require_file(path, "rows")
     with damage_named(path):
         same = dict(pl.read_parquet_schema(path)) == dict(ROW_SCHEMA)
     rows = pl.scan_parquet(path, glob=False, use_statistics=False) if same else read_frame(path, ROW_SCHEMA).lazy()
@@ -130,7 +139,6 @@ def require_once(rows: pl.DataFrame, path: Path, /) -> None:
         row = rows.row(twice[0], named=True)
         where = ", ".join(f"{key} {row[key]}" for key in ("model", "scheme", "precision", "dataset", "measure"))
         raise DamagedFile(f"{path}: {len(twice)} rows hold the same variant, set and measure as others, first: {where}")
-    return rows
 
 
 def require_full(rows: pl.LazyFrame, path: Path, /) -> None:

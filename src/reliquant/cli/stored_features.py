@@ -20,6 +20,7 @@ from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.features import Features
 from reliquant.images.formats import described, head_of
 from reliquant.measures.accuracy import class_numbers, labels_within
+from reliquant.measures.resampling import PHOTOGRAPH
 
 Arrays = Mapping[str, NDArray[Any]]
 UNKNOWN_TO_NUMPY = {"BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"}
@@ -111,9 +112,9 @@ def features_of(path: Path, arrays: Arrays, head: Arrays, label: NDArray[np.int6
 
 def _keys(arrays: Arrays) -> NDArray[np.uint64] | None:
     """Return the keys of photographs (n,) that are stored with images, or None; raise ValueError for other numbers."""
-    if "photograph" not in arrays:
+    if PHOTOGRAPH not in arrays:
         return None
-    keys = arrays["photograph"]
+    keys = arrays[PHOTOGRAPH]
     if keys.dtype.kind not in "iu":
         raise ValueError(f"photograph must hold whole numbers, not {keys.dtype}")
     return keys.astype(np.uint64)  # equal numbers stay equal

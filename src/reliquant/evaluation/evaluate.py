@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.evaluation.features import Features
-from reliquant.evaluation.records import PHOTOGRAPH, Score, class_columns, samples_of
+from reliquant.evaluation.records import Score, class_columns, samples_of
 from reliquant.evaluation.scales import at_scale, at_sigmoid, at_temperature
 from reliquant.evaluation.templates import right_by_template, spread_over
 from reliquant.evaluation.zero_shot import (
@@ -26,6 +26,7 @@ from reliquant.evaluation.zero_shot import (
 from reliquant.images.dataset import require_labels, subset
 from reliquant.images.meta import Meta
 from reliquant.images.prepare import load
+from reliquant.measures.resampling import PHOTOGRAPH
 from reliquant.models.clip import Clip
 from reliquant.models.preprocess import require_form
 from reliquant.study import paths

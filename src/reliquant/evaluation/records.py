@@ -14,8 +14,8 @@ from reliquant.measures import calibration
 from reliquant.measures.accuracy import labels_within, ranks
 from reliquant.measures.conformal import set_sizes
 from reliquant.measures.divergence import top_of
+from reliquant.measures.resampling import PHOTOGRAPH
 
-PHOTOGRAPH = "photograph"  # the column that holds the key of an image
 CHUNK = 1024  # images whose logits are worked on at a time
 TUNED = ("confidence", "nll", "brier")  # what records of an image hold for each logit scale, see `scales.py`
 SCALED = (  # measures that depend on the logit scale

@@ -22,6 +22,7 @@ from reliquant.evaluation.records import SCALED, TUNED, samples_of
 from reliquant.measures.conformal import SIZES
 from reliquant.measures.prompts import TEMPLATE
 from reliquant.measures.rows import rows
+from reliquant.measures.stats import Z95
 from reliquant.measures.temperature import best_temperature
 
 TEMPERATURE, SIGMOID = "temperature", "sigmoid"
@@ -167,7 +168,7 @@ def scale_rows(header: Mapping[str, Any], /) -> pl.DataFrame:
     kinds = {"proxy": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64}
     lines = []
     for proxy, tuned in found:
-        times = None if tuned["error"] is None else math.exp(1.959964 * tuned["error"] / tuned["scale"])
+        times = None if tuned["error"] is None else math.exp(Z95 * tuned["error"] / tuned["scale"])
         ends = (None, None) if times is None else (tuned["scale"] / times, tuned["scale"] * times)
         lines.append((proxy, tuned["scale"], *ends, tuned["pairs"]))
     frame = pl.DataFrame(lines, schema=kinds, orient="row")

@@ -9,12 +9,13 @@ from pathlib import Path
 import polars as pl
 
 from reliquant.artifacts import DamagedFile
-from reliquant.evaluation.records import PHOTOGRAPH, TUNED
+from reliquant.evaluation.records import TUNED
 from reliquant.evaluation.scales import COLUMN, SIGMOID, TEMPERATURE, words_of
 from reliquant.measures.conformal import POINTS, SIZES
 from reliquant.measures.divergence import KEPT, TOP, TOP_P
 from reliquant.measures.prompts import TEMPLATE
-from reliquant.stored_frames import conformed, damage_named, refuse, refuse_nulls
+from reliquant.measures.resampling import PHOTOGRAPH
+from reliquant.stored_frames import conformed, read_parquet, refuse, refuse_nulls
 
 WHOLE = dict.fromkeys(["index", "label", "prediction", "rank"], pl.Int32())
 PLACE = dict.fromkeys(["suite", "dataset", "reference", "corruption", "group"], pl.String()) | {"severity": pl.Int8()}
@@ -32,10 +33,7 @@ def read_samples(path: Path, /) -> pl.DataFrame:
     Raises FileNotFoundError; DamagedFile naming the file and the columns that are missing, unknown or of another type,
     or null where a record must have a value.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: {'is a folder, not a parquet file' if path.is_dir() else 'no such file'}")
-    with damage_named(path):
-        frame = pl.read_parquet(path, glob=False)
+    frame = read_parquet(path)
     scores = {name: pl.Float64() for name in frame.columns if name.startswith(SCORE)}
     scores |= {name: pl.Boolean() for name in frame.columns if name.startswith(TEMPLATE)}
     scores |= {name: pl.Float32() for name in frame.columns if re.match(COLUMN, name)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TypedDict
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from reliquant.artifacts import REPLICATES
 from reliquant.measures.stats import mostly_finite
 
 
@@ -48,3 +50,9 @@ def row(
     return Row(
         measure=measure, value=known["value"], low=known["low"], high=known["high"], p=known["p"], n=n, replicates=found
     )
+
+
+def as_column(table: NDArray[np.floating], known: NDArray[np.bool_], /) -> pl.Series:
+    """Return the column `replicates` of rows, from a line of a table (rows, KEPT) each; null where it is not known."""
+    kept = pl.Series("replicates", np.asarray(table, np.float32), dtype=REPLICATES)
+    return pl.select(pl.when(pl.Series(known)).then(kept)).to_series()

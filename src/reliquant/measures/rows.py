@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.artifacts import KEPT, REPLICATES, ROW_SCHEMA
+from reliquant.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.conformal_rows import conformal_rows
 from reliquant.measures.pairing import CELL, Pair, each_once, matched, without_nan
 from reliquant.measures.prompts import prompt_rows
+from reliquant.measures.row import as_column
 from reliquant.measures.suites import PlacedRow, classification, detection_rows, full_spectrum, spurious
 
 PLACED = ("suite", "dataset", "reference", "group", "corruption", "severity", "score", "measure")
@@ -71,7 +72,7 @@ def rows(
             placed += [{"group": "", "corruption": "", "severity": 0, **row} for row in prompt_rows(pair)]
         key = {"suite": suite, "dataset": dataset, "reference": reference, "score": ""}
         measured += [{**key, **row} for row in placed]
-    kept = as_column([_taken(row) for row in measured])
+    kept = _kept(measured)
     plain = {name: kind for name, kind in SCHEMA.items() if name != kept.name}
     return pl.DataFrame(measured, schema=plain, infer_schema_length=None).with_columns(kept)
 
@@ -82,14 +83,14 @@ def _taken(row: PlacedRow) -> NDArray[np.float32] | None:
     return kept if str(row["measure"]).removesuffix("_change") in HEADLINE else None
 
 
-def as_column(kept: Sequence[NDArray[np.float32] | None], /) -> pl.Series:
-    """Return the column `replicates` of rows that keep them, (KEPT,) each, and of others, which get null."""
-    table, known = np.full((len(kept), KEPT), np.nan, np.float32), np.array([one is not None for one in kept], bool)
-    for place, one in enumerate(kept):
-        if one is not None:
-            table[place] = one
-    frame = pl.DataFrame({"replicates": pl.Series(table, dtype=REPLICATES), "known": known})
-    return frame.select(pl.when("known").then("replicates")).to_series()
+def _kept(measured: Sequence[PlacedRow]) -> pl.Series:
+    """Take the replicates out of rows; return the column of those that keep theirs."""
+    table, known = np.full((len(measured), KEPT), np.nan, np.float32), np.zeros(len(measured), bool)
+    for place, row in enumerate(measured):
+        kept = _taken(row)
+        if kept is not None:
+            table[place], known[place] = kept, True
+    return as_column(table, known)
 
 
 def _beside(part: pl.DataFrame, baseline: pl.DataFrame | None) -> Pair:

@@ -18,7 +18,7 @@ from reliquant.measures.selective_rows import selective_rows
 from reliquant.measures.stats import strata
 
 FULL_SPECTRUM = ("auroc", "fpr95_id_positive", "fpr95_ood_positive")
-FOR_DETECTION = ("dataset", "index", "label", "photograph")  # what weighs the images of a score
+FOR_DETECTION = ("dataset", "index", "label", resampling.PHOTOGRAPH)  # what weighs the images of a score
 PlacedRow = dict[str, Any]  # a `bootstrap.Row` and where it was measured: a `Place`, of OOD sets also the score
 
 
@@ -44,14 +44,15 @@ def classification(
     pair = pair.sort("corruption", "severity", "index")
     cells = pair.variant.select("corruption", "severity").unique(maintain_order=True).rows()
     parts = _parts(pair, cells)
-    replicated = _replicated(parts, rng, resamples)
+    weight = weights_of(parts[0].variant)
+    replicated = _replicated(parts, weight, rng, resamples)
     rows = []
     for number, (corruption, severity) in enumerate(cells):
         if noisy and not corruption:
             continue
         measured = bootstrap.rows_of(replicated.cell(number), keep=not corruption)
         if len(cells) == 1:
-            measured += selective_rows(parts[number], weights_of(parts[number].variant))
+            measured += selective_rows(parts[number], weight)
         rows += _placed(measured, "", corruption, severity)
     return rows + (_noise_means(replicated, cells) if noisy else [])
 
@@ -72,8 +73,8 @@ def _parts(pair: Pair, cells: list[tuple[str, int]]) -> list[Pair]:
     return parts
 
 
-def _replicated(parts: list[Pair], rng: np.random.Generator, resamples: int) -> Replicated:
-    """Bootstrap all cells of one dataset together; a single cell has more measures."""
+def _replicated(parts: list[Pair], weight: NDArray[np.float32], rng: np.random.Generator, resamples: int) -> Replicated:
+    """Bootstrap all cells of one dataset together; a single cell has more measures. `weight` is of `weights_of`."""
     cells = []
     for part in parts:
         baseline = part.variant if part.fp32 is None else part.fp32
@@ -81,7 +82,7 @@ def _replicated(parts: list[Pair], rng: np.random.Generator, resamples: int) -> 
     records = parts[0].variant
     stratum = strata(records["label"].to_numpy())
     unseen = resampling.unseen(resampling.keys(records), fp32_answers(parts[0]))
-    return bootstrap.bootstrapped(cells, stratum, rng, weights_of(records), unseen, resamples=resamples)
+    return bootstrap.bootstrapped(cells, stratum, rng, weight, unseen, resamples=resamples)
 
 
 def weights_of(records: pl.DataFrame, /) -> NDArray[np.float32]:
@@ -136,8 +137,9 @@ def spurious(pair: Pair, rng: np.random.Generator, resamples: int, /) -> list[Pl
     rows, groups = [], {}
     for group in pair.variant["group"].unique(maintain_order=True):
         part = pair.filter(pair.variant["group"] == group)
-        groups[group] = _replicated(_parts(part, [("", 0)]), rng, resamples).cell(0)
-        rows += _placed(bootstrap.rows_of(groups[group]) + selective_rows(part, weights_of(part.variant)), group, "", 0)
+        part_weight = weights_of(part.variant)
+        groups[group] = _replicated(_parts(part, [("", 0)]), part_weight, rng, resamples).cell(0)
+        rows += _placed(bootstrap.rows_of(groups[group]) + selective_rows(part, part_weight), group, "", 0)
     return rows + _placed(_between(groups), "", "", 0)
 
 

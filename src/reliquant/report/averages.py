@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from reliquant.artifacts import KEPT, REPLICATES
-from reliquant.measures.stats import Z95
+from reliquant.measures.row import as_column
+from reliquant.measures.stats import Z95, mostly_finite
 
 INTERVAL = ("low", "high")
 
@@ -72,18 +73,15 @@ def spread(table: NDArray[np.floating], /) -> NDArray[np.float64]:
     """Return the standard deviation of the finite replicates of each line, (lines,); NaN where 5 % are not finite."""
     finite = np.isfinite(table)
     count = finite.sum(axis=-1)
-    enough = count >= 0.95 * table.shape[-1]
     values = np.where(finite, table, 0).astype(float)
     mean = values.sum(axis=-1) / np.maximum(count, 1)
     square = (np.where(finite, values - mean[..., None], 0) ** 2).sum(axis=-1) / np.maximum(count - 1, 1)
-    return np.where(enough, np.sqrt(square), np.nan)
+    return np.where(mostly_finite(table), np.sqrt(square), np.nan)
 
 
 def replicated(table: NDArray[np.floating], /) -> pl.Series:
     """Return the column `replicates` of lines, (lines, KEPT); null for lines of which most are NaN."""
-    known = np.isfinite(table).mean(axis=-1) >= 0.95 if len(table) else np.zeros(0, bool)
-    frame = pl.DataFrame({"replicates": pl.Series(np.asarray(table, np.float32), dtype=REPLICATES), "known": known})
-    return frame.select(pl.when("known").then("replicates")).to_series()
+    return as_column(table, mostly_finite(table))
 
 
 def with_replicates(frame: pl.DataFrame, file: Path, /) -> pl.DataFrame:

@@ -12,9 +12,8 @@ from reliquant.measures.stats import Z95
 from reliquant.report import evidence
 from reliquant.report.averages import spread, table_of
 from reliquant.report.frames import Rows
+from reliquant.stored_frames import KEYS
 
-VALUES = ("study", "source", "family", "value", "low", "high", "p", "n", "replicates")
-KEYS = tuple(name for name in ROW_SCHEMA if name not in VALUES)
 TOLERANCE = 1e-6  # between values of the same images: a difference of other machines' rounding
 AT_ONCE = 50_000  # rows whose replicates are compared at a time
 TIMED = ("seconds",)  # what is measured of a variant itself and is not counted

@@ -105,14 +105,20 @@ def paired(first: pl.DataFrame, second: pl.DataFrame, on: Sequence[str], /) -> p
 
 
 def needed(images: int, half: float, distance: float, /, *, power: float) -> int | None:
-    """Return how many images would narrow an interval of this half-width so that `distance` is told, two digits.
-
-    The width falls with the root of the number. None where no number would do.
-    """
+    """Return how many images would narrow an interval of this half-width so that `distance` is told."""
     if not (images and half > 0 and distance > 0):
         return None
-    more = (half / Z95 * reach(1, power=power) / distance) ** 2
-    return int(float(f"{max(images * more, images + 1):.1e}"))
+    return more_images(images, distance / (half / Z95) / reach(1, power=power))
+
+
+def more_images(images: int, reached: float, /) -> int | None:
+    """Return the images, two digits, that are needed where a share of the standard errors that it takes is reached.
+
+    The errors fall with the root of the number. None where no number would do.
+    """
+    if not (images and reached > 0):
+        return None
+    return int(float(f"{max(images / reached**2, images + 1):.1e}"))
 
 
 def _names(runs: pl.DataFrame) -> list[str]:

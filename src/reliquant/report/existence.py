@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reliquant.measures.stats import Z95, holm
 from reliquant.report import evidence
-from reliquant.report.verdict import POWER, Finding, NotTestable, Word, power_of_each, written
+from reliquant.report.verdict import POWER, Finding, NotTestable, Word, needed_in_words, power_of_each, written
 
 ABOUT = (0.3, 0.5)  # a share of "about 40 %"
 PLANNED = 0.95  # power of the effect that is told: the run that has it may err more than the middling one
@@ -56,8 +56,8 @@ def some(runs: pl.DataFrame, gains: Mapping[str, Gain], who: str, /, **used: Any
     needs = None
     if verdict == "too small to tell":
         gained = all_gain.max() / evidence.reach(tests, power=POWER)
-        needs = _more(images, max(gained, some_lack.min() / evidence.reach(1, power=POWER)))
-        why += f"; would need about {needs:,} images a run, where {images:,} are" if needs else ""
+        needs = evidence.more_images(images, max(gained, some_lack.min() / evidence.reach(1, power=POWER)))
+        why += needed_in_words(needs, images)
     why += f"; {asked - tests} left out, without an interval" if asked > tests else ""
     reached = evidence.reach(tests, power=power_of_each(len(gains), PLANNED))
     told = ", ".join(f"{name} {_reached(runs, name, gain, reached)}" for name, gain in gains.items())
@@ -87,8 +87,8 @@ def about(runs: pl.DataFrame, sign: int, /, *, unit: str, **used: Any) -> Findin
     why += f"way; 'about 40 %' is read as {ABOUT[0]:.0%} to {ABOUT[1]:.0%}"
     needs = None
     if verdict == "too small to tell":
-        needs = _more(images, float(np.abs(z).max()) / evidence.reach(tests, power=POWER))
-        why += f"; would need about {needs:,} images a run, where {images:,} are" if needs else ""
+        needs = evidence.more_images(images, float(np.abs(z).max()) / evidence.reach(tests, power=POWER))
+        why += needed_in_words(needs, images)
     why += f"; {left}" if left else ""
     error = float(np.median((runs["high"] - runs["low"]).to_numpy())) / (2 * Z95)
     told = f"a run with {written(sign * error * evidence.reach(tests, power=PLANNED), unit)}"
@@ -111,10 +111,3 @@ def _reached(runs: pl.DataFrame, name: str, gain: Gain, errors: float) -> str:
     """Write the gain in a column of so many standard errors, for a run of middling precision."""
     error = float(np.median((runs[f"{name}_high"] - runs[f"{name}_low"]).to_numpy())) / (2 * Z95)
     return written(gain.sign * error * errors, gain.unit)
-
-
-def _more(images: int, reached: float) -> int | None:
-    """Return the images that are needed where a share of the standard errors that it takes is reached."""
-    if not (images and reached > 0):
-        return None
-    return int(float(f"{max(images / reached**2, images + 1):.1e}"))

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.measures.row import as_column
 from reliquant.measures.rows import HEADLINE
 from reliquant.measures.stats import Z95
 from reliquant.report.synthetic_explain import explained, long
@@ -109,13 +110,10 @@ def _replicates(frame: pl.DataFrame, rng: np.random.Generator) -> pl.Series:
     known = (headline & frame.select(cell.fill_null(pl.col("low").is_not_null())).to_series()).to_numpy()
     some = frame.filter(known)
     half = ((some["high"] - some["low"]) / 2).to_numpy().astype(np.float32)
-    drawn = rng.standard_normal((some.height, KEPT), np.float32) * (half / np.float32(Z95))[:, None]
-    drawn += some["value"].to_numpy().astype(np.float32)[:, None]
-    places = pl.DataFrame(
-        {"row": np.flatnonzero(known), "replicates": pl.Series(drawn, dtype=ROW_SCHEMA["replicates"])}
-    )
-    every = pl.DataFrame({"row": np.arange(frame.height)})
-    return every.join(places, on="row", how="left", maintain_order="left")["replicates"]
+    table = np.full((frame.height, KEPT), np.nan, np.float32)
+    table[known] = rng.standard_normal((some.height, KEPT), np.float32) * (half / np.float32(Z95))[:, None]
+    table[known] += some["value"].to_numpy().astype(np.float32)[:, None]
+    return as_column(table, known)
 
 
 def _variants(shape: Shape, truth: Truth) -> pl.DataFrame:

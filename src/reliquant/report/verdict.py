@@ -158,7 +158,7 @@ def by_sign(
     needs = None
     if verdict == "too small to tell":
         needs = evidence.needed(whole.images, half, max(abs(value), margin - abs(value)), power=POWER)
-        why += needed_in_words(needs, whole)
+        why += needed_in_words(needs, whole.images, seeds=bool(np.isfinite(whole.freedom)))
     why += f"; {left}" if left else ""
     reached = evidence.reach(1, power=power_of_each(parts)) * half / evidence.Z95
     told = written(beyond + sign * reached, unit)
@@ -196,7 +196,7 @@ def unchanged(runs: pl.DataFrame, /, *, unit: str, margin: float, parts: int = 1
     needs = None
     if verdict == "too small to tell":
         needs = max((one.needs for one in (above, below) if one.needs is not None), default=None)
-        why += needed_in_words(needs, above)
+        why += needed_in_words(needs, above.images)
     _, left = evidence.known(runs)
     why += f"; {left}" if left else ""
     half = (above.high - above.low) / 2 if above.high is not None and above.low is not None else np.nan
@@ -233,12 +233,11 @@ def power_of_each(parts: int, whole: float = POWER, /) -> float:
     return 1 - (1 - whole) / parts
 
 
-def needed_in_words(needs: int | None, whole: evidence.Mean | Finding, /) -> str:
-    """Say how many images a run would need; of means over seeds, that seeds count too."""
+def needed_in_words(needs: int | None, images: int, /, *, seeds: bool = False) -> str:
+    """Say how many images a run would need where it has `images`; of means over `seeds`, that these count too."""
     if needs is None:
         return ""
-    seeds = np.isfinite(getattr(whole, "freedom", np.inf))
-    return f"; would need about {needs:,} images a run, where {whole.images:,} are{', or more seeds' if seeds else ''}"
+    return f"; would need about {needs:,} images a run, where {images:,} are{', or more seeds' if seeds else ''}"
 
 
 def joined(parts: Iterable[tuple[str, pl.DataFrame]], /) -> pl.DataFrame:
