@@ -136,8 +136,7 @@ class Study:
             errors = 0.4 * self.errors(500)
             errors[:, 0] += self.true(f"band:{band}")
             blocks.append(self.block("explain", "a", f"accuracy_rank_{band}_change", errors, 500))
-        none = pl.lit(None, ROW_SCHEMA["replicates"])
-        return [block.filter(at).with_columns(replicates=none) for block in blocks]
+        return [block.filter(at) for block in blocks]
 
     def sizes(self) -> list[pl.DataFrame]:
         """Return the rows of the variants' bytes: by precision, scope and kind of model."""

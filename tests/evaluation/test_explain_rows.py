@@ -7,7 +7,6 @@ import pytest
 from reliquant.evaluation import explain_rows
 from reliquant.evaluation.features import Features
 from reliquant.measures.controls import CONTROLS
-from reliquant.measures.stats import normal_test, wilson
 
 AXES = np.eye(4, dtype=np.float32)
 
@@ -16,27 +15,6 @@ def value(rows, measure, group="", column="value"):
     chosen = [row for row in rows if row["measure"] == measure and row["group"] == group]
     assert len(chosen) == 1, (measure, group, len(chosen))
     return chosen[0][column]
-
-
-def test_a_row_has_the_interval_of_its_kind_and_p_only_where_it_is_a_change():
-    low, high, p = normal_test(0.5, 0.01)
-    plain = explain_rows.row("x", 0.5, 0.01, 9)
-    assert plain == {"measure": "x", "group": "", "scale": "native", "value": 0.5} | {
-        "low": low,
-        "high": high,
-        "p": None,
-        "n": 9,
-    }
-    assert explain_rows.row("x", 0.5, 0.01, 9, kind="change")["p"] == p
-    share = explain_rows.share("right", np.array([True, True, False, True]), group="dog")
-    values = np.array([1.0, 1.0, 0.0, 1.0])
-    assert (share["low"], share["high"]) == wilson(0.75, values.var(ddof=1) / 4, 4)
-    assert share["group"] == "dog"
-
-
-def test_what_is_not_known_is_none_and_not_nan():
-    row = explain_rows.row("sqnr", np.inf, np.nan, 3)
-    assert (row["value"], row["low"], row["high"], row["p"], row["n"]) == (None, None, None, None, 3)
 
 
 def test_margins_are_to_the_best_other_class_and_shift_from_fp32():

@@ -3,6 +3,7 @@ import polars as pl
 import pytest
 from scipy.stats import ttest_1samp
 
+from reliquant.artifacts import KEPT, REPLICATES
 from reliquant.report.slope import of_ranks
 from reliquant.report.verdict import NotTestable
 
@@ -55,3 +56,32 @@ def test_variants_whose_slopes_are_zero_on_average_are_hardly_ever_a_slope():
     rng = np.random.default_rng(0)
     words = [of_ranks(of(rng.normal(0, 3, 6), scatter=1.0, rng=rng)).verdict for _ in range(300)]
     assert np.mean([word == "supported" for word in words]) < 0.05
+
+
+def with_shared_images(rng, *, variants=4, images=0.5):
+    """Rows without any true slope whose images move all ranks of all variants alike, with replicates that show it."""
+    frame = of([0.0] * variants)
+    x = np.log10(1 + frame["measure"].str.extract(r"(\d+)$").cast(float).to_numpy())
+    errors = rng.normal(0, images, KEPT + 1)[None] * x[:, None]
+    value = frame["value"].to_numpy() + errors[:, 0]
+    kept = pl.Series("replicates", (value[:, None] + errors[:, 1:]).astype(np.float32), dtype=REPLICATES)
+    half = 1.96 * images * np.maximum(x, 0.01)
+    return frame.with_columns(kept, value=pl.Series(value), low=pl.Series(value - half), high=pl.Series(value + half))
+
+
+def test_images_that_variants_share_are_not_mistaken_for_agreement_of_variants():
+    rng = np.random.default_rng(0)
+    words = [of_ranks(with_shared_images(rng)).verdict for _ in range(200)]
+    assert np.mean([word == "too small to tell" for word in words]) > 0.9
+
+
+def test_images_that_move_ranks_apart_average_out_where_replicates_say_so():
+    rng = np.random.default_rng(0)
+    frame = of([-4.0, -4.1, -3.9], half=3.0)
+    kept = frame["value"].to_numpy()[:, None] + rng.normal(0, 3.0 / 1.96, (frame.height, KEPT))
+    shared = frame.with_columns(pl.Series("replicates", kept.astype(np.float32), dtype=REPLICATES))
+    wide, right = of_ranks(frame), of_ranks(shared)
+    x = np.log10(1 + np.array(RANKS))
+    error = 3.0 / 1.96 / np.sqrt(((x - x.mean()) ** 2).sum() * 3)
+    assert (right.high - right.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
+    assert right.high - right.low < wide.high - wide.low

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.artifacts import KEPT
 from reliquant.evaluation import explain_rows
-from reliquant.evaluation.explain_rows import Row
+from reliquant.evaluation.explain_row import Resamples, Row, resamples_of, row
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.layer_noise import OutputNoise, layers, maps_of, opened, weight_facts, with_weight_noise
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
@@ -24,6 +24,7 @@ from reliquant.images.meta import Meta, read_meta
 from reliquant.images.prepare import load
 from reliquant.measures.fourier import frequencies, with_wave
 from reliquant.measures.pairing import matched
+from reliquant.measures.row import as_column
 from reliquant.models.clip import Clip
 from reliquant.models.preprocess import batches, pixel_words
 
@@ -43,11 +44,12 @@ class Forward(TypedDict):
 
 @dataclass(frozen=True)
 class Shown:
-    """Hold the images that the models are shown: pixels (n, h, w, 3), labels (n,) and what is known of the dataset."""
+    """Hold the images that the models are shown: pixels (n, h, w, 3), labels (n,), the dataset, and their resamples."""
 
     pixels: NDArray[np.uint8]
     label: NDArray[np.int64]
     meta: Meta
+    resamples: Resamples
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ def explain(
         if comparison is None:
             model, seen = exact, _see(exact, shown, forward)
             _require_finite(cell, seen)
-            of_cell = _of_fp32(seen, rng)
+            of_cell = _of_fp32(seen, rng, shown.resamples)
         else:
             model = comparison.variant
             fp32, seen = _see_both(exact, comparison, shown, forward, watched=first)
             _require_finite(cell, fp32, seen)
-            of_cell = _of_variant(fp32, seen, rng)
+            of_cell = _of_variant(fp32, seen, rng, shown.resamples)
             if comparison.noised is not None:
                 noised = _see(comparison.noised, shown, forward)
                 of_cell += explain_rows.of_control(WEIGHTS, noised.features, fp32.features)
@@ -123,7 +125,7 @@ def explain(
                 of_cell += _of_layers(comparison, len(shown.label))
         if first:
             of_cell += _sensitivity(model, shown.pixels[:wave_images], seen.features, waves, forward, rng)
-        rows += [{"dataset": cell["dataset"], **row} for row in of_cell]
+        rows += [{"dataset": cell["dataset"], **line} for line in of_cell]
     return framed(rows)
 
 
@@ -135,7 +137,7 @@ def of_samples(samples: pl.DataFrame, baseline: pl.DataFrame | None, cells: Sequ
         own = samples.filter(where).sort("group", "index")
         fp32 = None if baseline is None else matched(own, baseline.filter(where)).sort("group", "index")
         classes = read_meta(Path(cell["folder"]))["classes"]
-        rows += [{"dataset": cell["dataset"], **row} for row in explain_rows.of_records(own, fp32, classes)]
+        rows += [{"dataset": cell["dataset"], **line} for line in explain_rows.of_records(own, fp32, classes)]
     return framed(rows)
 
 
@@ -143,14 +145,18 @@ def framed(rows: Sequence[Mapping[str, Any]], /) -> pl.DataFrame:
     """Return rows, each a `Row` with its dataset, as a frame with the suite's constant columns."""
     numbers = dict.fromkeys(["value", "low", "high", "p"], pl.Float64)
     schema = dict.fromkeys(["dataset", "group", "scale", "measure"], pl.String) | numbers | {"n": pl.Int64}
-    frame = pl.DataFrame(rows, schema=schema, infer_schema_length=None)
-    return frame.with_columns(
+    plain = [{name: line[name] for name in schema} for line in rows]
+    known = np.array([line["replicates"] is not None for line in rows], bool)
+    table = np.full((len(rows), KEPT), np.nan, np.float32)
+    for number in np.flatnonzero(known):
+        table[number] = rows[number]["replicates"]
+    return pl.DataFrame(plain, schema=schema, infer_schema_length=None).with_columns(
         suite=pl.lit(SUITE),
         reference="dataset",
         corruption=pl.lit(""),
         score=pl.lit(""),
         severity=pl.lit(0, pl.Int64),
-        replicates=pl.lit(None, ROW_SCHEMA["replicates"]),
+        replicates=as_column(table, known),
     )
 
 
@@ -165,7 +171,9 @@ def _shown(cell: ExplainCell, images: int) -> Shown:
     meta = prepared.meta
     require_labels(meta["classes"], prepared.labels, meta.get("label_problem"), cell["dataset"])
     index = subset(len(prepared.labels), images)
-    return Shown(np.asarray(prepared.images[index]), prepared.labels[index], prepared.meta)
+    label = prepared.labels[index]
+    resamples = resamples_of(prepared.photographs[index], label)
+    return Shown(np.asarray(prepared.images[index]), label, meta, resamples)
 
 
 def _require_finite(cell: ExplainCell, *seen: Seen) -> None:
@@ -173,19 +181,20 @@ def _require_finite(cell: ExplainCell, *seen: Seen) -> None:
         raise ValueError(f"{cell['dataset']}: the image features hold NaN or infinite values")
 
 
-def _of_fp32(fp32: Seen, rng: np.random.Generator) -> list[Row]:
+def _of_fp32(fp32: Seen, rng: np.random.Generator, resamples: Resamples) -> list[Row]:
     raw, features = fp32.raw.astype(np.float64), fp32.features
+    texts = {"exact_text": features.text, "noisy_text": None}
     rows = explain_rows.of_spectra(raw, None, rng=rng)
-    rows += explain_rows.of_bands(raw, None, features.label, exact_text=features.text, noisy_text=None)
+    rows += explain_rows.of_bands(raw, None, features.label, **texts, resamples=resamples)
     rows += explain_rows.of_margins(features, None)
     return rows if fp32.maps is None else rows + explain_rows.of_maps(fp32.maps, None)
 
 
-def _of_variant(fp32: Seen, own: Seen, rng: np.random.Generator) -> list[Row]:
+def _of_variant(fp32: Seen, own: Seen, rng: np.random.Generator, resamples: Resamples) -> list[Row]:
     exact, noisy = fp32.raw.astype(np.float64), own.raw.astype(np.float64)
     texts = {"exact_text": fp32.features.text, "noisy_text": own.features.text}
-    rows = explain_rows.of_spectra(exact, noisy, rng=rng)
-    rows += explain_rows.of_bands(exact, noisy, fp32.features.label, **texts)
+    rows = explain_rows.of_spectra(exact, noisy, rng=rng, resamples=resamples)
+    rows += explain_rows.of_bands(exact, noisy, fp32.features.label, **texts, resamples=resamples)
     rows += explain_rows.of_controls(exact, noisy, exact_features=fp32.features, noisy_features=own.features, rng=rng)
     rows += explain_rows.of_margins(own.features, fp32.features)
     return rows if own.maps is None else rows + explain_rows.of_maps(own.maps, fp32.maps)
@@ -194,10 +203,10 @@ def _of_variant(fp32: Seen, own: Seen, rng: np.random.Generator) -> list[Row]:
 def _of_layers(comparison: Comparison, n: int) -> list[Row]:
     rows = []
     for name, value in comparison.outputs.sqnr().items():
-        rows.append(explain_rows.row("output_sqnr", value, np.nan, n, group=name))
+        rows.append(row("output_sqnr", value, None, n, group=name))
     for name, facts in comparison.weights.items():
         for measure, value in facts.items():
-            rows.append(explain_rows.row(measure, value, np.nan, n, group=name))
+            rows.append(row(measure, value, None, n, group=name))
     return rows
 
 

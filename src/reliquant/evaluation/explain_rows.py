@@ -7,12 +7,12 @@ called `exact` are FP32's and those called `noisy` are the variant's, on the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reliquant.evaluation.explain_row import Resamples, Row, change, mean, row, share
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import samples_of
 from reliquant.measures import spectrum
@@ -20,7 +20,6 @@ from reliquant.measures.controls import CONTROLS
 from reliquant.measures.fourier import low_share, radial_energy
 from reliquant.measures.rows import rows as measured_rows
 from reliquant.measures.spectrum import banded, bands
-from reliquant.measures.stats import normal_test, variance_of_mean, wilson
 
 Array = NDArray[np.float64]
 BINS = 10
@@ -28,64 +27,9 @@ FEWEST = 5  # images of a class or bin that are worth a row
 SHARED = ("accuracy", "ece", "nll", "confidence_gap")  # what controls are measured by
 
 
-class Row(TypedDict):
-    """Hold one measured value of a dataset with its 95 % interval, and p where it is a change; None where unknown."""
-
-    measure: str
-    group: str
-    scale: str
-    value: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-
-
-def row(
-    measure: str,
-    value: float,
-    variance: float = np.nan,
-    n: int = 0,
-    /,
-    *,
-    kind: Literal["value", "share", "change"] = "value",
-    group: str = "",
-    scale: str = "native",
-) -> Row:
-    """Return a row with its 95 % interval: of a plain `value`, of a `share` (Wilson), or of a `change` (with p).
-
-    There is no interval where the variance is not known (NaN).
-    """
-    low = high = p = np.nan
-    if kind == "share":
-        low, high = wilson(value, variance, n)
-    elif np.isfinite(variance):
-        low, high, p = normal_test(value, variance)
-    numbers = {"value": value, "low": low, "high": high, "p": p if kind == "change" else np.nan}
-    known = {name: float(x) if np.isfinite(x) else None for name, x in numbers.items()}
-    return {"measure": measure, "group": group, "scale": scale, **known, "n": n}
-
-
-def share(measure: str, right: NDArray[np.bool_], /, *, group: str = "", scale: str = "native") -> Row:
-    """Return the row of a share of images, with Wilson's interval; right (n,) says which images count."""
-    values = right.astype(float)
-    variance = variance_of_mean(values)
-    return row(measure, float(values.mean()), variance, len(values), kind="share", group=group, scale=scale)
-
-
-def mean(measure: str, values: Array, /, *, group: str = "", scale: str = "native") -> Row:
-    """Return the row of the mean of one value per image, (n,)."""
-    return row(measure, float(values.mean()), variance_of_mean(values), len(values), group=group, scale=scale)
-
-
-def change(measure: str, after: NDArray[Any], before: NDArray[Any], /, *, group: str = "") -> Row:
-    """Return the row `<measure>_change` of the mean difference on the same images, (n,) each."""
-    moved = after.astype(float) - before.astype(float)
-    variance = variance_of_mean(moved)
-    return row(f"{measure}_change", float(moved.mean()), variance, len(moved), kind="change", group=group)
-
-
-def of_spectra(exact: Array, noisy: Array | None, /, *, rng: np.random.Generator) -> list[Row]:
+def of_spectra(
+    exact: Array, noisy: Array | None, /, *, rng: np.random.Generator, resamples: Resamples | None = None
+) -> list[Row]:
     """Describe un-normalised embeddings (n, d) of FP32 and, if given, of a variant on the same images."""
     n = len(exact)
     fp32 = spectrum.spectrum(exact, rng=rng)
@@ -93,16 +37,17 @@ def of_spectra(exact: Array, noisy: Array | None, /, *, rng: np.random.Generator
     shares = own.values**2 / max((own.values**2).sum(), np.finfo(float).tiny)
     powers_of_two = [2**i for i in range(16)]
     ranks = [r for r in (0, *powers_of_two) if r < len(own.values)]
-    rows = [row(f"energy_share_rank_{r}", float(shares[r]), np.nan, n) for r in ranks]
-    rows.append(row("effective_rank", own.effective_rank, np.nan, n))
+    rows = [row(f"energy_share_rank_{r}", float(shares[r]), None, n) for r in ranks]
+    rows.append(row("effective_rank", own.effective_rank, None, n))
     if noisy is None:
         return rows
-    rows.append(row("effective_rank_change", own.effective_rank - fp32.effective_rank, np.nan, n))
+    rows.append(row("effective_rank_change", own.effective_rank - fp32.effective_rank, None, n))
     total, influence = spectrum.overall(fp32, exact, noisy)
-    rows.append(row("sqnr", total, variance_of_mean(influence), n))
+    rows.append(row("sqnr", total, influence, n, resamples=resamples))
     values, influences = spectrum.sqnr_by_rank(fp32, exact, noisy)
-    kept = [r for r in ranks if r < len(values)]
-    return rows + [row(f"sqnr_rank_{r}", float(values[r]), variance_of_mean(influences[:, r]), n) for r in kept]
+    for r in (rank for rank in ranks if rank < len(values)):
+        rows.append(row(f"sqnr_rank_{r}", float(values[r]), influences[:, r], n, resamples=resamples))
+    return rows
 
 
 def of_bands(
@@ -113,6 +58,7 @@ def of_bands(
     *,
     exact_text: NDArray[np.floating],
     noisy_text: NDArray[np.floating] | None,
+    resamples: Resamples | None = None,
 ) -> list[Row]:
     """Classify from bands of ranks alone, the mean kept: in each one's own basis, and the variant's in FP32's too.
 
@@ -122,7 +68,8 @@ def of_bands(
     rows = []
     if noisy is None or noisy_text is None:
         for name, (low, high) in bands(exact.shape[1]).items():
-            rows.append(share(f"accuracy_rank_{name}", _right(banded(exact, fp32, low, high), exact_text, label)))
+            right = _right(banded(exact, fp32, low, high), exact_text, label)
+            rows.append(share(f"accuracy_rank_{name}", right, resamples=resamples))
         return rows
     own = spectrum.spectrum(noisy)
     for name, (low, high) in bands(exact.shape[1]).items():
@@ -130,7 +77,8 @@ def of_bands(
         for basis, end in ((own, ""), (fp32, "_fp32_basis")):
             after = _right(banded(noisy, basis, low, high), noisy_text, label)
             measure = f"accuracy_rank_{name}{end}"
-            rows += [share(measure, after), change(measure, after, before)]
+            rows.append(share(measure, after, resamples=resamples))
+            rows.append(change(measure, after, before, resamples=resamples))
     return rows
 
 
@@ -239,7 +187,8 @@ def _against(exact: Features, others: dict[str, Features], resamples: int) -> li
         measured = measured_rows(_records(features), baseline, resamples=resamples)
         kept = measured.filter(pl.col("measure").is_in(changes if name else [*changes, *SHARED]))
         columns = kept.select("measure", "value", "low", "high", "p", "n")
-        rows += columns.with_columns(group=pl.lit(name), scale=pl.lit("native")).to_dicts()
+        placed = columns.with_columns(group=pl.lit(name), scale=pl.lit("native"))
+        rows += [{**line, "replicates": None} for line in placed.to_dicts()]
     return rows
 
 

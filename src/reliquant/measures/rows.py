@@ -28,6 +28,7 @@ HEADLINE = {  # measures whose rows, and those of their changes, keep replicates
     *("rsg", "vuln_add", "worst_group_accuracy", "augrc", "full_spectrum_auroc"),
     *("conformal_coverage_90_fp32", "conformal_size_90_fp32"),
 }
+HEADLINE_OF_EXPLAIN = r"^(sqnr|accuracy_rank_)"  # and those of suite `explain`, which claims average
 
 
 def rows(

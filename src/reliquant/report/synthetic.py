@@ -14,7 +14,7 @@ import polars as pl
 
 from reliquant.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.row import as_column
-from reliquant.measures.rows import HEADLINE
+from reliquant.measures.rows import HEADLINE, HEADLINE_OF_EXPLAIN
 from reliquant.measures.stats import Z95
 from reliquant.report.synthetic_explain import explained, long
 
@@ -105,7 +105,9 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
 
 def _replicates(frame: pl.DataFrame, rng: np.random.Generator) -> pl.Series:
     """Return normal replicates of the rows that keep some, as wide as their intervals; no two rows share images."""
-    headline = frame["measure"].str.strip_suffix("_change").is_in(HEADLINE)
+    why = frame["suite"] == "explain"
+    headline = frame["measure"].str.strip_suffix("_change").is_in(HEADLINE) & ~why
+    headline |= frame["measure"].str.contains(HEADLINE_OF_EXPLAIN) & why
     cell = pl.col("corruption").is_in(["", "mean"]) & pl.col("low").is_not_null()
     known = (headline & frame.select(cell.fill_null(pl.col("low").is_not_null())).to_series()).to_numpy()
     some = frame.filter(known)
