@@ -108,6 +108,7 @@ class Replicated:
 def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool) -> Columns:
     """Return the summands of every measure of one cell; `baseline` is FP32 on the same images, or the records again.
 
+    They are (n, k) for n images, and (1, k) for parts of which the sum is enough (`TOTALS`).
     `detail` adds balanced accuracy, MCE, the measures of equal-mass bins and what changed against FP32. The edges of
     the equal-mass bins are those of these images: resamples do not move them.
     """
@@ -117,27 +118,27 @@ def columns_of(records: pl.DataFrame, baseline: pl.DataFrame, /, *, detail: bool
     columns = {
         "accuracy": right,
         "top5_accuracy": (records["rank"].to_numpy() < 5).astype(float),
-        "gap": _spread(gap, bins),
+        "gap": _summed(gap, bins),
         "nll": records["nll"].to_numpy().astype(float),
         "brier": records["brier"].to_numpy().astype(float),
         "confidence_gap": gap,
         "mass_gap": _spread(gap, mass),
         "mass_count": _spread(np.ones(len(label), np.float32), mass),
-        "mass_square": _spread(gap**2, mass),
+        "mass_square": _summed(gap**2, mass),
     }
     if detail:
         _, index, counts = np.unique(label, return_inverse=True, return_counts=True)
         was = baseline["prediction"].to_numpy() == label
-        columns["count"] = _spread(np.ones(len(label), np.float32), bins)
-        columns["variance"] = _spread(confidence * (1 - confidence), bins)
+        columns["count"] = _summed(np.ones(len(label)), bins)
+        columns["variance"] = _summed(confidence * (1 - confidence), bins)
         columns["balanced_accuracy"] = right * (len(label) / len(counts) / counts[index])
-        columns["mass_right"] = _spread(right.astype(np.float32), mass)
+        columns["mass_right"] = _summed(right, mass)
         columns["agreement"] = (records["prediction"] == baseline["prediction"]).to_numpy().astype(float)
         columns["flips_right_to_wrong"] = (was & (right == 0)).astype(float)
         columns["flips_wrong_to_right"] = (~was & (right == 1)).astype(float)
         if TOP in records.columns and TOP in baseline.columns:
             columns["kl_to_fp32"] = divergences(baseline, records)
-    return {name: column.reshape(len(label), -1) for name, column in columns.items()}
+    return {name: column.reshape(1 if name in TOTALS else len(label), -1) for name, column in columns.items()}
 
 
 def measured(
@@ -269,6 +270,11 @@ def described(name: str, measure: Sampled, n: int, /, *, tested: bool, keep: boo
     if name.endswith(SHARES):
         low, high = wilson(value, float(np.var(measure.boot)), n)
     return row(name, value, low, high, p, n, measure.kept if keep else None)
+
+
+def _summed(values: NDArray[np.floating], index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the sum of the values in each bin, (bins,)."""
+    return np.bincount(index, values, minlength=BINS)
 
 
 def _spread(values: NDArray[np.floating], index: NDArray[np.int64]) -> NDArray[np.floating]:
