@@ -156,22 +156,3 @@ def test_the_real_softmax_table_has_its_known_figures(shared_data):
     correct = p.argmax(axis=1) == label
     assert correct.mean() == pytest.approx(0.9294, abs=1e-9)
     assert c.ece(p.max(axis=1), correct) == pytest.approx(0.0326, abs=5e-5)
-
-
-@pytest.mark.parametrize(
-    ("measure", "influence"), [(c.classwise_ece, c.classwise_ece_influence), (c.ace, c.ace_influence)]
-)
-def test_influences_of_class_errors_are_what_an_image_more_would_change(spoiled, measure, influence):
-    _, p, label = spoiled
-    value, found = influence(p, label)
-    assert value == pytest.approx(measure(p, label), rel=1e-12)
-    assert found.sum() == pytest.approx(0, abs=1e-9)
-    if measure is c.classwise_ece:  # fixed bins: the derivative by an image's weight is exact
-        more = [measure(np.vstack([p, p[i]]), np.append(label, label[i])) for i in range(40)]
-        off = np.abs(found[:40] / 401 - (np.array(more) - value))
-        assert np.sort(off)[35] < 2e-5  # a bin whose gap is near 0 changes its sign for a few
-    else:  # the edges move with the images: against a bootstrap's spread
-        rng = np.random.default_rng(1)
-        draws = (rng.integers(400, size=400) for _ in range(200))
-        spread = np.std([measure(p[k], label[k]) for k in draws])
-        assert found.std() / 20 == pytest.approx(spread, rel=0.3)

@@ -122,16 +122,6 @@ def test_nan_and_empty_sides_are_named():
         d.auroc(np.ones(0), np.ones(2))
 
 
-def test_mean_over_sets_has_the_variance_of_the_mean():
-    ids, a = sets(100, 80, 6)
-    _, b = sets(100, 50, 7)
-    both = d.mean([d.auroc(ids, a), d.auroc(ids, b)])
-    x, y = d.auroc(ids, a), d.auroc(ids, b)
-    assert both.value == pytest.approx((x.value + y.value) / 2)
-    expected = ((x.id + y.id) / 2).var(ddof=1) / 100 + x.ood.var() / 80 / 4 + y.ood.var() / 50 / 4
-    assert both.variance == pytest.approx(expected, rel=0.02)
-
-
 def test_a_threshold_that_rests_on_two_images_has_a_value_and_no_interval():
     rng = np.random.default_rng(0)
     found = d.estimates(rng.normal(2, 1, 200), rng.normal(0, 1, 200))

@@ -274,7 +274,7 @@ def described(name: str, measure: Sampled, n: int, /, *, tested: bool, keep: boo
 
 def _summed(values: NDArray[np.floating], index: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the sum of the values in each bin, (bins,)."""
-    return np.bincount(index, values, minlength=BINS)
+    return np.bincount(index, values, minlength=BINS).astype(float)
 
 
 def _spread(values: NDArray[np.floating], index: NDArray[np.int64]) -> NDArray[np.floating]:

@@ -110,31 +110,9 @@ def classwise_ece(probabilities: Floats, label: NDArray[np.integer], /, *, bins:
     return float(np.mean([ece(p, right, bins=bins) for p, right in _by_class(probabilities, label)]))
 
 
-def classwise_ece_influence(
-    probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the classwise ECE and every image's influence on it, (n,).
-
-    Image i contributes mean_k sign(gap of its bin of class k) (p_ik - y_ik); the contributions average to the value.
-    """
-    total = np.zeros(len(label))
-    for p, right in _by_class(probabilities, label):
-        index, gap = bins_of(p, bins=bins), p.astype(float) - right
-        total += np.sign(np.bincount(index, gap, minlength=bins))[index] * gap
-    parts = total / probabilities.shape[1]
-    return float(parts.mean()), parts - parts.mean()
-
-
 def ace(probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15) -> float:
     """Return the adaptive calibration error, the mean gap of all equal-mass bins of all classes (Nixon et al. 2019)."""
-    return ace_influence(probabilities, label, bins=bins)[0]
-
-
-def ace_influence(
-    probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the ACE and every image's influence on it, (n,), with the bins held where they are."""
-    n, gaps, total = len(label), [], np.zeros(len(label))
+    n, gaps = len(label), []
     for p, right in _by_class(probabilities, label):
         order = np.argsort(p)
         ordered = p[order]
@@ -146,9 +124,7 @@ def ace_influence(
         sums, size = np.diff(np.append(0.0, np.cumsum(gap))[edges]), np.diff(edges)
         filled = size > 0
         gaps.append(np.mean(np.abs(sums[filled]) / size[filled]))
-        weight = n * np.sign(sums[filled]) / size[filled] / filled.sum()
-        total[order] += np.repeat(weight, size[filled]) * (gap - np.repeat(sums[filled] / size[filled], size[filled]))
-    return float(np.mean(gaps)), total / probabilities.shape[1]
+    return float(np.mean(gaps))
 
 
 def confidence_gap(confidence: Floats, correct: Bools, /) -> float:

@@ -102,16 +102,6 @@ def estimates(id_scores: Scores, ood_scores: Scores, /, *, only: Collection[str]
     return {name: measure(*sides) for name, measure in _BY_NAME.items() if only is None or name in only}
 
 
-def mean(estimates: list[Estimate], /) -> Estimate:
-    """Average the same measure over OOD sets that share their ID images (near-OOD mean, far-OOD mean).
-
-    OOD influences of different sets are independent: scaled so that their joint variance is that of the mean.
-    """
-    k, total = len(estimates), sum(len(e.ood) for e in estimates)
-    ood = np.concatenate([e.ood * (total / (k * len(e.ood))) for e in estimates])
-    return Estimate(float(np.mean([e.value for e in estimates])), np.mean([e.id for e in estimates], axis=0), ood)
-
-
 @dataclass(frozen=True)
 class _Side:
     """Hold the scores of one side's images, as they came and in ascending order."""
