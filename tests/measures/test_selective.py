@@ -89,8 +89,7 @@ def test_the_change_of_an_estimate_equal_to_another_has_room_for_a_flip_and_p_of
     rng = np.random.default_rng(0)
     confidence, correct = rng.random(400), rng.random(400) < 0.8
     one = selective.estimated(selective.aurc, confidence, correct)
-    wrong = one.influence[~correct] - one.influence[correct].mean()
-    assert one.flip == pytest.approx(np.sqrt(np.mean(wrong**2)))
+    assert one.flip == pytest.approx(np.sqrt(np.mean(one.turns**2)))
     low, high, p = one.minus(one)
     ends = wilson(one.value, variance_of_mean(one.influence), 400)
     side = np.hypot(1.96 * one.flip / 400, (ends[1] - one.value) - (one.value - ends[0]))
@@ -112,3 +111,17 @@ def test_the_interval_of_a_mean_gap_lies_between_minus_one_and_one_and_holds_it(
     low, high = selective.interval_of_gap(gap, influence, n)
     assert -1 <= low < gap < high <= 1
     assert high - low > 1.96 * 2 * (1 - gap**2) ** 0.5 / (n + 1)  # as if one more answer had come to either end
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("measure", list(selective.TURNS))
+def test_an_answer_that_turns_wrong_moves_a_measure_as_far_as_is_said(measure, ties):
+    rng = np.random.default_rng(3)
+    confidence = rng.integers(1, 40, 2000) / 40 if ties else rng.random(2000)
+    correct = rng.random(2000) < 0.3 + 0.6 * confidence
+    one = selective.estimated(measure, confidence, correct)
+    for image in rng.choice(np.flatnonzero(correct), 60, replace=False):
+        turned = correct.copy()
+        turned[image] = False
+        moved = (measure(confidence, turned)[0] - one.value) * 2000
+        assert moved == pytest.approx(one.turns[image], abs=0.01 * np.abs(one.turns).max())

@@ -15,11 +15,15 @@ from reliquant.measures.stats import Z95, variance_of_mean, wilson
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hold a value in [0, 1], the influence of each image on it, (n,), and whether each answer is right."""
+    """Hold a value in [0, 1], the influence of each image on it, (n,), and whether each answer is right.
+
+    `turns` (n,) is how much n times the value moves when the answer of an image turns from right to wrong.
+    """
 
     value: float
     influence: NDArray[np.float64]
     correct: NDArray[np.bool_]
+    turns: NDArray[np.float64]
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -33,11 +37,14 @@ class Estimate:
 
     @property
     def flip(self) -> float:
-        """How much an image adds when its answer turns from right to wrong, in root mean square."""
+        """How much an answer that turns adds to n times the value, in root mean square over all images.
+
+        A sure answer that turns moves these measures many times as far as a doubtful one, and a sample in which none
+        has turned cannot show how far; so any image may be the one.
+        """
         if self.correct.all() or not self.correct.any():
             return 1.0
-        moved = self.influence[~self.correct] - self.influence[self.correct].mean()
-        return float(np.sqrt(np.mean(moved**2)))
+        return float(np.sqrt(np.mean(self.turns**2)))
 
     def flip_beside(self, other: Estimate, /) -> float:
         """How much a flipped answer adds to n times the change from another estimate: the mean of the two."""
@@ -60,9 +67,10 @@ def estimated(
     correct: NDArray[np.bool_],
     /,
 ) -> Estimate:
-    """Return the estimate of one of the measures below."""
+    """Return the estimate of one of the measures `aurc`, `augrc`, `excess_aurc` and `misclassification_auroc`."""
     value, influence = measure(confidence, correct)
-    return Estimate(value, influence, np.asarray(correct, bool))
+    right = np.asarray(correct, bool)
+    return Estimate(value, influence, right, TURNS[measure](np.asarray(confidence, float), right))
 
 
 def interval_of_gap(value: float, influence: NDArray[np.float64], n: int, /) -> tuple[float, float]:
@@ -176,3 +184,46 @@ def misclassification_auroc(
     influence[correct] = auroc.id / correct.mean()
     influence[~correct] = auroc.ood / (1 - correct.mean())
     return auroc.value, influence
+
+
+def _turns_of_aurc(c: NDArray[np.float64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the error rates that each answer is part of, by how many images they are of: the sum of 1 / number."""
+    order = np.argsort(-c, kind="stable")
+    upto, first = (np.searchsorted(-c[order], -c[order], side=side) for side in ("right", "left"))
+    turns = np.empty(len(c))
+    turns[order] = np.append(np.cumsum((1 / upto)[::-1])[::-1], 0.0)[first]
+    return turns
+
+
+def _turns_of_excess_aurc(c: NDArray[np.float64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    right = correct.mean()
+    return _turns_of_aurc(c, correct) + (np.log(right) if right > 0 else 0.0)
+
+
+def _turns_of_augrc(c: NDArray[np.float64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    below, upto = (np.searchsorted(np.sort(c), c, side=side) for side in ("left", "right"))
+    return (below + upto) / (2 * len(c))
+
+
+def _turns_of_auroc(c: NDArray[np.float64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the influence of each image as a wrong answer less that as a right one; 0 where all answers are alike."""
+    if correct.all() or not correct.any():
+        return np.zeros(len(c))
+    right, wrong = np.sort(c[correct]), np.sort(c[~correct])
+    under_right, under_wrong = _share_below(right, c), _share_below(wrong, c)
+    auroc = _share_below(wrong, right).mean()
+    return (1 - under_right - auroc) / (1 - correct.mean()) - (under_wrong - auroc) / correct.mean()
+
+
+def _share_below(ordered: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of ordered numbers that lie below each value; those that equal it count half."""
+    below, upto = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    return (below + upto) / (2 * len(ordered))
+
+
+TURNS: dict[Callable[..., tuple[float, NDArray[np.float64]]], Callable[..., NDArray[np.float64]]] = {
+    aurc: _turns_of_aurc,
+    augrc: _turns_of_augrc,
+    excess_aurc: _turns_of_excess_aurc,
+    misclassification_auroc: _turns_of_auroc,
+}
