@@ -5,7 +5,7 @@ model is sure of its answer by c = 1/K + (1 - 1/K) expit(mean + effect of the cl
 noise of its own, and right if u' < c - gap: calibrated where gap = 0. Scores tell OOD images by z' and a distance.
 
 The true values are those of `truths`: of very many images, with each image's chance to be right in place of its answer
-(so a calibrated model's squared error is exactly 0); what rests on scores is counted.
+(so a calibrated model's squared error is exactly 0); what rests on scores or on all classes is counted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from reliquant.measures import calibration, detection, selective, shift
+from reliquant.measures.conformal import set_sizes
+from reliquant.measures.divergence import top_of
+from reliquant.measures.rows import rows
 
 Found = dict[tuple[str, ...], float]  # (suite, dataset or "mean", measure) -> value
 Floats = NDArray[np.float64]
+PLACE = ("suite", "dataset", "measure")
 K = 10  # answers that a model may give
 SETS = {"near": 0.0, "middle": 0.6, "far": 1.6}  # OOD sets: how far away
 HARDER = {("fog", 1): 0.4, ("fog", 2): 0.9, ("snow", 1): 0.6, ("snow", 2): 1.3}
@@ -52,6 +56,7 @@ class World:
     models: tuple[Model, ...] = (FP32, W4)
     suites: tuple[str, ...] = ("clean",)
     classes: str = "ten"  # even; "uneven": each 1.6 times as large as the next; "five": five images each
+    whole: bool = False  # records hold what all classes give: sizes of prediction sets, and the likeliest ones
     seeds: float = 0.0
 
 
@@ -65,6 +70,7 @@ WORLDS = {
     "over-confident": World((Model(gap=0.1), Model(mean=2.4, gap=0.14, own=0.05))),
     "uneven": World(classes="uneven"),
     "five a class": World(classes="five"),
+    "all classes": World(suites=("clean", "shift", "ood"), whole=True),
 }
 
 
@@ -100,9 +106,18 @@ def images(label: NDArray[np.int64], rng: np.random.Generator) -> Images:
 
 
 def records(
-    seen: Images, model: Model, rng: np.random.Generator, *, harder: float = 0.0, **place: object
+    seen: Images,
+    model: Model,
+    rng: np.random.Generator,
+    *,
+    harder: float = 0.0,
+    whole: bool = False,
+    **place: object,
 ) -> pl.DataFrame:
-    """Return what a model says of images, as records of a cell; `chance` is how likely each is right."""
+    """Return what a model says of images, as records of a cell; `chance` is how likely each is right.
+
+    With `whole` there are columns of what all classes give, too.
+    """
     n, own = len(seen.label), model.own
     z = np.sqrt(1 - own) * seen.z + np.sqrt(own) * rng.normal(size=n) if own else seen.z
     u = np.where(rng.random(n) < own, rng.random(n), seen.u) if own else seen.u
@@ -123,7 +138,16 @@ def records(
         "rank": np.where(right, 0, seen.other),
     }
     columns |= {"nll": nll, "brier": brier, "score:s": z - away, "photograph": seen.key}
+    if whole:
+        columns |= {column.name: column for column in of_all_classes(c, columns["prediction"])}
     return pl.DataFrame(columns).with_columns(**{name: pl.lit(word) for name, word in where.items()})
+
+
+def of_all_classes(c: Floats, prediction: NDArray[np.int64]) -> list[pl.Series]:
+    """Return the sizes of prediction sets and the likeliest classes, where all but the predicted one are alike."""
+    log_p = np.repeat(np.log((1 - c) / (K - 1))[:, None], K, axis=1)
+    log_p[np.arange(len(c)), prediction % K] = np.log(c)
+    return [set_sizes(log_p), *top_of(log_p)]
 
 
 def proper(c: Floats) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
@@ -141,12 +165,14 @@ def study(
 
     def add(seen: Images, **words: object) -> None:
         for part, model in zip(parts, models, strict=True):
-            part.append(records(seen, model, rng, **words))  # type: ignore[arg-type]
+            part.append(records(seen, model, rng, whole=world.whole, **words))  # type: ignore[arg-type]
 
     known = images(label, rng)
     add(known)
     if "shared" in world.suites:  # half of the photographs, in another set of easier questions
         add(known.half(), harder=-0.5, dataset="e", reference="e")
+    if "shift" in world.suites:
+        add(images(label, rng), harder=0.7, suite="shift", dataset="v")
     for name in SETS if "ood" in world.suites else ():
         add(images(label, rng), suite="ood", dataset=name)
     for (corruption, severity), harder in HARDER.items() if "noise" in world.suites else ():
@@ -161,6 +187,8 @@ def truths(world: World, models: tuple[Model, Model], n: int, images_of_truth: i
     """Return the true values of a model's measures, and of their changes from the first, in studies of n images."""
     label, rng = np.tile(labels(n, world.classes), -(-images_of_truth // n)), np.random.default_rng(12345)
     both = study(world, label, models, rng)
+    if world.whole:
+        return _of_all_classes(*both)
     cells = [part.partition_by("suite", "dataset", "group", "corruption", "severity", as_dict=True) for part in both]
     named = [_named(part) for part in cells]
     found = dict(named[1])
@@ -182,6 +210,12 @@ def truths(world: World, models: tuple[Model, Model], n: int, images_of_truth: i
         found["spurious", "w", "rsg_change"] = float(shift.rsg_change(*four))
         found["spurious", "w", "vuln_add"] = float(shift.vuln_add(*four))
     return found
+
+
+def _of_all_classes(fp32: pl.DataFrame, variant: pl.DataFrame) -> Found:
+    """Return what the measures of all classes and of the full spectrum are on so many images."""
+    found = rows(variant, fp32, resamples=2).filter(pl.col("measure").str.contains("^(conformal|kl_|full_spectrum)"))
+    return {(suite, dataset, measure): value for suite, dataset, measure, value in found.select(*PLACE, "value").rows()}
 
 
 def _named(cells: dict[tuple[object, ...], pl.DataFrame]) -> Found:
