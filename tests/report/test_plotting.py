@@ -20,3 +20,7 @@ def test_colours_of_the_two_kinds_of_sources_differ_in_grey():
 
 def test_many_sources_all_get_a_look():
     assert len(plotting.looks(pl.DataFrame({"source": [f"s{i}" for i in range(20)]}))) == 20
+
+
+def test_a_panel_says_how_many_images_are_behind_its_means():
+    assert plotting.counted("clean", pl.DataFrame({"n": [800, 4000]})) == "clean\nn = 4,000"

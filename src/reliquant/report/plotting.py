@@ -23,6 +23,7 @@ from reliquant.report.frames import Rows
 
 WIDTHS = {1: 3.35, 2: 6.9}  # inches: one column, two columns
 MARKERS = "os^DvPX<>hp*d"
+NARROW = {"ncols": 2, "fontsize": 6.5, "columnspacing": 1.0, "handletextpad": 0.5}  # a legend of one text column
 BIG = 2_000  # marks above which a layer is kept as pixels inside the vector file
 INK = "#222222"
 
@@ -122,6 +123,11 @@ def key(axes: Axes | Figure, entries: Iterable[tuple[str, dict[str, Any]]], /, *
     handles = [Line2D([], [], **{"linestyle": "", **style}, label=label) for label, style in entries]
     if handles:
         axes.legend(handles=handles, **words)
+
+
+def counted(title: str, means: pl.DataFrame, /) -> str:
+    """Return a panel's title with the number of images behind its means, which is that of the run with most."""
+    return f"{title}\nn = {int(means['n'].to_numpy().max()):,}"
 
 
 def zero(axes: Axes, /, *, x: bool = False, y: bool = False) -> None:

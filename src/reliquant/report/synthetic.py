@@ -17,6 +17,7 @@ from reliquant.measures.row import as_column
 from reliquant.measures.rows import HEADLINE, HEADLINE_OF_EXPLAIN
 from reliquant.measures.stats import Z95
 from reliquant.report.synthetic_explain import explained, long
+from reliquant.report.synthetic_trust import trusted
 
 CLEAN_MEASURES = ("accuracy", "top5_accuracy", "ece", "nll", "brier", "confidence_gap")
 OOD_MEASURES = ("auroc", "aupr_in", "aupr_out", "fpr95_id_positive", "fpr95_ood_positive")
@@ -82,9 +83,10 @@ class Truth:
 def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) -> pl.DataFrame:
     """Draw the rows of a synthetic study: FP32 and every variant, in all suites that the shape has."""
     rng = np.random.default_rng(seed)
-    variants = _variants(shape, truth)
-    parts = [_measured(variants, cells, truth) for cells in _cells(shape) if cells.height]
+    variants, places = _variants(shape, truth), [cells for cells in _cells(shape) if cells.height]
+    parts = [_measured(variants, cells, truth) for cells in places]
     parts += [_of_variant(variants), _spurious(variants, shape, truth), *explained(variants, shape, truth)]
+    parts += trusted(variants, places)
     frame = pl.concat([p for p in parts if p.height], how="diagonal_relaxed")
     absent = {name: pl.lit(None, kind) for name, kind in ROW_SCHEMA.items() if name not in frame.columns}
     frame = frame.with_columns(**absent)
