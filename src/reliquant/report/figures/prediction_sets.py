@@ -17,13 +17,14 @@ TITLE = "Does quantization break a guarantee that was set up in FP32?"
 QUESTION, PLACE = "calibration", 4
 READ = """Conformal prediction sets promise to hold the true class of 95 or 90 % of the images (dashed line). Full
 circles have the threshold that FP32's clean images set, white diamonds that of the variant's own, the square is FP32
-itself. Where circles leave the line on clean images, quantization broke the guarantee; where diamonds stay, a new
-threshold mends it. On shifted and corrupted images FP32 has lost it already: what circles and diamonds differ from the
-square is what quantization adds. The last row is the price, the mean number of classes in a set. Marks are means over
-models, methods, scopes, seeds and sets (of corruptions, over all and their severities); short grey lines are single
-variants with FP32's threshold, means over sets. Whiskers are 95 % intervals over calibration and test images: bold
-ones are made of replicates; of thin ones the ends of single intervals are averaged, which is too wide for a mean. n are
-the test images of all sets. Each panel has a scale of its own; the table has the paired changes of each family."""
+itself. Where circles and their whiskers leave the line on clean images, quantization broke the guarantee; where
+diamonds stay, a new threshold mends it. On shifted and corrupted images FP32 has lost it already: what circles and
+diamonds differ from the square is what quantization adds. The last row is the price, the mean number of classes in a
+set. Marks are means over models, methods, scopes, seeds and sets (of corruptions, over all and their severities);
+short grey lines are single variants with FP32's threshold, means over sets. Whiskers are 95 % intervals over
+calibration and test images: bold ones are made of replicates; of thin ones the ends of single intervals are averaged,
+which is too wide for a mean. n are the test images of all sets. Each panel has a scale of its own; the table has the
+paired changes of each family."""
 SUITES = {"clean": "clean", "shift": "shifted", "noise": "corrupted"}
 LEVELS = ("95", "90")
 GREY, PALE = "#444444", "#9a9a9a"

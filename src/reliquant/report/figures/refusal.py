@@ -13,7 +13,7 @@ from reliquant.report import frames, plotting
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
-TITLE = "May it still refuse by its confidence?"
+TITLE = "Does low confidence still tell what to refuse?"
 QUESTION, PLACE = "ood", 2
 READ = """Changes from FP32 in points, by precision; an arrow says which way is better; marks are families, set
 apart sideways only to be seen. AUGRC is the share of all images that are answered wrongly and not refused, averaged
