@@ -4,7 +4,8 @@
 are shared) it draws
 
 - a null study, in which each claim is false but as near to true as can be: parts that a claim joins with others hold
-  strongly, its margin is reached exactly; a verdict `supported` is false;
+  strongly, its margin is reached exactly; a verdict `supported` is false (of claim 1 also studies in which few
+  variants gain much and all others lose next to nothing: the larger share counts);
 - alternative studies in which each claim is true at the effect that the page names as told (taken from the null
   studies); `supported` is right;
 - a study in which nothing changed at all, whose main table should have no star;
@@ -132,7 +133,18 @@ def nulls(rng: np.random.Generator, studies: int) -> tuple[dict[int, float], dic
             if finding.told:
                 told[number].append(named(finding.told))
     medians = {number: np.median(effects, axis=0).tolist() for number, effects in told.items()}
-    return {number: false[number] / studies for number in told}, medians
+    shares = {number: false[number] / studies for number in told}
+    return shares | {1: max(shares[1], few_better(rng, studies, medians[1][0]))}, medians
+
+
+def few_better(rng: np.random.Generator, studies: int, told: float) -> float:
+    """Return how often claim 1 is supported where 3 of 48 variants gain much and all others lose next to nothing."""
+    supported = 0
+    for _ in range(studies):
+        moved = np.where(rng.permutation(GRID.height) < 3, 3 * told, -0.05 * told)
+        study = Study(rng, {"native:squared_ce_change": moved})
+        supported += found(rows(study.calibration(("native",))), 1).verdict == "supported"
+    return supported / studies
 
 
 def powers(rng: np.random.Generator, studies: int, told: Mapping[int, list[float]]) -> dict[int, float]:

@@ -73,3 +73,13 @@ def test_a_share_of_runs_without_any_effect_is_hardly_ever_supported():
         ends = {"low": values - 0.0196, "high": values + 0.0196}
         words.append(about(pl.DataFrame({"value": values, **ends, "n": 100}), -1, unit="fraction").verdict)
     assert np.mean([word == "supported" for word in words]) < 0.05
+
+
+def test_few_runs_that_gain_much_are_not_about_forty_percent_though_others_seem_to_gain():
+    rng = np.random.default_rng(0)
+    words = []
+    for _ in range(300):
+        values = np.where(np.arange(48) < 2, -0.06, 0.0025) + rng.normal(0, 0.01, 48)
+        ends = {"low": values - 0.0196, "high": values + 0.0196}
+        words.append(about(pl.DataFrame({"value": values, **ends, "n": 100}), -1, unit="fraction").verdict)
+    assert "supported" not in words

@@ -70,8 +70,9 @@ def some(runs: pl.DataFrame, gains: Mapping[str, Gain], who: str, /, **used: Any
 def about(runs: pl.DataFrame, sign: int, /, *, unit: str, **used: Any) -> Finding:
     """Judge whether some runs, about 40 % (30 to 50), lie on one side of 0.
 
-    Supported: at least one run is proven to, and 30 to 50 % do nominally; contradicted: the share is certainly outside.
     The ends of the interval are the share that provenly does, and that which does not provenly lie on the other side.
+    Supported: both lie between 30 and 50 %; contradicted: they lie outside. What seems to be so is no evidence: among
+    many runs that are a little worse than nothing, 40 % seem better.
     """
     runs, left = evidence.known(runs)
     if runs.is_empty():
@@ -80,7 +81,7 @@ def about(runs: pl.DataFrame, sign: int, /, *, unit: str, **used: Any) -> Findin
     better, worse = evidence.proven(z), evidence.proven(-z)
     value, low, high = float((z > 0).mean()), float(better.mean()), 1 - float(worse.mean())
     outside = high < ABOUT[0] or low > ABOUT[1]
-    inside = ABOUT[0] <= value <= ABOUT[1] and low > 0
+    inside = ABOUT[0] <= low and high <= ABOUT[1]
     verdict: Word = "contradicted" if outside else "supported" if inside else "too small to tell"
     images, tests = int(runs["n"].to_numpy().max()), runs.height
     why = f"{value:.0%} of {tests} runs go the claimed way, {low:.0%} provenly, and {1 - high:.0%} provenly the other "
