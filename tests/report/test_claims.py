@@ -72,7 +72,7 @@ def test_claim_1_is_not_told_by_runs_that_may_all_be_chance(better):
     found = judge(at_8_bits(better, half=0.02))[0]
     assert found["verdict"] == "too small to tell"
     assert found["needs"] > found["images"]
-    assert f"would need about {found['needs']:,} images a run" in found["why"]
+    assert f"would need about {found['needs']:,} images a set" in found["why"]
 
 
 def test_runs_without_an_interval_are_left_out_and_named_and_void_no_claim():
@@ -153,7 +153,7 @@ def test_effects_are_the_known_truth_with_intervals_and_counts():
         PAPER.noise + sum(LOSS[f, 8] for f in ("Simple PTQ", "QAT (Contr.)", "Rot+LSQ")) / 3, abs=0.005
     )
     assert found[2]["runs"] == 2 * 3 * 3  # models, schemes, precisions: the image scope of one source
-    assert found[2]["images"] == 2 * PAPER.images
+    assert found[2]["images"] == PAPER.images  # of a set, though two are averaged
     assert found[2]["rows"] == {
         "suite": "clean",
         "measure": ["squared_ce_change", "ece_relative_change"],

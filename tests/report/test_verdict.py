@@ -79,7 +79,7 @@ def test_the_images_that_would_be_needed_fall_with_the_square_of_the_effect():
     # half a width of 0.01 is 1.96 errors, and 3.26 are told with a chance of 0.9: (0.01 * 3.26 / 1.96 / 0.005)^2 = 11
     finding = by_sign(runs([0.005]), 1, **UNIT)
     assert finding.needs == pytest.approx(900 * 11.07, rel=0.02)
-    assert f"would need about {finding.needs:,} images a run, where 900 are" in finding.why
+    assert f"would need about {finding.needs:,} images a set, where 900 are" in finding.why
     assert by_sign(runs([0.0025]), 1, **UNIT).needs == pytest.approx(4 * finding.needs, rel=0.02)
 
 

@@ -22,7 +22,7 @@ SHOWN = 3  # runs that are named in a sentence
 
 
 class Mean(NamedTuple):
-    """Hold the mean of runs, its 95 % interval, and counts: runs, and images of a run."""
+    """Hold the mean of runs, its 95 % interval, and counts: runs, and images of a set."""
 
     value: float
     low: float
@@ -105,7 +105,7 @@ def paired(first: pl.DataFrame, second: pl.DataFrame, on: Sequence[str], /) -> p
 
 
 def needed(images: int, half: float, distance: float, /, *, power: float) -> int | None:
-    """Return how many images would narrow an interval of this half-width so that `distance` is told."""
+    """Return how many `images` a set would narrow an interval of this half-width so that `distance` is told."""
     if not (images and half > 0 and distance > 0):
         return None
     return more_images(images, distance / (half / Z95) / reach(1, power=power))

@@ -111,15 +111,15 @@ def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
 
 
 def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
-    """Average each variant's measures over test sets: value, low, high, n (images), sets, replicates.
+    """Average each variant's measures over test sets: value, low, high, n (images of a set), sets, replicates.
 
     Cells of one set (corruptions, severities, scores) are averaged first. What sets share, such as in-distribution
     images, moves them together in each resample, see `averages.averaged`. If any end is null, so are the ends of the
-    mean.
+    mean. `n` is the mean over sets: a sum would count images once for each set that they are in.
     """
     keys = [*VARIANT, *by, "measure"]
     sets = averaged(frame, [*keys, "dataset"] if "dataset" not in keys else keys, n=pl.col("n").max())
-    return averaged(sets, keys, n=pl.col("n").sum(), sets=pl.len())
+    return averaged(sets, keys, n=pl.col("n").mean().round().cast(pl.Int64), sets=pl.len())
 
 
 def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:

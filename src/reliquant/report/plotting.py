@@ -126,7 +126,7 @@ def key(axes: Axes | Figure, entries: Iterable[tuple[str, dict[str, Any]]], /, *
 
 
 def counted(title: str, means: pl.DataFrame, /) -> str:
-    """Return a panel's title with the number of images behind its means, which is that of the run with most."""
+    """Return a panel's title with the images of a set behind its means, which are those of the run with most."""
     return f"{title}\nn = {int(means['n'].to_numpy().max()):,}"
 
 

@@ -29,10 +29,10 @@ class NotTestable(ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict with its reason: the effect and its 95 % interval, how many runs and images, and which rows.
+    """A verdict with its reason: the effect and its 95 % interval, how many runs and images of a set, and which rows.
 
-    `told` names the effect that such a study tells with a chance of at least 80 %. `needs` are the images that a run
-    would need, of a study that is too small to tell.
+    `told` names the effect that such a study tells with a chance of at least 80 %. `needs` are the images that each
+    set would need, of a study that is too small to tell.
     """
 
     verdict: Word
@@ -234,10 +234,10 @@ def power_of_each(parts: int, whole: float = POWER, /) -> float:
 
 
 def needed_in_words(needs: int | None, images: int, /, *, seeds: bool = False) -> str:
-    """Say how many images a run would need where it has `images`; of means over `seeds`, that these count too."""
+    """Say how many images each set would need where it has `images`; of means over `seeds`, that these count too."""
     if needs is None:
         return ""
-    return f"; would need about {needs:,} images a run, where {images:,} are{', or more seeds' if seeds else ''}"
+    return f"; would need about {needs:,} images a set, where {images:,} are{', or more seeds' if seeds else ''}"
 
 
 def joined(parts: Iterable[tuple[str, pl.DataFrame]], /) -> pl.DataFrame:

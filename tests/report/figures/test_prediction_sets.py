@@ -39,8 +39,8 @@ def test_each_variant_has_a_line_so_that_a_mean_hides_none(frame):
 def test_rows_are_the_levels_and_the_sizes_and_columns_the_suites_with_their_images(frame):
     axes = figure(frame).axes
     assert [ax.get_title(loc="left").split("\n") for ax in axes[:3]] == [
-        ["clean", "n = 60,000"],
-        ["shifted", "n = 40,000"],
+        ["clean", "n = 20,000"],
+        ["shifted", "n = 20,000"],
         ["corrupted", "n = 20,000"],
     ]
     assert [axes[i].get_ylabel().split("\n")[-1] for i in (0, 3, 6)] == ["95 % asked", "90 % asked", "95 % above 90 %"]

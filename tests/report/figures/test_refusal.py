@@ -46,7 +46,7 @@ def test_panels_of_a_measure_share_a_scale(frame):
 
 def test_what_the_study_lacks_has_no_panel(frame):
     fig = figure(frame.filter(suite="clean"))
-    assert [ax.get_title(loc="left") for ax in fig.axes] == ["AUGRC, clean ↓\nn = 60,000"]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["AUGRC, clean ↓\nn = 20,000"]
     new = pl.col("measure").str.contains("augrc|full_spectrum")
     with pytest.raises(NothingToDraw, match="AUGRC"):
         figure(frame.filter(~new))

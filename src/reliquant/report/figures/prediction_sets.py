@@ -23,8 +23,8 @@ diamonds differ from the square is what quantization adds. The last row is the p
 set. Marks are means over models, methods, scopes, seeds and sets (of corruptions, over all and their severities);
 short grey lines are single variants with FP32's threshold, means over sets. Whiskers are 95 % intervals over
 calibration and test images: bold ones are made of replicates; of thin ones the ends of single intervals are averaged,
-which is too wide for a mean. n are the test images of all sets. Each panel has a scale of its own; the table has the
-paired changes of each family."""
+which is too wide for a mean. n are the test images of a set, on average. Each panel has a scale of its own; the table
+has the paired changes of each family."""
 SUITES = {"clean": "clean", "shift": "shifted", "noise": "corrupted"}
 LEVELS = ("95", "90")
 GREY, PALE = "#444444", "#9a9a9a"

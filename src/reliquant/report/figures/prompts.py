@@ -22,7 +22,7 @@ variant moves the accuracy by more than another wording does. White marks may be
 the changes of the best and of the worst template alone, which may be another template than in FP32; they are chosen
 after the fact and have no interval. Means over models, scopes, seeds and those clean sets that have several templates;
 the band is averaged over the same models and sets, and its ends are averaged, which is too wide. Whiskers are 95 %
-intervals over images, made of replicates; n are the images of all sets. Where changes are large, the scale is
+intervals over images, made of replicates; n are the images of a set, on average. Where changes are large, the scale is
 logarithmic beyond one point."""
 SPREAD, ENDS = "template_spread", {"accuracy_best_template": ("^", 0.24), "accuracy_worst_template": ("v", -0.24)}
 WIDE = 4  # points; where changes are larger, the scale is logarithmic beyond one point

@@ -21,7 +21,7 @@ over thresholds of confidence: above zero, more errors pass. AUROC tells OOD set
 spectrum the same sets from clean and shifted images together: below zero, detection got worse; where the full spectrum
 falls further, the variant takes shifted images for unknown ones. Means over models, scopes, seeds and sets, of AUROC
 over scores too. Whiskers are 95 % intervals over images, made of replicates, which the sets share; they are not
-corrected for the number of marks. n are the images of all sets; for AUROC the known ones count with each OOD set."""
+corrected for the number of marks. n are the images of a set, on average; of an OOD set with the known ones."""
 PANELS = {  # suite, measure, and which way is better
     "AUGRC, clean": ("clean", "augrc_change", "↓"),
     "AUGRC, shifted": ("shift", "augrc_change", "↓"),
