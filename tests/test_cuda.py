@@ -1,0 +1,379 @@
+"""What a GPU must give: the CPU's results within a stated tolerance, its own to the bit, and errors as one line.
+
+Skipped without one. It needs no other file of the tests: `pytest --noconftest tests/test_cuda.py`.
+"""
+
+import os
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first call
+
+import copy
+import json
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from reliquant import plugins
+from reliquant.artifacts import load_tensors, read_facts, read_header
+from reliquant.device import choose
+from reliquant.evaluation.explain import explain
+from reliquant.evaluation.zero_shot import features_with_local, image_features, text_head
+from reliquant.grid import Grid
+from reliquant.images.dataset import Dataset
+from reliquant.images.datasets.lab_captions import dataset as lab_captions
+from reliquant.images.prepare import prepare
+from reliquant.layers.backend import use_backend
+from reliquant.layers.integer import integer_twin
+from reliquant.layers.twins import DynamicInput, StaticInput, twin
+from reliquant.layers.variant import restore, unpack
+from reliquant.models.files import save_model
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.quantize import quantize
+from reliquant.steps import evaluate
+from reliquant.steps import quantize as quantize_step
+from reliquant.steps import run as run_step
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+LAB = {"vit": ("lab_vit", "lab-vit-curated"), "convnext": ("lab_convnext", "lab-convnext-curated")}
+CHANNEL, EIGHT = Grid(bits=8, granularity="channel"), Grid(bits=8)
+FOUR, PER_TOKEN = {"bits": 4, "granularity": "channel"}, {"bits": 8, "granularity": "token", "dynamic": True}
+TRAINING = {"iterations": 3, "batch": 16, "lr": 1e-4}
+ASYMMETRIC = {"bits": 8, "symmetric": False}
+TO_NEAREST = (
+    "rtn",
+    "percentile",
+    "mse",
+    "hqq",
+    "llm_int8",
+)  # of the model's own weights: what the inputs are is no matter
+CALIBRATED = ("smoothquant", "awq", "gptq", "quarot", "raana", "repq")
+TRAINED = {
+    "lsq": {},
+    "lsq learned": {"quantizer": "lsq", "weights": "learned"},
+    "lsq_plus": {"activation": ASYMMETRIC},
+    "pact": {},
+    "statsq": {},
+    "paretoq": {},
+    "dorefa": {},
+    "ste": {},
+    "rot_lsq": {},
+    "lsq_mse": {},
+    "distill": {},
+    "lsq bf16": {"quantizer": "lsq", "bf16": True},
+}
+
+
+@pytest.fixture(autouse=True)
+def exact_products():
+    """No TF32, and the processor's threads of a step."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.get_num_threads()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.set_num_threads(4)
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+    torch.set_num_threads(before[2])
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@lru_cache
+def model(name):
+    architecture, weights = LAB[name]
+    return plugins.load("tower", {"tower": "small", "architecture": architecture, "pretrained": weights})(None)
+
+
+@lru_cache
+def pairs():
+    """Return 400 captioned images of the lab, with their classes."""
+    data = lab_captions(Path(), world="curated", images=400, seed=3)
+    return np.stack([data.read(i) for i in range(400)]), data
+
+
+@lru_cache
+def head(name):
+    return text_head(model(name), pairs()[1].classes, pairs()[1].templates)
+
+
+def proxy(device="cpu"):
+    images, data = pairs()
+    return Proxy(images[:64], list(data.captions[:64]), 0, device)
+
+
+def on(clip, device, dtype=torch.float32):
+    return clip.with_model(copy.deepcopy(clip.model).to(device, dtype))
+
+
+def variant(name, entry, device):
+    """Quantize a copy of a lab model on a device; return its arrays and its facts."""
+    words = {"weight": FOUR, "activation": {"bits": 8}, **entry}
+    return quantize(on(model(name), device), words, "image", proxy(device), Checkpoints(), tuning="none")
+
+
+def restored(name, made, device, backend="simulate", dtype=torch.float32):
+    there = copy.deepcopy(model(name).model)
+    restore(there, made[0], made[1]["modules"])
+    there.requires_grad_(False).to(device, dtype)
+    return model(name).with_model(there), use_backend(there, backend, "a variant")
+
+
+def features(clip, device, dtype="float32"):
+    return image_features(clip, pairs()[0], batch=200, device=device, dtype=dtype)
+
+
+def require_close(name, one, other, top1, rms):
+    """Assert the same top-1 of classes on a share of images, and unit embeddings within `rms` of each other in all."""
+    same = ((one @ head(name).T).argmax(1) == (other @ head(name).T).argmax(1)).mean()
+    apart = float(np.sqrt(np.square(one - other).sum(1).mean()))
+    assert (same >= top1, apart <= rms) == (True, True), f"top-1 {same:.4f} (of {top1}), rms {apart:.2e} (of {rms})"
+
+
+def equal_codes(one, other):
+    """Return the share of equal codes of two variants, and the largest step between two of them."""
+    equal = count = step = 0
+    for name in [name for name in one[0] if name.endswith(".codes")]:
+        bits, its = (side[1]["modules"][name.removesuffix(".codes")]["weight"]["bits"] for side in (one, other))
+        assert bits == its, name
+        size = one[0][name].size * 8 // bits
+        apart = np.abs(np.subtract(*(unpack(side[0][name], 0, bits, size).astype(int) for side in (one, other))))
+        equal, count, step = equal + int((apart == 0).sum()), count + size, max(step, int(apart.max()))
+    return equal / count, step
+
+
+def test_auto_takes_the_gpu_and_an_absent_one_is_refused():
+    assert choose("auto") == "cuda"
+    assert choose("cuda:0") == "cuda:0"
+    with pytest.raises(ValueError, match="device 'cuda:99' is not available here") as told:
+        choose("cuda:99")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_fp32_is_that_of_the_cpu(name):
+    there = features(on(model(name), "cuda"), "cuda")
+    require_close(name, there, features(model(name), "cpu"), 0.997, 1e-4)
+
+
+@pytest.mark.parametrize("name", LAB)
+@pytest.mark.parametrize("method", [*TO_NEAREST, *CALIBRATED])
+def test_a_post_training_method_gives_the_cpus_variant(name, method):
+    here, there = (variant(name, {"quantizer": method}, device) for device in ("cpu", "cuda"))
+    share, step = equal_codes(here, there)
+    if method in TO_NEAREST:
+        assert (share, step) == (1.0, 0)
+    else:  # their codes depend on sums over inputs, whose last digits differ; gptq carries one on to the next column
+        assert share > 0.97
+    assert here[1]["measures"] == pytest.approx(there[1]["measures"], rel=1e-6)
+    sides = [features(restored(name, made, "cpu")[0], "cpu") for made in (here, there)]
+    require_close(name, *sides, 0.98, 0.03)
+
+
+@pytest.mark.parametrize("name", LAB)
+@pytest.mark.parametrize("method", TRAINED)
+def test_three_steps_of_a_training_give_the_cpus_variant(name, method):
+    entry = {"quantizer": method, **TRAINED[method], **TRAINING}
+    here, there = (variant(name, entry, device) for device in ("cpu", "cuda"))
+    assert equal_codes(here, there)[0] > (0.95 if "bf16" in method else 0.99)
+    sides = [features(restored(name, made, "cpu")[0], "cpu") for made in (here, there)]
+    require_close(name, *sides, 0.97, 0.05)
+
+
+@pytest.mark.parametrize("name", LAB)
+@pytest.mark.parametrize(
+    ("entry", "weight"),
+    [
+        ({"quantizer": "rtn"}, {"bits": 8, "granularity": "channel"}),
+        ({"quantizer": "rtn", "activation": PER_TOKEN}, FOUR),
+        ({"quantizer": "smoothquant"}, FOUR),
+        ({"quantizer": "quarot"}, FOUR),
+        ({"quantizer": "repq", "activation": ASYMMETRIC}, FOUR),
+        ({"quantizer": "statsq", **TRAINING}, FOUR),
+        ({"quantizer": "llm_int8", "threshold": 1.5, "activation": PER_TOKEN}, FOUR),
+    ],
+    ids=["rtn", "per token", "smoothquant", "quarot", "repq", "statsq", "llm_int8"],
+)
+def test_a_variant_is_simulated_and_multiplied_as_on_the_cpu(name, entry, weight):
+    made = variant(name, {"weight": weight, **entry}, "cpu")
+    cpu = features(restored(name, made, "cpu")[0], "cpu")
+    simulated = features(restored(name, made, "cuda")[0], "cuda")
+    require_close(name, simulated, cpu, 0.99, 0.01)
+    integer, told = restored(name, made, "cuda", "integer")
+    assert told["used"] == ("integer" if name == "vit" else "mixed")
+    require_close(name, features(integer, "cuda"), simulated, 0.99, 0.01)
+    assert restored(name, made, "cuda", "auto")[1]["used"] == told["used"]
+    half, _ = restored(name, made, "cuda", "auto", torch.bfloat16)
+    require_close(name, features(half, "cuda", "bfloat16"), simulated, 0.9, 0.15)
+
+
+@pytest.mark.parametrize("rows", [3, 16, 17, 64])
+@pytest.mark.parametrize("weight_bits", [8, 4, 2])
+@pytest.mark.parametrize("zero", [0, 7.0, -0.4])
+def test_a_static_linear_multiplies_integers_of_any_shape(rows, weight_bits, zero):
+    grid = Grid(bits=8, symmetric=not zero)
+    made = frozen(nn.Linear(37, 21), Grid(bits=weight_bits, granularity="channel"), StaticInput(grid, 0.03, zero))
+    agree(made, torch.randn(rows, 37))
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "token"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_dynamic_linear_multiplies_integers(granularity, symmetric):
+    grid = Grid(bits=8, granularity=granularity, symmetric=symmetric, dynamic=True)
+    agree(frozen(nn.Linear(24, 16), CHANNEL, DynamicInput(grid)), torch.randn(2, 9, 24) + 1)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (3, 1, 1), (3, 2, 0), (4, 4, (0, 2))])
+def test_a_convolution_multiplies_integers(kernel, stride, padding):
+    inner = nn.Conv2d(6, 10, kernel, stride=stride, padding=padding)
+    agree(frozen(inner, CHANNEL, StaticInput(EIGHT, 0.03)), torch.randn(2, 6, 12, 12))
+
+
+def frozen(inner, weight, rounding):
+    made = twin(inner, weight, rounding.grid)
+    made.input = rounding
+    made.freeze_absmax()
+    return made.eval().requires_grad_(False).cuda()
+
+
+def agree(simulated, x):
+    """Assert that a layer and its integer twin agree but for inputs at the middle between two codes."""
+    expected, found = simulated(x.cuda()), integer_twin(simulated)(x.cuda())
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-4)
+
+
+def test_local_features_are_those_of_the_cpu():
+    sides = []
+    for device in ("cpu", "cuda"):
+        parts = features_with_local(on(model("convnext"), device), pairs()[0][:40], batch=20, device=device)
+        sides.append(np.concatenate([local for _, local in parts]))
+    np.testing.assert_allclose(*sides, atol=1e-3)
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("method", ["lsq", "lsq_plus", "pact", "statsq", "paretoq", "dorefa", "rot_lsq"])
+@pytest.mark.parametrize("name", LAB)
+def test_a_deterministic_training_gives_the_same_bits_again(name, method):
+    entry = {"quantizer": method, **TRAINED[method], **TRAINING}
+    one, two = (variant(name, entry, "cuda")[0] for _ in range(2))
+    assert [key for key in one if not np.array_equal(one[key], two[key])] == []
+
+
+class Dies(Proxy):
+    """A proxy whose machine goes down at iteration 3."""
+
+    def chosen(self, iteration, size, /):
+        if iteration == 3:
+            raise KeyboardInterrupt
+        return super().chosen(iteration, size)
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("scope", ["image", "both"])
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path, scope):
+    entry = {"quantizer": "lsq", "weight": FOUR, "activation": {"bits": 8}, "iterations": 5, "batch": 16}
+
+    def train(pairs, saved):
+        return quantize(on(model("vit"), "cuda"), entry, scope, pairs, saved, tuning="none")[0]
+
+    straight, saved = train(proxy("cuda"), Checkpoints()), Checkpoints(tmp_path, 2, {})
+    whole = proxy("cuda")
+    with pytest.raises(KeyboardInterrupt):
+        train(Dies(whole.images, whole.captions, 0, "cuda"), saved)
+    assert saved.latest()[0] == 2
+    resumed = train(whole, saved)
+    assert [key for key in straight if not np.array_equal(straight[key], resumed[key])] == []
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A lab model's file, and a folder of 200 prepared images with classes and captions."""
+    folder = tmp_path_factory.mktemp("study")
+    images, data = pairs()
+    entry = {"tower": "small", "architecture": "lab_vit", "pretrained": "lab-vit-curated"}
+    save_model(folder / "model.safetensors", model("vit"), entry)
+    names, captions = [f"{i}.png" for i in range(200)], [f"{data.captions[i]} {i}" for i in range(200)]
+    made = Dataset(data.classes, data.templates, data.labels[:200], images.__getitem__, names, captions=captions)
+    prepare(made, folder / "native", form="native", entry={"dataset": "x"})
+    return folder
+
+
+def step(module, monkeypatch, **words):
+    flat = []
+    for word, value in words.items():
+        flat += [f"--{word}", json.dumps(value) if isinstance(value, dict | list) else str(value)]
+    monkeypatch.setattr(sys, "argv", ["step", *flat])
+    run_step(module.main)
+
+
+def test_the_steps_write_the_cpus_variant_and_records(prepared, monkeypatch):
+    model_file, data = prepared / "model.safetensors", str(prepared / "native")
+    labels = {"scheme": "rtn", "scope": "image", "proxy": "p", "seed": 0}
+    entry = {"quantizer": "rtn", "weight": FOUR, "activation": {"bits": 8}}
+    cell = {"suite": "clean", "dataset": "x", "reference": "x", "group": "", "corruption": "", "severities": [0]}
+    cells = [{**cell, "images": None, "folder": data, "head": data}]
+    scores = {name: {"score": name} for name in ("mcm", "energy", "max_logit")}
+    frames, headers = [], []
+    for device in ("cpu", "auto"):
+        file, samples = prepared / f"{device}.safetensors", prepared / f"{device}.parquet"
+        words = {"model": model_file, "entry": entry, "labels": labels, "proxy": data, "device": device}
+        step(quantize_step, monkeypatch, **words, output=file)
+        headers.append(read_header(file))
+        words = {"model": model_file, "variant": prepared / "cpu.safetensors", "cells": cells, "scores": scores}
+        step(evaluate, monkeypatch, **words, device=device, backend="simulate", output=samples)
+        frames.append(pl.read_parquet(samples))
+        assert read_facts(samples)["device"] == ("cpu" if device == "cpu" else "cuda")
+    here, there = headers
+    products = [{k: v for k, v in p.items() if k != "operator"} for p in here["coverage"]]
+    assert products == [{k: v for k, v in p.items() if k != "operator"} for p in there["coverage"]]
+    assert here["measures"] == there["measures"]
+    assert here["logit_scale_tuned"] == pytest.approx(there["logit_scale_tuned"], rel=0.02)
+    one, two = frames
+    assert one.columns == two.columns
+    assert (one["prediction"] == two["prediction"]).mean() >= 0.99
+    for column in ("confidence", "nll", "brier", "score:mcm"):
+        difference = (one[column].cast(pl.Float64) - two[column].cast(pl.Float64)).abs()
+        assert difference.quantile(0.9) < 0.01, column
+
+
+def test_explaining_a_variant_gives_the_cpus_rows(prepared):
+    cell = {"suite": "clean", "dataset": "x", "folder": str(prepared / "native")}
+    made = variant("vit", {"quantizer": "rtn"}, "cpu")
+    words = {"images": 48, "waves": 2, "wave_images": 4, "batch": 16}
+    frames = []
+    for device in ("cpu", "cuda"):
+        frames.append(
+            explain(on(model("vit"), device), restored("vit", made, device)[0], [cell], **words, device=device)
+        )
+    one, two = (frame.filter(measure="output_sqnr")["value"].to_list() for frame in frames)
+    assert one == pytest.approx(two, rel=0.02)
+    assert frames[0]["measure"].to_list() == frames[1]["measure"].to_list()
+
+
+def test_too_little_memory_is_told_in_one_line(prepared, monkeypatch):
+    cell = {"suite": "clean", "dataset": "x", "reference": "x", "group": "", "corruption": "", "severities": [0]}
+    cells = [{**cell, "images": None, "folder": str(prepared / "native"), "head": str(prepared / "native")}]
+    none = {"entry": {"quantizer": "none"}, "labels": {"scheme": "fp32", "scope": "none", "seed": 0}}
+    words = {"model": prepared / "model.safetensors", "device": "cuda"}
+    step(quantize_step, monkeypatch, **words, **none, output=prepared / "fp32.safetensors")
+    assert load_tensors(prepared / "fp32.safetensors")[1]["kind"] == "variant"
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(SystemExit) as told:
+            step(evaluate, monkeypatch, **words, variant=prepared / "fp32.safetensors", cells=cells, output="x.parquet")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "out of memory" in str(told.value)
+    assert "\n" not in str(told.value)
