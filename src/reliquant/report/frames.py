@@ -174,15 +174,6 @@ def ordered_schemes(frame: pl.DataFrame, /) -> list[tuple[str, str]]:
     return sorted(frame.select("family", "scheme").unique().rows())
 
 
-def stars(value: float | None, low: float | None, high: float | None, freedom: float = float("inf"), /) -> str:
-    """Mark significance from a 95 % interval: * .05, ** .01, *** .001.
-
-    >>> stars(1.0, 0.1, 1.9), stars(1.0, -0.1, 2.1), stars(1.0, None, None)
-    ('*', '', '')
-    """
-    return marked(p_value(value, low, high, freedom))
-
-
 def p_value(value: float | None, low: float | None, high: float | None, freedom: float = float("inf"), /) -> float:
     """Return the p-value of no change from the side of a 95 % interval that leads to 0, normal or Student's t.
 
@@ -198,7 +189,11 @@ def p_value(value: float | None, low: float | None, high: float | None, freedom:
 
 
 def marked(p: float, /) -> str:
-    """Return the stars of a p-value; none for NaN."""
+    """Return the stars of a p-value, which is corrected for what the reader sees: * .05, ** .01, *** .001.
+
+    >>> marked(0.04), marked(0.0005), marked(0.05), marked(float("nan"))
+    ('*', '***', '', '')
+    """
     return next((mark for level, mark in STARS if p < level), "")
 
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from reliquant.measures.stats import holm
 from reliquant.report import frames
@@ -80,6 +82,18 @@ class Change:
     def p(self) -> float:
         """The p-value of no change, not corrected; NaN where the interval is unknown."""
         return frames.p_value(self.value, self.low, self.high, min(self.freedom, FREEDOM))
+
+
+def corrected(means: pl.DataFrame, /) -> NDArray[np.float64]:
+    """Return the p-values of the means of a figure, corrected for the number of those with an interval (Holm 1979).
+
+    `means` are as of `frames.mean_of_runs`; a mean without an interval has NaN.
+
+    >>> lines = {"value": [1.0, 1.0], "low": [0.1, None], "high": [1.9, None], "freedom": [9.0, 9.0]}
+    >>> corrected(pl.DataFrame(lines)).round(3)
+    array([0.033,   nan])
+    """
+    return holm([Change(*cell).p for cell in means.select("value", "low", "high", "freedom").iter_rows()])
 
 
 def _written(change: Change, p: float, factor: float) -> str:

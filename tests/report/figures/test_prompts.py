@@ -44,6 +44,16 @@ def test_a_mark_is_full_where_its_whole_interval_lies_beyond_the_spread(loss, ha
     assert mark(figure(found(loss, half)).axes[0])[1] is full
 
 
+def test_full_marks_are_corrected_for_the_number_of_marks():
+    schemes = tuple((f"s{i}", "Simple PTQ") for i in range(6))
+
+    def full(half, **more):
+        lines = figure(found(-0.02, half, **more)).axes[0].lines
+        return sum(to_hex(line.get_markerfacecolor()) == GREY for line in lines if line.get_marker() == "o")
+
+    assert (full(0.0035), full(0.0035, schemes=schemes), full(0.001, schemes=schemes)) == (1, 0, 6)
+
+
 def test_triangles_are_the_changes_of_the_best_and_the_worst_template():
     frame = found(loss=-0.02)
     lower = (pl.col("measure") == "accuracy_worst_template") & (pl.col("scheme") != "fp32")

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reliquant.measures.stats import holm
 from reliquant.report import frames, plotting, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
@@ -48,8 +47,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     names = [n for n in COLUMNS if n in cells["column"]]
     fig, axes = plotting.canvas(columns, 0.6 + 0.2 * len(lines))
     ax = axes[0, 0]
-    tested = [tabling.Change(**cell) for cell in cells.select(frames.CELL.alias("cell"))["cell"]]
-    significant = holm([change.p for change in tested]) < 0.05
+    significant = tabling.corrected(cells) < 0.05
     shown = cells.select(*keys, "value", "column").iter_rows()
     for (family, scheme, precision, value, name), known in zip(shown, significant, strict=True):
         x, y, sign = names.index(name), lines.index((family, scheme, precision)), COLUMNS[name][2]

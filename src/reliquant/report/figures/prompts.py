@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from reliquant.report import frames, plotting
+from reliquant.measures.stats import holm
+from reliquant.report import frames, plotting, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -17,8 +19,9 @@ TITLE = "Quantization against another wording of the prompt"
 QUESTION, PLACE = "robustness", 4
 READ = """The grey band is the standard deviation of FP32's accuracy over the templates of a set, each taken alone,
 without the noise of the images; the lighter band reaches to the upper end of its 95 % interval. A mark is the change of
-the accuracy with all templates, in points; where it is full, its whole interval lies beyond the lighter band: the
-variant moves the accuracy by more than another wording does. White marks may be within the spread. Small triangles are
+the accuracy with all templates, in points; where it is full, it is proven to lie beyond the lighter band (p < .05,
+after Holm's correction for all marks): the variant moves the accuracy by more than another wording does. White marks
+may be within the spread. Small triangles are
 the changes of the best and of the worst template alone, which may be another template than in FP32; they are chosen
 after the fact and have no interval. Means over models, scopes, seeds and those clean sets that have several templates;
 the band is averaged over the same models and sets, and its ends are averaged, which is too wide. Whiskers are 95 %
@@ -41,6 +44,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         raise NothingToDraw("no clean set has several templates that were taken alone (config word templates_alone)")
     marks = frames.mean_of_runs(frames.mean_of_sets(changes), ["source", *KEYS])
     bands = frames.mean_of_runs(frames.mean_of_sets(spreads), ["source"])
+    marks = _with_beyond(marks, bands)
     ends = _ends(frames.select(rows, list(ENDS)).join(spreads, on=SET, how="semi"))
     ends = ends.join(marks, on=["source", *KEYS], how="semi")
     order = {p: i for i, p in enumerate(frames.ordered_precisions(marks))}
@@ -61,6 +65,16 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig.supxlabel("change of accuracy (points)", fontsize=8)
     _legend(fig, columns)
     return fig
+
+
+def _with_beyond(marks: pl.DataFrame, bands: pl.DataFrame) -> pl.DataFrame:
+    """Say of each mark whether it is proven to lie beyond its source's band, of all marks together: `beyond`."""
+    both = marks.join(bands.select("source", limit="high"), on="source", how="left", maintain_order="left")
+    over = both.select((pl.col("value").abs() > pl.col("limit")).fill_null(False)).to_series().to_numpy()
+    moved = [pl.col(end) - pl.col("limit") * pl.col("value").sign() for end in ("value", "low", "high")]
+    p = np.array([tabling.Change(*cell).p for cell in both.select(*moved, "freedom").iter_rows()])
+    p = np.where(over | np.isnan(p), p, 1.0)
+    return marks.with_columns(beyond=pl.Series(holm(p) < 0.05))
 
 
 def _ends(frame: pl.DataFrame) -> pl.DataFrame:
@@ -85,12 +99,10 @@ def _panel(
         mark, below = ENDS[line["measure"]]
         ax.plot(line["value"] * 100, lines.index(tuple(line[k] for k in KEYS)) - below, marker=mark, **SMALL)
     for line in marks.iter_rows(named=True):
-        known = band["high"] is not None and line["low"] is not None and line["high"] is not None
-        beyond = known and (line["low"] > limit or line["high"] < -limit)
         y, x = lines.index(tuple(line[k] for k in KEYS)), line["value"] * 100
         if line["low"] is not None and line["high"] is not None:
             ax.plot([line["low"] * 100, line["high"] * 100], [y, y], color=GREY, linewidth=0.9)
-        ax.plot(x, y, marker="o", color=GREY, markersize=4.5, markerfacecolor=GREY if beyond else "white")
+        ax.plot(x, y, marker="o", color=GREY, markersize=4.5, markerfacecolor=GREY if line["beyond"] else "white")
     ax.set_yticks(range(len(lines)), [f"{scheme}  {precision.upper()}" for _, scheme, precision in lines])
     ax.grid(visible=False, axis="y")
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from reliquant.report import frames, plotting
+from reliquant.report import frames, plotting, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -16,8 +16,8 @@ TITLE = "Reliance on spurious correlation"
 QUESTION, PLACE = "robustness", 2
 READ = """Bars are the mean change of the relative spurious gap (RSG) and Vuln_add, what the group without the
 spurious cue lost beyond the group with it, in points, over models, scopes and seeds of a family; above zero the
-quantized model leans more on the cue. Whiskers are 95 % intervals over test images; stars: * p < .05, ** p < .01, ***
-p < .001."""
+quantized model leans more on the cue. Whiskers are 95 % intervals over test images, each on its own; stars: * p < .05,
+** p < .01, *** p < .001, after Holm's correction for all bars of the figure."""
 MEASURES = {"rsg_change": "change of RSG", "vuln_add": "Vuln_add"}
 
 
@@ -28,6 +28,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     if changes.is_empty():
         raise NothingToDraw("the study asks no sets with a spurious cue (groups common and counter)")
     bars = frames.mean_of_runs(frames.mean_of_sets(changes), ["measure", "family", "precision"])
+    bars = bars.with_columns(p=tabling.corrected(bars))
     families, precisions = sorted(bars["family"].unique()), frames.ordered_precisions(bars)
     shown = [m for m in MEASURES if m in bars["measure"]]
     down, across = (1, len(shown)) if columns == 2 else (len(shown), 1)
@@ -42,12 +43,12 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             ax.bar(x, part["value"] * 100, width * 0.9, color=fill, edgecolor="#3d3d3d", linewidth=0.5)
             ends = plotting.errors(part, factor=100)
             ax.errorbar(x, part["value"] * 100, yerr=ends, fmt="none", ecolor=plotting.INK, elinewidth=0.8)
-            for at, cell in zip(x, part.select("value", "low", "high", "freedom").iter_rows(), strict=True):
-                value, low, high, _ = cell
+            for at, cell in zip(x, part.select("value", "low", "high", "p").iter_rows(), strict=True):
+                value, low, high, p = cell
                 top = (value if low is None else high if value >= 0 else low) * 100
                 place = {"xytext": (0, 2 if value >= 0 else -2), "textcoords": "offset points", "ha": "center"}
                 vertical = {"va": "bottom" if value >= 0 else "top", "fontsize": 7}
-                ax.annotate(frames.stars(*cell), (at, top), **place, **vertical)
+                ax.annotate(frames.marked(p), (at, top), **place, **vertical)
         ax.set_title(MEASURES[measure])
         ax.set_xticks(range(len(families)), families, rotation=20 if len(families) > 4 else 0)
         ax.grid(visible=False, axis="x")
