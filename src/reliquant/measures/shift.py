@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
+NEAREST = 1e-4  # to an accuracy of 0 or 1, on logit axes
 Array = Any  # float or array of floats, such as bootstrap replicates: every function here broadcasts
 
 
@@ -97,12 +98,35 @@ def effective_robustness(
     >>> effective_robustness([0.7], [0.6], [0.5, 0.8], [0.5, 0.8]).round(3)
     array([-0.1])
     """
+    slope, intercept = _line(baseline_clean, baseline_shifted)
+    return np.asarray(shifted, dtype=float) - expit(slope * _on_logit_axis(clean) + intercept)
 
-    def axis(accuracy: ArrayLike) -> NDArray[np.float64]:
-        return logit(np.clip(np.asarray(accuracy, dtype=float), 1e-4, 1 - 1e-4))
 
-    x, y = axis(baseline_clean), axis(baseline_shifted)
+def slope_of_prediction(
+    clean: ArrayLike, baseline_clean: ArrayLike, baseline_shifted: ArrayLike, /
+) -> NDArray[np.float64]:
+    """Return by how much the predicted shifted accuracy rises with the clean one, of `effective_robustness`.
+
+    It is 0 where a clean accuracy is kept within its bounds.
+
+    >>> slope_of_prediction([0.5, 1.0], [0.5, 0.8], [0.5, 0.8]).round(3)
+    array([1., 0.])
+    """
+    slope, intercept = _line(baseline_clean, baseline_shifted)
+    accuracy, axis = np.asarray(clean, dtype=float), _on_logit_axis(clean)
+    predicted, kept = expit(slope * axis + intercept), expit(axis)
+    inside = (accuracy > NEAREST) & (accuracy < 1 - NEAREST)
+    return np.where(inside, slope * predicted * (1 - predicted) / (kept * (1 - kept)), 0.0)
+
+
+def _on_logit_axis(accuracy: ArrayLike) -> NDArray[np.float64]:
+    return logit(np.clip(np.asarray(accuracy, dtype=float), NEAREST, 1 - NEAREST))
+
+
+def _line(clean: ArrayLike, shifted: ArrayLike) -> tuple[float, float]:
+    """Return slope and intercept of the line through baselines; raise ValueError where there is none."""
+    x, y = _on_logit_axis(clean), _on_logit_axis(shifted)
     if len(np.unique(x)) < 2:
         raise ValueError("effective robustness needs baselines of at least two different clean accuracies")
     slope, intercept = np.polyfit(x, y, 1)
-    return np.asarray(shifted, dtype=float) - expit(slope * axis(clean) + intercept)
+    return float(slope), float(intercept)
