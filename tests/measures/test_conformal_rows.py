@@ -23,6 +23,7 @@ def records(label, keys, logits):
     log_p = log_softmax(logits, axis=1)
     own = -log_p[np.arange(len(label)), label]
     frame = {"label": label, "photograph": keys, "nll": own, "confidence": np.exp(log_p.max(axis=1))}
+    frame["prediction"] = log_p.argmax(axis=1)
     return pl.DataFrame(frame).with_columns(
         set_sizes(log_p), dataset=pl.lit("d"), index=pl.int_range(pl.len()), **PLACE
     )
@@ -48,12 +49,16 @@ def test_a_sharper_variant_breaks_fp32s_guarantee_and_keeps_its_own():
     assert {row["n"] for row in found.values()} == {4000}
 
 
-def test_the_same_model_changes_by_nothing():
+def test_the_same_model_changes_by_nothing_but_what_one_answer_unseen_might():
     label, keys, exact, _ = world(np.random.default_rng(1), 500)
     same = records(label, keys, exact)
     for row in conformal_rows(Pair(same, same), Pair(same, same)):
         if row["measure"].endswith("_change"):
-            assert (row["value"], row["low"], row["high"], row["p"]) == (0, 0, 0, 1)
+            half = 1.959964 / 500 if "coverage" in row["measure"] else 0.0
+            half = None if "size" in row["measure"] and "own" in row["measure"] else half
+            ends = (None, None, None) if half is None else pytest.approx((-half, half, 1))
+            assert (row["value"], row["low"] is None) == (0, half is None)
+            assert (row["low"], row["high"], row["p"]) == ends
 
 
 def test_fp32_itself_has_its_own_thresholds_alone():
@@ -88,7 +93,11 @@ def test_noise_has_the_means_over_corruptions_at_each_severity_and_at_all():
     for (severity, name), row in found.items():
         chosen = [alone[at][name] for at in cells if severity in (0, at[1])]
         assert row["value"] == pytest.approx(np.mean([one["value"] for one in chosen]))
-        np.testing.assert_allclose(row["replicates"], np.mean([one["replicates"] for one in chosen], axis=0), atol=1e-5)
+        if row["low"] is None:
+            continue
+        together = np.mean([one["replicates"] for one in chosen], axis=0)
+        unseen = 0.02 if name.startswith("conformal_coverage") and name.endswith("_change") else 1e-5
+        np.testing.assert_allclose(row["replicates"], together, atol=unseen)  # a flip in one cell, or in all of them
         assert row["n"] == 200
 
 
@@ -109,7 +118,8 @@ def test_about_95_of_100_intervals_hold_the_truth(shared):
     for _ in range(150):
         known = pair(rng, 500)
         for row in conformal_rows(known, known if shared else pair(rng, 500, gap=1.4)):
-            held.setdefault(row["measure"], []).append(row["low"] <= truth[row["measure"]] <= row["high"])
+            if "size" not in row["measure"] or not row["measure"].endswith("own_change"):
+                held.setdefault(row["measure"], []).append(row["low"] <= truth[row["measure"]] <= row["high"])
     for measure, inside in held.items():
         assert np.mean(inside) > 0.88, measure
     assert 0.92 < np.mean(list(held.values())) < 0.985

@@ -128,3 +128,40 @@ def test_a_threshold_that_rests_on_two_images_has_a_value_and_no_interval():
     assert 0 < found["fpr99_id_positive"].value < 1
     assert np.isnan(found["fpr99_id_positive"].interval).all()
     assert np.isfinite(found["fpr95_id_positive"].interval).all()
+
+
+def pair_of(rng, gap, lost, noise, known, unknown):
+    """Scores of FP32 and of a variant on the same images, of which OOD images lie `gap` and `gap` - `lost` away."""
+    a, b = rng.standard_normal(known), rng.standard_normal(unknown)
+    own = a + gap - lost + noise * rng.standard_normal(known), b + noise * rng.standard_normal(unknown)
+    return (a + gap, b), own
+
+
+@pytest.mark.parametrize(
+    ("measure", "shape", "least"),
+    [
+        (d.auroc, (1.5, 0.3, 0.3, 1000, 8), 0.90),
+        (d.auroc, (4.2, 0.2, 0.2, 1000, 200), 0.90),  # AUROC .997
+        (d.fpr95_id_positive, (1.5, 0.3, 0.3, 1000, 8), 0.93),
+        (d.fpr95_id_positive, (4.2, 0.2, 0.2, 1000, 200), 0.93),  # FPR .011
+    ],
+)
+def test_changes_hold_the_truth_among_few_images_and_where_hardly_any_is_mistaken(measure, shape, least):
+    fp32, own = pair_of(np.random.default_rng(0), *shape[:3], 100_000, 100_000)
+    truth = measure(*own).value - measure(*fp32).value
+    rng, held, still = np.random.default_rng(1), 0, 0
+    for _ in range(300):
+        fp32, own = pair_of(rng, *shape)
+        _, low, high, _ = measure(*own).minus(measure(*fp32))
+        held += low <= truth <= high
+        still += high - low == 0
+    assert held / 300 > least
+    assert still == 0
+
+
+def test_two_perfect_values_leave_open_what_so_few_images_cannot_show():
+    one, other = d.auroc(np.arange(50, 100.0), np.arange(8.0)), d.auroc(np.arange(60, 110.0), np.arange(8.0))
+    change, _, high, p = one.minus(other)
+    assert (change, p) == (0.0, 1.0)
+    assert high == pytest.approx(1 - one.interval[0])
+    assert one.unseen(other) == pytest.approx(high / 1.959964, rel=1e-4)

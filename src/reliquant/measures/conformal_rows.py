@@ -37,7 +37,7 @@ def conformal_rows(known: Pair, tested: Pair, /) -> list[dict[str, Any]]:
     parts = [tested.filter(_is_of(tested.variant, *cell)) for cell in cells.rows()]
     severities = sorted({0, *cells["severity"]}) if noisy else [0]
     chosen = {severity: [severity in (0, own) for own in cells["severity"]] for severity in severities}
-    shared, found = _Shared(known.variant, parts[0].variant), _measured(known, parts)
+    shared, found = _Shared(*(pair.sides[-1] for pair in (known, parts[0]))), _measured(known, parts)
     rows = []
     for severity, of_cells in chosen.items():
         place = {"group": "", "corruption": "mean" if noisy else "", "severity": severity}
@@ -82,39 +82,49 @@ def _answers(records: pl.DataFrame) -> Answers:
 
 @dataclass(frozen=True)
 class _Found:
-    """Hold a value, what each photograph adds to it (k,), and variance beyond that."""
+    """Hold the mean of a value over so many cells, what each photograph adds to it (k,), and variance beyond that."""
 
     value: float
     parts: NDArray[np.float64]
     more: float
+    cells: int
 
 
 class _Shared:
-    """Put influences of calibration and test images together by their photographs, which the two may share."""
+    """Put influences of calibration and test images together by their photographs, which the two may share.
+
+    The records are FP32's where they are there: an unseen flip is one of its answers.
+    """
 
     def __init__(self, known: pl.DataFrame, test: pl.DataFrame) -> None:
-        keys, labels = (np.concatenate([of(known), of(test)]) for of in (resampling.keys, _labels))
+        keys, labels, answers = (np.concatenate([of(known), of(test)]) for of in (resampling.keys, _labels, _answered))
         photograph, first, place = np.unique(keys, return_index=True, return_inverse=True)
         self.known, self.test = place[: len(known)], place[len(known) :]
         self.weight = resampling.weights(photograph, strata(labels[first]))
+        self.unseen = resampling.unseen(photograph, answers[first])
         self.number, self.n = len(photograph), len(test)
 
     def mean(self, cells: Sequence[Crossed | None], /) -> _Found:
         """Average the same measure over cells of the same test images; NaN where a cell has none."""
         there = [cell for cell in cells if cell is not None]
         if len(there) < len(cells):
-            return _Found(np.nan, np.full(self.number, np.nan), np.nan)
+            return _Found(np.nan, np.full(self.number, np.nan), np.nan, len(cells))
         known, test = (np.mean([getattr(cell.estimate, side) for cell in there], axis=0) for side in ("id", "ood"))
         parts = np.bincount(self.known, known, self.number) / len(known)
         parts += np.bincount(self.test, test, self.number) / len(test)
         value = float(np.mean([cell.estimate.value for cell in there]))
-        return _Found(value, parts, float(np.mean([cell.more for cell in there])))
+        return _Found(value, parts, float(np.mean([cell.more for cell in there])), len(cells))
 
     def variance(self, parts: NDArray[np.float64], /) -> float:
         return float(np.sum(parts**2)) * self.number / (self.number - 1) if self.number > 1 else np.nan
 
     def rows(self, name: str, found: _Found, fp32: _Found | None = None, /) -> list[bootstrap.Row]:
-        """Return the row of a measure, and of its change where there is FP32."""
+        """Return the row of a measure, and of its change where there is FP32.
+
+        A change of coverage counts one set that might have lost or gained its class unseen, in one of the cells. A
+        change of the size of sets that each have thresholds of their own has no interval: two thresholds that nearly
+        agree differ by single images, which no influence knows (the remainder of Bahadur 1966).
+        """
         variance = self.variance(found.parts) + found.more
         if "coverage" in name:
             low, high = wilson(found.value, variance, self.n)
@@ -124,8 +134,13 @@ class _Shared:
         rows = [bootstrap.row(name, found.value, low, high, np.nan, self.n, self._kept(found.value, found.parts))]
         if fp32 is not None:
             change, parts = found.value - fp32.value, found.parts - fp32.parts
-            test = normal_test(change, self.variance(parts))
-            rows.append(bootstrap.row(f"{name}_change", change, *test, self.n, self._kept(change, parts)))
+            if name.startswith("conformal_size") and name.endswith("_own"):
+                rows.append(bootstrap.row(f"{name}_change", change, np.nan, np.nan, np.nan, self.n))
+                return rows
+            flip = 1 / self.n / found.cells**0.5 if "coverage" in name else 0.0
+            test = normal_test(change, self.variance(parts) + flip**2)
+            kept = self._kept(change, parts) + np.float32(flip) * self.unseen
+            rows.append(bootstrap.row(f"{name}_change", change, *test, self.n, kept))
         return rows
 
     def _kept(self, value: float, parts: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -134,3 +149,7 @@ class _Shared:
 
 def _labels(records: pl.DataFrame) -> NDArray[np.integer]:
     return records["label"].to_numpy()
+
+
+def _answered(records: pl.DataFrame) -> NDArray[np.integer]:
+    return records["prediction"].to_numpy()

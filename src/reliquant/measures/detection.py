@@ -2,8 +2,8 @@
 
 Every measure takes the scores of in-distribution (ID) and of other (OOD) images; higher = more in-distribution.
 Each comes with the influence of every image on it. Its variance is var(id) / n_id + var(ood) / n_ood of the influences;
-the variance of a difference on the same images is that sum for the differences of the influences. For the AUROC this is
-exactly DeLong's method.
+the variance of a difference on the same images is that sum for the differences of the influences. For the AUROC these
+are exactly DeLong's. Intervals are wider than the normal ones where few images make most of the variance.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from reliquant.measures.stats import Z95, normal_test, variance_of_mean, wilson
+from reliquant.measures.intervals import freedom_of, of_difference, p_of_side
+from reliquant.measures.stats import Z95, variance_of_mean, wilson
 
 Scores = NDArray[np.floating]
 FEWEST = 3  # positives beyond a threshold, on average, of which an FPR gets an interval
@@ -24,11 +26,15 @@ FEWEST = 3  # positives beyond a threshold, on average, of which an FPR gets an 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hold a value and the influence of each ID and each OOD image on it."""
+    """Hold a value and the influence of each ID and each OOD image on it.
+
+    `negatives` is the number of images of which an FPR is a share, 0 for other measures.
+    """
 
     value: float
     id: NDArray[np.float64]
     ood: NDArray[np.float64]
+    negatives: int = 0
 
     @property
     def variance(self) -> float:
@@ -37,13 +43,43 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval inside [0, 1]."""
-        return wilson(self.value, self.variance, min(len(self.id), len(self.ood)))
+        """95 % interval inside [0, 1], Wilson's with Student's t."""
+        freedom = freedom_of(self.id, self.ood)
+        return wilson(self.value, self.variance, min(len(self.id), len(self.ood)), freedom=freedom)
 
     def minus(self, other: Estimate, /) -> tuple[float, float, float, float]:
-        """Return difference, low, high, p against another estimate on the same images in the same order."""
-        variance = variance_of_mean(self.id - other.id) + variance_of_mean(self.ood - other.ood)
-        return (self.value - other.value, *normal_test(self.value - other.value, variance))
+        """Return difference, low, high, p against another estimate on the same images in the same order.
+
+        The interval is that of the paired influences and of what no image shows (`unseen`), by Student's t. Where
+        both values are at an end of their range, it is made of their own intervals.
+        """
+        change, moved = self.value - other.value, (self.id - other.id, self.ood - other.ood)
+        if self._at_end and other._at_end:
+            low, high = of_difference(self.value, self.interval, other.value, other.interval, 0.0)
+            return change, low, high, p_of_side(change, low, high)
+        variance = sum(variance_of_mean(side) for side in moved) + self.unseen(other) ** 2
+        freedom = freedom_of(*moved)
+        half = float((Z95 if np.isinf(freedom) else stdtrit(freedom, 0.975)) * np.sqrt(variance))
+        return change, change - half, change + half, p_of_side(change, change - half, change + half)
+
+    def unseen(self, other: Estimate, /) -> float:
+        """How far one more image might move the difference from another estimate, as a standard error.
+
+        Of FPRs that is a negative that crosses the threshold; of other measures an image on each side that moves as far
+        as the farthest: where few images make the difference, others like them are easily missed.
+        """
+        if self.negatives:
+            return 1 / self.negatives
+        if self._at_end and other._at_end:
+            _, low, high, _ = self.minus(other)
+            return (high - low) / 2 / Z95
+        sides = (self.id - other.id, self.ood - other.ood)
+        return float(np.hypot(*(np.abs(side).max() / len(side) for side in sides)))
+
+    @property
+    def _at_end(self) -> bool:
+        """Whether no image says how sure the value is: the scores of the two sides do not overlap."""
+        return not self.negatives and not self.id.any() and not self.ood.any()
 
 
 def auroc(id_scores: Scores, ood_scores: Scores, /) -> Estimate:
@@ -168,9 +204,9 @@ def _average_precision(positive: _Side, negative: _Side) -> tuple[float, NDArray
 
 def _fpr_of(known: _Side, unknown: _Side, tpr: float, positive: str) -> Estimate:
     if positive == "id":
-        return Estimate(*_fpr(known, unknown, tpr))
+        return Estimate(*_fpr(known, unknown, tpr), negatives=len(unknown.scores))
     value, ood, id_ = _fpr(-unknown, -known, tpr)
-    return Estimate(value, id_, ood)
+    return Estimate(value, id_, ood, negatives=len(known.scores))
 
 
 def _fpr(positive: _Side, negative: _Side, level: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:

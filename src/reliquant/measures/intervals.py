@@ -33,6 +33,46 @@ def of_difference(first: float, ends: Ends, second: float, ends_second: Ends, co
     return first - second - side(down, up_second), first - second + side(up, down_second)
 
 
+def of_ratio(top: float, ends: Ends, bottom: float, ends_bottom: Ends, /) -> Ends:
+    """Return the interval of top / bottom, both at least 0 and independent, from those of each (Donner and Zou 2012).
+
+    NaN where the bottom is 0, and no upper end but infinity where its interval reaches there.
+
+    >>> [round(x, 3) for x in of_ratio(0.0, (0.0, 0.16), 0.8, (0.76, 0.83))]
+    [0.0, 0.2]
+    >>> [round(x, 3) for x in of_ratio(0.4, (0.2, 0.6), 0.8, (0.8, 0.8))]
+    [0.25, 0.75]
+    """
+    if not bottom > 0:
+        return np.nan, np.nan
+    (low, high), (least, most), product = ends, ends_bottom, top * bottom
+    lower, upper = low * (2 * top - low), high * (2 * top - high)
+    inner = np.sqrt(max(product**2 - lower * most * (2 * bottom - most), 0.0))
+    outer = np.sqrt(max(product**2 - upper * least * (2 * bottom - least), 0.0))
+    below = float(lower / (product + inner)) if lower > 0 else 0.0
+    return below, float((product + outer) / (least * (2 * bottom - least))) if least > 0 else np.inf
+
+
+def freedom_of(*influences: Floats) -> float:
+    """Return the degrees of freedom of the summed variances of the means of influences, (n,) each; at least 1.
+
+    Satterthwaite (1946), with each variance's own variance by the kurtosis of the influences: where few images make
+    most of it, as of an AUROC near 1, it is known as badly as that of few images. Infinite where nothing varies.
+    """
+    total = error = 0.0
+    most = np.inf
+    for influence in influences:
+        n = len(influence)
+        centred = influence - influence.mean()
+        square = float(np.mean(centred**2))
+        most = min(most, n - 1)
+        if n > 1 and square > 0:
+            variance = square / (n - 1)
+            kurtosis = float(np.mean(centred**4)) / square**2
+            total, error = total + variance, error + variance**2 * (kurtosis - (n - 3) / (n - 1)) / n
+    return max(1.0, min(most, 2 * total**2 / error)) if error > 0 else np.inf
+
+
 def p_of_side(value: float, low: float, high: float, /) -> float:
     """Return the two-sided p-value of no change: below .05 just where the interval does not hold 0.
 

@@ -18,7 +18,7 @@ from reliquant.measures.selective_rows import selective_rows
 from reliquant.measures.stats import strata
 
 FULL_SPECTRUM = ("auroc", "fpr95_id_positive", "fpr95_ood_positive")
-FOR_DETECTION = ("dataset", "index", "label", resampling.PHOTOGRAPH)  # what weighs the images of a score
+FOR_DETECTION = ("dataset", "index", "label", "prediction", resampling.PHOTOGRAPH)  # what weighs the images of a score
 PlacedRow = dict[str, Any]  # a `bootstrap.Row` and where it was measured: a `Place`, of OOD sets also the score
 
 
@@ -225,6 +225,12 @@ class _Sides:
         images = resampling.linear(estimate.value, estimate.id, self.known_weight)
         return images + resampling.linear(0.0, estimate.ood, self.unknown_weight)
 
+    def moved(self, estimate: Estimate, fp32: Estimate) -> NDArray[np.float32]:
+        """Return the replicates of the difference of two estimates, with what no image shows (`Estimate.unseen`)."""
+        pair = self.known if estimate.negatives == len(self.known.variant) else self.unknown
+        unseen = resampling.unseen(resampling.keys(pair.variant), fp32_answers(pair))
+        return self.kept(estimate) - self.kept(fp32) + np.float32(estimate.unseen(fp32)) * unseen
+
 
 def _detection(sides: _Sides, column: str, only: Collection[str] | None) -> list[bootstrap.Row]:
     """Return the detection measures of one column of scores, and their differences to FP32."""
@@ -238,7 +244,7 @@ def _detection(sides: _Sides, column: str, only: Collection[str] | None) -> list
         kept = sides.kept(estimate)
         rows.append(bootstrap.row(name, estimate.value, *estimate.interval, np.nan, n, kept))
         if name in fp32:
-            change = kept - sides.kept(fp32[name])
+            change = sides.moved(estimate, fp32[name])
             rows.append(bootstrap.row(f"{name}_change", *estimate.minus(fp32[name]), n, change))
     return rows
 
