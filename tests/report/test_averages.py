@@ -5,7 +5,7 @@ from scipy.stats import t
 
 from reliquant.artifacts import KEPT, REPLICATES
 from reliquant.measures.resampling import linear, weights
-from reliquant.report import averages
+from reliquant.report import averages, frames
 
 BASE = {"g": "a", "value": 0.0, "low": -1.0, "high": 1.0}
 
@@ -110,3 +110,29 @@ def test_replicates_go_to_a_file_and_come_back_to_their_rows(tmp_path):
     assert back["replicates"].equals(rows["replicates"], null_equal=True)
     stored = np.load(tmp_path / "kept.npy")
     assert stored[0] == pytest.approx(table[2])  # of the first row of measure a that keeps some
+
+
+def test_a_row_that_cannot_vary_does_not_widen_the_mean_of_those_that_do():
+    apart = np.random.default_rng(0).normal(size=(2, KEPT))
+    half = 1.96 * apart.std(axis=1, ddof=1)
+    still = frame([*apart, np.zeros(KEPT)], low=[*-half, 0.0], high=[*half, 0.0])
+    mean = averages.averaged(still, ["g"]).row(0, named=True)
+    assert mean["high"] == pytest.approx(1.96 * apart.sum(axis=0).std(ddof=1) / 3, rel=0.02)
+
+
+def test_a_run_of_one_seed_varies_as_those_of_its_scheme_do_that_have_several():
+    rng, held = np.random.default_rng(2), 0
+    for _ in range(400):
+        lines = []
+        for model, seeds in (("a", 4), ("b", 4), ("c", 1), ("d", 1)):
+            for seed in range(seeds):
+                error = rng.normal(0, 0.1)
+                lines.append({"model": model, "seed": seed, "value": rng.normal() + error, "n": 9, "sets": 1})
+        runs = pl.DataFrame(lines).with_columns(
+            scheme=pl.lit("lsq"), low=pl.col("value") - 0.2, high=pl.col("value") + 0.2
+        )
+        kept = [rng.normal(0, 0.1, KEPT).astype(np.float32) for _ in lines]
+        runs = runs.with_columns(pl.Series("replicates", np.stack(kept), dtype=REPLICATES))
+        mean = frames.mean_of_runs(runs, ["scheme"]).row(0, named=True)
+        held += mean["low"] <= 0 <= mean["high"]
+    assert 0.93 < held / 400 < 0.99

@@ -85,3 +85,14 @@ def test_images_that_move_ranks_apart_average_out_where_replicates_say_so():
     error = 3.0 / 1.96 / np.sqrt(((x - x.mean()) ** 2).sum() * 3)
     assert (right.high - right.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
     assert right.high - right.low < wide.high - wide.low
+
+
+def test_variants_without_intervals_are_left_out_by_name_and_prove_nothing():
+    frame = of([-4.0, -4.1, -3.9, -8.0]).with_columns(
+        low=pl.when(pl.col("scheme") != "s3").then("low"), high=pl.when(pl.col("scheme") != "s3").then("high")
+    )
+    finding = of_ranks(frame)
+    assert (finding.runs, finding.value) == (3, pytest.approx(-4.0))
+    assert "5 of 20 runs left out, without an interval" in finding.why
+    with pytest.raises(NotTestable, match="left out"):
+        of_ranks(frame.with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64)))

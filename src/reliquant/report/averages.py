@@ -59,7 +59,10 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     value, own, wide = groups["value"].to_numpy(), ordered["value"].to_numpy(), spread(table)
     for end, sign in (("low", -1), ("high", 1)):
         ends = ordered[end].cast(pl.Float64).to_numpy()
-        side = sign * (np.where(np.isfinite(ends), ends, np.nan) - own) / np.where(wide > 0, wide, np.nan)
+        gap = sign * (np.where(np.isfinite(ends), ends, np.nan) - own)
+        side = np.divide(
+            gap, wide, out=np.where(gap == 0, 0.0, np.nan), where=wide > 0
+        )  # an exact value is as wide as 0
         with np.errstate(invalid="ignore", over="ignore"):
             sided = np.add.reduceat(table * side[:, None].astype(np.float32), starts, axis=0) / members[:, None]
         half = spread(sided)
@@ -132,6 +135,23 @@ def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     )
     apart = pl.Series(_apart(runs.sort(keys, maintain_order=True), means["runs"].to_numpy()))
     return means.with_columns(seed_freedom=pl.when(pl.col("runs") > 1).then(pl.col("runs") - 1), seed_images=apart)
+
+
+def with_lone_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
+    """Give runs of a single seed the variance that the seeds of their scheme's other runs in a mean have.
+
+    `runs` are as of `over_seeds`. Where a scheme was trained with several seeds for some models and with one for others,
+    those vary as much; a scheme of which every run has one seed has no variance that could be known.
+    """
+    group = [*by, *(["scheme"] if "scheme" in runs.columns and "scheme" not in by else [])]
+    several = pl.col("runs") > 1
+    of_one = pl.col("seed_variance").mul(pl.col("runs")).filter(several).mean().over(group)
+    lone = ~several & of_one.is_not_null()
+    shared = (pl.col("seed_freedom").filter(several).sum() / pl.len()).over(group)  # what is known of all of them
+    return runs.with_columns(
+        seed_variance=pl.when(lone).then(of_one).otherwise("seed_variance"),
+        seed_freedom=pl.when(lone.any().over(group) & of_one.is_not_null()).then(shared).otherwise("seed_freedom"),
+    )
 
 
 def _apart(ordered: pl.DataFrame, runs: NDArray[np.integer]) -> NDArray[np.float64]:

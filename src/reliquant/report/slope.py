@@ -26,19 +26,20 @@ def of_ranks(sqnr: pl.DataFrame, /, *, parts: int = 1, **used: Any) -> Finding:
     and what is left is the unit of the interval, by Student's t. The ranks of a variant are no independent evidence. It
     is never narrower than what the images leave open: by the spread of the mean slope in the resamples that all ranks
     and variants share, or, where rows keep none, under any dependence. Where there are fewer than three variants, the
-    scatter of their ranks around the lines takes the place of their spread.
+    scatter of their ranks around the lines takes the place of their spread. Rows without an interval are left out.
     """
-    means = frames.mean_of_sets(sqnr)
+    means, left = evidence.known(frames.mean_of_sets(sqnr))
     lines = [line for _, part in means.group_by(VARIANT, maintain_order=True) for line in _line(part)]
     slopes = pl.DataFrame([{name: line[name] for name in line if name != "replicates"} for line in lines])
     if slopes.is_empty():
-        raise NotTestable("no variant has SQNR by rank at three ranks (measures sqnr_rank_<r>)")
+        told = "no variant has SQNR by rank at three ranks (measures sqnr_rank_<r>) with intervals"
+        raise NotTestable(f"{told}; {left}" if left else told)
     keys = [name for name in VARIANT if name != "seed"]
     each = slopes.group_by(keys, maintain_order=True).agg(pl.col("slope", "images", "scatter").mean())
     value, units = float(each["slope"].to_numpy().mean()), each.height
     half = _half_by_images(slopes.select(keys), np.stack([line["replicates"] for line in lines]))
     if np.isnan(half):
-        half = float(np.nan_to_num(each["images"].to_numpy()).mean())
+        half = float(each["images"].to_numpy().mean())
     if units >= FEWEST:
         between = float(np.std(each["slope"].to_numpy(), ddof=1)) / np.sqrt(units)
         half = max(half, float(stdtrit(units - 1, 0.975)) * between)
@@ -49,7 +50,7 @@ def of_ranks(sqnr: pl.DataFrame, /, *, parts: int = 1, **used: Any) -> Finding:
     further = evidence.reach(1, power=power_of_each(parts)) / evidence.Z95 - 1
     falls = int((each["slope"] < 0).sum())
     why = f"{falls} of {units} variants fall; the 95 % interval of the mean slope "
-    why += f"{'excludes' if high < 0 or low > 0 else 'includes'} 0"
+    why += f"{'excludes' if high < 0 or low > 0 else 'includes'} 0{f'; {left}' if left else ''}"
     counts: dict[str, Any] = {
         "runs": units,
         "images": int(sqnr["n"].to_numpy().max()),
