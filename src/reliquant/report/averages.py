@@ -60,9 +60,8 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     for end, sign in (("low", -1), ("high", 1)):
         ends = ordered[end].cast(pl.Float64).to_numpy()
         gap = sign * (np.where(np.isfinite(ends), ends, np.nan) - own)
-        side = np.divide(
-            gap, wide, out=np.where(gap == 0, 0.0, np.nan), where=wide > 0
-        )  # an exact value is as wide as 0
+        still = np.where(gap == 0, 0.0, np.nan)  # of what cannot vary the side is 0
+        side = np.divide(gap, wide, out=still, where=wide > 0)
         with np.errstate(invalid="ignore", over="ignore"):
             sided = np.add.reduceat(table * side[:, None].astype(np.float32), starts, axis=0) / members[:, None]
         half = spread(sided)
@@ -140,8 +139,8 @@ def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
 def with_lone_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     """Give runs of a single seed the variance that the seeds of their scheme's other runs in a mean have.
 
-    `runs` are as of `over_seeds`. Where a scheme was trained with several seeds for some models and with one for others,
-    those vary as much; a scheme of which every run has one seed has no variance that could be known.
+    `runs` are as of `over_seeds`. Where a scheme was trained with several seeds for some models and with one for
+    others, those vary as much; a scheme of which every run has one seed has no variance that could be known.
     """
     group = [*by, *(["scheme"] if "scheme" in runs.columns and "scheme" not in by else [])]
     several = pl.col("runs") > 1

@@ -15,7 +15,7 @@ import polars as pl
 
 from reliquant.grid import parse_precision
 from reliquant.measures.stats import p_of_interval
-from reliquant.report.averages import averaged, over_seeds, with_replicates, with_seeds
+from reliquant.report.averages import averaged, over_seeds, with_lone_seeds, with_replicates, with_seeds
 
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
 UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
@@ -129,7 +129,7 @@ def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     interval. Other runs are those that they are; their images are what may vary, and runs that share images share
     resamples. `freedom` are the degrees of freedom of the interval, infinite where no seeds were averaged.
     """
-    runs = over_seeds(frame, by)
+    runs = with_lone_seeds(over_seeds(frame, by), by)
     squared, part = pl.col("seed_variance") ** 2 / pl.col("seed_freedom"), pl.col("seed_variance").sum()
     means = averaged(
         runs,
