@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reliquant.report.posterior import Estimates, _solved, draws
+from reliquant.report.posterior import ENOUGH, Estimates, _solved, draws, errors, groups
 
 B = 200
 
@@ -103,3 +103,19 @@ def test_nine_in_ten_truths_lie_in_intervals_of_nine_tenths():
         low, high = np.quantile(found, [0.05, 0.95], axis=0)
         inside.append(((low < truth) & (truth < high)).mean())
     assert np.mean(inside) == pytest.approx(0.9, abs=0.05)
+
+
+def test_an_estimate_without_an_interval_errs_as_much_as_the_one_that_errs_most():
+    low, high = np.array([-1.96, 0.0, np.nan]), np.array([1.96, 1.96, np.nan])
+    replicates = np.full((3, B), np.nan)
+    replicates[1] = 5 + np.random.default_rng(0).normal(0, 0.5, B)
+    deviation, alone = errors(low, high, replicates)
+    assert alone == pytest.approx([1.0, 0.0, 1.0], rel=1e-3)
+    assert np.abs(deviation[[0, 2]]).max() == 0
+    assert deviation[1].mean() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_precisions_of_few_variants_share_a_group():
+    many, few = ["w8a8"] * ENOUGH, ["w4a8"] * (ENOUGH - 3) + ["w2a8"] * 3
+    assert groups(np.array(many + few)).tolist() == [2] * ENOUGH + [3] * ENOUGH
+    assert len(set(groups(np.array([*many, "w4a8"])))) == 1  # one alone cannot have a prior

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reliquant.measures.stats import Z95
+
 Floats = NDArray[np.float64]
 SPREADS = 40  # values of a prior's spread that are tried
 FLAT = 30.0  # times the size of a group's values: so wide is the prior of its mean
+ENOUGH = 6  # variants of a precision, for a prior of their own
 ROUNDS = 20  # spreads that are drawn, each for an equal share of the draws
 
 
@@ -74,6 +77,29 @@ def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> 
         moved = prior[:, None] * missed + member @ (wide[:, None] ** 2 * (member.T @ missed))
         parts.append(true + moved.T)
     return np.concatenate(parts)[:number]
+
+
+def errors(low: Floats, high: Floats, replicates: NDArray[np.floating], /) -> tuple[Floats, Floats]:
+    """Return `deviation` and `alone` of `Estimates` from intervals (n,) and replicates (n, b), NaN where not known.
+
+    An estimate without an interval errs as much as the one that errs most: it may beat another, but not for certain.
+    At least one must have an interval.
+    """
+    known = low < high
+    own = np.isfinite(replicates).all(axis=1) & known
+    whole = np.where(own[:, None], replicates, 0).astype(float)
+    variance = np.where(known, ((high - low) / 2 / Z95) ** 2, np.nan)
+    alone = np.where(own, 0.0, np.where(known, variance, np.nanmax(variance)))
+    return whole - whole.mean(axis=1, keepdims=True), alone
+
+
+def groups(precision: NDArray[np.str_], /) -> NDArray[np.int64]:
+    """Number the groups of variants: their precision; all precisions of few variants are one, or all variants are."""
+    _, index, counts = np.unique(precision, return_inverse=True, return_counts=True)
+    few = counts < ENOUGH
+    if 0 < counts[few].sum() < ENOUGH:
+        return np.zeros(len(index), np.int64)
+    return np.where(few[index], len(counts), index)
 
 
 def _solved(diagonal: Floats, low: Floats, right: Floats) -> Floats:

@@ -11,14 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.artifacts import KEPT
-from reliquant.measures.stats import Z95
 from reliquant.report import frames, posterior
 from reliquant.report.averages import table_of
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.study.config import SUITES
 
 CHANGES = ("_change", "_delta", "vuln_add")  # how measures end that are 0 where nothing changes
-ENOUGH = 6  # variants of a precision, for a prior of their own
 INSTEAD = {  # measures as published, and those like them that have intervals
     "ece": "squared_ce",
     "ece_change": "squared_ce_change",
@@ -106,32 +104,16 @@ def _known(table: pl.DataFrame, one: Wish) -> NDArray[np.bool_]:
 
 
 def _estimates(table: pl.DataFrame, asked: Sequence[Wish]) -> posterior.Estimates:
-    """Put the values of all wishes one after the other, with what is known of their errors and their groups.
-
-    A variant without an interval errs as much as the one that errs most: it may beat another, but not for certain.
-    """
+    """Put the values of all wishes one after the other, with what is known of their errors and their groups."""
     parts = []
     for i, one in enumerate(asked):
         value = table[one.text].to_numpy()
-        known, whole = _known(table, one), table_of(table.select(replicates=f"replicates {i}")).astype(float)
-        own = np.isfinite(whole).all(axis=1) & known
-        deviation = np.where(own[:, None], whole - np.where(own[:, None], whole, 0).mean(axis=1, keepdims=True), 0.0)
-        half = (table[f"{one.text}_high"] - table[f"{one.text}_low"]).cast(pl.Float64).to_numpy() / 2
-        variance = np.where(known, (half / Z95) ** 2, np.nan)
-        alone = np.where(own, 0.0, np.where(known, variance, np.nanmax(variance)))
-        change = np.full(len(value), one.measure.endswith(CHANGES))
-        parts.append((value, deviation, alone, _groups(table["precision"]) + i * (table.height + 1), change))
+        low, high = (table[f"{one.text}_{end}"].cast(pl.Float64).to_numpy() for end in ("low", "high"))
+        deviation, alone = posterior.errors(low, high, table_of(table.select(replicates=f"replicates {i}")))
+        group = posterior.groups(table["precision"].to_numpy()) + i * (table.height + 1)
+        parts.append((value, deviation, alone, group, np.full(len(value), one.measure.endswith(CHANGES))))
     value, deviation, alone, group, change = (np.concatenate(part) for part in zip(*parts, strict=True))
     return posterior.Estimates(value, deviation.reshape(-1, KEPT), alone, group, change)
-
-
-def _groups(precision: pl.Series) -> NDArray[np.int64]:
-    """Number the variants' groups: their precision; all precisions of few variants are one, or all variants are."""
-    _, index, counts = np.unique(precision.to_numpy(), return_inverse=True, return_counts=True)
-    few = counts < ENOUGH
-    if 0 < counts[few].sum() < ENOUGH:
-        return np.zeros(len(index), np.int64)
-    return np.where(few[index], len(counts), index)
 
 
 def _why(without: Sequence[Wish]) -> str:

@@ -1,9 +1,48 @@
+import numpy as np
 import polars as pl
+import pytest
+from matplotlib.colors import to_hex
 
-from reliquant.report.figures.pareto import front
+from reliquant.report.figures.pareto import PANELS, RINGS, figure
+from reliquant.report.synthetic import Shape, Truth, rows
+
+SHAPE = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), ranks=(), iterations=())
 
 
-def test_the_front_holds_what_nothing_smaller_beats():
-    points = pl.DataFrame({"size": [1.0, 1.0, 2.0, 3.0, 3.0], "value": [5.0, 6.0, 4.0, 7.0, 6.5]})
-    assert front(points, highest=True).select("size", "value").rows() == [(1.0, 6.0), (3.0, 7.0)]
-    assert front(points, highest=False).select("size", "value").rows() == [(1.0, 5.0), (2.0, 4.0)]
+@pytest.fixture(scope="module")
+def frame():
+    return rows(SHAPE, Truth(jitter=0.005))
+
+
+def rings(ax):
+    """Count the rings of each kind in a panel, surest first."""
+    hollow = [c for c in ax.collections if not len(c.get_facecolor())]
+    looks = [(ring["linewidth"], to_hex(ring["edgecolor"])) for ring in RINGS.values()]
+    drawn = {(float(c.get_linewidth()[0]), to_hex(c.get_edgecolor()[0])): len(c.get_offsets()) for c in hollow}
+    return [drawn.get(look, 0) for look in looks]
+
+
+def test_calibration_is_the_root_of_the_squared_error(frame):
+    fig = figure(frame)
+    ax = next(ax for ax in fig.axes if ax.get_title(loc="left").startswith("calibration"))
+    fp32 = frame.filter(scheme="fp32", measure="squared_ce", suite="clean", scale="native")["value"].mean()
+    drawn = np.concatenate([c.get_offsets()[:, 1] for c in ax.collections])
+    assert np.abs(drawn - 100 * fp32**0.5).min() < 1e-6
+    assert "ece" not in {measure for _, measure, *_ in PANELS.values()}
+
+
+def test_exact_values_have_sure_rings_and_doubtful_ones_have_not():
+    sure = figure(rows(SHAPE, Truth(jitter=1e-6))).axes[0]
+    doubtful = figure(rows(SHAPE, Truth(jitter=0.05))).axes[0]
+    assert rings(sure)[0] >= 2
+    assert rings(sure)[1:] == [0, 0]
+    assert rings(doubtful)[0] < rings(sure)[0]
+    assert sum(rings(doubtful)[1:]) >= 2
+
+
+def test_without_intervals_there_are_no_rings_and_none_in_the_legend(frame):
+    bare = frame.with_columns(pl.lit(None, frame.schema[end]).alias(end) for end in ("low", "high", "replicates"))
+    fig = figure(bare)
+    assert {tuple(rings(ax)) for ax in fig.axes} == {(0, 0, 0)}
+    assert "front as measured" in (words := [t.get_text() for t in fig.legends[0].get_texts()])
+    assert not any("%" in word for word in words)

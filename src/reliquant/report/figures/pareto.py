@@ -1,74 +1,119 @@
-"""Pareto fronts: size on disk against each measure."""
+"""Pareto fronts: size on disk against each measure, and how surely a mark is on the front."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
 from reliquant.report.frames import Rows
+from reliquant.report.front import confidence, front
 from reliquant.report.plotting import NothingToDraw
 
 TITLE = "What a byte buys"
 QUESTION, PLACE = "choice", 1
 READ = """Each mark is one variant or FP32 model: share of the FP32 model's bytes on disk against a measure's value
-(accuracies, ECE, AUROC, relative spurious gap), mean over its sets. Ringed marks on the line are the Pareto front:
-nothing smaller is better. FP32 models are stars. Colour is the source, marks are families of methods."""
-PANELS = {
-    "accuracy (%)": ("clean", "accuracy", True),
-    "ECE (%)": ("clean", "ece", False),
-    "OOD AUROC (%)": ("ood", "auroc", True),
-    "under noise (%)": ("noise", "accuracy", True),
-    "shifted (%)": ("shift", "accuracy", True),
-    "RSG (%)": ("spurious", "rsg", False),
+(accuracies, calibration error, AUROC, relative spurious gap), mean over its sets; calibration error is the root of the
+debiased squared error. FP32 models are stars. Colour is the source, marks are families of methods. The grey line is the
+Pareto front as measured: nothing as small is better. Some of it is luck; a ring says with what chance nothing as small
+is better than a mark: its share of draws from a posterior of all true values, made as `recommend` makes it (values of
+the same images err together; changes from FP32 are drawn to the mean of their precision, as the best of many was chosen
+for its luck). A mark without an interval has no ring."""
+PANELS = {  # suite, measure, its change, and whether more is better
+    "accuracy (%)": ("clean", "accuracy", "accuracy_change", True),
+    "calibration error (%)": ("clean", "squared_ce", "squared_ce_change", False),
+    "OOD AUROC (%)": ("ood", "auroc", "auroc_change", True),
+    "under noise (%)": ("noise", "accuracy", "accuracy_change", True),
+    "shifted (%)": ("shift", "accuracy", "accuracy_change", True),
+    "RSG (%)": ("spurious", "rsg", "rsg_change", False),
 }
+RINGS: dict[float, dict[str, Any]] = {  # least chance of being on the front: how the ring looks
+    0.95: {"linewidth": 1.7, "edgecolor": plotting.INK},
+    0.5: {"linewidth": 0.8, "edgecolor": plotting.INK},
+    0.1: {"linewidth": 0.8, "edgecolor": "#b4b4b4"},
+}
+GREY = "#9a9a9a"
 
 
 @plotting.styled
 def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw each measure against size; raise NothingToDraw when no variant's size is known."""
+    panels = _panels(rows)
+    looks, marks = plotting.looks(rows), plotting.markers(rows) | {"FP32": "*"}
+    across = min(len(panels), 3 if columns == 2 else 2)
+    down = -(-len(panels) // across)
+    fig, axes = plotting.canvas(columns, 0.9 + 1.75 * down, down, across, sharex=True)
+    for ax, (name, points) in zip(axes.flat, panels.items(), strict=False):
+        shown = points.with_columns(y=_shown(points["value"], name))
+        _draw(ax, shown, front(shown, highest=PANELS[name][3]), looks, marks)
+        ax.set_title(name)
+    plotting.hide_rest(axes, len(panels))
+    fig.supxlabel("bytes on disk (% of FP32, log scale)", fontsize=8)
+    _legend(fig, pl.concat(panels.values()), looks, marks, columns)
+    return fig
+
+
+def _panels(rows: Rows) -> dict[str, pl.DataFrame]:
+    """Return by panel the models with their size, the measure, and `chance`: of being on the front."""
     sizes = frames.wide(frames.select(rows, ["bytes", "bytes_fp32"], suite=""))
     if "bytes" not in sizes.columns or "bytes_fp32" not in sizes.columns:
         raise NothingToDraw("no variant's size on disk is known (measures bytes and bytes_fp32)")
     sizes = sizes.select(*frames.VARIANT, size=pl.col("bytes") / pl.col("bytes_fp32"))
     panels = {}
-    for name, (suite, measure, _) in PANELS.items():
+    for name, (suite, measure, change, highest) in PANELS.items():
         values = frames.mean_of_sets(frames.select(rows, measure, suite=suite))
         points = values.join(sizes, on=list(frames.VARIANT), how="inner")
         if points.height:
-            panels[name] = points
+            changes = frames.mean_of_sets(frames.quantized(frames.select(rows, change, suite=suite)))
+            panels[name] = points.with_columns(chance=confidence(points, changes, highest=highest))
     if not panels:
         raise NothingToDraw("no variant with a known size has a measure")
-    looks, marks = plotting.looks(rows), plotting.markers(rows) | {"FP32": "*"}
-    across = min(len(panels), 3 if columns == 2 else 2)
-    down = -(-len(panels) // across)
-    fig, axes = plotting.canvas(columns, 0.7 + 1.75 * down, down, across, sharex=True)
-    for ax, (name, points) in zip(axes.flat, panels.items(), strict=False):
-        big = points.height > plotting.BIG
-        for (source, family), some in points.group_by("source", "family", maintain_order=True):
-            style = {"marker": marks[family], "facecolor": looks[source].colour, "edgecolor": "white", "linewidth": 0.4}
-            area = (4 if big else 14) * (2.5 if family == "FP32" else 1)
-            ax.scatter(some["size"] * 100, some["value"] * 100, s=area, zorder=3, rasterized=big, **style)
-        line = front(points, highest=PANELS[name][2])
-        ax.step(line["size"] * 100, line["value"] * 100, where="post", color=plotting.INK, linewidth=0.9, zorder=4)
-        ring = {"facecolor": "none", "edgecolor": plotting.INK, "linewidth": 0.8, "zorder": 5}
-        ax.scatter(line["size"] * 100, line["value"] * 100, s=34, **ring)
-        ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        ax.set_title(name)
-    plotting.hide_rest(axes, len(panels))
-    fig.supxlabel("bytes on disk (% of FP32, log scale)", fontsize=8)
-    sources, families = (sorted(next(iter(panels.values()))[c].unique()) for c in ("source", "family"))
-    entries = [(s or "all", {"marker": "o", "color": looks[s].colour}) for s in sources]
-    entries += [(f, {"marker": marks[f], "color": "#444444"}) for f in families]
-    plotting.key(fig, entries, loc="outside upper center", ncols=min(len(entries), 3 * columns))
-    return fig
+    return panels
 
 
-def front(points: pl.DataFrame, /, *, highest: bool) -> pl.DataFrame:
-    """Return the points that no other of the same or a smaller size beats, smallest first."""
-    sign = 1 if highest else -1
-    ranked = points.with_columns(good=sign * pl.col("value")).sort("size", "good", descending=[False, True])
-    return ranked.filter(pl.col("good") > pl.col("good").cum_max().shift(1).fill_null(float("-inf")))
+def _shown(value: pl.Series, name: str) -> pl.Series:
+    """Return the values of a panel in points: of a squared error its root, and 0 where that is below 0."""
+    return value.clip(0).sqrt() * 100 if PANELS[name][1] == "squared_ce" else value * 100
+
+
+def _draw(
+    ax: Axes, points: pl.DataFrame, line: pl.DataFrame, looks: dict[str, plotting.Look], marks: dict[str, str]
+) -> None:
+    """Draw the marks of a panel, the front as measured, and rings."""
+    big = points.height > plotting.BIG
+    for (source, family), some in points.group_by("source", "family", maintain_order=True):
+        style = {"marker": marks[family], "facecolor": looks[source].colour, "edgecolor": "white", "linewidth": 0.4}
+        area = (4 if big else 14) * (2.5 if family == "FP32" else 1)
+        ax.scatter(some["size"] * 100, some["y"], s=area, zorder=3, rasterized=big, **style)
+    ax.step(line["size"] * 100, line["y"], where="post", color=GREY, linewidth=0.9, zorder=2)
+    chance = points["chance"].fill_null(0.0).to_numpy()
+    most = np.inf
+    for least, ring in RINGS.items():
+        sure = points.filter(pl.Series((chance >= least) & (chance < most)))
+        ax.scatter(sure["size"] * 100, sure["y"], s=38, facecolor="none", zorder=5 + least, **ring)
+        most = least
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
+
+
+def _legend(
+    fig: Figure, points: pl.DataFrame, looks: dict[str, plotting.Look], marks: dict[str, str], columns: int
+) -> None:
+    """Say what colours, marks and rings are."""
+    sources, families = (sorted(points[c].unique()) for c in ("source", "family"))
+    entries: list[tuple[str, dict[str, Any]]] = []
+    for source in sources:
+        entries.append((source or "all", {"marker": "o", "color": looks[source].colour}))
+    for family in families:
+        entries.append((family, {"marker": marks[family], "color": "#444444"}))
+    entries.append(("front as measured", {"linestyle": "-", "color": GREY}))
+    if points["chance"].is_not_null().any():
+        for least, ring in RINGS.items():
+            width, colour = ring["linewidth"], ring["edgecolor"]
+            style = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": width}
+            entries.append((f"on the front: {least * 100:.0f} % and more", {**style, "markersize": 6}))
+    plotting.key(fig, entries, loc="outside upper center", ncols=min(len(entries), 4 if columns == 2 else 2))
