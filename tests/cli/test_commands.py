@@ -302,5 +302,12 @@ def test_recommend_and_compare_read_the_rows_of_a_study(capsys, tmp_path):
     moved.write_parquet(tmp_path / "moved.parquet")
     told = run(capsys, "compare", tmp_path / "open.parquet", tmp_path / "moved.parquet")
     assert "have no interval (nll_change): it may be chance." in told
+    lost = rows.with_columns(
+        pl.when(pl.col("measure") != "nll_change").then(c).alias(c) for c in ("value", "low", "high", "p", "replicates")
+    )
+    lost.write_parquet(tmp_path / "lost.parquet")
+    told = run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "lost.parquet")
+    number = rows.filter(pl.col("value").is_not_null(), measure="nll_change").height
+    assert f"{number:,} rows (nll_change) have a value in one of the studies alone" in told
     assert "must read [suite:]measure" in refused("recommend", tmp_path / "a.parquet", "--wish", "small please")
     assert "no such file" in refused("recommend", tmp_path / "c.parquet", "--wish", "ece <= 1")

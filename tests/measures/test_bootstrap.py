@@ -60,14 +60,17 @@ def test_no_flip_among_n_answers_leaves_room_for_two_in_n_either_way(cell, value
 def test_replicates_of_a_change_are_differences_on_the_same_images_and_answers_that_flip_unseen(cell, value):
     variant, fp32 = cell(noise=1.5), cell()
     both, alone, base = rows(variant, fp32, resamples=50), rows(variant, None), rows(fp32, None)
-    beside = unseen(keys(variant), fp32["prediction"].to_numpy())
+    beside, of_levels = unseen(keys(variant), fp32["prediction"].to_numpy()), unseen(keys(variant))
+    table = np.stack([beside, np.maximum(of_levels, 0), np.minimum(of_levels, 0)], axis=1)
     for measure in ("accuracy", "nll", "brier", "aurc", "squared_ce"):
         a, b, change = (
             np.array(value(found, name, "replicates"))
             for found, name in ((alone, measure), (base, measure), (both, f"{measure}_change"))
         )
-        size = np.dot(change - (a - b), beside) / np.dot(beside, beside)
-        assert change == pytest.approx(a - b + size * beside, abs=2e-5)
+        columns = 3 if measure in ("nll", "brier") else 1  # levels whose own answers may have turned unseen
+        sizes = np.linalg.lstsq(table[:, :columns], change - (a - b), rcond=None)[0]
+        assert change == pytest.approx(a - b + table[:, :columns] @ sizes, abs=2e-5)
+        size = sizes[0]
         assert 0 < size < 10 / 80
         if measure == "accuracy":
             assert size == pytest.approx(1 / 80, rel=1e-3)
@@ -87,6 +90,87 @@ def test_all_correct_has_an_accuracy_interval_below_one(cell, value):
     assert 0.9 < value(found, "accuracy", "low") < 1
     assert value(found, "accuracy_change", "p") == 1
     assert value(found, "misclassification_auroc") is None
+
+
+def test_without_a_wrong_answer_levels_leave_room_for_three_in_n(value):
+    perfect = drawn(100, 0.98, np.random.default_rng(0))
+    assert (perfect["prediction"] == perfect["label"]).all()
+    found = rows(perfect, None, resamples=4000)
+    c, nll = (perfect[name].to_numpy().astype(float) for name in ("confidence", "nll"))
+    gap, brier = c - 1, perfect["brier"].to_numpy().astype(float)
+    turned = {"confidence_gap": np.ones(100), "nll": -np.log(1 - c) - nll, "brier": 2 * c**2 - brier}
+    for measure, own in (("confidence_gap", gap), ("nll", nll), ("brier", brier)):
+        size = np.sqrt(np.mean(turned[measure] ** 2))
+        low, high = (value(found, measure, end) - own.mean() for end in ("low", "high"))
+        assert high == pytest.approx(size * np.log(20) / 100, rel=0.1)
+        assert -3 * own.std() / 100**0.5 < low < 0  # no answer can turn right: not one end more than the resamples'
+        spread = np.quantile(np.asarray(value(found, measure, "replicates")) - own.mean(), 0.975)
+        assert spread == pytest.approx(high, rel=0.35)  # of 200 replicates
+
+
+def test_where_all_answers_are_wrong_one_might_be_right_unseen(cell, value):
+    samples = cell(n=100, noise=0.15).with_columns(label=(pl.col("label") + 1) % 6, rank=pl.lit(1), nll=pl.lit(4.0))
+    found = rows(samples, None, resamples=4000)
+    c = samples["confidence"].to_numpy().astype(float)
+    low, high = (value(found, "confidence_gap", end) - c.mean() for end in ("low", "high"))
+    assert low == pytest.approx(-np.log(20) / 100, rel=0.1)
+    assert 0 < high < 3 * c.std() / 100**0.5
+    size = np.sqrt(np.mean((4 + np.log(c)) ** 2))
+    assert value(found, "nll", "low") == pytest.approx(4 - size * np.log(20) / 100, rel=0.02)
+    assert value(found, "nll", "high") == pytest.approx(4, abs=1e-5)
+
+
+def drawn(n, least, rng):
+    """Records of a calibrated model whose confidences are even from `least` on, of ten classes."""
+    c, label = rng.uniform(least, 1 - 1e-4, n), np.arange(n) % 10
+    right, rest = rng.random(n) < c, (1 - c) / 9
+    columns = {"index": np.arange(n), "label": label, "prediction": np.where(right, label, (label + 1) % 10)}
+    columns |= {"rank": 1 - right, "confidence": c, "nll": -np.log(np.where(right, c, rest))}
+    columns |= {"photograph": rng.integers(0, 2**63, n).astype(np.uint64)}
+    brier = np.where(right, (1 - c) ** 2 + 9 * rest**2, c**2 + (1 - rest) ** 2 + 8 * rest**2)
+    return pl.DataFrame(columns | {"brier": brier}).with_columns(**{k: pl.lit(v) for k, v in CELL.items()})
+
+
+@pytest.mark.parametrize(("n", "least"), [(200, 0.99), (500, 0.996)])
+def test_intervals_hold_the_truth_of_a_calibrated_model_that_is_hardly_ever_wrong(n, least, value):
+    rng = np.random.default_rng(n)
+    many = drawn(1_000_000, least, rng)
+    truth = {"confidence_gap": 0.0, "squared_ce": 0.0, "rms_ce": 0.0}
+    truth |= {name: many[name].mean() for name in ("nll", "brier")}
+    held = dict.fromkeys(truth, 0)
+    for _ in range(60):  # a third of these samples hold no wrong answer
+        found = rows(drawn(n, least, rng), None, resamples=400)
+        for name in truth:
+            held[name] += value(found, name, "low") <= truth[name] <= value(found, name, "high")
+    assert min(held.values()) >= 54, held  # of resamples alone it is 39
+
+
+def test_a_root_of_0_has_an_upper_end_above_0(cell, value):
+    rng, below = np.random.default_rng(3), 0
+    for _ in range(40):
+        found = rows(drawn(300, 0.5, rng), None, resamples=200)
+        if value(found, "squared_ce") < 0:
+            below += 1
+            assert value(found, "rms_ce") == value(found, "rms_ce", "low") == 0
+            assert value(found, "rms_ce", "high") > max(0.03, max(value(found, "squared_ce", "high"), 0) ** 0.5)
+        else:
+            assert value(found, "rms_ce", "high") == pytest.approx(value(found, "squared_ce", "high") ** 0.5, rel=0.01)
+    assert below > 5
+
+
+def test_classes_that_are_all_right_leave_balanced_accuracy_as_open_as_their_images_do(value):
+    rng = np.random.default_rng(0)
+    samples = drawn(200, 0.5, rng).with_columns(label=pl.lit(0), prediction=pl.lit(0), rank=pl.lit(0))
+    few = (pl.col("index") < 8).cast(pl.Int64)
+    samples = samples.with_columns(label=few, prediction=few)
+    found = rows(samples, None, resamples=200)
+    alike = 1 / ((1 / 8 + 1 / 192) / 4)  # images that would say as much: 1 / n is the variance of a mean
+    assert value(found, "balanced_accuracy", "low") == pytest.approx(wilson(1.0, 0.0, round(alike))[0])
+    lost = samples.with_columns(prediction=pl.when(pl.col("index") > 190).then(1).otherwise("prediction"))
+    found = rows(lost, None, resamples=2000)  # the small class shows no variance
+    share = value(found, "balanced_accuracy")
+    plain = wilson(share, (183 / 192) * (9 / 192) / 191 / 4, 200)[0]
+    assert value(found, "balanced_accuracy", "low") < plain - 0.015
 
 
 def test_one_image_and_one_class_are_defined(cell, value):
@@ -123,7 +207,7 @@ def two_cells():
     boot = (value[..., None] + np.array([-0.1, 0.0, 0.2])).astype(np.float32)
     flip, beside = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, -1.0, 0.0], np.float32)
     return Replicated(
-        ("accuracy",), value, boot, boot + np.float32(1), 10, {"ece": value[..., 0]}, flip, (beside, beside)
+        ("accuracy",), value, boot, boot + np.float32(1), 10, {"ece": value[..., 0]}, flip, 2 * flip, (beside, beside)
     )
 
 
@@ -143,6 +227,7 @@ def test_the_average_of_cells_averages_values_and_each_replicate():
     assert mean.of("accuracy", FP32).boot.tolist() == pytest.approx([0.5, 0.6, 0.8])
     assert mean.of("accuracy", FP32).kept.tolist() == pytest.approx([1.5, 1.6, 1.8])
     assert mean.flip.tolist() == pytest.approx((two_cells().flip[[0, 2]].mean(axis=0) / 2**0.5).tolist())
+    assert mean.turn.tolist() == pytest.approx((2 * mean.flip).tolist())
     assert mean.plug_in["ece"].tolist() == pytest.approx([0.4, 0.6])
     assert (mean.n, mean.paired) == (10, True)  # the cells hold the same ten images
 
@@ -152,6 +237,8 @@ def test_a_single_cell_is_that_cell_of_all():
     assert cell.of("accuracy", FP32).value == 0.9
     assert cell.plug_in["ece"].tolist() == [0.1, 0.9]
     assert cell.moved("accuracy").boot - cell.of("accuracy", VARIANT).boot == pytest.approx([0.2, -0.2, 0.0])
+    by = cell.level("accuracy", VARIANT).boot - cell.of("accuracy", VARIANT).boot  # 4 an answer; right are 0.1
+    assert by == pytest.approx([-(2**0.5) * 0.4 * 0.1, 2**0.5 * 0.4 * 0.9, 0.0])
     assert cell.of("accuracy", VARIANT).boot.tolist() == two_cells().of("accuracy", VARIANT).boot[1].tolist()
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import binomtest
 
-from reliquant.measures.intervals import of_difference, p_of_side, stretched
+from reliquant.measures.intervals import of_difference, of_ratio, p_of_side, stretched
 from reliquant.measures.stats import percentile_interval
 
 
@@ -18,6 +18,30 @@ def test_symmetric_intervals_give_the_textbook_variance_of_a_difference():
     low, high = of_difference(5.0, (2.0, 8.0), 1.0, (-3.0, 5.0), 0.6)
     half = np.sqrt(3**2 + 4**2 - 2 * 0.6 * 3 * 4)
     assert (low, high) == pytest.approx((4 - half, 4 + half))
+
+
+def test_a_ratio_has_the_ends_of_the_one_that_is_not_certain():
+    assert of_ratio(0.4, (0.2, 0.6), 0.8, (0.8, 0.8)) == pytest.approx((0.25, 0.75))
+    assert of_ratio(0.4, (0.4, 0.4), 0.8, (0.5, 0.9)) == pytest.approx((0.4 / 0.9, 0.8))
+    assert of_ratio(0.0, (0.0, 0.2), 0.8, (0.8, 0.8)) == pytest.approx((0.0, 0.25))
+    low, high = of_ratio(0.4, (0.3, 0.5), 0.1, (0.0, 0.3))
+    assert low > 0
+    assert high == np.inf
+    assert np.isnan(of_ratio(0.4, (0.3, 0.5), 0.0, (0.0, 0.2))).all()
+
+
+@pytest.mark.parametrize(("top", "n"), [(0.03, 20), (0.9, 20), (0.5, 200)])
+def test_intervals_of_a_ratio_of_two_shares_hold_it(top, n):
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(1000):
+        shares = []
+        for true, size in ((top, n), (0.8, 500)):
+            k = rng.binomial(size, true)
+            ends = binomtest(k, size).proportion_ci(method="wilson")
+            shares += [k / size, (ends.low, ends.high)]
+        low, high = of_ratio(*shares)
+        held += low <= top / 0.8 <= high
+    assert 0.93 < held / 1000 < 0.99
 
 
 def test_what_moves_together_differs_by_the_difference_of_the_sides():

@@ -49,6 +49,16 @@ def test_the_square_has_no_bias_and_its_error_is_right(accuracies):
     assert np.mean(held) > 0.92
 
 
+def test_a_spread_of_0_has_an_upper_end_above_0():
+    rng, below = np.random.default_rng(5), 0
+    for _ in range(200):
+        found = spread(answers(rng, 300, [0.7] * 5))
+        below += found.square < 0
+        assert found.interval[1] > 0.003
+    assert below > 50
+    assert 1 / 900 < spread(np.ones((300, 4), bool)).interval[1] < 3 / 300  # one answer of four, or three
+
+
 def test_a_change_is_told_beside_the_spread_of_fp32():
     rng = np.random.default_rng(3)
     right = answers(rng, 5000, [0.66, 0.68, 0.70, 0.72, 0.74])

@@ -72,6 +72,34 @@ def test_the_ends_are_true_errors_that_noncentral_chi_square_leaves_a_chance_of_
             assert ncx2(15, 15 * end).cdf(15 * (observed + 1)) == pytest.approx(chance, abs=0.003)
 
 
+def test_bins_without_noise_leave_room_for_one_wrong_answer():
+    """All right, at a confidence of 0.99: with three wrong ones of 300, the gaps would be nearly 0."""
+    bin_of = np.repeat(np.arange(15), 20)
+    one = SquaredCE(*(part.T for part in sums(np.full(300, -0.01), bin_of)))
+    assert one.value == pytest.approx(1e-4)
+    low, high = (float(end[0]) for end in one.interval)
+    assert low < 0
+    assert 2e-4 < high < 1e-3
+    calibrated = SquaredCE(*(part.T for part in sums(np.zeros(300), bin_of)))
+    assert calibrated.value == 0
+    assert calibrated.interval[0] < 0 < calibrated.interval[1]
+
+
+def test_the_most_that_the_root_may_be_of_is_never_below_that_of_an_error_of_0():
+    rng, bin_of, below = np.random.default_rng(6), np.repeat(np.arange(15), 20), 0
+    for _ in range(30):
+        gap = 0.5 - (rng.random(300) < 0.5)
+        one = SquaredCE(*(part.T for part in sums(gap, bin_of)))
+        noise = 2 * (0.25 / 20) ** 2 / 15
+        if one.value < 0:
+            below += 1
+            assert one.most > one.interval[1]
+            assert one.most > 1.5 * noise**0.5
+        else:
+            assert one.most == one.interval[1]
+    assert below > 5
+
+
 def test_about_95_of_100_intervals_of_an_error_hold_it():
     rng, held = np.random.default_rng(4), 0
     for _ in range(400):

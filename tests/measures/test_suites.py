@@ -1,11 +1,13 @@
 import time
 
+import numpy as np
 import polars as pl
 import pytest
 
 from reliquant.evaluation.records import class_columns
 from reliquant.measures import conformal, detection, resampling, shift
 from reliquant.measures.rows import rows
+from reliquant.measures.stats import wilson
 
 
 def test_noise_has_rows_for_every_cell_and_means_over_corruptions(value, noise):
@@ -139,6 +141,67 @@ def test_the_worst_group_may_be_neither_common_nor_counter_and_has_the_interval_
     change = accuracy["other"] - value(before, "worst_group_accuracy")
     assert value(found, "worst_group_accuracy_change") == pytest.approx(change)
     assert value(found, "rsg") == pytest.approx(1 - accuracy["counter"] / accuracy["common"])
+
+
+def marked(group, right, label, rng):
+    """Records of a spurious group: which answers are right is given."""
+    n, c = len(right), rng.uniform(0.3, 0.9, len(right))
+    columns = {"label": label, "prediction": np.where(right, label, (label + 1) % 10), "rank": 1 - right}
+    columns |= {"confidence": c, "nll": -np.log(c), "brier": (1 - c) ** 2, "index": np.arange(n)}
+    columns |= {"photograph": rng.integers(0, 2**63, n).astype(np.uint64)}
+    words = {"suite": "spurious", "dataset": "w", "reference": "d", "group": group, "corruption": "", "severity": 0}
+    return pl.DataFrame(columns).with_columns(**{name: pl.lit(word) for name, word in words.items()})
+
+
+def two_groups(common, counter, rng):
+    parts = [
+        marked(name, right, np.arange(len(right)) % 10, rng)
+        for name, right in (("common", common), ("counter", counter))
+    ]
+    return pl.concat([parts[0], parts[1].with_columns(pl.col("index") + len(common))])
+
+
+def test_a_small_group_that_is_all_wrong_or_all_right_leaves_its_accuracy_open(value):
+    rng = np.random.default_rng(0)
+    common = np.arange(500) % 10 < 8
+    found = rows(two_groups(common, np.zeros(20, bool), rng), None, resamples=500)
+    most = wilson(0.0, 0.0, 20)[1]
+    assert (value(found, "worst_group_accuracy", "low"), value(found, "worst_group_accuracy")) == (0, 0)
+    assert value(found, "worst_group_accuracy", "high") == pytest.approx(most)
+    assert (value(found, "rsg"), value(found, "rsg", "high")) == (1, 1)
+    assert value(found, "rsg", "low") == pytest.approx(1 - most / 0.8, abs=0.01)
+    for measure in ("worst_group_accuracy", "rsg"):
+        kept = np.quantile(np.asarray(value(found, measure, "replicates")), [0.025, 0.975])
+        assert kept == pytest.approx([value(found, measure, end) for end in ("low", "high")], abs=1e-3)
+    found = rows(two_groups(common, np.ones(20, bool), rng), None, resamples=500)  # 0.84 is as likely as not
+    assert value(found, "worst_group_accuracy", "low") < wilson(0.8, 0.8 * 0.2 / 500, 500)[1]
+    assert value(found, "rsg", "high") > -0.25 + most
+
+
+@pytest.mark.parametrize(("of_common", "of_counter"), [(0.8, 0.03), (0.97, 0.97), (0.8, 0.6)])
+def test_intervals_of_the_worst_group_and_of_the_spurious_gap_hold_the_truth(of_common, of_counter):
+    rng, held = np.random.default_rng(1), {"worst_group_accuracy": 0, "rsg": 0}
+    truth = {"worst_group_accuracy": min(of_common, of_counter), "rsg": 1 - of_counter / of_common}
+    for _ in range(80):
+        found = rows(two_groups(rng.random(300) < of_common, rng.random(20) < of_counter, rng), None, resamples=100)
+        for name, low, high in found.filter(group="").select("measure", "low", "high").rows():
+            held[name] += low <= truth[name] <= high
+    assert min(held.values()) >= 72, held  # of 0.03 resamples alone held it in half
+
+
+def test_corruptions_without_an_error_leave_room_for_one_in_the_mean_error_too(cell, value):
+    perfect = cell(noise=0.01, n=60).with_columns(suite=pl.lit("noise"))
+    one = pl.concat([perfect.with_columns(corruption=pl.lit(c), severity=pl.lit(s)) for c in "ab" for s in (1, 2)])
+    found = rows(one, one, resamples=200)
+    assert value(found, "mean_corruption_error") == value(found, "mean_corruption_error", "low") == 0
+    assert value(found, "mean_corruption_error", "high") == pytest.approx(wilson(0.0, 0.0, 60)[1])
+    assert value(found, "mce_to_fp32") is None
+    lost = pl.int_range(pl.len()) % 6 == 0
+    worse = one.with_columns(prediction=pl.when(lost).then((pl.col("label") + 1) % 6).otherwise("prediction"))
+    found = rows(one, worse, resamples=500)
+    assert value(found, "mce_to_fp32") == 0
+    assert value(found, "mce_to_fp32", "low") >= 0  # no errors fewer than none
+    assert value(found, "mce_to_fp32", "high") > 0.05
 
 
 def test_groups_of_other_names_have_a_worst_accuracy_but_no_spurious_gap(cell):

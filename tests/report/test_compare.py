@@ -66,6 +66,25 @@ def test_a_doubled_size_is_a_change_and_the_same_size_is_none():
     assert found["significant"].null_count() == 0
 
 
+def test_a_value_that_becomes_undefined_is_neither_significant_nor_not():
+    frame = rows(SMALL).filter(measure="accuracy", scheme="rtn")
+    lost = {name: pl.lit(None, ROW_SCHEMA[name]) for name in ("value", "low", "high", "replicates")}
+    for a, b in ((frame, frame.with_columns(**lost)), (frame.with_columns(**lost), frame)):
+        found = compare(a, b)
+        assert found["significant"].null_count() == found.height > 0
+        assert set(found["how"]) == {"undefined"}
+    found = compare(frame.with_columns(**lost), frame.with_columns(**lost))
+    assert not found["significant"].any()
+    assert found["significant"].null_count() == 0
+
+
+def test_a_logit_scale_without_interval_may_differ_by_chance():
+    frame = rows(SMALL).filter(measure="bytes", scheme="rtn").with_columns(measure=pl.lit("logit_scale"))
+    found = compare(frame, frame.with_columns(pl.col("value") * 2))
+    assert set(found["how"]) == {"no interval"}
+    assert found["significant"].null_count() == found.height > 0
+
+
 def test_seconds_vary_and_are_no_change_by_themselves():
     frame = rows(SMALL).filter(measure="seconds")
     found = compare(frame, frame.with_columns(pl.col("value") * 2))

@@ -13,6 +13,11 @@ from reliquant.stored_frames import read_rows
 
 EXAMPLE = "reliquant compare old/rows.parquet results/lab/rows.parquet"
 
+OPEN = {  # what is neither significant nor not, by `how`
+    "no interval": "{count} that differ have no interval ({named}): it may be chance.",
+    "undefined": "{count} ({named}) have a value in one of the studies alone: in the other it is undefined.",
+}
+
 
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
@@ -33,8 +38,9 @@ def run(*, rows_a: Path, rows_b: Path, level: float) -> Output:
             f"{unpaired.height:,} rows that differ keep no replicates in both studies. They are compared as if the "
             "studies shared no images, which is cautious."
         )
-    open_ones = found.filter(pl.col("significant").is_null() & (pl.col("where") == "both"))
-    if open_ones.height:
-        named = ", ".join(open_ones["measure"].unique().sort().head(5))
-        notes.append(f"{open_ones.height:,} rows that differ have no interval ({named}): it may be chance.")
+    for how, words in OPEN.items():
+        open_ones = found.filter(pl.col("significant").is_null() & (pl.col("how") == how))
+        if open_ones.height:
+            named = ", ".join(open_ones["measure"].unique().sort().head(5))
+            notes.append(words.format(count=f"{open_ones.height:,} row{'s' * (open_ones.height > 1)}", named=named))
     return Output(shown.data, "\n".join([shown.text, *notes]))

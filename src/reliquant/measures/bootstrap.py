@@ -24,9 +24,10 @@ from reliquant.measures.plug_in import plugged_in
 from reliquant.measures.row import Row, row
 from reliquant.measures.squared_ce import SquaredCE
 from reliquant.measures.stats import bootstrap_p, percentile_interval, replicates, wilson
+from reliquant.measures.turns import SHARES, Columns, flip_size, sizes, turn_size
 
-Columns = dict[str, NDArray[np.float64]]  # part -> (n, k): its sums over images make one or more measures
-SHARES = ("accuracy", "top5_accuracy", "balanced_accuracy", "agreement", "flips_right_to_wrong", "flips_wrong_to_right")
+LEVELS = ("nll", "brier", "confidence_gap", "balanced_accuracy")  # whose own intervals count a wrong answer not seen
+FALLS = ("accuracy", "top5_accuracy", "balanced_accuracy")  # where an answer turns from right to wrong
 TOTALS = ("gap", "count", "variance", "mass_right", "mass_square")  # parts whose sums over all images are enough
 PAIR = ("agreement", "flips_right_to_wrong", "flips_wrong_to_right", "kl_to_fp32")
 BINS = 15
@@ -56,8 +57,9 @@ class Replicated:
     """Hold measures of cells: value (cells, who, measures) and replicates (cells, who, measures, b), as in `Sampled`.
 
     `who` is the variant alone, or the variant and FP32 (`VARIANT`, `FP32`). Of a single cell the first axis is missing.
-    `flip` (cells, measures) is how much one answer that flips adds to n times a measure; `unseen` is how many flip
-    beside those seen, either way, in each of many and of the shared resamples: of mean 0 and variance 1.
+    `flip` (cells, measures) is how much one answer that flips adds to n times a measure, and `turn` how much one that
+    turns from right to wrong, or back, does; `unseen` is how many flip beside those seen, either way, in each of many
+    and of the shared resamples: of mean 0 and variance 1.
     """
 
     names: tuple[str, ...]
@@ -67,6 +69,7 @@ class Replicated:
     n: int
     plug_in: Mapping[str, NDArray[np.floating]]  # calibration errors that no resample can judge, (cells, who) each
     flip: NDArray[np.float64]
+    turn: NDArray[np.float64]
     unseen: tuple[NDArray[np.float32], NDArray[np.float32]]
 
     @property
@@ -82,7 +85,7 @@ class Replicated:
     def cell(self, number: int, /) -> Replicated:
         """Return a single cell."""
         plug_in = {name: value[number] for name, value in self.plug_in.items()}
-        found = {part: getattr(self, part)[number] for part in ("value", "boot", "kept", "flip")}
+        found = {part: getattr(self, part)[number] for part in ("value", "boot", "kept", "flip", "turn")}
         return replace(self, **found, plug_in=plug_in)
 
     def averaged(self, cells: NDArray[np.bool_], /) -> Replicated:
@@ -93,8 +96,20 @@ class Replicated:
         share = cells.astype(np.float32) / cells.sum()
         boot, kept = (np.tensordot(share, part, axes=1) for part in (self.boot, self.kept))
         plug_in = {name: value[cells].mean(axis=0) for name, value in self.plug_in.items()}
-        value, flip = self.value[cells].mean(axis=0), self.flip[cells].mean(axis=0) / cells.sum() ** 0.5
-        return replace(self, value=value, boot=boot, kept=kept, plug_in=plug_in, flip=flip)
+        flip, turn = (size[cells].mean(axis=0) / cells.sum() ** 0.5 for size in (self.flip, self.turn))
+        value = self.value[cells].mean(axis=0)
+        return replace(self, value=value, boot=boot, kept=kept, plug_in=plug_in, flip=flip, turn=turn)
+
+    def level(self, name: str, who: int, /) -> Sampled:
+        """Return a measure of one of both for its own sake: as if one more of its answers might have turned.
+
+        Among n answers without a wrong one there may be up to 3 in n elsewhere, so an upper end is that of 3 in n. As
+        only a right answer turns wrong, each direction weighs by the share of the answers that can turn there.
+        """
+        plain, right = self.of(name, who), self.of("accuracy", who).value[..., None]
+        size = self.turn[..., self.names.index(name)][..., None] * (-(2**0.5) if name in FALLS else 2**0.5) / self.n
+        boot, kept = (size * np.where(beside > 0, right, 1 - right) * beside for beside in self.unseen)
+        return Sampled(plain.value, plain.boot + boot, plain.kept + kept)
 
     def moved(self, name: str, /) -> Sampled:
         """Return a measure of the variant for differences to FP32: as if one more of its answers might have flipped.
@@ -194,34 +209,19 @@ def bootstrapped(
     half = -np.log1p(-(np.arange((resamples + 1) // 2) + 0.5) / ((resamples + 1) // 2)) * 0.5**0.5  # exponential
     beside = rng.permutation(np.concatenate([half, -half]))[:resamples].astype(np.float32)
     values = np.stack(list(value.values()), axis=2)[..., 0]
-    flip = _flip_sizes(cells, list(value), squared)
-    return Replicated(tuple(value), values, boot, kept, n, plugged_in(total, n), flip, (beside, unseen))
+    flip, turn = (sizes(size, cells, list(value)) for size in (flip_size, turn_size))
+    flip[:, list(value).index("squared_ce")] = squared.flip[..., 0].mean(axis=1)
+    return Replicated(tuple(value), values, boot, kept, n, plugged_in(total, n), flip, turn, (beside, unseen))
 
 
 def _with_ends(found: NDArray[np.float32], names: list[str], squared: SquaredCE) -> NDArray[np.float32]:
-    """Stretch the replicates of the squared calibration error to its own interval, and take the root's from them."""
-    at = names.index("squared_ce")
-    found[:, :, at] = stretched(found[:, :, at], *(end[..., 0] for end in (squared.value, *squared.interval)))
+    """Stretch the replicates of the squared calibration error to its own interval, and the root's to its own."""
+    at, (low, high) = names.index("squared_ce"), squared.interval
+    value, low, high, most = (end[..., 0] for end in (squared.value, low, high, squared.most))
+    found[:, :, at] = stretched(found[:, :, at], value, low, high)
     if "rms_ce" in names:
-        found[:, :, names.index("rms_ce")] = np.sqrt(np.maximum(found[:, :, at], 0))
+        found[:, :, names.index("rms_ce")] = np.sqrt(np.maximum(stretched(found[:, :, at], value, low, most), 0))
     return found
-
-
-def _flip_sizes(cells: Sequence[Sequence[Columns]], names: Sequence[str], squared: SquaredCE) -> NDArray[np.float64]:
-    """Return `Replicated.flip`: the mean over variant and FP32 of how much wrong and right answers differ."""
-    sizes = [[[_flip_size(columns, name) for name in names] for columns in cell] for cell in cells]
-    found = np.asarray(sizes).mean(axis=1)
-    found[:, names.index("squared_ce")] = squared.flip[..., 0].mean(axis=1)
-    return found
-
-
-def _flip_size(columns: Columns, name: str) -> float:
-    """Return how far wrong answers lie from the mean right one in root mean square; 1 for shares, or without any."""
-    right = columns["accuracy"][:, 0] > 0
-    if name in SHARES or name not in columns or right.all() or not right.any():
-        return 1.0
-    column = columns[name][:, 0]
-    return float(np.sqrt(np.mean((column[~right] - column[right].mean()) ** 2)))
 
 
 def rows_of(cell: Replicated, /, *, keep: bool = True) -> list[Row]:
@@ -232,7 +232,9 @@ def rows_of(cell: Replicated, /, *, keep: bool = True) -> list[Row]:
     alone = [name for name in cell.names if name not in PAIR]  # what a model has by itself, without FP32 beside it
     rows = []
     for name in cell.names if cell.paired else alone:
-        rows.append(described(name, cell.of(name, VARIANT), cell.n, tested=False, keep=keep))
+        measure = cell.level(name, VARIANT) if name in LEVELS else cell.of(name, VARIANT)
+        alike = round(cell.n / cell.turn[cell.names.index(name)] ** 2) if name == "balanced_accuracy" else None
+        rows.append(described(name, measure, cell.n, tested=False, keep=keep, alike=alike))
     rows += _plug_in_rows(cell)
     if not cell.paired:
         return rows
@@ -256,17 +258,20 @@ def _plug_in_rows(cell: Replicated) -> list[Row]:
     return [row(name, value, np.nan, np.nan, np.nan, cell.n) for name, value in values.items()]
 
 
-def described(name: str, measure: Sampled, n: int, /, *, tested: bool, keep: bool = True) -> Row:
+def described(
+    name: str, measure: Sampled, n: int, /, *, tested: bool, keep: bool = True, alike: int | None = None
+) -> Row:
     """Return the row of a number and its replicates (b,): its interval and, if tested, its p-value.
 
     Shares get Wilson's interval with the variance of their replicates. One of 0 or 1 cannot vary in a resample: it gets
-    that of a share of 0 in n, and keeps no replicates.
+    that of a share of 0 in n, and keeps no replicates. `alike` is how many images say as much if they weigh unevenly.
     """
     value = float(measure.value)
     low, high = (float(end) for end in percentile_interval(measure.boot))
     p = float(bootstrap_p(measure.boot)) if tested else np.nan
-    if name.endswith(SHARES) and value in (0.0, 1.0):
-        return row(name, value, *wilson(value, 0.0, n), p, n)
+    if name.endswith(SHARES) and min(abs(value), abs(1 - value)) < 1e-9:  # weights may add up to 0.9999999999999999
+        value = float(round(value))
+        return row(name, value, *wilson(value, 0.0, alike or n), p, n)
     if name.endswith(SHARES):
         low, high = wilson(value, float(np.var(measure.boot)), n)
     return row(name, value, low, high, p, n, measure.kept if keep else None)

@@ -38,10 +38,11 @@ class Spread:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the standard deviation: roots of that of its square."""
-        half = Z95 * np.sqrt(self.variance)
-        low, high = (float(np.sqrt(max(self.square + end, 0.0))) for end in (-half, half))
-        return low, high
+        """95 % interval of the standard deviation: roots of that of its square, or of 0 where that is below."""
+        if not np.isfinite(self.square):
+            return np.nan, np.nan
+        half = float(Z95 * np.sqrt(self.variance))
+        return float(np.sqrt(max(self.square - half, 0.0))), float(np.sqrt(max(self.square, 0.0) + half))
 
 
 def spread(right: NDArray[np.bool_], /) -> Spread:
@@ -49,7 +50,8 @@ def spread(right: NDArray[np.bool_], /) -> Spread:
 
     With d the answers of an image less its mean over templates, and D the mean of d over images, it is
     (sum_t D_t^2 - sum_t var(d_t) / n) / (t - 1): what is left of the variance over templates when the images' is taken
-    off. Its variance has the part of the influences and, where the spread is 0, that of the products of two images.
+    off. Its variance has the part of the influences and, where the spread is 0, that of the products of two images, to
+    which one answer of one template adds that no image shows.
 
     >>> spread(np.array([[True, False]] * 50 + [[False, False]] * 50)).root.__round__(3)
     0.352
@@ -62,7 +64,8 @@ def spread(right: NDArray[np.bool_], /) -> Spread:
     square = float((mean @ mean - np.trace(covariance) / n) / (t - 1))
     influence = 2 / (t - 1) * (d - mean) @ mean
     pairs = 2 * float((covariance**2).sum()) / n**2 / (t - 1) ** 2
-    return Spread(square, influence, max(variance_of_mean(influence) - 2 * pairs, 0.0) + pairs)
+    unseen = 2 / (t * n**2) ** 2
+    return Spread(square, influence, max(variance_of_mean(influence) - 2 * pairs, 0.0) + pairs + unseen)
 
 
 def prompt_rows(pair: Pair, /) -> list[Row]:

@@ -96,9 +96,20 @@ class SquaredCE:
         A bin's mean gap is taken for normal, so the value is a weighted sum of noncentral chi-square variates, of which
         mean, variance and skewness are kept (a shifted gamma distribution). True gaps are taken to lie over the bins as
         `start` does. Below 0, where no true error lies, the ends go on as if there were, so that every interval holds
-        its value.
+        its value. To the noise of the gaps is added that of one wrong answer more, which may be in any bin: where none
+        is seen, gaps have hardly any.
         """
-        parts = self.share * self.noise  # of bins
+        return self._end(self.value, -1), self._end(self.value, 1)
+
+    @property
+    def most(self) -> Floats:
+        """The upper end of an interval of true errors, (..., 1): that of a value of 0 where the value is below."""
+        return self._end(np.maximum(self.value, 0), 1)
+
+    def _end(self, value: Floats, side: int) -> Floats:
+        """Return one end (-1, the lower, or 1) of the interval of a value that these bins might have had."""
+        unseen = self.share / np.maximum(self.count, 2) ** 2
+        parts = self.share * (self.noise + unseen)  # of bins
         square = (self.share * self.start**2).sum(axis=-2, keepdims=True)
         shape = self.start**2 / np.where(square > 0, square, 1)
         second = 2 * (parts**2).sum(axis=-2), 4 * (self.share * parts * shape).sum(axis=-2)
@@ -111,9 +122,7 @@ class SquaredCE:
             form = 4 / skew**2
             return true + sd * (gammaincinv(form, p) - form) / np.sqrt(form)
 
-        return _root(lambda true: quantile(true, 0.975), self.value, -1), _root(
-            lambda true: quantile(true, 0.025), self.value, 1
-        )
+        return _root(lambda true: quantile(true, 0.5 - 0.475 * side), value, side)
 
     def replicate(self, gap: Floats, count: Floats, /) -> Floats:
         """Return the error in resamples, (..., b), of their sums of gaps and weights, (..., bins, b).

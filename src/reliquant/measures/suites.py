@@ -11,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.measures import bootstrap, detection, resampling, shift
-from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, applied
+from reliquant.measures.bootstrap import FP32, VARIANT, Replicated, Sampled, applied
 from reliquant.measures.detection import Estimate
+from reliquant.measures.intervals import Ends, of_ratio, stretched
 from reliquant.measures.pairing import Pair, fp32_answers
 from reliquant.measures.selective_rows import selective_rows
 from reliquant.measures.stats import strata
@@ -112,7 +113,8 @@ def _corruption_errors(replicated: Replicated, names: NDArray[np.str_]) -> list[
     corruptions = list(dict.fromkeys(names[names != ""].tolist()))
 
     def by_corruption(accuracy: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.stack([1 - accuracy[names == corruption] for corruption in corruptions])
+        error = np.maximum(1 - accuracy, 0)  # an answer that turns unseen may leave fewer than none
+        return np.stack([error[names == corruption] for corruption in corruptions])
 
     def uncorrupted(accuracy: NDArray[np.floating]) -> NDArray[np.floating]:
         return 1 - accuracy[names == ""][0]
@@ -150,19 +152,34 @@ def _between(groups: dict[str, Replicated]) -> list[bootstrap.Row]:
     variant = {group: replicated.of("accuracy", VARIANT) for group, replicated in groups.items()}
     moved = {group: replicated.moved("accuracy") for group, replicated in groups.items()}
     fp32 = {group: replicated.of("accuracy", FP32) for group, replicated in groups.items() if paired}
-    worst = applied(_worst, *variant.values())
-    rows = [bootstrap.described("worst_group_accuracy", worst, n, tested=False)]
+    levels = {group: replicated.level("accuracy", VARIANT) for group, replicated in groups.items()}
+    ends = {}  # of each group: one that is all right, or all wrong, varies in no resample
+    for group, accuracy in variant.items():
+        found = bootstrap.described("accuracy", accuracy, groups[group].n, tested=False)
+        ends[group] = float(accuracy.value), (found["low"] or 0.0, 1.0 if found["high"] is None else found["high"])
+    least = min(low for _, (low, _) in ends.values()), min(high for _, (_, high) in ends.values())
+    rows = [_within("worst_group_accuracy", applied(_worst, *levels.values()), least, n)]
     if paired:
         change = applied(np.subtract, applied(_worst, *moved.values()), applied(_worst, *fp32.values()))
         rows.append(bootstrap.described("worst_group_accuracy_change", change, n, tested=True))
     if {"common", "counter"} <= groups.keys():
-        common, counter = variant["common"], variant["counter"]
-        rows.append(bootstrap.described("rsg", applied(shift.rsg, common, counter), n, tested=False))
+        low, high = of_ratio(*ends["counter"], *ends["common"])
+        gap = applied(shift.rsg, levels["common"], levels["counter"])
+        rows.append(_within("rsg", gap, (1 - high, 1 - low), n))
         if paired:
             four = (fp32["common"], fp32["counter"], moved["common"], moved["counter"])
             for measure in (shift.rsg_change, shift.vuln_add):
                 rows.append(bootstrap.described(measure.__name__, applied(measure, *four), n, tested=True))
     return rows
+
+
+def _within(name: str, measure: Sampled, ends: Ends, n: int) -> bootstrap.Row:
+    """Return the row of a number whose interval is given, to which its replicates are stretched."""
+    value = float(measure.value)
+    low, high = (np.asarray(end) for end in ends)
+    finite = np.isfinite(value) and np.isfinite(low) and np.isfinite(high)
+    kept = stretched(measure.kept, measure.value, low, high) if finite else None
+    return bootstrap.row(name, value, *ends, np.nan, n, kept)
 
 
 def _worst(*accuracies: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -16,7 +16,7 @@ from reliquant.stored_frames import KEYS
 
 TOLERANCE = 1e-6  # between values of the same images: a difference of other machines' rounding
 AT_ONCE = 50_000  # rows whose replicates are compared at a time
-TIMED = ("seconds",)  # what is measured of a variant itself and is not counted
+ESTIMATED = ("seconds", "logit_scale")  # what is measured of a variant itself and is not counted
 
 
 def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFrame:
@@ -28,7 +28,8 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
     - `paired`: both keep replicates, of which those of photographs that the studies share move together;
     - `unpaired`: from the two intervals as if they were independent, which is cautious where studies share images;
     - `exact`: bytes, counts and shares of a variant itself, without chance: any difference is significant;
-    - `no interval`: what differs, such as an ECE as published, can be chance; `significant` is null.
+    - `no interval`: what differs, such as an ECE as published, can be chance; `significant` is null;
+    - `undefined`: there is a value on one side alone; `significant` is null.
 
     Largest changes first. Raises ValueError for rows that repeat a key.
     """
@@ -51,7 +52,7 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
     both = both.with_columns(p=pl.Series(p).fill_nan(None), rejected=pl.Series(_rejected(p, level), dtype=pl.Boolean))
     differs = pl.col("difference") != 0
     counted = pl.when(pl.col("how") == "exact").then(differs)
-    unknown = counted.when((pl.col("how") == "no interval") & differs).then(None)
+    unknown = counted.when(((pl.col("how") == "no interval") & differs) | (pl.col("how") == "undefined")).then(None)
     both = both.with_columns(significant=unknown.otherwise("rejected"))
     shown = [*KEYS, "value_a", "value_b", "difference", "low", "high", "p", "significant", "how", "where"]
     return both.select(shown).sort(
@@ -95,8 +96,10 @@ def _halves(both: pl.DataFrame, kept_a: pl.DataFrame, kept_b: pl.DataFrame) -> l
 
 def _how() -> pl.Expr:
     """Return how a difference is judged."""
-    of_variant = (pl.col("suite") == "") & ~pl.col("measure").is_in(TIMED)
-    known = pl.when("pairs").then(pl.lit("paired")).when(pl.col("half").is_not_null()).then(pl.lit("unpaired"))
+    of_variant = (pl.col("suite") == "") & ~pl.col("measure").is_in(ESTIMATED)
+    one_value = (pl.col("where") == "both") & (pl.col("value_a").is_null() != pl.col("value_b").is_null())
+    known = pl.when(one_value).then(pl.lit("undefined")).when("pairs").then(pl.lit("paired"))
+    known = known.when(pl.col("half").is_not_null()).then(pl.lit("unpaired"))
     known = known.when(pl.col("where") != "both").then(pl.lit(""))
     return known.when(of_variant).then(pl.lit("exact")).otherwise(pl.lit("no interval"))
 
