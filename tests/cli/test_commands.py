@@ -292,6 +292,12 @@ def test_recommend_and_compare_read_the_rows_of_a_study(capsys, tmp_path):
     changed = json.loads(run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "b.parquet", "--json"))
     assert {row["measure"] for row in changed} == {"ece"}
     assert "nothing changed" in run(capsys, "compare", tmp_path / "a.parquet", tmp_path / "a.parquet")
+    lacks = (pl.col("measure") == "accuracy_delta") & (pl.col("scheme") == "rtn") & (pl.col("model") == "vit-wit")
+    rows.filter(~(lacks & (pl.col("dataset") == "shapes"))).write_parquet(tmp_path / "short.parquet")
+    for wish in ("accuracy_delta <= 1", "accuracy_delta <= -1"):
+        told = run(capsys, "recommend", tmp_path / "short.parquet", "--wish", wish)
+        assert "Left out: accuracy_delta: 12 of 144 runs left out, not measured on all sets: vit-wit rtn" in told
+    assert "Left out" not in run(capsys, "recommend", tmp_path / "a.parquet", "--wish", "accuracy_delta <= 1")
     without = rows.with_columns(
         pl.when(pl.col("measure") != "nll_change").then(c).alias(c) for c in ("low", "high", "replicates")
     )

@@ -28,7 +28,7 @@ def test_without_replicates_the_ends_are_averaged_whatever_the_rows_share():
     row = frames.mean_of_sets(frame).row(0, named=True)
     assert row["value"] == pytest.approx(0.2)
     assert (row["low"], row["high"]) == (pytest.approx(0.165), pytest.approx(0.235))
-    assert (row["n"], row["sets"], row["replicates"]) == (150, 2, None)  # images of a set, on average
+    assert (row["n"], row["sets"], row["replicates"]) == (150, "a, b", None)  # images of a set, on average
 
 
 def test_cells_of_one_set_do_not_narrow_the_interval():

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from reliquant.artifacts import KEPT, ROW_SCHEMA
-from reliquant.report.recommend import recommend
+from reliquant.report.recommend import left_out, recommend
 from reliquant.report.synthetic import Shape, Truth, rows
 
 SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), iterations=(), ranks=())
@@ -115,3 +115,54 @@ def test_thousands_of_variants_take_seconds():
 def test_an_absent_measure_is_named():
     with pytest.raises(ValueError, match="no rows of sharpness in the suite clean"):
         recommend(rows(SMALL), ["sharpness < 1"])
+
+
+def cells(values, measure="accuracy", suite="clean"):
+    """Rows of schemes on sets: {(scheme, set): value}, with an error of 0.01 and luck of their own."""
+    like = rows(SMALL).filter(measure="accuracy", suite="clean", scheme="rtn", precision="w8a8").head(1)
+    rng, parts = np.random.default_rng(7), []
+    for (scheme, name), value in values.items():
+        luck = (value + 0.01 * rng.standard_normal((1, KEPT))).astype(np.float32)
+        words = {"scheme": scheme, "dataset": name, "reference": name, "measure": measure, "suite": suite}
+        ends = {"value": value, "low": value - 0.0196, "high": value + 0.0196}
+        line = like.with_columns(**{k: pl.lit(v) for k, v in (words | ends).items()})
+        parts.append(line.with_columns(pl.Series("replicates", luck, dtype=ROW_SCHEMA["replicates"])))
+    return pl.concat(parts).cast(ROW_SCHEMA)
+
+
+def sizes(**schemes):
+    """Rows of the bytes of schemes."""
+    found = cells({(scheme, ""): float(size) for scheme, size in schemes.items()}, "bytes", "")
+    return found.with_columns(pl.lit(None).cast(ROW_SCHEMA[end]).alias(end) for end in ("low", "high", "replicates"))
+
+
+def test_a_variant_that_was_measured_on_the_easy_set_alone_beats_none_that_was_measured_on_both():
+    measured = cells({("easy", "A"): 0.9, ("both", "A"): 0.9, ("both", "B"): 0.5})
+    study = pl.concat([sizes(easy=1, both=2), measured])
+    found = recommend(study, ["accuracy >= 0.6"])
+    assert found.select("scheme", "sets").rows() == [("both", "accuracy on A, B")]
+    assert found["accuracy >= 0.6"].to_list() == pytest.approx([0.7])
+    told = "accuracy: 1 of 2 runs left out, not measured on all sets: easy (lacks B)"
+    assert found["note"].to_list() == [told]
+    assert left_out(study, ["accuracy >= 0.99"]) == told  # where none meets the wish, too
+
+
+def test_a_variant_without_a_wished_measure_is_named():
+    accuracy = cells({("small", "A"): 0.9, ("large", "A"): 0.9})
+    study = pl.concat([sizes(small=1, large=9), accuracy, cells({("large", "X"): 0.01}, "auroc_change", "ood")])
+    found = recommend(study, ["accuracy >= 0.6", "ood:auroc_change >= 0"])
+    assert found["scheme"].to_list() == ["large"]
+    assert found["note"].to_list() == ["1 of 2 variants left out, without a value: small (no ood:auroc_change)"]
+    assert found["sets"].to_list() == ["accuracy on A; ood:auroc_change on X"]
+    with pytest.raises(ValueError, match=r"on the same sets \(2 of 2 .* large \(no bytes\), small"):
+        recommend(study.filter(~((pl.col("scheme") == "large") & (pl.col("suite") == ""))), ["ood:auroc_change >= 0"])
+
+
+def test_nothing_is_said_of_a_study_that_is_complete():
+    assert set(recommend(rows(SMALL), ["accuracy_delta < 0.05"])["note"]) == {""}
+
+
+def test_a_wish_that_is_written_twice_is_one():
+    study = rows(SMALL)
+    twice, once = (recommend(study, ["accuracy_delta < 0.05"] * n) for n in (2, 1))
+    assert twice.equals(once)

@@ -9,7 +9,7 @@ from reliquant.cli.output import Output, table_output
 from reliquant.progress import say
 from reliquant.report.caution import few_quantized
 from reliquant.report.frames import VARIANT
-from reliquant.report.recommend import recommend
+from reliquant.report.recommend import left_out, recommend
 from reliquant.report.recommend import wish as parse_wish
 from reliquant.stored_frames import errors_named, read_rows
 
@@ -38,5 +38,8 @@ def run(*, rows: Path, wish: list[str], cost: str) -> Output:
         meant = f"where its scheme means {variant['least']:.0%} or more"
         say(name, f"quantizes {variant['share']:.1%} of its blocks' weights, {meant}")
     notes = [f"Confidence is left open: {why}." for why in found["why"].unique(maintain_order=True) if why]
-    shown = table_output(found.drop("why"), "no variant meets the wish")
+    with errors_named(rows):
+        left = found["note"][0] if found.height else left_out(every, asked, cost=cost)
+    notes += [f"Left out: {left}."] if left else []
+    shown = table_output(found.drop("why", "note"), "no variant meets the wish")
     return Output(found.to_dicts(), "\n".join([shown.text, *notes]))

@@ -1,10 +1,11 @@
-"""Variants that quantize less than their schemes mean, and the caution beside what rests on them; free of torch."""
+"""What a reader must know of the variants behind a piece: some quantize little, some lack sets; free of torch."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from reliquant.report.frames import VARIANT, Recorded, Rows
+from reliquant.report.common_sets import common, some_of
+from reliquant.report.frames import VARIANT, Recorded, Rows, quantized
 
 
 def few_quantized(rows: Rows, /) -> pl.DataFrame:
@@ -22,6 +23,25 @@ def few_quantized(rows: Rows, /) -> pl.DataFrame:
 
 
 def caution(recorded: Recorded, /) -> str:
+    """Say what a piece rests on that a reader would not expect: variants that quantize little, and sets left out."""
+    return " ".join(filter(None, [quantize_little(recorded), lack_sets(recorded)]))
+
+
+def lack_sets(recorded: Recorded, /) -> str:
+    """Say which variants behind a piece lack sets that others have, so that means over sets go without them."""
+    groups, told = ["suite", "scale", "measure"], list[str]()
+    for frame in recorded.read.values():
+        if {"dataset", *groups, *VARIANT} <= set(frame.columns):
+            of_models = quantized(frame).filter(pl.col("model").is_not_null())
+            cells = of_models.select(*groups, *VARIANT, "dataset").unique(maintain_order=True)
+            for line in common(cells, VARIANT, groups).left.iter_rows(named=True):
+                told.append(f"{line['measure']} ({line['suite']}): {line['left']}")
+    if not told:
+        return ""
+    return f"! Means over sets are made of what variants have in common: {some_of(list(dict.fromkeys(told)))}."
+
+
+def quantize_little(recorded: Recorded, /) -> str:
     """Name the variants behind a piece that quantize less than their schemes mean; empty if there are none.
 
     Rows that are means over models, such as those of the noise map, rest on every such variant of their precision.

@@ -15,6 +15,7 @@ import polars as pl
 
 from reliquant.report import evidence, frames
 from reliquant.report.averages import replicated, table_of
+from reliquant.report.common_sets import common, left_too, named, some_of
 from reliquant.report.existence import Gain, about, absent, some
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.report.slope import of_ranks
@@ -25,6 +26,7 @@ from reliquant.report.verdict import (
     by_sign,
     joined,
     most_bits,
+    over_sets,
     runs_of,
     together,
     unchanged,
@@ -82,12 +84,17 @@ def ece_of_sources(rows: Rows, *, of: Kind, sign: int, margin: float) -> Finding
 
 
 def text_tower(rows: Rows, *, margin: float) -> Finding:
-    """Claim 4: calibration with both towers quantized minus that with the image tower alone, by variant."""
-    both, image = (runs_of(rows, CHANGE, scope=s) for s in ("both", "image"))
-    pairs = evidence.paired(both, image, [v for v in VARIANT if v != "scope"])
+    """Claim 4: calibration with both towers quantized minus that with the image tower alone, by variant.
+
+    They are subtracted on each set before sets are averaged; what only one scope has is left out and named.
+    """
+    both, image = (runs_of(rows, CHANGE, scope=s, by=("dataset",)) for s in ("both", "image"))
+    on = [*(v for v in VARIANT if v != "scope"), "dataset"]
+    pairs = evidence.paired(both, image, on)
     if pairs.is_empty():
-        raise NotTestable("no variant has both scopes")
-    runs = pairs.with_columns(scope=pl.lit("both"))
+        raise NotTestable("no variant has both scopes on one set")
+    runs = over_sets(pairs.with_columns(scope=pl.lit("both"), measure=pl.lit(CHANGE)))
+    runs = left_too(runs, _alone(both, image, on))
     used: dict[str, Any] = {"suite": "clean", "measure": CHANGE, "scope": ["both", "image"]}
     return by_sign(runs, 1, unit=SQUARES, margin=_squared(rows, margin), **used)
 
@@ -150,7 +157,8 @@ def ood_despite_ece(rows: Rows, *, margin: float) -> Finding:
     runs = joined(parts)
     if absent(runs, "calibration", gains["calibration"]):
         raise NotTestable("every variant is proven not to be calibrated worse than FP32")
-    return some(runs, gains, "variants", suite=["ood", "clean"], measure=["auroc_change", CHANGE])
+    used: dict[str, Any] = {"suite": ["ood", "clean"], "measure": ["auroc_change", CHANGE]}
+    return _with_left(some(runs, gains, "variants", **used), runs)
 
 
 def gains_together(rows: Rows, *, margin: float) -> Finding:
@@ -167,7 +175,8 @@ def gains_together(rows: Rows, *, margin: float) -> Finding:
         "measure": [measure for measure, *_ in parts.values()],
         "kind": list(qat),
     }
-    return some(runs, {name: gain for name, (*_, gain) in parts.items()}, "QAT variants", **used)
+    found = some(runs, {name: gain for name, (*_, gain) in parts.items()}, "QAT variants", **used)
+    return _with_left(found, runs)
 
 
 def spectrum(rows: Rows, *, margin: float) -> Finding:
@@ -175,7 +184,8 @@ def spectrum(rows: Rows, *, margin: float) -> Finding:
     sqnr = frames.quantized(frames.matching(rows, r"^sqnr_rank_\d+$"))
     if sqnr.is_empty():
         raise NotTestable("no SQNR by rank (measures sqnr_rank_<r>) in the rows")
-    parts = {"SQNR by rank": of_ranks(sqnr, parts=3)}
+    same = common(sqnr, (*VARIANT, "measure"), ())  # a line joins means of the same sets
+    parts = {"SQNR by rank": _with_left(of_ranks(same.rows, parts=3), same.left)}
     for pattern, sign in ((FIRST_BAND, 1), (LAST_BAND, -1)):
         changes = frames.matching(rows, pattern)
         runs = changes.with_columns(measure=pl.lit("change"))
@@ -199,6 +209,24 @@ def _squared(rows: Rows, margin: float) -> float:
     levels = frames.select(rows, "squared_ce", scheme="fp32")["value"].to_numpy()
     root = float(np.sqrt(max(levels.mean(), 0.0))) if len(levels) else 0.0
     return margin * (2 * root + margin)
+
+
+def _alone(both: pl.DataFrame, image: pl.DataFrame, on: list[str]) -> str:
+    """Say which variants have a set with one scope alone; empty if none has."""
+    alone = [a.join(b, on=on, how="anti", nulls_equal=True) for a, b in ((both, image), (image, both))]
+    single = pl.concat(alone).sort(on)
+    if single.is_empty():
+        return ""
+    who = named(single.drop("dataset", "scope").select(on[:-1]))
+    places = zip(who, single["dataset"], single["scope"], strict=True)
+    told = some_of([f"{variant} on {dataset} ({scope})" for variant, dataset, scope in places])
+    return f"{single.height} times a set was measured with one scope alone, left out: {told}"
+
+
+def _with_left(finding: Finding, runs: pl.DataFrame) -> Finding:
+    """Say in a finding what was left out of the means that it rests on: the column `left` of its runs."""
+    left = "; ".join(filter(None, runs["left"].unique(maintain_order=True).to_list()))
+    return replace(finding, why=f"{finding.why}; {left}") if left else finding
 
 
 def _with_published(finding: Finding, rows: Rows, measure: str, unit: str, **words: Any) -> Finding:

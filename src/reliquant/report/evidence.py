@@ -14,11 +14,11 @@ from reliquant.artifacts import KEPT
 from reliquant.measures.stats import Z95, holm
 from reliquant.report import frames
 from reliquant.report.averages import replicated, spread, table_of
+from reliquant.report.common_sets import some_of
 from reliquant.report.frames import VARIANT
 
 FREEDOM = KEPT - 1  # of a spread that is itself estimated, from so many resamples
 LEVEL = 0.05
-SHOWN = 3  # runs that are named in a sentence
 
 
 class Mean(NamedTuple):
@@ -33,7 +33,7 @@ class Mean(NamedTuple):
 
 
 def known(runs: pl.DataFrame, /) -> tuple[pl.DataFrame, str]:
-    """Return the runs that have an interval, and in words how many have none and which.
+    """Return the runs that have an interval, and in words how many have none and which, and what was `left` out before.
 
     >>> lines = {"scheme": ["rtn", "lsq"], "value": [0.1, 0.2], "low": [None, 0.1], "high": [None, 0.3]}
     >>> known(pl.DataFrame(lines))[1]
@@ -41,12 +41,11 @@ def known(runs: pl.DataFrame, /) -> tuple[pl.DataFrame, str]:
     """
     inside = (pl.col("low") < pl.col("high")).fill_null(False)
     kept, without = runs.filter(inside), runs.filter(~inside)
-    if without.is_empty():
-        return kept, ""
-    names = [str(" ".join(str(word) for word in line)) for line in without.select(_names(without)).rows()]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    left = f"{len(names)} of {runs.height} runs left out, without an interval: {', '.join(names[:SHOWN])}{more}"
-    return kept, left
+    left = runs["left"].unique(maintain_order=True).to_list() if "left" in runs.columns else []
+    if without.height:
+        names = [str(" ".join(str(word) for word in line)) for line in without.select(_names(without)).rows()]
+        left.append(f"{len(names)} of {runs.height} runs left out, without an interval: {some_of(names)}")
+    return kept, "; ".join(filter(None, left))
 
 
 def mean(runs: pl.DataFrame, /) -> Mean:
@@ -91,10 +90,13 @@ def reach(tests: int, /, *, power: float) -> float:
 def paired(first: pl.DataFrame, second: pl.DataFrame, on: Sequence[str], /) -> pl.DataFrame:
     """Return `first` minus `second` where they agree in the columns `on`: value, low, high, n, replicates.
 
-    Both are runs as of `frames.mean_of_sets`. What the two share moves them together in each resample, so the interval
+    Both are runs as of `frames.mean_of_sets`, of one set each: pairs are made before sets are averaged, since means of
+    different sets are no pair (ValueError). What the two share moves them together in each resample, so the interval
     is that of pairs. Where one keeps no replicates, half-widths are added, which holds under any dependence.
     """
     both = first.join(second, on=list(on), how="inner", suffix="_less", maintain_order="left")
+    if "sets_less" in both.columns and (both["sets"] != both["sets_less"]).any():
+        raise ValueError("means of different sets are no pair: pair them by set first")
     replicates = table_of(both) - table_of(both.select(replicates="replicates_less"))
     wide = (pl.col("high") - pl.col("low") + pl.col("high_less") - pl.col("low_less")) / 2
     half = pl.Series(Z95 * spread(replicates), dtype=pl.Float64).fill_nan(None)

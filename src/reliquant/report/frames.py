@@ -16,6 +16,7 @@ import polars as pl
 from reliquant.grid import parse_precision
 from reliquant.measures.stats import p_of_interval
 from reliquant.report.averages import averaged, over_seeds, with_lone_seeds, with_replicates, with_seeds
+from reliquant.report.common_sets import common
 
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
 UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
@@ -110,16 +111,24 @@ def quantized(frame: pl.DataFrame, /) -> pl.DataFrame:
     return frame.filter(pl.col("scheme") != "fp32")
 
 
-def mean_of_sets(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
-    """Average each variant's measures over test sets: value, low, high, n (images of a set), sets, replicates.
+def mean_of_sets(frame: pl.DataFrame, /, *by: str, strict: bool = False) -> pl.DataFrame:
+    """Average each variant's measures over test sets: value, low, high, n (images of a set), sets, left, replicates.
 
     Cells of one set (corruptions, severities, scores) are averaged first. What sets share, such as in-distribution
     images, moves them together in each resample, see `averages.averaged`. If any end is null, so are the ends of the
     mean. `n` is the mean over sets: a sum would count images once for each set that they are in.
+
+    All means of one measure (and `by`) are over the same cells, so that they may be compared: variants and seeds that
+    lack some are left out (`common_sets.common`, which says what `strict` is). `sets` names the sets, and `left` what
+    was left out and why.
     """
-    keys = [*VARIANT, *by, "measure"]
-    sets = averaged(frame, [*keys, "dataset"] if "dataset" not in keys else keys, n=pl.col("n").max())
-    return averaged(sets, keys, n=pl.col("n").mean().round().cast(pl.Int64), sets=pl.len())
+    keys, alike = [*VARIANT, *by, "measure"], [*by, "measure"]
+    same = common(frame, VARIANT, alike, strict=strict)
+    sets = averaged(same.rows, [*keys, "dataset"] if "dataset" not in keys else keys, n=pl.col("n").max())
+    names = pl.col("dataset").unique().sort().str.join(", ")
+    means = averaged(sets, keys, n=pl.col("n").mean().round().cast(pl.Int64), sets=names)
+    means = means.join(same.left, on=alike, how="left", nulls_equal=True, maintain_order="left")
+    return means.with_columns(pl.col("left").fill_null(""))
 
 
 def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:

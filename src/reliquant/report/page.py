@@ -18,6 +18,7 @@ from markupsafe import Markup
 from reliquant import plugins
 from reliquant.report import averages, frames, plotting, source_rows, tabling
 from reliquant.report.caution import caution
+from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -52,7 +53,7 @@ class Piece:
     place: int
     read: str
     absent: str = ""
-    caution: str = ""  # which variants behind it quantize less than their schemes mean
+    caution: str = ""  # which variants behind it quantize less than their schemes mean, and which lack sets
     files: Mapping[str, bytes] = field(default_factory=dict)
     body: str = ""
     rows: pl.DataFrame | None = field(default=None, compare=False)  # behind a table, where the page can hold them
@@ -175,7 +176,7 @@ def page(
 def summary(rows: Rows, /) -> dict[str, Any]:
     """Return the few numbers that sum up a study: FP32, and the mean changes at each precision; all are fractions.
 
-    `caution` is among them where they rest on variants that quantize less than their schemes mean.
+    `caution` is among them where they rest on variants that quantize less than their schemes mean or that lack sets.
     """
     recorded = frames.Recorded(rows)
     fp32: dict[str, float] = {}
@@ -185,6 +186,7 @@ def summary(rows: Rows, /) -> dict[str, Any]:
         fp32[measure] = _rounded(part["value"].mean())
     for suite, measure in (("clean", "accuracy"), ("clean", "ece"), ("ood", "auroc"), ("noise", "accuracy")):
         changes = frames.quantized(frames.select(recorded, f"{measure}_change", suite=suite))
+        changes = common(changes, frames.VARIANT, ()).rows  # precisions stand side by side
         for precision in frames.ordered_precisions(changes):
             value = changes.filter(precision=precision)["value"].mean()
             name = measure if suite in ("clean", "ood") else f"{measure}_{suite}"

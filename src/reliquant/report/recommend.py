@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from reliquant.artifacts import KEPT
 from reliquant.report import frames, posterior
 from reliquant.report.averages import table_of
+from reliquant.report.common_sets import named, some_of
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.study.config import SUITES
 
@@ -54,26 +55,15 @@ def recommend(
 ) -> pl.DataFrame:
     """Return the variants that meet every wish and that no other beats in cost and in all wished measures at once.
 
-    Columns: the variant, its cost, each wish's value with low and high, `confidence`, and `why`. Confidence is the
-    chance that the variant meets the wishes and lies on the front: its share of so many draws from the posterior of
-    all variants (`posterior.draws`). It is null, and `why` says so, where a wished measure has no interval. Smallest
-    cost first. The frame is empty when none meets them. Raises ValueError when the rows lack a measure.
+    Columns: the variant, its cost, each wish's value with low and high, `confidence`, `why`, `sets` and `note`.
+    Confidence is the chance that the variant meets the wishes and lies on the front: its share of so many draws from
+    the posterior of all variants (`posterior.draws`). It is null, and `why` says so, where a wished measure has no
+    interval. All variants are compared on the same `sets`; `note` says which variants and sets are left out for that
+    (see `left_out`). Smallest cost first. The frame is empty when none meets the wishes. Raises ValueError when the
+    rows lack a measure, or no variant has all.
     """
-    asked = [wish(w) for w in wishes]
-    if not asked:
-        raise ValueError("there is no wish; give at least one, such as 'squared_ce_change <= 0'")
-    table = _values(rows, "", cost).select(*VARIANT, cost="value")
-    for i, one in enumerate(asked):
-        values = _values(rows, one.suite, one.measure)
-        named = {
-            one.text: "value",
-            f"{one.text}_low": "low",
-            f"{one.text}_high": "high",
-            f"replicates {i}": "replicates",
-        }
-        table = table.join(values.select(*VARIANT, **named), on=list(VARIANT), how="inner", maintain_order="left")
-    if table.is_empty():
-        raise ValueError("no quantized variant has the cost and every wished measure")
+    asked = _asked(wishes)
+    table, note = _table(rows, asked, cost)
     price = table["cost"].to_numpy()
     value = np.stack([table[w.text].to_numpy() for w in asked], axis=1)
     unknown = np.stack([~_known(table, w) for w in asked], axis=1)
@@ -85,17 +75,78 @@ def recommend(
     confidence[unknown.any(axis=1)] = np.nan
     why = [_why([w for w, no in zip(asked, line, strict=True) if no]) for line in unknown]
     table = table.drop(f"replicates {i}" for i in range(len(asked)))
-    table = table.with_columns(confidence=pl.Series(confidence, nan_to_null=True), why=pl.Series(why, dtype=pl.String))
+    said = {"confidence": pl.Series(confidence, nan_to_null=True), "why": pl.Series(why, dtype=pl.String)}
+    table = table.with_columns(**said).select(pl.exclude("sets"), "sets", note=pl.lit(note))
     found = table.filter(pl.Series(_chosen(price, value, asked)))
     return found.sort("cost", "confidence", descending=[False, True], nulls_last=True)
 
 
-def _values(rows: Rows, suite: str, measure: str) -> pl.DataFrame:
-    """Return each quantized variant's mean of a measure over the sets of a suite, with low, high and replicates."""
+def left_out(rows: Rows, wishes: Sequence[str], /, *, cost: str = "bytes") -> str:
+    """Say which variants and sets a recommendation leaves out, and why; empty where it leaves out none.
+
+    A variant without the cost or a wished measure cannot be judged; one that lacks a set that the others have would be
+    compared by another mean than they.
+    """
+    return _table(rows, _asked(wishes), cost)[1]
+
+
+def _asked(wishes: Sequence[str]) -> list[Wish]:
+    """Read the wishes, each once; raise ValueError where there is none."""
+    asked = [wish(text) for text in wishes]
+    if not asked:
+        raise ValueError("there is no wish; give at least one, such as 'squared_ce_change <= 0'")
+    return list({one.text: one for one in asked}.values())
+
+
+def _table(rows: Rows, asked: Sequence[Wish], cost: str) -> tuple[pl.DataFrame, str]:
+    """Return the variants that have the cost and all wished measures on the same sets, and what was left out.
+
+    Columns: the variant, cost, of each wish its value, low, high and `replicates <number>`, and `sets`.
+    """
+    found = {cost: _values(rows, "", cost)}
+    found |= {_name(one): _values(rows, one.suite, one.measure) for one in asked}
+    table = found[cost][1].select(*VARIANT, cost="value")
+    for i, one in enumerate(asked):
+        columns = {one.text: "value", f"{one.text}_low": "low", f"{one.text}_high": "high"}
+        part = found[_name(one)][1].select(*VARIANT, **columns, **{f"replicates {i}": "replicates"})
+        table = table.join(part, on=list(VARIANT), how="inner", maintain_order="left")
+    left = [f"{name}: {means['left'][0]}" for name, (_, means) in found.items() if means["left"][0]]
+    note = "; ".join([*filter(None, [_lacking(rows, {name: have for name, (have, _) in found.items()})]), *left])
+    if table.is_empty():
+        why = f" on the same sets ({note})" if note else ""
+        raise ValueError(f"no quantized variant has the cost and every wished measure{why}")
+    sets = [f"{name} on {means['sets'][0]}" for name, (_, means) in found.items() if means["sets"][0]]
+    return table.with_columns(sets=pl.lit("; ".join(sets))), note
+
+
+def _name(one: Wish) -> str:
+    """Name the measure of a wish as it is written."""
+    return one.measure if one.suite == "clean" else f"{one.suite}:{one.measure}"
+
+
+def _lacking(rows: Rows, found: Mapping[str, pl.DataFrame]) -> str:
+    """Say which quantized variants of the rows have no value of a measure, from those that have each."""
+    finished = rows.lazy().filter(pl.col("iteration").is_null()).select(VARIANT).unique().collect()
+    every = frames.quantized(finished.with_columns(pl.col(pl.Categorical).cast(pl.String))).sort(VARIANT)
+    lacks: dict[tuple[object, ...], list[str]] = {}
+    for name, have in found.items():
+        for variant in every.join(have, on=list(VARIANT), how="anti").rows():
+            lacks.setdefault(variant, []).append(name)
+    if not lacks:
+        return ""
+    places = every.with_row_index("place").filter(pl.Series([variant in lacks for variant in every.rows()]))["place"]
+    who = named(every)
+    told = [f"{who[i]} (no {', '.join(lacks[every.row(i)])})" for i in places]
+    return f"{len(told)} of {every.height} variants left out, without a value: {some_of(told)}"
+
+
+def _values(rows: Rows, suite: str, measure: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the quantized variants that have a measure in a suite, and those on the same sets with their means."""
     selected = frames.select(rows, measure, suite=suite)
     if selected.is_empty():
         raise ValueError(f"there are no rows of {measure} in the suite {suite or '(none)'}")
-    return frames.mean_of_sets(frames.quantized(selected)).sort(VARIANT)
+    runs = frames.quantized(selected)
+    return runs.select(VARIANT).unique(), frames.mean_of_sets(runs).sort(VARIANT)
 
 
 def _known(table: pl.DataFrame, one: Wish) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from reliquant.report import evidence, frames
+from reliquant.report.common_sets import NothingInCommon, named, some_of
 from reliquant.report.frames import VARIANT, Rows
 
 Word = Literal["supported", "contradicted", "mixed", "too small to tell", "not testable here"]
@@ -77,25 +78,35 @@ def runs_of(
 ) -> pl.DataFrame:
     """Return one line per quantized variant (and `by`): the mean over sets of a measure, with replicates.
 
-    Raises NotTestable when there is none.
+    Raises NotTestable when there is none, or none that has all sets.
     """
     selected = frames.quantized(frames.select(rows, measure, suite=suite, scale=scale))
-    named = selected.with_columns(
+    labelled = selected.with_columns(
         kind=pl.col("family").map_elements(kind, pl.String),
         bits=pl.col("precision").map_elements(frames.weight_bits, pl.Float64),
     )
     tuned = " after tuning the logit scale" if "tuned" in scale else ""
     for column, wanted in (("kind", list(kinds)), ("bits", bits), ("scope", scope)):
         if wanted:
-            named = named.filter(pl.col(column).is_in(wanted) if isinstance(wanted, list) else pl.col(column) == wanted)
-            if named.is_empty():
+            labelled = labelled.filter(
+                pl.col(column).is_in(wanted) if isinstance(wanted, list) else pl.col(column) == wanted
+            )
+            if labelled.is_empty():
                 raise NotTestable(f"no {suite} rows of {measure}{tuned} with {column} {_said(wanted)}")
     if sources:
-        named = named.filter(pl.col("source").str.to_lowercase().str.contains(f"^({'|'.join(sources)})"))
-    if named.is_empty():
+        labelled = labelled.filter(pl.col("source").str.to_lowercase().str.contains(f"^({'|'.join(sources)})"))
+    if labelled.is_empty():
         of = f" of sources like {', '.join(sources)}" if sources else ""
         raise NotTestable(f"no {suite} rows of {measure}{of}{tuned}")
-    return frames.mean_of_sets(named.select(selected.columns), *by)
+    return over_sets(labelled.select(selected.columns), *by)
+
+
+def over_sets(cells: pl.DataFrame, /, *by: str) -> pl.DataFrame:
+    """Return the means over sets of runs that have the same sets; raise NotTestable where no run has them all."""
+    try:
+        return frames.mean_of_sets(cells, *by, strict=True)
+    except NothingInCommon as reason:
+        raise NotTestable(str(reason)) from None
 
 
 def most_bits(rows: Rows, /, *, suite: str = "clean") -> float:
@@ -241,15 +252,24 @@ def needed_in_words(needs: int | None, images: int, /, *, seeds: bool = False) -
 
 
 def joined(parts: Iterable[tuple[str, pl.DataFrame]], /) -> pl.DataFrame:
-    """Join runs of several measures on their variant: columns name, name_low, name_high, name_n."""
-    whole = None
+    """Join runs of several measures on their variant: columns name, name_low, name_high, name_n, and `left`.
+
+    `left` says what is left out: of each measure's means, and the variants that lack a measure.
+    """
+    whole, left, every = None, [], []
     for name, runs in parts:
         columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high", f"{name}_n": "n"}
         part = runs.select(*VARIANT, **{new: pl.col(old) for new, old in columns.items()})
         whole = part if whole is None else whole.join(part, on=list(VARIANT), how="inner", maintain_order="left")
+        every.append(runs.select(VARIANT))
+        if "left" in runs.columns:
+            left += [f"{name}: {said}" for said in runs["left"].unique(maintain_order=True) if said]
     if whole is None or whole.is_empty():
-        raise NotTestable("no variant has all the measures that this claim joins")
-    return whole
+        raise NotTestable("; ".join(["no variant has all the measures that this claim joins", *left]))
+    without = pl.concat(every).unique(maintain_order=True).join(whole, on=list(VARIANT), how="anti")
+    if without.height:
+        left.append(f"{without.height} variants left out, without all measures: {some_of(named(without))}")
+    return whole.with_columns(left=pl.lit("; ".join(left)))
 
 
 def _said(wanted: Any) -> str:

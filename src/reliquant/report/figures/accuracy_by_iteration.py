@@ -8,6 +8,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
+from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -26,6 +27,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     if accuracies["iteration"].n_unique() < 2:
         raise NothingToDraw("no variant was evaluated on its way (rows with iterations)")
     accuracies = accuracies.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    accuracies = common(accuracies, (*frames.VARIANT, "iteration"), ()).rows  # a line joins means of the same sets
     lines = frames.mean_of_runs(accuracies, ["source", "scheme", "precision", "iteration"])
     sources, precisions = sorted(lines["source"].unique()), frames.ordered_precisions(lines)
     schemes, looks = sorted(lines["scheme"].unique()), plotting.looks(rows)

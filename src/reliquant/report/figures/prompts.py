@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator
 
 from reliquant.measures.stats import holm
 from reliquant.report import frames, plotting, tabling
+from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -42,6 +43,8 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     changes = frames.quantized(frames.select(rows, "accuracy_change")).join(spreads, on=SET, how="semi")
     if changes.is_empty():
         raise NothingToDraw("no clean set has several templates that were taken alone (config word templates_alone)")
+    changes = common(changes, frames.VARIANT, ()).rows
+    spreads = spreads.join(changes, on=SET, how="semi")  # marks are compared with bands: of the same models and sets
     marks = frames.mean_of_runs(frames.mean_of_sets(changes), ["source", *KEYS])
     bands = frames.mean_of_runs(frames.mean_of_sets(spreads), ["source"])
     marks = _with_beyond(marks, bands)

@@ -8,6 +8,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
+from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -25,7 +26,8 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     levels = frames.matching(rows, r"^sqnr_rank_\d+$")
     if levels.is_empty():
         raise NothingToDraw("no variant's features were decomposed (config key explain)")
-    levels = frames.mean_of_sets(levels)
+    alike = common(levels, (*frames.VARIANT, "measure"), ()).rows  # a line joins means of the same sets
+    levels = frames.mean_of_sets(alike)
     levels = levels.with_columns(rank=pl.col("measure").str.extract(r"(\d+)$").cast(pl.Float64))
     lines = frames.mean_of_runs(levels, ["precision", "family", "source", "rank"])
     looks, marks = plotting.looks(rows), plotting.markers(rows)
