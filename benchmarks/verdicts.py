@@ -89,7 +89,10 @@ def alternatives(told: Mapping[int, list[float]]) -> dict[tuple[int, ...], Calla
         }
 
     def some_better(rng: np.random.Generator) -> Truth:
-        better = np.where(rng.permutation(GRID.height) < 0.4 * GRID.height, 1, -1)
+        better = np.full(GRID.height, -1.0)
+        for precision in GRID["precision"].unique(maintain_order=True):
+            at = np.flatnonzero(being(precision=precision))
+            better[rng.permutation(at)[: round(0.4 * len(at))]] = 1
         return {"native:squared_ce_change": told[1][0] * better}
 
     def one_of(number: int, chosen: np.ndarray) -> Callable[[np.random.Generator], Truth]:

@@ -15,6 +15,7 @@ from reliquant.report import evidence
 from reliquant.report.verdict import POWER, Finding, NotTestable, Word, needed_in_words, power_of_each, written
 
 ABOUT = (0.3, 0.5)  # a share of "about 40 %"
+SURE = 0.995  # power of each run where nearly all must be proven: runs that share images err together
 PLANNED = 0.95  # power of the effect that is told: the run that has it may err more than the middling one
 
 
@@ -92,7 +93,7 @@ def about(runs: pl.DataFrame, sign: int, /, *, unit: str, **used: Any) -> Findin
         why += needed_in_words(needs, images)
     why += f"; {left}" if left else ""
     error = float(np.median((runs["high"] - runs["low"]).to_numpy())) / (2 * Z95)
-    told = f"a run with {written(sign * error * evidence.reach(tests, power=PLANNED), unit)}"
+    told = f"a run with {written(sign * error * evidence.reach(tests, power=SURE), unit)}"
     counts: dict[str, Any] = {"runs": tests, "images": images, "needs": needs, "told": told}
     return Finding(verdict, why, value, min(low, value), max(high, value), "share of runs", **counts, rows=used)
 
