@@ -160,6 +160,21 @@ def test_auto_takes_the_gpu_and_an_absent_one_is_refused():
     assert "\n" not in str(told.value)
 
 
+def test_a_convolution_and_a_product_in_float32_have_the_digits_of_float32():
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    choose("cuda")
+    torch.manual_seed(0)
+    for layer, x in (
+        (nn.Conv2d(64, 96, 4, 4), torch.randn(8, 64, 32, 32)),
+        (nn.Conv2d(64, 64, 7, padding=3, groups=64), torch.randn(8, 64, 32, 32)),
+        (nn.Linear(512, 512), torch.randn(256, 512)),
+    ):
+        with torch.no_grad():
+            expected = copy.deepcopy(layer).double()(x.double())
+            apart = layer.cuda()(x.cuda()).cpu().double() - expected
+        assert apart.norm() / expected.norm() < 1e-5, layer  # TF32: near 3e-4
+
+
 @pytest.mark.parametrize("name", LAB)
 def test_fp32_is_that_of_the_cpu(name):
     there = features(on(model(name), "cuda"), "cuda")

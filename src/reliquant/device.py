@@ -25,7 +25,13 @@ def chosen(args: argparse.Namespace, /) -> str:
 
 
 def choose(word: str, /) -> str:
-    """Return the device for `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`; raise ValueError if absent."""
+    """Return the device for `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`; raise ValueError if absent.
+
+    From here on float32 is float32 in this process: on a GPU torch starts with convolutions, in some containers also
+    with products, in TF32, whose mantissa has 10 bits in place of 23.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     if word == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

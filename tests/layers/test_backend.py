@@ -196,6 +196,24 @@ def test_grouped_convolutions_are_simulated_and_named(convnext, proxy):
     assert sum(isinstance(m, IntegerTwin) for m in model.modules()) == told["integer_layers"]
 
 
+@pytest.mark.parametrize("architecture", ["vit", "convnext"])
+@pytest.mark.parametrize("backend", ["auto", "integer"])
+def test_a_model_in_bfloat16_is_multiplied_as_it_is_simulated(lab, architecture, backend):
+    entry = {"architecture": f"lab_{architecture}", "pretrained": f"lab-{architecture}-curated"}
+    clip, (data, images) = plugins.load("tower", {"tower": "small", **entry})(None), lab
+    exact, simulated, _ = both(clip, "rtn", 8, Proxy(images[:64], data.captions[:64]), "simulate")
+    simulated.to(torch.bfloat16)
+    integer = copy.deepcopy(simulated)
+    use_backend(integer, backend, "a variant")
+    x = next(iter(batches(images[:200], **pixel_words(clip), batch=200)))
+    with torch.no_grad():
+        expected = exact.encode_image(x)
+        found = [model.encode_image(x.to(torch.bfloat16)) for model in (simulated, integer)]
+    assert {side.dtype for side in found} == {torch.bfloat16}
+    apart = [((side.float() - expected).norm() / expected.norm()).item() for side in found]
+    assert apart[1] <= 1.5 * apart[0]
+
+
 @pytest.mark.parametrize("backend", ["auto", "simulate", "integer"])
 def test_fp32_has_no_backend(vit, backend):
     told = use_backend(vit.model, backend, "fp32")

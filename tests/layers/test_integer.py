@@ -4,6 +4,7 @@ from torch import nn
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import weight_affine
+from reliquant.layers.int8 import takes_unsigned
 from reliquant.layers.integer import integer_twin, unfit
 from reliquant.layers.transforms import Smoothing
 from reliquant.layers.twins import DynamicInput, StaticInput, Twin, twin
@@ -59,6 +60,17 @@ def test_spared_columns_stay_in_floating_point(rounding):
     x = torch.randn(5, 24, generator=generator())
     x[:, columns] *= 100
     agree(made, x)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.skipif(not takes_unsigned(torch.device("cpu")), reason="needs a CPU with VNNI")
+def test_codes_become_outputs_of_the_layers_type(kind):
+    made = layer(nn.Linear(24, 16).to(kind))
+    integer, x = integer_twin(made), torch.randn(2, 5, 24, generator=generator()).to(kind)
+    codes = integer.codes(x.float(), 1 / torch.tensor(integer.rounding.scale), integer.rounding.zero)
+    assert codes.dtype == torch.uint8
+    assert integer(codes).dtype == kind
+    assert torch.equal(integer(codes), integer(x))
 
 
 def test_what_comes_before_rounding_is_applied():

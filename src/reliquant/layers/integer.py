@@ -153,12 +153,14 @@ class IntegerLinear(IntegerTwin):
         return plain and static and self.unsigned and self.grid.bits == 8
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (..., o) for (..., d), of the type of x; for codes float32."""
+        """Return (..., o) for (..., d), of the type of x; for codes of the type of the layer that this replaces."""
         if x.dtype == torch.uint8:
-            return self.product(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
-        moved = self.transform(x)
-        out = self.rows(moved.reshape(-1, moved.shape[-1])).unflatten(0, x.shape[:-1])
-        return out if out.dtype == torch.uint8 else out.to(x.dtype)
+            out, kind = self.product(x.reshape(-1, x.shape[-1])), self.int8_original_dtype
+        else:
+            moved = self.transform(x)
+            out, kind = self.rows(moved.reshape(-1, moved.shape[-1])), x.dtype
+        out = out.unflatten(0, x.shape[:-1])
+        return out if out.dtype == torch.uint8 else out.to(kind)
 
     def add_to(self, stream: torch.Tensor, codes: torch.Tensor, /) -> torch.Tensor:
         """Add the product of uint8 codes (..., d) to a stream (..., o): a float32 stream in place and in one pass."""
