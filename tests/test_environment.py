@@ -14,7 +14,7 @@ import yaml
 from reliquant import plugins
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # conda-forge's name -> PyPI's
+NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "python-xxhash": "xxhash"}  # conda-forge's name -> PyPI's
 
 
 def canonical(name):

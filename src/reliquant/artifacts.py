@@ -22,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import reliquant
+from reliquant import digests
+from reliquant.digests import DamagedFile, Seal, SealedArray
 
 KEPT = 200  # resamples of which rows keep the values, see `measures/resampling.py`
 REPLICATES = pl.Array(pl.Float32, KEPT)
@@ -42,10 +44,6 @@ KINDS: dict[Any, str] = {  # of what JSON holds
     **{dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number", Real: "a number"},
     **{bool: "true or false", type(None): "null", object: "a value"},
 }
-
-
-class DamagedFile(ValueError):
-    """A file is truncated, altered or of another kind; the message names it."""
 
 
 @contextmanager
@@ -86,8 +84,8 @@ def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], /) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any], /) -> None:
-    """Write arrays and a JSON header as safetensors, whole or not at all; the header gains their sha256."""
-    facts = {**header, "sha256": sha256_of_tensors(tensors)}
+    """Write arrays and a JSON header as safetensors, whole or not at all; the header gains sha256 and digest."""
+    facts = digests.with_digest({**header, "sha256": sha256_of_tensors(tensors)})
     with whole(path) as part:
         arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         save_file(arrays, part, metadata={"reliquant": json.dumps(facts, sort_keys=True)})
@@ -124,7 +122,8 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
     text = (file.metadata() or {}).get("reliquant")
     if text is None:
         raise DamagedFile(f"{path}: no reliquant header; it was not written by this project")
-    return parsed(text, f"{path}: its header")
+    about = f"{path}: its header"
+    return digests.require_same(parsed(text, about), about, needed=False)  # models that are shipped have none
 
 
 def parsed(text: str | bytes, about: str, /) -> dict[str, Any]:
@@ -163,6 +162,19 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def save_sealed_json(path: Path, value: Mapping[str, Any], /) -> None:
+    """Write a JSON object with its digest (`digests.OF_JSON`), whole or not at all."""
+    save_json(path, digests.with_digest(value))
+
+
+def read_sealed_json(path: Path, /, *, needed: bool = True) -> dict[str, Any]:
+    """Read a JSON object; raise FileNotFoundError, or DamagedFile where it is not as `save_sealed_json` wrote it.
+
+    Where no digest is `needed`, an object made by hand may have none.
+    """
+    return digests.require_same(read_json(path), f"{path}:", needed=needed)
+
+
 def save_json(path: Path, value: Any, /) -> None:
     """Write JSON, sorted and indented, whole or not at all."""
     with whole(path) as part:
@@ -170,9 +182,15 @@ def save_json(path: Path, value: Any, /) -> None:
 
 
 def save_frame(path: Path, frame: pl.DataFrame, facts: Mapping[str, Any], /) -> None:
-    """Write a frame as parquet with its provenance in the file's metadata, whole or not at all."""
+    """Write a frame as parquet with its provenance and a digest in the file's metadata, whole or not at all."""
     with whole(path) as part:
-        frame.write_parquet(part, metadata={"reliquant": json.dumps(facts, sort_keys=True)})
+        frame.write_parquet(part, metadata=metadata(facts))
+        digests.seal_parquet(part)
+
+
+def metadata(facts: Mapping[str, Any], /) -> dict[str, str]:
+    """Return the metadata of a parquet file of this project: facts, and a place for its digest."""
+    return {"reliquant": json.dumps(facts, sort_keys=True), digests.KEY: digests.NO_DIGEST}
 
 
 def read_facts(path: Path, /) -> dict[str, Any]:
@@ -181,7 +199,28 @@ def read_facts(path: Path, /) -> dict[str, Any]:
     return parsed(text, f"{path}: its metadata")
 
 
-def save_array(path: Path, array: NDArray[Any], /) -> None:
-    """Write an array as npy, whole or not at all."""
-    with whole(path) as part, open(part, "wb") as file:
-        np.save(file, array, allow_pickle=False)
+def save_array(path: Path, array: NDArray[Any], about: Mapping[str, Any] | None = None, /) -> str:
+    """Write an array as npy with its digests and facts `about` it, whole or not at all; return its identity."""
+    with whole(path) as part:
+        with open(part, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+        return digests.seal(part, about)
+
+
+def open_array(path: Path, kind: type[np.generic], axes: int, /) -> SealedArray:
+    """Open an array of `save_array`, mapped: what is taken out of it is checked.
+
+    Raises FileNotFoundError; DamagedFile where it is not as it was written, or not of this type and number of axes.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    seal = Seal(path)
+    seal.require(0, 1)  # the block of the header
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header, which numpy evaluates, may raise anything
+        raise DamagedFile(f"{path}: damaged, or no npy file ({str(error)[:200]}); {digests.AGAIN}") from error
+    if not isinstance(array, np.memmap) or array.dtype != kind or array.ndim != axes:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        raise DamagedFile(f"{path}: must hold {np.dtype(kind)} in {axes} axes, not {found}; {digests.AGAIN}")
+    return SealedArray(array, seal)

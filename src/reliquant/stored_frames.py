@@ -12,7 +12,8 @@ from tempfile import TemporaryFile
 import polars as pl
 from polars.exceptions import PolarsError
 
-from reliquant.artifacts import ROW_SCHEMA, DamagedFile
+from reliquant.artifacts import ROW_SCHEMA
+from reliquant.digests import DamagedFile, require_parquet
 from reliquant.progress import say
 
 NUMBERS = ("value", "low", "high", "p", "n", "replicates")  # of a row; all other columns say what it is about
@@ -89,8 +90,20 @@ def read_rows(path: Path, /) -> pl.DataFrame:
 def read_parquet(path: Path, /) -> pl.DataFrame:
     """Read a parquet file as it is; raise FileNotFoundError or DamagedFile, which name it."""
     require_file(path)
+    require_unchanged(path)
     with damage_named(path):
         return pl.read_parquet(path, glob=False)
+
+
+def require_unchanged(path: Path, /) -> None:
+    """Raise DamagedFile unless a parquet file is as this project wrote it; say so of one that others wrote."""
+    if require_parquet(path):
+        return
+    with damage_named(path):
+        ours = "reliquant" in pl.read_parquet_metadata(path)
+    if ours:
+        raise DamagedFile(f"{path}: has no digest: damaged, or of an earlier version; {AGAIN}")
+    say(str(path), "written by another program: without a digest, changes of its bytes may go unseen")
 
 
 def require_file(path: Path, what: str = "file", /) -> None:
@@ -115,6 +128,7 @@ def scan_rows(path: Path, /) -> pl.LazyFrame:
     What is null is checked here, in one pass; `require_once` may follow on the part that is used.
     """
     require_file(path, "rows")
+    require_unchanged(path)
     with damage_named(path):
         same = dict(pl.read_parquet_schema(path)) == dict(ROW_SCHEMA)
     rows = pl.scan_parquet(path, glob=False, use_statistics=False) if same else read_frame(path, ROW_SCHEMA).lazy()

@@ -7,6 +7,8 @@ import torch
 from scipy.special import softmax
 
 from reliquant import plugins
+from reliquant.artifacts import read_sealed_json, save_array, save_sealed_json
+from reliquant.digests import DamagedFile
 from reliquant.evaluation.evaluate import evaluate
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
@@ -64,13 +66,35 @@ def test_groups_come_from_the_dataset_and_scores_only_where_asked(clip, folders)
     assert "score:mcm" not in frame.columns
 
 
+def save_corrupted(folder, images, severities):
+    """Save corrupted images (severities, n, h, w, 3) as the step does."""
+    arrays = load(folder).meta["arrays"]
+    about = {"corruption": "negative", "severities": severities, "images": arrays["images.npy"]}
+    save_array(Path(folder, "corrupt", "negative.npy"), images, about)
+
+
+def test_corrupted_images_of_another_corruption_or_of_other_images_are_refused(clip, folders):
+    images = load(folders["inside"]).images[:][None]
+    place = Path(folders["inside"], "corrupt")
+    noise = cell(folders, "noise", "inside", corruption="negative", severities=[1])
+    other = {"corruption": "fog", "severities": [1], "images": load(folders["inside"]).meta["arrays"]["images.npy"]}
+    for about in (
+        other,
+        other | {"corruption": "negative", "severities": [2]},
+        {**other, "corruption": "negative", "images": "x"},
+    ):
+        save_array(place / "negative.npy", images, about)
+        with pytest.raises(
+            DamagedFile, match=r"negative\.npy: holds another corruption, other severities or other images"
+        ):
+            evaluate(clip, [noise], {}, **WORDS)
+
+
 def test_corrupted_images_keep_the_index_of_the_clean_ones(clip, folders):
     chosen = subset(20, 6)
     clean = load(folders["inside"]).images
     corrupt = np.stack([clean[chosen], 255 - clean[chosen]])
-    path = f"{folders['inside']}/corrupt"
-    Path(path).mkdir()
-    np.save(f"{path}/negative.npy", corrupt)
+    save_corrupted(folders["inside"], corrupt, [1, 2])
     noise = cell(folders, "noise", "inside", corruption="negative", severities=[1, 2], images=6)
     frame = evaluate(clip, [cell(folders, "clean", "inside"), noise], {}, **WORDS)
     first = frame.filter(suite="noise", severity=1).select("index", "label", "confidence")
@@ -81,8 +105,7 @@ def test_corrupted_images_keep_the_index_of_the_clean_ones(clip, folders):
 
 def test_records_name_the_photograph_corrupted_or_not(clip, folders):
     chosen, prepared = subset(20, 6), load(folders["inside"])
-    Path(f"{folders['inside']}/corrupt").mkdir()
-    np.save(f"{folders['inside']}/corrupt/negative.npy", 255 - prepared.images[chosen][None])
+    save_corrupted(folders["inside"], 255 - prepared.images[chosen][None], [1])
     noise = cell(folders, "noise", "inside", corruption="negative", severities=[1], images=6)
     ood = cell(folders, "ood", "outside", group="near")
     frame = evaluate(clip, [cell(folders, "clean", "inside"), noise, ood], {}, **WORDS)
@@ -136,7 +159,7 @@ def test_a_model_with_a_logit_bias_has_sigmoids_on_clean_and_shifted_images(vit,
 
 def test_single_templates_are_judged_on_clean_images_where_asked(clip, tmp_path, folders):
     path = Path(folders["inside"], "meta.json")
-    path.write_text(path.read_text().replace('"a {}"', '"a {}", "my {}", "no {}"'))
+    save_sealed_json(path, read_sealed_json(path) | {"templates": ["a {}", "my {}", "no {}"]})
     cells = [cell(folders, "clean", "inside"), cell(folders, "shift", "outside")]
     frame = evaluate(clip, cells, {}, **WORDS, templates_alone=2)
     prepared, classes = load(folders["inside"]), ["cat", "dog", "cow"]
@@ -216,7 +239,7 @@ def test_a_cell_without_a_training_set_leaves_the_score_out(clip, folders):
 
 def test_a_training_set_of_other_classes_is_refused(clip, folders):
     path = Path(folders["outside"], "meta.json")
-    path.write_text(path.read_text().replace("cow", "hen"))
+    save_sealed_json(path, read_sealed_json(path) | {"classes": ["cat", "dog", "hen"]})
     with pytest.raises(ValueError, match=r"fits: the classes of .*outside.* are not those of .*inside"):
         evaluate(clip, [fitting(folders)], {"knn": None}, **WORDS, needs={"knn": "train"})
 

@@ -1,7 +1,8 @@
 """Damaged and odd files of records and rows, of other programs and versions: read as they are, or refused by name.
 
 What is accepted must give the result of the clean file, or say what was left out. Some changes cannot be seen in a
-file: flipped bits in its numbers, rows that are missing. They are counted.
+file of another program: flipped bits in its numbers, rows that are missing. They are counted. In a file of a step,
+which has a digest, all damage is seen.
 """
 
 import json
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import ROW_SCHEMA, save_tensors
+from reliquant.artifacts import ROW_SCHEMA, read_header, save_frame, save_tensors
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.evaluation.scales import at_scale
@@ -74,18 +75,22 @@ def in_order(frame):
     return frame.sort(ROW_SCHEMA.names()[:19])
 
 
-def mutated(path, frame, content, rng, keys, damaged):
-    """Write a changed frame or damaged bytes; say what was changed."""
+def mutated(path, frame, content, rng, keys, damaged, facts=None):
+    """Write a changed frame, sealed as a step's if there are `facts`, or damaged bytes; say what was changed."""
     if rng.random() < 0.5:
         kind, content = damaged(content, rng)
         path.write_bytes(content)
         return kind
     kind, frame = odd(frame, rng, keys)
-    frame.write_parquet(path, compression=rng.choice(["zstd", "snappy", "uncompressed"]))
+    compression = rng.choice(["zstd", "snappy", "uncompressed"])
+    if facts is None:
+        frame.write_parquet(path, compression=compression)
+    else:
+        save_frame(path, frame, facts)
     return kind
 
 
-def judged(cases, usual, call, change, path, faults_of, label):
+def judged(cases, usual, call, change, path, faults_of, label, unseen_kinds=UNSEEN):
     """Try so many changes of a file; return the faults, how many were refused, and how many differ unseen."""
     faults, refused, unseen = {}, 0, {}
     for seed in range(cases(usual)):
@@ -95,7 +100,7 @@ def judged(cases, usual, call, change, path, faults_of, label):
         refused += bool(said)
         if not fault and not said and not told and result != "same":
             unseen[kind] = unseen.get(kind, 0) + 1
-            fault = "" if kind in UNSEEN else f"{kind}: differs without a word"
+            fault = "" if kind in unseen_kinds else f"{kind}: differs without a word"
         if fault:
             faults.setdefault(fault, seed)
     print(f"{label}: {cases(usual)} files, {refused} refused, unseen {unseen}")
@@ -129,11 +134,13 @@ def test_odd_rows_are_compared_and_recommended_as_clean_ones_or_refused(
 def test_odd_records_are_measured_as_clean_ones_or_refused(tmp_path, cases, stopped, faults_of, damaged):
     path, fp32, variant, output = (tmp_path / name for name in ("odd.parquet", "f.parquet", "v.safetensors", "rows"))
     frame = samples(1)
-    frame.write_parquet(path)
+    own = {**LABELS, "proxy": "", "seed": 0}
+    save_tensors(variant, {}, {"kind": "variant", "measures": {"bytes": 3}, "labels": own, "model_sha256": "m"})
+    facts = {"variant": read_header(variant)["sha256"], "labels": own, "model_sha256": "m"}
+    save_frame(path, frame, facts)
     content = path.read_bytes()
-    samples(2).write_parquet(fp32)
-    save_tensors(variant, {}, {"kind": "variant", "measures": {"bytes": 3}})
-    labels = json.dumps({**LABELS, "proxy": "", "seed": 0})
+    save_frame(fp32, samples(2), facts | {"labels": own | {"scheme": "fp32"}})
+    labels = json.dumps(own)
     words = ["--samples", path, "--baseline", fp32, "--variant", variant, "--labels", labels]
     words += ["--suites", "clean", "ood", "--resamples", "10", "--output", output]
     assert stopped(measure, *words)[0] == ""
@@ -145,9 +152,9 @@ def test_odd_records_are_measured_as_clean_ones_or_refused(tmp_path, cases, stop
         return said, "same" if not said and in_order(pl.read_parquet(output)).equals(right) else "", told
 
     def change(rng):
-        return mutated(path, frame, content, rng, keys, damaged)
+        return mutated(path, frame, content, rng, keys, damaged, facts)
 
-    faults, refused = judged(cases, 40, call, change, path, faults_of, "measure")
+    faults, refused = judged(cases, 40, call, change, path, faults_of, "measure", ("fewer rows",))
     assert faults == {}
     assert refused > 10
 

@@ -1,9 +1,8 @@
-import json
-
 import numpy as np
 import pytest
 
-from reliquant.artifacts import DamagedFile
+from reliquant.artifacts import read_sealed_json, save_sealed_json
+from reliquant.digests import DamagedFile
 from reliquant.images.dataset import Dataset
 from reliquant.images.meta import read_meta
 from reliquant.images.prepare import prepare
@@ -33,7 +32,7 @@ def test_what_prepare_writes_is_read(meta):
     ],
 )
 def test_a_word_that_cannot_be_is_told_with_the_file(meta, change, told):
-    meta.write_text(json.dumps(json.loads(meta.read_text()) | change))
+    save_sealed_json(meta, read_sealed_json(meta) | change)
     with pytest.raises(DamagedFile, match=rf"meta\.json: .*{told}"):
         read_meta(meta.parent)
 

@@ -1,10 +1,9 @@
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from reliquant.artifacts import DamagedFile
+from reliquant.artifacts import read_sealed_json, save_sealed_json
+from reliquant.digests import DamagedFile
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.prepare import load, prepare
@@ -93,8 +92,8 @@ def test_equal_datasets_give_equal_bytes(tmp_path):
 
 def test_files_that_do_not_fit_together_are_named(tmp_path):
     prepare(made()[1], tmp_path / "x", form="native", entry={})
-    meta = json.loads((tmp_path / "x" / "meta.json").read_text())
-    (tmp_path / "x" / "meta.json").write_text(json.dumps({**meta, "n": 4}))
+    meta = read_sealed_json(tmp_path / "x" / "meta.json")
+    save_sealed_json(tmp_path / "x" / "meta.json", {**meta, "n": 4})
     with pytest.raises(DamagedFile, match=r"5 images and 5 labels, but meta\.json says 4"):
         load(tmp_path / "x")
     (tmp_path / "x" / "labels.npy").unlink()
@@ -169,7 +168,15 @@ def test_what_was_passed_over_is_in_meta_and_said_with_the_name_of_the_dataset(t
 def test_meta_says_nothing_where_there_is_nothing_to_say(tmp_path, capsys):
     _, dataset = made()
     prepare(dataset, tmp_path / "pets" / "native", form="native", entry={})
-    assert set(load(tmp_path / "pets" / "native").meta) == {"n", "classes", "templates", "entry", "skipped", "sha256"}
+    assert set(load(tmp_path / "pets" / "native").meta) == {
+        "n",
+        "classes",
+        "templates",
+        "entry",
+        "skipped",
+        "sha256",
+        "arrays",
+    }
     assert capsys.readouterr().err == ""
 
 

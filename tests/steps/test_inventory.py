@@ -1,22 +1,28 @@
 import hashlib
-import json
 
+import numpy as np
 import pytest
 
+from reliquant.artifacts import read_sealed_json, save_array
+from reliquant.digests import DamagedFile
 from reliquant.steps import inventory
 
 
-def test_images_are_listed_by_the_sum_of_their_preparation_and_other_files_by_their_own(run, prepared, tmp_path):
+def test_arrays_are_checked_and_listed_by_their_digests_and_other_files_by_their_sums(run, prepared, tmp_path):
     images, meta = prepared / "images.npy", prepared / "meta.json"
     corrupted = prepared / "corrupt" / "fog.npy"
-    corrupted.parent.mkdir()
-    corrupted.write_bytes(b"foggy")
+    identity = save_array(corrupted, np.zeros((1, 2, 3, 3, 3), np.uint8))
     run(inventory, files=[images, meta, corrupted], output=tmp_path / "list.json")
-    assert json.loads((tmp_path / "list.json").read_text()) == {
-        str(images): json.loads(meta.read_text())["sha256"],
+    assert read_sealed_json(tmp_path / "list.json") == {
+        str(images): read_sealed_json(meta)["arrays"]["images.npy"],
         str(meta): hashlib.sha256(meta.read_bytes()).hexdigest(),
-        str(corrupted): hashlib.sha256(b"foggy").hexdigest(),
+        str(corrupted): identity,
     }
+    content = bytearray(images.read_bytes())
+    content[len(content) // 2] ^= 1
+    images.write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"images\.npy: changed since it was written"):
+        run(inventory, files=[images], output=tmp_path / "list.json")
 
 
 def test_a_missing_file_is_named(run, tmp_path):

@@ -96,12 +96,12 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
 
     kept, exact = world / "kept.parquet", world / "exact.safetensors"
     run(evaluate, monkeypatch, model=model, variant=world / "v.snapshots.tar", cells=cells, device="cpu", output=kept)
-    none = {"entry": {"quantizer": "none"}, "labels": labels | {"scope": "none"}}
+    none = {"entry": {"quantizer": "none"}, "labels": labels | {"scheme": "fp32", "scope": "none", "proxy": "none"}}
     proxy = {"folder": str(data), "pairs": None, "held_out": 0.2}
     run(quantize, monkeypatch, model=model, **none, tune_on={"p": proxy}, device="cpu", output=exact)
     assert read_header(exact)["tuned_on"]["p"]["scale"] == pytest.approx(header["logit_scale_tuned_fp32"])
     run(evaluate, monkeypatch, model=model, variant=exact, cells=cells, device="cpu", output=world / "f.parquet")
-    words |= {"samples": kept, "variant": world / "v.snapshots.tar", "baseline": world / "f.parquet"}
+    words |= {"samples": kept, "baseline": world / "f.parquet"}
     run(measure, monkeypatch, **words, output=rows)
     part = pl.read_parquet(kept).filter(iteration=2)
     found = pl.read_parquet(rows).filter(measure="nll", scale="native").sort("iteration")

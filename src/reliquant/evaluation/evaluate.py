@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reliquant.artifacts import open_array
+from reliquant.digests import AGAIN, DamagedFile, SealedArray
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import Score, class_columns, samples_of
 from reliquant.evaluation.scales import at_scale, at_sigmoid, at_temperature
@@ -215,10 +217,20 @@ def _embedded(job: _Job, cell: PlacedCell, index: NDArray[np.int64]) -> Iterator
     """Yield each severity of a cell (0 where nothing corrupts its images) and the features of its images (k, d)."""
     for i, severity in enumerate(cell["severities"]):
         if cell["corruption"]:  # mapped anew for each severity, so that only its images are held
-            corrupted = np.load(paths.corrupted(cell["folder"], cell["corruption"]), mmap_mode="r")
+            corrupted = _corrupted(cell, job.opened(cell["folder"]).meta)
             yield severity, job.embed(corrupted[i], cell["dataset"])
         else:
             yield severity, job.features(cell["folder"], cell["dataset"])[index]
+
+
+def _corrupted(cell: PlacedCell, meta: Meta) -> SealedArray:
+    """Open the corrupted images of a cell (severities, n, h, w, 3); raise DamagedFile where they are others."""
+    path = Path(paths.corrupted(cell["folder"], cell["corruption"]))
+    corrupted = open_array(path, np.uint8, 5)
+    made_of = {"corruption": cell["corruption"], "severities": list(cell["severities"])}
+    if corrupted.seal.about != made_of | {"images": meta["arrays"][paths.IMAGES]}:
+        raise DamagedFile(f"{path}: holds another corruption, other severities or other images; {AGAIN}")
+    return corrupted
 
 
 def _place(cell: PlacedCell, severity: int, index: NDArray[np.int64], dataset: _Opened) -> dict[str, Any]:

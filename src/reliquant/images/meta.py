@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
-from reliquant.artifacts import DamagedFile, read_json, require_words
+from reliquant.artifacts import DamagedFile, read_sealed_json, require_words
 from reliquant.study import paths
 from reliquant.study.prompts import template_problems
 
-WORDS = {"n": int, "classes": list, "templates": list, "entry": dict, "skipped": list, "sha256": str}
+WORDS = {"n": int, "classes": list, "templates": list, "entry": dict, "skipped": list, "sha256": str, "arrays": dict}
 OF_IMAGES = ("captions", "groups", "names")  # a text for each image, where there are any
 MORE = {"passed_over": dict, "assumed": list, "label_problem": str}
 
@@ -18,9 +18,9 @@ class Meta(TypedDict):
     """Say what is known of prepared images, as `meta.json` holds it.
 
     `entry` is the config entry of the dataset, `skipped` names the images that could not be read, `sha256` is that of
-    all pixels and labels. Datasets with captions also name each image. `passed_over` counts by suffix what was no data,
-    `assumed` says what the reader chose by itself, `label_problem` why the labels cannot be used; each is there only
-    where there is something to say.
+    all pixels and labels, `arrays` holds the identity of each array (`digests.Seal`). Datasets with captions also name
+    each image. `passed_over` counts by suffix what was no data, `assumed` says what the reader chose by itself,
+    `label_problem` why the labels cannot be used; each is there only where there is something to say.
     """
 
     n: int
@@ -29,6 +29,7 @@ class Meta(TypedDict):
     entry: dict[str, Any]
     skipped: list[str]
     sha256: str
+    arrays: dict[str, str]
     captions: NotRequired[list[str]]
     groups: NotRequired[list[str]]
     names: NotRequired[list[str]]
@@ -43,7 +44,7 @@ def read_meta(folder: Path, /) -> Meta:
     Raises FileNotFoundError; DamagedFile naming the file and the word that is missing, of another type or length.
     """
     path = Path(paths.meta(folder))
-    found = read_json(path)
+    found = read_sealed_json(path)
     optional = {word: kind for word, kind in [*dict.fromkeys(OF_IMAGES, list).items(), *MORE.items()] if word in found}
     require_words(found, WORDS | optional, f"{path}:")
     problems = [f"{word!r} is unknown" for word in found if word not in {*WORDS, *OF_IMAGES, *MORE}]

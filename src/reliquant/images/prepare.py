@@ -15,7 +15,8 @@ from numpy.lib.format import open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from reliquant.artifacts import DamagedFile, save_array, save_json, whole
+from reliquant.artifacts import open_array, save_array, save_sealed_json, whole
+from reliquant.digests import DamagedFile, SealedArray, seal
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.decoding import ImageFiles, rgb
 from reliquant.images.keys import photograph_key
@@ -35,7 +36,7 @@ class Prepared:
     `photographs` (n,) are keys of the images as they were decoded, whatever the form; None where they are not known.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | SealedArray
     labels: NDArray[np.int64]
     meta: Meta
     photographs: NDArray[np.uint64] | None = None
@@ -84,8 +85,9 @@ def prepare(
             kept += 1
         out.flush()
         _shorten(part, out, kept)
-    save_array(folder / paths.PHOTOGRAPHS, keys[:kept])
-    _describe(dataset, folder, list(skipped), entry, digest)
+        arrays = {paths.IMAGES: seal(part)}
+    arrays[paths.PHOTOGRAPHS] = save_array(folder / paths.PHOTOGRAPHS, keys[:kept])
+    _describe(dataset, folder, list(skipped), entry, digest, arrays)
     for line in _notes(dataset, list(skipped.values())):
         say(name or folder.parent.name, line)
 
@@ -100,10 +102,11 @@ def load(folder: Path, /) -> Prepared:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name}: no such file; {_remedy(name)}")
     meta = read_meta(folder)
-    images, labels = _array(folder / paths.IMAGES, np.uint8, 4), _array(folder / paths.LABELS, np.int64, 1)
+    images = _array(folder, paths.IMAGES, np.uint8, 4, meta)
+    labels = np.array(_array(folder, paths.LABELS, np.int64, 1, meta))
     if not len(images) == len(labels) == meta["n"]:
         raise DamagedFile(f"{folder}: {len(images)} images and {len(labels)} labels, but {paths.META} says {meta['n']}")
-    if images.shape[3] != 3 or not images.size:
+    if images.shape[3] != 3 or 0 in images.shape:
         raise DamagedFile(
             f"{folder / paths.IMAGES}: must hold images (n, h, w, 3), not {images.shape}; prepare it again"
         )
@@ -111,11 +114,19 @@ def load(folder: Path, /) -> Prepared:
     if len(outside):
         told = f"image {outside[0]} has the label {labels[outside[0]]}, and there are {len(meta['classes'])} classes"
         raise DamagedFile(f"{folder}: {told}: {paths.LABELS} and {paths.META} do not belong together; prepare it again")
-    photographs = _array(folder / paths.PHOTOGRAPHS, np.uint64, 1)
+    photographs = np.array(_array(folder, paths.PHOTOGRAPHS, np.uint64, 1, meta))
     if len(photographs) != len(labels):
         what = f"{len(photographs)} keys of photographs for {len(labels)} images"
         raise DamagedFile(f"{folder}: {what}; prepare it again")
     return Prepared(images, labels, meta, photographs)
+
+
+def _array(folder: Path, name: str, kind: type[np.generic], axes: int, meta: Meta) -> SealedArray:
+    """Open an array of a prepared folder; raise DamagedFile where `meta.json` was written with another one."""
+    array = open_array(folder / name, kind, axes)
+    if array.seal.identity != meta["arrays"].get(name):
+        raise DamagedFile(f"{folder}: {name} and {paths.META} do not belong together; prepare it again")
+    return array
 
 
 def _remedy(name: str) -> str:
@@ -123,20 +134,6 @@ def _remedy(name: str) -> str:
     if name == paths.PHOTOGRAPHS:
         return "the dataset was prepared by an earlier version: prepare it again"
     return "the dataset is not prepared"
-
-
-def _array(path: Path, kind: type[np.generic], axes: int) -> NDArray[Any]:
-    """Open an npy file, mapped where it holds images; raise DamagedFile unless it holds what `prepare` writes."""
-    try:
-        array = np.load(path, mmap_mode="r" if axes > 1 else None, allow_pickle=False)
-    except Exception as error:  # a damaged header, which numpy evaluates, may raise anything
-        raise DamagedFile(
-            f"{path}: truncated, damaged or no npy file ({str(error)[:200]}); prepare it again"
-        ) from error
-    if not isinstance(array, np.ndarray) or array.dtype != kind or array.ndim != axes:
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
-        raise DamagedFile(f"{path}: must hold {np.dtype(kind)} in {axes} axes, not {found}; prepare it again")
-    return array
 
 
 def _shorten(path: Path, out: np.memmap, kept: int) -> None:
@@ -149,10 +146,17 @@ def _shorten(path: Path, out: np.memmap, kept: int) -> None:
         file.truncate(out.offset + kept * out[0].nbytes)
 
 
-def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping[str, Any], digest: Any) -> None:
+def _describe(
+    dataset: Dataset,
+    folder: Path,
+    skipped: list[int],
+    entry: Mapping[str, Any],
+    digest: Any,
+    arrays: dict[str, str],
+) -> None:
     keep = np.setdiff1d(np.arange(len(dataset.labels)), skipped)
     labels = dataset.labels[keep]
-    save_array(folder / paths.LABELS, labels)
+    arrays[paths.LABELS] = save_array(folder / paths.LABELS, labels)
     digest.update(labels.tobytes())
     meta: Meta = {
         "n": len(keep),
@@ -161,6 +165,7 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
         "entry": dict(entry),
         "skipped": [dataset.names[i] for i in skipped],
         "sha256": digest.hexdigest(),
+        "arrays": arrays,
     }
     if dataset.captions is not None:
         meta["captions"] = [dataset.captions[i] for i in keep]
@@ -174,7 +179,7 @@ def _describe(dataset: Dataset, folder: Path, skipped: list[int], entry: Mapping
         meta["assumed"] = list(dataset.assumed)
     if dataset.label_problem is not None:
         meta["label_problem"] = dataset.label_problem
-    save_json(folder / paths.META, meta)
+    save_sealed_json(folder / paths.META, meta)
 
 
 def _notes(dataset: Dataset, skipped: list[UnreadableImage]) -> Iterator[str]:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from reliquant.artifacts import ROW_SCHEMA, DamagedFile, read_facts
-from reliquant.stored_frames import KEYS, damage_named, read_rows, require_full, require_once
+from reliquant.artifacts import ROW_SCHEMA, read_facts
+from reliquant.digests import AGAIN, DamagedFile
+from reliquant.stored_frames import KEYS, damage_named, read_rows, require_full, require_once, require_unchanged
 
 OF_ONE = (*KEYS, "study", "source", "family", "low", "high", "n")  # what is checked of each shard before all are read
 
 
-def collected(shards: Iterable[Path], /) -> pl.LazyFrame:
+def collected(shards: Iterable[Path], /, *, of: Mapping[Path, Mapping[str, Any]] | None = None) -> pl.LazyFrame:
     """Return the rows of all shards as one lazy frame, in the order of the shards' paths.
 
-    So far only the schemas of the shards are read; `sink_parquet` streams the rest. Raises ValueError when there is no
-    shard, and FileNotFoundError or DamagedFile naming the shard that is missing, unreadable or of another schema.
+    `of` says what the provenance of a shard must hold: its variant's labels and its suites. Each shard is compared with
+    its digest, and its keys are read; `sink_parquet` streams the rest. Raises ValueError when there is no shard, and
+    FileNotFoundError or DamagedFile naming the shard that is missing, changed, of another schema or of another study.
     """
     paths = sorted({Path(shard) for shard in shards}, key=str)
     if not paths:
         raise ValueError("there are no shards to collect")
     for path in paths:
         _check(path)
+        _require_made_of((of or {}).get(path, {}), path)
     return pl.scan_parquet(paths, schema=dict(ROW_SCHEMA), cache=False, glob=False)
 
 
@@ -50,10 +55,20 @@ def named_shards(shards: Iterable[Path], /) -> Iterator[None]:
         raise
 
 
+def _require_made_of(wanted: Mapping[str, Any], path: Path) -> None:
+    """Raise DamagedFile unless the provenance of a shard holds what it must."""
+    facts = read_facts(path) if wanted else {}
+    for name, value in wanted.items():
+        if facts.get(name) != json.loads(json.dumps(value)):
+            told = f"{json.dumps(facts.get(name))[:200]}, not {json.dumps(value)[:200]}"
+            raise DamagedFile(f"{path}: its {name} are {told}: it is of another study, variant or shard; {AGAIN}")
+
+
 def _check(path: Path) -> None:
     """Raise FileNotFoundError or DamagedFile unless a shard has the columns of rows."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such shard")
+    require_unchanged(path)
     with damage_named(path):
         schema = pl.read_parquet_schema(path)
     if dict(schema) == dict(ROW_SCHEMA):

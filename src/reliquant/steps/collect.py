@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-from reliquant.artifacts import provenance, whole
+from reliquant.artifacts import metadata, provenance, whole
+from reliquant.digests import seal_parquet
 from reliquant.report.collect import backends, collected, named_shards
 from reliquant.steps import run
 from reliquant.study import paths
@@ -21,12 +23,13 @@ def main() -> None:
     given.add_argument("--shards-from", type=Path, help="a file with the path of one shard per line")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    names = _shards_of(args.study) if args.study else _listed(args.shards_from)
-    shards = [Path(name) for name in names if name]
-    rows = collected(shards)
-    facts = json.dumps(provenance(step="collect", backends=backends(shards)), sort_keys=True)
+    of = _shards_of(args.study) if args.study else {Path(name): {} for name in _listed(args.shards_from) if name}
+    shards = list(of)
+    rows = collected(shards, of=of)
+    facts = provenance(step="collect", backends=backends(shards))
     with whole(args.output) as part, named_shards(shards):
-        rows.sink_parquet(part, compression="lz4", metadata={"reliquant": facts})
+        rows.sink_parquet(part, compression="lz4", metadata=metadata(facts))
+        seal_parquet(part)
 
 
 def _listed(path: Path) -> list[str]:
@@ -36,11 +39,18 @@ def _listed(path: Path) -> list[str]:
         raise ValueError(f"{path}: must be a text with the path of one shard per line ({error})") from error
 
 
-def _shards_of(config: dict[str, object]) -> list[str]:
-    """List the files of rows of a study: of every evaluation, and of every variant that is explained."""
+def _shards_of(config: dict[str, object]) -> dict[Path, dict[str, Any]]:
+    """Return the files of rows of a study, and what each is made of: evaluations, and variants that are explained."""
     study = read_study(config)
-    shards = [paths.shard_rows(study.name, variant, shard) for variant, shard in study.evaluations]
-    return shards + [paths.explain_rows(study.name, variant) for variant in study.explained]
+    of: dict[Path, dict[str, Any]] = {}
+    for variant, shard in study.evaluations:
+        labels = study.row_labels(study.variants[variant])
+        path = Path(paths.shard_rows(study.name, variant, shard))
+        of[path] = {"labels": labels, "suites": study.suites_in(shard)}
+    for variant in study.explained:
+        labels = study.row_labels(study.variants[variant])
+        of[Path(paths.explain_rows(study.name, variant))] = {"labels": labels, "suites": ["explain"]}
+    return of
 
 
 if __name__ == "__main__":

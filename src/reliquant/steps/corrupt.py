@@ -14,6 +14,7 @@ from reliquant.images.dataset import subset
 from reliquant.images.prepare import load
 from reliquant.progress import progress
 from reliquant.steps import run
+from reliquant.study import paths
 
 BATCH = 64
 
@@ -27,7 +28,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="how many images; all if left out")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    clean = load(args.prepared).images
+    prepared = load(args.prepared)
+    clean = prepared.images
     chosen = subset(len(clean), args.images)
     corrupted = np.empty((len(args.severities), len(chosen), *clean.shape[1:]), np.uint8)
     seeds = image_seeds(chosen, args.corruption)
@@ -37,7 +39,12 @@ def main() -> None:
         for i, severity in enumerate(args.severities):
             corrupt = plugins.load("corruption", {"corruption": args.corruption, "severity": severity})
             corrupted[i, part] = corrupt(clean[chosen[part]], seeds[part])
-    save_array(args.output, corrupted)
+    made_of = {
+        "corruption": args.corruption,
+        "severities": args.severities,
+        "images": prepared.meta["arrays"][paths.IMAGES],
+    }
+    save_array(args.output, corrupted, made_of)
 
 
 if __name__ == "__main__":

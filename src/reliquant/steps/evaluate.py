@@ -55,7 +55,8 @@ def main() -> None:
             if path != args.variant:  # a snapshot
                 frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
             records.append(frame)
-            facts = {"variant": header["sha256"], "entry": header["entry"], "dtype": args.dtype, "backend": backend}
+            facts = {name: header.get(name) for name in ("entry", "labels", "model_sha256")}
+            facts |= {"variant": header["sha256"], "dtype": args.dtype, "backend": backend}
     save_frame(args.output, pl.concat(records), provenance(**facts, device=torch.device(device).type))
 
 

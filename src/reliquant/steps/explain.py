@@ -10,6 +10,7 @@ import polars as pl
 
 from reliquant.artifacts import ROW_SCHEMA, provenance, save_frame
 from reliquant.device import add_words, chosen
+from reliquant.evaluation.belonging import require_records_of
 from reliquant.evaluation.explain import explain, of_samples
 from reliquant.evaluation.stored_records import read_samples
 from reliquant.layers.variant import load_variant
@@ -43,12 +44,17 @@ def main() -> None:
         variant.model.to(device)
     words = {"images": args.images, "waves": args.waves, "wave_images": args.wave_images}
     of_images = explain(exact, variant, args.cells, **words, batch=args.batch, device=device)
+    require_records_of(args.labels, args.variant, args.samples, args.baseline)
     samples = _records(args.samples)
     baseline = _records(args.baseline) if args.baseline else None
     rows = pl.concat([of_images, of_samples(samples, baseline, args.records)])
     constants = {column: pl.lit(value) for column, value in args.labels.items()}
     rows = rows.with_columns(**constants, iteration=pl.lit(None, pl.Int64))
-    save_frame(args.output, rows.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), provenance(labels=args.labels))
+    save_frame(
+        args.output,
+        rows.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)),
+        provenance(labels=args.labels, suites=["explain"]),
+    )
 
 
 def _records(files: list[Path]) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from reliquant.artifacts import provenance, read_header, require_words, save_json
+from reliquant.artifacts import provenance, read_header, require_words, save_sealed_json
 from reliquant.images.meta import read_meta
 from reliquant.steps import run
 from reliquant.study import paths
@@ -27,7 +27,7 @@ def main() -> None:
     datasets = {name: _dataset(folder) for name, folder in _folders(study).items()}
     facts = {"study": study.name, "title": study.config.title, "note": study.config.note}
     text = yaml.safe_dump(args.study, sort_keys=False, allow_unicode=True)
-    save_json(args.output, provenance(**facts, models=models, datasets=datasets, config=text, commit=""))
+    save_sealed_json(args.output, provenance(**facts, models=models, datasets=datasets, config=text, commit=""))
 
 
 def _folders(study: Study) -> dict[str, str]:

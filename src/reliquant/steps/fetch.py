@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from reliquant import plugins
-from reliquant.artifacts import save_json
+from reliquant.artifacts import save_sealed_json
 from reliquant.download.http import fetch
 from reliquant.download.lock import check, check_or_record
 from reliquant.download.source import sources_of
@@ -31,7 +31,7 @@ def main() -> None:
     for source, facts in zip(sources, files, strict=True):
         if source.sha256 is None:
             check_or_record(args.lock, source.url, {word: facts[word] for word in ("sha256", "bytes")})
-    save_json(args.output, {args.family: name, "files": files})
+    save_sealed_json(args.output, {args.family: name, "files": files})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from reliquant.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, require_words, save_frame
+from reliquant.evaluation.belonging import require_records_of, require_shard
 from reliquant.evaluation.scales import scale_rows, scaled_rows
 from reliquant.evaluation.stored_records import read_samples
 from reliquant.measures.pairing import require_same_scores
@@ -31,10 +32,12 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
+    require_records_of(args.labels, args.variant, args.samples, args.baseline)
     samples = _records(args.samples)
     snapshots = "iteration" in samples.columns
     baseline = _records(args.baseline, all_suites=snapshots) if args.baseline else None
     own = read_samples(args.samples[0]).select(PLACE).unique()
+    require_shard(own, args.suites, args.samples[0])
     if snapshots and baseline is None:
         raise ValueError(f"{args.samples[0]}: records of snapshots are measured against FP32's: give --baseline")
     if snapshots:  # each has its own rows, against the same baseline
@@ -56,7 +59,7 @@ def main() -> None:
     backend = made.get("backend")
     used = backend.get("used", "") if isinstance(backend, dict) else ""
     computed = {"backend": used, "dtype": made.get("dtype", "")}
-    facts = provenance(labels=args.labels, **computed, device=made.get("device", ""))
+    facts = provenance(labels=args.labels, suites=args.suites, **computed, device=made.get("device", ""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), facts)
 
 

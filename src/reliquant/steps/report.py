@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from reliquant.artifacts import read_json, save_json, whole
+from reliquant.artifacts import read_sealed_json, save_json, whole
 from reliquant.report import claims, frames, page, published, source_rows
 from reliquant.report.facts import require_facts
 from reliquant.steps import run
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the report's folder")
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
-    facts = read_json(args.facts)
+    facts = read_sealed_json(args.facts, needed=False)
     require_facts(facts, str(args.facts))
     every = scan_rows(args.rows)
     args.output.mkdir(parents=True, exist_ok=True)

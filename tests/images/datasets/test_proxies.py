@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from reliquant import plugins
+from reliquant.artifacts import read_sealed_json, save_sealed_json
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import load, prepare
 from reliquant.quantization.held_out import make_pairs
@@ -75,9 +76,9 @@ def test_which_pairs_a_variant_saw_is_recorded(tars, tmp_path):
     assert which["dataset"] == entry
     again = make_pairs(load(tmp_path / "p"), 2, 1, "cpu", held_out=0.0).which
     assert again == which  # whatever the seed
-    meta = json.loads((tmp_path / "p" / "meta.json").read_text())
+    meta = read_sealed_json(tmp_path / "p" / "meta.json")
     meta["captions"] = [f"{text}!" for text in meta["captions"]]
-    (tmp_path / "p" / "meta.json").write_text(json.dumps(meta))
+    save_sealed_json(tmp_path / "p" / "meta.json", meta)
     other = make_pairs(load(tmp_path / "p"), 2, 0, "cpu", held_out=0.0).which
     assert other["pairs_sha256"] != which["pairs_sha256"]
     assert proxy.captions == [text.rstrip("!") for text in (meta["captions"][i] for i in which["indices"])]

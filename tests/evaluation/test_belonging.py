@@ -1,0 +1,77 @@
+"""Whole records of another variant, model or shard: a digest does not tell them, what they are made of does."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from reliquant.artifacts import read_header, save_frame, save_tensors
+from reliquant.digests import DamagedFile
+from reliquant.evaluation.belonging import require_records_of, require_shard
+
+LABELS = {"model": "m", "scheme": "rtn", "precision": "w4a8", "scope": "image", "proxy": "p", "seed": 0, "study": "s"}
+FP32 = LABELS | {"scheme": "fp32", "precision": "fp32"}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A variant, its records and FP32's."""
+    variant = tmp_path / "v.safetensors"
+    save_tensors(variant, {"w": np.zeros(3)}, {"labels": LABELS, "model_sha256": "a"})
+    own = {"variant": read_header(variant)["sha256"], "labels": LABELS, "model_sha256": "a"}
+    save_frame(tmp_path / "own.parquet", pl.DataFrame({"x": [1]}), own)
+    save_frame(tmp_path / "fp32.parquet", pl.DataFrame({"x": [1]}), {"labels": FP32, "model_sha256": "a"})
+    return variant, own, tmp_path
+
+
+def test_records_of_the_variant_and_of_its_fp32_belong(files):
+    variant, _, folder = files
+    require_records_of(LABELS, variant, [folder / "own.parquet"], [folder / "fp32.parquet"])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"variant": "b"}, r"other\.parquet: holds records of another variant than .*v\.safetensors"),
+        ({"labels": LABELS | {"seed": 1}}, r"other\.parquet: is of seed 1, not of model 'm', scheme 'rtn'"),
+        ({"labels": None}, r"other\.parquet: is of model None, scheme None"),
+    ],
+)
+def test_records_of_another_variant_are_refused(files, change, told):
+    variant, own, folder = files
+    save_frame(folder / "other.parquet", pl.DataFrame({"x": [1]}), own | change)
+    with pytest.raises(DamagedFile, match=told):
+        require_records_of(LABELS, variant, [folder / "other.parquet"], [])
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (
+            {"labels": LABELS, "model_sha256": "a"},
+            r"other\.parquet: is of scheme 'rtn', not of model 'm', scheme",
+        ),
+        ({"labels": FP32 | {"model": "n"}, "model_sha256": "a"}, r"other\.parquet: is of model 'n'"),
+        ({"labels": FP32, "model_sha256": "b"}, r"other\.parquet: holds records of another FP32 model"),
+    ],
+)
+def test_a_baseline_that_is_not_of_the_same_fp32_model_is_refused(files, facts, told):
+    variant, _, folder = files
+    save_frame(folder / "other.parquet", pl.DataFrame({"x": [1]}), facts)
+    with pytest.raises(DamagedFile, match=told):
+        require_records_of(LABELS, variant, [folder / "own.parquet"], [folder / "other.parquet"])
+
+
+def test_a_variant_under_anothers_name_is_refused(files):
+    variant, _, folder = files
+    with pytest.raises(DamagedFile, match=r"v\.safetensors: is of precision 'w4a8'"):
+        require_records_of(LABELS | {"precision": "w8a8"}, variant, [folder / "own.parquet"], [])
+
+
+def test_a_shard_holds_the_records_that_it_is_called_after(tmp_path):
+    places = pl.DataFrame({"suite": ["clean", "ood", "ood"], "dataset": ["a", "b", "c"]})
+    require_shard(places, ["clean", "ood"], tmp_path)
+    require_shard(places, ["clean/a", "ood/b", "ood/c"], tmp_path)
+    with pytest.raises(DamagedFile, match="holds records of ood/b, ood/c: it is of another shard"):
+        require_shard(places, ["clean"], tmp_path)
+    with pytest.raises(DamagedFile, match="has none of noise: it is of another shard"):
+        require_shard(places, ["clean", "ood", "noise"], tmp_path)
