@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reliquant.measures import detection
-from reliquant.measures.intervals import of_difference, p_of_side
+from reliquant.measures.intervals import freedom_of, of_difference, p_of_side
 from reliquant.measures.stats import Z95, variance_of_mean, wilson
 
 
@@ -27,8 +27,9 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval inside [0, 1]; Student's t of the smaller of the numbers of right and wrong answers."""
-        return self._ends(min(self.correct.sum(), (~self.correct).sum()) - 1)
+        """95 % interval inside [0, 1]; Student's t of the rarer of right and wrong answers, or as the kurtosis has it."""
+        rarer = min(self.correct.sum(), (~self.correct).sum())
+        return self._ends(min(rarer - 1, freedom_of(self.influence)))
 
     def _ends(self, freedom: float = np.inf) -> tuple[float, float]:
         if not 0 <= self.value <= 1:
