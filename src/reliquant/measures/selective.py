@@ -27,7 +27,7 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval inside [0, 1]; Student's t of the rarer of right and wrong answers, or as the kurtosis has it."""
+        """95 % interval inside [0, 1]; Student's t of the rarer answers, right or wrong, or by the kurtosis."""
         rarer = min(self.correct.sum(), (~self.correct).sum())
         return self._ends(min(rarer - 1, freedom_of(self.influence)))
 
