@@ -68,7 +68,7 @@ def parse_precision(precision: str, /) -> tuple[int, int]:
     >>> parse_precision("w4a16")
     (4, 16)
     """
-    match = re.fullmatch(r"w(\d+)a(\d+)", precision)
+    match = re.fullmatch(r"w(0|[1-9][0-9]{0,8})a(0|[1-9][0-9]{0,8})", precision)  # no word for one precision twice
     if not match:
         raise ValueError(f"precision {precision!r} must read w<bits>a<bits>, like w4a8 (a16: floating point)")
     bits = tuple(int(b) for b in match.groups())

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-from reliquant import plugins
+from reliquant import names, plugins
 from reliquant.grid import parse_precision
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
+
+def _without(problem_of: Callable[[str], str]) -> AfterValidator:
+    """Refuse a text of which a check says what is wrong."""
+
+    def check(text: str) -> str:
+        if problem := problem_of(text):
+            raise PydanticCustomError("name", "{problem}", {"problem": problem})
+        return text
+
+    return AfterValidator(check)
+
+
+Name = Annotated[str, _without(names.name_problem)]
+Device = Annotated[str, _without(names.device_problem)]
+Place = Annotated[str, _without(names.path_problem)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Entry = dict[str, Any]
 Suite = Literal["clean", "ood", "shift", "noise", "spurious"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
@@ -70,7 +86,7 @@ class Config(_Part):
     study: Name
     title: str
     note: str = ""
-    data_root: str | None = None
+    data_root: Place | None = None
     from_scratch: bool = False
     unreadable: Literal["stop", "skip"] = "stop"
     resamples: int = Field(10_000, ge=100)
@@ -78,7 +94,7 @@ class Config(_Part):
     checkpoint_every: int = Field(100, ge=1)
     tuning: Literal["none", "contrastive", "match_fp32"] = "contrastive"
     batch: int = Field(256, ge=1)
-    device: str = "auto"
+    device: Device = "auto"
     deterministic: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     backend: Literal["auto", "simulate", "integer"] = "auto"
@@ -87,7 +103,7 @@ class Config(_Part):
     precisions: list[str] = ["w8a8"]
     scopes: list[Literal["image", "both"]] = ["image"]
     proxies: dict[Name, Proxy] = {}
-    seeds: list[Annotated[int, Field(ge=0)]] = [0]
+    seeds: list[Seed] = [0]
     datasets: dict[Name, Entry] = Field(min_length=1)
     suites: Suites
     snapshot_suites: list[Suite] = ["clean"]
@@ -111,7 +127,7 @@ STUDY_KEYS: dict[str, dict[str, Any]] = {  # the keys of an entry that the study
         "scopes": list[str],
         "proxies": list[str],
         "family": str,
-        "seeds": list[int],
+        "seeds": list[Seed],
         "least_share": Annotated[float, Field(ge=0, le=1)],
         "snapshots": list[int] | dict[str, list[int]],
     },
