@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 
 from reliquant import plugins
+from reliquant.bounded import load_yaml
 from reliquant.images.dataset import Dataset, require_labels
 from reliquant.images.formats import IMAGE_SUFFIXES, described, head_of, is_hidden, kind_of
 from reliquant.images.prepare import Prepared, load, prepare
@@ -75,7 +76,7 @@ def named_images(word: str | Mapping[str, Any], role: Role | None = None, /) -> 
         return _of_entry(word, str(dict(word)), role)
     if word.lstrip().startswith("{"):
         try:
-            entry = yaml.safe_load(word)
+            entry = load_yaml(word)
         except yaml.YAMLError as error:
             raise plugins.ConfigError([f"{word}: no YAML: {' '.join(str(error).split())}"]) from error
         return _of_entry(entry, word, role)

@@ -13,6 +13,7 @@ import yaml
 
 from reliquant import plugins
 from reliquant.artifacts import DamagedFile, read_header
+from reliquant.bounded import load_yaml
 from reliquant.download import published
 from reliquant.models.check import check_model
 from reliquant.models.clip import Clip
@@ -136,7 +137,7 @@ def _is_module(word: str) -> bool:
 
 def _written_entry(word: str) -> dict[str, Any]:
     try:
-        entry = yaml.safe_load(word)
+        entry = load_yaml(word)
     except yaml.YAMLError as error:
         raise plugins.ConfigError([f"{word}: no YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(entry, Mapping):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from reliquant import plugins
+from reliquant.bounded import load_yaml
 from reliquant.study.config import grid_problems, quantizer_words, with_grids
 from reliquant.study.entries import key_problems
 
@@ -19,7 +18,7 @@ def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str
     """
     words: Mapping[str, Any]
     if isinstance(scheme, str):
-        words = yaml.safe_load(scheme) if scheme.lstrip().startswith("{") else {"quantizer": scheme}
+        words = load_yaml(scheme) if scheme.lstrip().startswith("{") else {"quantizer": scheme}
     else:
         words = scheme
     kept = {word: value for word, value in words.items() if word == "least_share"}
