@@ -199,12 +199,28 @@ def require_parquet(path: Path, /) -> bool:
     place = _place(path)
     if place is None:
         return False
-    with open(path, "rb") as file:
-        file.seek(place)
-        told = file.read(HEX)
-    if told != _digest_without(path, place).encode():
+    if digest_in_parquet(path) != _digest_without(path, place):
         raise DamagedFile(f"{path}: changed since it was written; {AGAIN}")
     return True
+
+
+def digest_of_file(path: Path, /) -> str:
+    """Return the digest of all bytes of a file."""
+    digest = xxh3_128()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_in_parquet(path: Path, /) -> str | None:
+    """Return the digest that stands in a parquet file, None where it has none."""
+    place = _place(path)
+    if place is None:
+        return None
+    with open(path, "rb") as file:
+        file.seek(place)
+        return file.read(HEX).decode()
 
 
 def _place(path: Path) -> int | None:

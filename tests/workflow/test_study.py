@@ -7,17 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
 from dry_run import job_counts
 
 from reliquant.artifacts import ROW_SCHEMA, read_header
+from reliquant.cli import verify
 from reliquant.cli.plan_study import estimate
+from reliquant.cli.verify_study import verify_study
 from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
+TINY_STUDY = read_study(yaml.safe_load(TINY.read_text()))
 
 
 def snakemake(folder, *words, config=TINY, check=True):
@@ -51,6 +55,76 @@ def changed(tmp_path, change):
     path = tmp_path / "changed.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def spoil(path, rng):
+    """Flip a bit somewhere in a file."""
+    content = bytearray(path.read_bytes())
+    content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    path.write_bytes(content)
+
+
+EVALUATED = "results/tiny/evaluate/vit"
+KINDS = {
+    "model": "data/models/vit.safetensors",
+    "images": "data/prepared/shapes/native/images.npy",
+    "labels": "data/prepared/shapes/native/labels.npy",
+    "corrupted": "data/prepared/shapes/native/corrupt/fog.npy",
+    "inventory": "data/prepared/inventory/tiny/vit/most.json",
+    "variant": "results/tiny/quantize/vit/rtn/*.safetensors",
+    "snapshots": "results/tiny/quantize/vit/lsq/*.snapshots.tar",
+    "records": "results/tiny/evaluate/vit/rtn/*/most/samples.parquet",
+    "rows": "results/tiny/evaluate/vit/rtn/*/most/rows.parquet",
+    "explained": "results/tiny/explain/vit/rtn/*/rows.parquet",
+    "all rows": "results/tiny/rows.parquet",
+    "page": "reports/tiny/report.html",
+    "figure": "reports/tiny/figures/overview.png",
+}
+
+
+def test_verify_finds_each_file_of_a_study_that_changed(study, tmp_path, monkeypatch):
+    copy, rng = copied(study, tmp_path), np.random.default_rng(0)
+    command = [sys.executable, "-m", "reliquant.cli.main", "verify", str(TINY)]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1].split(", ")[1:]) == (0, ["0 broken", "0 missing"]), (
+        done.stdout
+    )
+    monkeypatch.chdir(copy)
+    for kind, pattern in KINDS.items():
+        (path,) = copy.glob(pattern)
+        content = path.read_bytes()
+        for _ in range(3):
+            spoil(path, rng)
+            broken = [one for one in verify_study(TINY_STUDY) if one.state == "broken"]
+            assert broken, kind
+            path.write_bytes(content)
+    (copy / KINDS["labels"]).unlink()
+    assert verify.run(study=str(TINY)).code == 1
+
+
+def test_verify_finds_files_that_lie_in_anothers_place(study, tmp_path, monkeypatch):
+    copy = copied(study, tmp_path)
+    monkeypatch.chdir(copy)
+    swaps = [
+        ("data/prepared/shapes/native/corrupt/fog.npy", "data/prepared/shapes/native/corrupt/gaussian_noise.npy"),
+        ("data/prepared/shapes/native/images.npy", "data/prepared/shapes-train/native/images.npy"),
+        ("results/tiny/quantize/vit/rtn/*.safetensors", "results/tiny/quantize/convnext/rtn/*.safetensors"),
+        (
+            "results/tiny/evaluate/vit/rtn/*/most/samples.parquet",
+            "results/tiny/evaluate/vit/fp32/*/most/samples.parquet",
+        ),
+        ("results/tiny/evaluate/vit/rtn/*/most/rows.parquet", "results/tiny/evaluate/vit/rtn/*/spurious/rows.parquet"),
+    ]
+    for pattern, other in swaps:
+        (path,), (place,) = copy.glob(pattern), copy.glob(other)
+        content = path.read_bytes()
+        path.write_bytes(place.read_bytes())
+        broken = [one.path for one in verify_study(TINY_STUDY) if one.state == "broken"]
+        assert str(path.relative_to(copy)) in broken or str(path.parent.relative_to(copy) / "meta.json") in broken, (
+            pattern
+        )
+        path.write_bytes(content)
+    assert verify.run(study="tiny").code == 0
 
 
 def test_rows_hold_every_variant_and_suite(study):

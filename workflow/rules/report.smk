@@ -64,6 +64,7 @@ rule report:
             labels={"table": "{table}"},
         ),
         plots=directory(paths.plots(REPORT)),
+        digests=paths.digests(REPORT),
     log:
         f"{LOGS}/report.log",
     conda:

@@ -16,6 +16,7 @@ SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for
     "quantize": "quantize a model on image-caption pairs of your own",
     "evaluate": "embed labelled images and print every measure",
     "recommend": "the variants of a study that meet a wish, and how sure that is",
+    "verify": "whether every file of a study is as it was written, and what it is taken for",
     "compare": "two studies side by side: what changed significantly",
 }
 
@@ -44,6 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(output.data, indent=2) if as_json else output.text, flush=True)
     except BrokenPipeError:  # `reliquant ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if output.code:
+        sys.exit(output.code)
 
 
 if __name__ == "__main__":

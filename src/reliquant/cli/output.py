@@ -13,6 +13,7 @@ class Output(NamedTuple):
 
     data: Any
     text: str
+    code: int = 0  # how the command ends
 
 
 def measured_output(found: Mapping[str, Any], /) -> Output:

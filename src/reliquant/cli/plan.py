@@ -10,10 +10,12 @@ from typing import Any, NoReturn
 import yaml
 
 from reliquant import plugins
+from reliquant.bounded import load_yaml
 from reliquant.cli.output import Output
 from reliquant.cli.plan_study import as_text, estimate
 from reliquant.cli.words import add_model_words, read_scheme
 from reliquant.study.check import read_study
+from reliquant.study.study import Study
 
 EXAMPLE = "reliquant plan --model ViT-B-32 --scheme rtn --precision w4a8"
 
@@ -58,23 +60,27 @@ def _model_text(found: dict[str, Any]) -> str:
 def _of_study(config: Path) -> Output:
     if not config.is_file():
         raise FileNotFoundError(f"{config}: no such file")
-    try:
-        given = yaml.safe_load(config.read_bytes())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        told = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
-        _wrong_config(f"{config}: no YAML: {' '.join(told.split())}")
-    if not isinstance(given, dict):
-        _wrong_config(f"{config}: must hold keys and values (study, models, ...), not {given!r:.40}")
-    try:
-        study = read_study(given)
-    except plugins.ConfigError as error:
-        _wrong_config(f"{config}: {error}")
+    study = read_config(config.read_bytes(), str(config))
     found = estimate(study, lock=config.with_name("weights.lock.json"))
     return Output(found, as_text(found))
 
 
+def read_config(text: str | bytes, name: str, /) -> Study:
+    """Expand a study's config; end with exit code 2 where it is wrong, as a config is part of the command line."""
+    try:
+        given = load_yaml(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        told = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+        _wrong_config(f"{name}: no YAML: {' '.join(told.split())}")
+    if not isinstance(given, dict):
+        _wrong_config(f"{name}: must hold keys and values (study, models, ...), not {given!r:.40}")
+    try:
+        return read_study(given)
+    except plugins.ConfigError as error:
+        _wrong_config(f"{name}: {error}")
+
+
 def _wrong_config(message: str) -> NoReturn:
-    """End with exit code 2, as a config is part of the command line."""
     print(f"reliquant plan: error: {message}", file=sys.stderr)
     sys.exit(2)

@@ -23,16 +23,16 @@ def require_records_of(
     `labels` are the row columns of the variant, which the file `variant` holds.
     """
     header = read_header(variant)
-    _require_labels(header, labels, variant)
+    require_labels(header, labels, variant)
     for path in samples:
         facts, snapshots = _facts(path)
         if facts.get("variant") != header["sha256"] and not snapshots:
             raise DamagedFile(f"{path}: holds records of another variant than {variant}; {AGAIN}")
-        _require_labels(facts, labels, path)
+        require_labels(facts, labels, path)
     fp32 = {"model": labels["model"], "scheme": "fp32"}
     for path in baseline:
         facts, _ = _facts(path)
-        _require_labels(facts, fp32, path)
+        require_labels(facts, fp32, path)
         if facts.get("model_sha256") != header["model_sha256"]:
             raise DamagedFile(f"{path}: holds records of another FP32 model than the one of {variant}; {AGAIN}")
 
@@ -59,7 +59,8 @@ def _facts(path: Path) -> tuple[dict[str, Any], bool]:
         return read_facts(path), "iteration" in pl.read_parquet_schema(path)
 
 
-def _require_labels(facts: Mapping[str, Any], labels: Mapping[str, Any], path: Path) -> None:
+def require_labels(facts: Mapping[str, Any], labels: Mapping[str, Any], path: Path, /) -> None:
+    """Raise DamagedFile, naming the file, unless its facts name the variant that these labels name."""
     own = facts.get("labels")
     own = own if isinstance(own, dict) else {}
     other = [f"{name} {own.get(name)!r}" for name in OF_VARIANT if name in labels and own.get(name) != labels[name]]

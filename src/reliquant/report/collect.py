@@ -13,7 +13,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from reliquant.artifacts import ROW_SCHEMA, read_facts
-from reliquant.digests import AGAIN, DamagedFile
+from reliquant.digests import AGAIN, DamagedFile, digest_in_parquet, digest_of
 from reliquant.stored_frames import KEYS, damage_named, read_rows, require_full, require_once, require_unchanged
 
 OF_ONE = (*KEYS, "study", "source", "family", "low", "high", "n")  # what is checked of each shard before all are read
@@ -31,8 +31,13 @@ def collected(shards: Iterable[Path], /, *, of: Mapping[Path, Mapping[str, Any]]
         raise ValueError("there are no shards to collect")
     for path in paths:
         _check(path)
-        _require_made_of((of or {}).get(path, {}), path)
+        require_made_of((of or {}).get(path, {}), path)
     return pl.scan_parquet(paths, schema=dict(ROW_SCHEMA), cache=False, glob=False)
+
+
+def of_shards(shards: Iterable[Path], /) -> str:
+    """Return the digest of all shards' digests, by their paths: of which rows those of a study were collected."""
+    return digest_of({str(shard): digest_in_parquet(shard) for shard in shards})
 
 
 def backends(shards: Iterable[Path], /) -> dict[str, int]:
@@ -55,7 +60,7 @@ def named_shards(shards: Iterable[Path], /) -> Iterator[None]:
         raise
 
 
-def _require_made_of(wanted: Mapping[str, Any], path: Path) -> None:
+def require_made_of(wanted: Mapping[str, Any], path: Path) -> None:
     """Raise DamagedFile unless the provenance of a shard holds what it must."""
     facts = read_facts(path) if wanted else {}
     for name, value in wanted.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from reliquant.artifacts import metadata, provenance, whole
 from reliquant.digests import seal_parquet
-from reliquant.report.collect import backends, collected, named_shards
+from reliquant.report.collect import backends, collected, named_shards, of_shards
 from reliquant.steps import run
 from reliquant.study import paths
 from reliquant.study.check import read_study
@@ -26,7 +26,7 @@ def main() -> None:
     of = _shards_of(args.study) if args.study else {Path(name): {} for name in _listed(args.shards_from) if name}
     shards = list(of)
     rows = collected(shards, of=of)
-    facts = provenance(step="collect", backends=backends(shards))
+    facts = provenance(step="collect", backends=backends(shards), shards=of_shards(shards))
     with whole(args.output) as part, named_shards(shards):
         rows.sink_parquet(part, compression="lz4", metadata=metadata(facts))
         seal_parquet(part)

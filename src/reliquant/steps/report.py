@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import yaml
 
-from reliquant.artifacts import read_sealed_json, save_json, whole
+from reliquant.artifacts import read_sealed_json, save_json, save_sealed_json, whole
+from reliquant.digests import digest_of_file
 from reliquant.report import claims, frames, page, published, source_rows
 from reliquant.report.facts import require_facts
 from reliquant.steps import run
@@ -63,6 +64,17 @@ def _report(rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], ar
     end, content = source_rows.as_file(used)
     _save(tables / f"claims{end}", content)
     _save(Path(paths.page(args.output)), page.page(made, judged, summary, facts, used).encode())
+    _seal(args.output)
+
+
+def _seal(folder: Path) -> None:
+    """List the files of a report with their digests, for `reliquant verify`."""
+    own = (paths.page(folder), paths.summary(folder), paths.claims(folder))
+    files = [Path(file) for file in own]
+    for part in (paths.figures(folder), paths.tables(folder), paths.plots(folder)):
+        files += sorted(Path(part).iterdir())
+    found = {str(file.relative_to(folder)): digest_of_file(file) for file in files}
+    save_sealed_json(Path(paths.digests(folder)), found)
 
 
 def _save(path: Path, content: bytes) -> None:

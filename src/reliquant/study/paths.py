@@ -120,6 +120,11 @@ def summary(report: str | Path, /) -> str:
     return f"{report}/summary.json"
 
 
+def digests(report: str | Path, /) -> str:
+    """Return the list of the files of a report's folder with their digests."""
+    return f"{report}/digests.json"
+
+
 def figures(report: str | Path, /) -> str:
     """Return the folder of the figures of a report's folder."""
     return f"{report}/figures"

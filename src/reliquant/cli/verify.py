@@ -1,0 +1,39 @@
+"""`reliquant verify`: whether every file of a study is as it was written, and what it is taken for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reliquant.artifacts import read_sealed_json
+from reliquant.cli.output import Output
+from reliquant.cli.plan import read_config
+from reliquant.cli.verify_study import Checked, verify_study
+from reliquant.study import paths
+
+EXAMPLE = "reliquant verify config/config.yaml"
+
+
+def add_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add what the subcommand takes."""
+    parser.add_argument("study", help="a study's config, or the name of one whose results lie here")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(*, study: str) -> Output:
+    """Check all files of a study; the exit code is 1 where one is broken, or missing."""
+    given = Path(study)
+    if not given.is_file() and Path(paths.facts(study)).is_file():
+        found = verify_study(read_config(read_sealed_json(Path(paths.facts(study)))["config"], paths.facts(study)))
+    elif given.is_file():
+        found = verify_study(read_config(given.read_bytes(), study))
+    else:
+        raise FileNotFoundError(f"{study}: no such config, and there is no {paths.facts(study)}")
+    return Output([one._asdict() for one in found], _text(found), code=int(any(one.problem for one in found)))
+
+
+def _text(found: list[Checked]) -> str:
+    lines = [f"{one.state}: {one.path}: {one.problem}" for one in found if one.problem]
+    counts = {state: sum(one.state == state for one in found) for state in ("as written", "broken", "missing")}
+    told = ", ".join(f"{number} {state}" for state, number in counts.items())
+    return "\n".join([*lines, f"{len(found)} files: {told}"])
