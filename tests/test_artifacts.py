@@ -1,10 +1,24 @@
+import errno
 import json
+import os
+import resource
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import DamagedFile, load_tensors, read_header, save_array, save_frame, save_tensors, whole
+from reliquant.artifacts import (
+    DamagedFile,
+    load_tensors,
+    read_header,
+    save_array,
+    save_frame,
+    save_json,
+    save_tensors,
+    whole,
+)
 
 
 def test_tensors_and_header_come_back(tmp_path):
@@ -79,16 +93,62 @@ def test_a_frame_carries_its_provenance(tmp_path):
     assert json.loads(pl.read_parquet_metadata(tmp_path / "f.parquet")["reliquant"]) == {"seed": 3}
 
 
-@pytest.mark.parametrize(
-    "write",
-    [lambda p: save_frame(p, pl.DataFrame({"x": np.arange(10**5)}), {}), lambda p: save_array(p, np.arange(10**5))],
-)
-def test_a_full_disk_names_the_file(write, tmp_path, monkeypatch):
+WRITERS = {
+    "frame": lambda p: save_frame(p, pl.DataFrame({"x": np.random.default_rng(0).random(10**5)}), {}),
+    "array": lambda p: save_array(p, np.arange(10**5)),
+    "tensors": lambda p: save_tensors(p, {"x": np.arange(10**5)}, {}),
+    "json": lambda p: save_json(p, {"x": "y" * 10**5}),
+}
+
+
+@pytest.fixture
+def small_files():
+    """Let no file grow above 10,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_disk_that_takes_no_more_is_told_with_the_file(name, small_files, tmp_path):
     path = tmp_path / "some" / "file"
-    monkeypatch.setattr("reliquant.artifacts.os.getpid", lambda: "full")
-    path.parent.mkdir()
-    (path.parent / ".file.full.part").symlink_to("/dev/full")  # a device on which nothing fits
-    with pytest.raises(OSError, match="No space left on device") as told:
-        write(path)
+    with pytest.raises(OSError, match=r"File too large|No space left") as told:
+        WRITERS[name](path)
     assert told.value.filename == str(path)
-    assert not path.exists()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_of_another_folder_is_blamed_itself(tmp_path):
+    with pytest.raises(OSError, match="elsewhere"), whole(tmp_path / "a" / "b"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/elsewhere")
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_and_folders_have_the_rights_that_the_umask_leaves(name, mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        WRITERS[name](tmp_path / "new" / "file")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_a_killed_writer_left_is_removed_by_the_next(name, tmp_path):
+    """Killed in the middle: while the library writes, or just before the file gets its name."""
+    code = f"""if True:
+        import os, signal
+        from pathlib import Path
+        from reliquant.artifacts import whole
+        with whole(Path({str(tmp_path / "file")!r})) as part:
+            part.write_text("half")
+            part.with_name(".tmpLibrary").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    WRITERS[name](tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]

@@ -26,6 +26,7 @@ ORDER = [  # a room imports what stands before it, and nothing else of the packa
 ]
 AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "artifacts", "digests", "fingerprint"}
 AT_THE_ROOT |= {"bounded", "stored_frames", "names"}
+AT_THE_ROOT |= {"scratch"}
 NEVER_IMPORTED = ("cli", "steps")
 TORCH_FREE_ROOMS = ("download", "measures", "study", "report")
 TORCH_FREE = ["plugins", "fingerprint", "grid", "artifacts", "evaluation.features", "evaluation.records"]

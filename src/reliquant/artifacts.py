@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,12 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from polars.exceptions import PolarsError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import reliquant
-from reliquant import digests
+from reliquant import digests, scratch
 from reliquant.digests import DamagedFile, Seal, SealedArray
 
 KEPT = 200  # resamples of which rows keep the values, see `measures/resampling.py`
@@ -40,6 +40,7 @@ COLUMNS: dict[str, pl.DataType] = {
 ROW_SCHEMA = pl.Schema(COLUMNS)
 
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # a disk that takes no more
 KINDS: dict[Any, str] = {  # of what JSON holds
     **{dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number", Real: "a number"},
     **{bool: "true or false", type(None): "null", object: "a value"},
@@ -48,21 +49,40 @@ KINDS: dict[Any, str] = {  # of what JSON holds
 
 @contextmanager
 def whole(path: Path, /) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it there when the block ends well, delete it when it does not."""
+    """Yield a temporary path; move it to `path` when the block ends well, delete it when it does not.
+
+    It lies in a hidden folder beside `path`, with whatever else a library writes beside it; what killed processes left
+    there is deleted. The file may be read by whom the umask lets, whoever wrote it. Where the disk or its rights are at
+    fault, the OSError names `path`.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _blamed(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        with scratch.folder(path.parent, path.name) as folder:
+            part = folder / path.name
+            yield part
+            part.chmod(folder.stat().st_mode & 0o666)  # some libraries make files that are the user's alone
+            with open(part, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    """Turn what any library raises where the disk is full or cannot be written into an OSError that names `path`."""
     try:
-        yield part
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, PolarsError) as error:
-        if "No space left on device" not in str(error) or getattr(error, "filename", None):
+        yield
+    except Exception as error:
+        other = getattr(error, "filename", None)
+        if isinstance(other, str | os.PathLike) and path.parent not in (Path(other), *Path(other).parents):
             raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error  # numpy and polars name no file
-    finally:
-        part.unlink(missing_ok=True)
+        text = re.sub(r"^\d+ requested and \d+ written$", os.strerror(errno.ENOSPC), str(error))  # numpy's words
+        number = next((n for n in DISK if getattr(error, "errno", 0) == n or os.strerror(n) in text), None)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error  # numpy, polars and others name no file
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
