@@ -136,3 +136,35 @@ def test_a_run_of_one_seed_varies_as_those_of_its_scheme_do_that_have_several():
         mean = frames.mean_of_runs(runs, ["scheme"]).row(0, named=True)
         held += mean["low"] <= 0 <= mean["high"]
     assert 0.93 < held / 400 < 0.99
+
+
+def test_replicates_that_stand_in_a_file_give_the_same_means_in_parts(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    lines, sets = 40, 3
+    keys = {name: ["x"] * lines * sets for name in frames.VARIANT} | {
+        "scheme": np.repeat(np.arange(lines), sets).astype(str)
+    }
+    value = rng.normal(size=lines * sets)
+    rows = pl.DataFrame(
+        {
+            **keys,
+            "measure": "m",
+            "dataset": np.tile(["a", "b", "c"], lines),
+            "value": value,
+            "low": value - 1,
+            "high": value + 1,
+            "n": 9,
+        }
+    ).sample(fraction=1, shuffle=True, seed=3)
+    kept = rng.normal(rows["value"].to_numpy()[:, None], 0.5, (len(rows), KEPT)).astype(np.float32)
+    np.save(tmp_path / "kept.npy", kept)
+    held = rows.with_columns(pl.Series("replicates", kept, dtype=REPLICATES))
+    line = rows.with_columns(line=pl.when(pl.col("scheme") != "7").then(pl.int_range(pl.len())))
+    held = held.with_columns(replicates=pl.when(pl.col("scheme") != "7").then("replicates"))
+    monkeypatch.setattr(averages, "AT_ONCE", 7)
+    apart = frames.mean_of_sets(averages.in_file(line, tmp_path / "kept.npy"))
+    assert [part.height for part in averages.in_parts(line, ["scheme"])][:2] == [9, 9]
+    columns = [name for name in apart.columns if name != "replicates"]
+    together = frames.mean_of_sets(held)
+    assert apart.select(columns).equals(together.select(columns))
+    np.testing.assert_array_equal(averages.table_of(apart), averages.table_of(together))

@@ -7,7 +7,7 @@ images, in-distribution sets, a baseline, or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,19 @@ from reliquant.measures.row import as_column
 from reliquant.measures.stats import Z95, mostly_finite
 
 INTERVAL = ("low", "high")
+AT_ONCE = 100_000  # rows whose replicates are in memory together, where they stand in a file
 
 
 def table_of(frame: pl.DataFrame, /) -> NDArray[np.float32]:
-    """Return the replicates of a frame, (rows, KEPT); NaN for rows that keep none, and where one is not finite."""
+    """Return the replicates of a frame, (rows, KEPT); NaN for rows that keep none, and where one is not finite.
+
+    They stand in the column `replicates`, or in a file (`in_file`).
+    """
     table = np.full((frame.height, KEPT), np.nan, np.float32)
-    if "replicates" in frame.columns:
+    if "line" in frame.columns and frame.height:
+        known = frame["line"].is_not_null().to_numpy()
+        table[known] = np.load(frame["kept_in"][0], mmap_mode="r")[frame["line"].drop_nulls().to_numpy()]
+    elif "replicates" in frame.columns:
         known = frame["replicates"].is_not_null().to_numpy()
         table[known] = frame["replicates"].drop_nulls().to_numpy().reshape(-1, KEPT)
         table[~np.isfinite(table)] = np.nan  # signalling NaN of a damaged file, too
@@ -41,6 +48,8 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     dependence and is too wide under most; where one has no interval, there is none. `others` are further columns of
     the groups.
     """
+    if frame.height > AT_ONCE and "line" in frame.columns:
+        return pl.concat([averaged(part, keys, **others) for part in in_parts(frame, keys)])
     ordered = frame.sort(keys, maintain_order=True)
     groups = ordered.group_by(keys, maintain_order=True).agg(
         pl.col("value").mean(),
@@ -69,6 +78,23 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
         known = pl.Series(np.where(several, value + sign * half, np.nan))
         groups = groups.with_columns(pl.when(several).then(known).otherwise(end).alias(end))
     return groups.drop("members")
+
+
+def in_file(frame: pl.DataFrame, file: Path, /) -> pl.DataFrame:
+    """Return rows with a column `line` that say in which file their replicates stand: they are read in parts."""
+    return frame.with_columns(kept_in=pl.lit(str(file)))
+
+
+def in_parts(frame: pl.DataFrame, keys: Sequence[str], /) -> Iterator[pl.DataFrame]:
+    """Yield the rows in the order of `keys`, in parts of about `AT_ONCE` rows that do not cut a group of them."""
+    ordered = frame.sort(keys, maintain_order=True)
+    starts = ordered.select(pl.struct(keys).rle_id()).to_series().to_numpy()
+    low = 0
+    while low < ordered.height:
+        high = min(low + AT_ONCE, ordered.height)
+        high += int(np.searchsorted(starts[high:], starts[high - 1], side="right"))
+        yield ordered[low:high]
+        low = high
 
 
 def spread(table: NDArray[np.floating], /) -> NDArray[np.float64]:
@@ -160,13 +186,21 @@ def _apart(ordered: pl.DataFrame, runs: NDArray[np.integer]) -> NDArray[np.float
     """
     if not len(runs):
         return np.zeros(0)
-    table = table_of(ordered).astype(float)
-    table -= table.mean(axis=1, keepdims=True)
     starts = np.cumsum(runs) - runs
-    sums, squares = np.add.reduceat(table, starts), np.add.reduceat(table**2, starts)
-    number = runs[:, None]
-    between = (squares - sums**2 / number) / np.maximum(number - 1, 1) / number
-    return np.nan_to_num(between.sum(axis=1) / (table.shape[1] - 1))
+    found = np.zeros(len(runs))
+    several = np.flatnonzero(runs > 1)
+    for part in np.array_split(several, 1 + len(several) // 10_000):
+        lines = np.concatenate([np.arange(starts[i], starts[i] + runs[i]) for i in part]) if len(part) else []
+        if not len(lines):
+            continue
+        table = table_of(ordered[lines]).astype(float)
+        table -= table.mean(axis=1, keepdims=True)
+        number = runs[part]
+        first = np.cumsum(number) - number
+        sums, squares = np.add.reduceat(table, first), np.add.reduceat(table**2, first)
+        between = (squares - sums**2 / number[:, None]) / (number - 1)[:, None] / number[:, None]
+        found[part] = np.nan_to_num(between.sum(axis=1) / (KEPT - 1))
+    return found
 
 
 def with_seeds(means: pl.DataFrame, /) -> pl.DataFrame:

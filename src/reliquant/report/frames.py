@@ -15,7 +15,16 @@ import polars as pl
 
 from reliquant.grid import parse_precision
 from reliquant.measures.stats import p_of_interval
-from reliquant.report.averages import averaged, over_seeds, with_lone_seeds, with_replicates, with_seeds
+from reliquant.report.averages import (
+    AT_ONCE,
+    averaged,
+    in_file,
+    in_parts,
+    over_seeds,
+    with_lone_seeds,
+    with_replicates,
+    with_seeds,
+)
 from reliquant.report.common_sets import common
 
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
@@ -87,7 +96,9 @@ def noted(rows: Rows, asked: tuple[object, ...], frame: pl.DataFrame, /) -> pl.D
     if isinstance(rows, Recorded):
         rows.read[asked] = frame.drop("replicates", "line", strict=False)
         rows = rows.rows
-    return with_replicates(frame, rows.replicates) if isinstance(rows, Lean) else frame
+    if not isinstance(rows, Lean):
+        return frame
+    return with_replicates(frame, rows.replicates) if frame.height <= AT_ONCE else in_file(frame, rows.replicates)
 
 
 def binned(rows: Rows, kind: str, /) -> pl.DataFrame:
@@ -124,11 +135,16 @@ def mean_of_sets(frame: pl.DataFrame, /, *by: str, strict: bool = False) -> pl.D
     """
     keys, alike = [*VARIANT, *by, "measure"], [*by, "measure"]
     same = common(frame, VARIANT, alike, strict=strict)
-    sets = averaged(same.rows, [*keys, "dataset"] if "dataset" not in keys else keys, n=pl.col("n").max())
-    names = pl.col("dataset").unique().sort().str.join(", ")
-    means = averaged(sets, keys, n=pl.col("n").mean().round().cast(pl.Int64), sets=names)
+    parts = list(in_parts(same.rows, keys)) if "line" in frame.columns else []
+    means = pl.concat([_over_sets(part, keys) for part in parts or [same.rows]])
     means = means.join(same.left, on=alike, how="left", nulls_equal=True, maintain_order="left")
     return means.with_columns(pl.col("left").fill_null(""))
+
+
+def _over_sets(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    sets = averaged(frame, [*keys, "dataset"] if "dataset" not in keys else keys, n=pl.col("n").max())
+    names = pl.col("dataset").unique().sort().str.join(", ")
+    return averaged(sets, keys, n=pl.col("n").mean().round().cast(pl.Int64), sets=names)
 
 
 def mean_of_runs(frame: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
