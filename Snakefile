@@ -20,6 +20,7 @@
 #   reports/<study>/report.html                                 report       the page
 #   reports/<study>/summary.json                                report       its main numbers
 #   reports/<study>/claims.json                                 report       the verdicts on the paper's claims
+#   reports/<study>/digests.json                                 report       sha256 of the report's files
 #   reports/<study>/figures/                                    report
 #   reports/<study>/tables/                                     report
 #   reports/<study>/plots/                                      report       what `dvc plots` draws

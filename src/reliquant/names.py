@@ -16,7 +16,6 @@ DEEPEST_FOLDER = 8
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 _DEVICE = re.compile(r"[a-z]{1,16}(:[0-9]{1,3})?", re.ASCII)
-_REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?", re.ASCII)
 
 
 def name_problem(name: str, /) -> str:
@@ -93,15 +92,6 @@ def file_problem(name: str, /) -> str:
     if set(plain) & set("/\\:") or _has_controls(name):
         return "must not have a slash, a colon or control characters in it"
     return ""
-
-
-def repository_problem(name: str, /) -> str:
-    """Say why a word is no `owner/name` of a hub.
-
-    >>> repository_problem("timm/vit"), bool(repository_problem("../../etc"))
-    ('', True)
-    """
-    return "" if _REPOSITORY.fullmatch(name) and ".." not in name else "must read owner/name"
 
 
 def folded(name: str | PurePosixPath, /) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 
 from reliquant.grid import SHARES, Bits, Grid
+from reliquant.names import module_problem
 
 PACKAGE = Path(__file__).parent
 FAMILIES = {  # family -> the package of its plugins
@@ -64,7 +65,7 @@ def source(family: str, name: str, /) -> Path:
     """
     if isinstance(name, str) and name in names(family):
         return folder(family) / f"{name}.py"
-    if isinstance(name, str) and "." in name and all(part.isidentifier() for part in name.split(".")):
+    if isinstance(name, str) and not module_problem(name):
         if path := file_of(name):
             return path
         raise ConfigError([f"{family} {name!r}: there is no such Python module"])
@@ -303,8 +304,7 @@ def file_of(module: str, /) -> Path | None:
 
 @cache
 def _schema(path: Path, function: str, /) -> TypeAdapter[Any]:
-    known = {"Grid": Grid, "Bits": Bits, "Literal": Literal, "Any": Any}
-    config = ConfigDict(extra="forbid", strict=False)
-    model = create_model("Words", __config__=config, **words(path, function))  # type: ignore[call-overload]
-    model.model_rebuild(_types_namespace=known)
+    forbid = ConfigDict(extra="forbid")
+    model = create_model("Words", __config__=forbid, **words(path, function))  # type: ignore[call-overload]
+    model.model_rebuild(_types_namespace={"Grid": Grid, "Bits": Bits, "Literal": Literal, "Any": Any})
     return TypeAdapter(model)

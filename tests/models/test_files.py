@@ -1,11 +1,16 @@
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from reliquant.artifacts import DamagedFile, read_header, save_tensors
-from reliquant.models.files import load_model, save_model
+from reliquant.cli.main import main
+from reliquant.layers.variant import load_variant
+from reliquant.models.files import load_model, save_model, trusted_entry
+from reliquant.models.open import open_model, open_shapes
 from reliquant.models.towers.small import tower
 
 ENTRY = {"tower": "small", "architecture": "small_vit", "seed": 5}
@@ -56,3 +61,72 @@ def test_what_was_found_when_weights_were_read_is_in_the_header(tmp_path):
     clip = replace(tower(None, architecture="small_vit", seed=3), facts={"read": ["float16, read as float32"]})
     save_model(tmp_path / "x.safetensors", clip, ENTRY)
     assert read_header(tmp_path / "x.safetensors")["read"] == ["float16, read as float32"]
+
+
+MARK = "from pathlib import Path\nPath('ran').touch()\n"
+EVIL = MARK + "def tower(state, /, *, architecture='x', seed=0): raise ValueError\n"
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """Lie in a folder with a package that leaves a mark when it, or its module, is imported, and a file naming it."""
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "__init__.py").write_text(MARK)
+    (tmp_path / "evil" / "mine.py").write_text(EVIL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    clip = tower(None, architecture="small_vit", seed=3)
+    save_model(tmp_path / "m.safetensors", clip, {**ENTRY, "tower": "evil.mine"})
+    yield tmp_path / "m.safetensors"
+    for name in [name for name in sys.modules if name.split(".")[0] == "evil"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        load_model,
+        lambda path: load_variant(path, path),
+        lambda path: open_model(str(path)),
+        lambda p: open_shapes(str(p)),
+    ],
+    ids=["load_model", "load_variant", "open_model", "open_shapes"],
+)
+def test_a_file_alone_imports_nobodys_code(stranger, read):
+    with pytest.raises(ValueError, match=r"m\.safetensors: the tower that its header names, 'evil\.mine', is none of"):
+        read(stranger)
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("words", [["evaluate", "--data", "."], ["plan"]], ids=["evaluate", "plan"])
+def test_nor_does_a_command(stranger, words):
+    Path("c").mkdir()
+    with pytest.raises(SystemExit, match="if you trust it, name it yourself: --tower"):
+        main([*words, "--model", "m.safetensors"])
+    assert not Path("ran").exists()
+
+
+def test_the_users_own_word_imports_it_and_no_other(stranger):
+    with pytest.raises(ValueError, match=r"names the tower 'evil\.mine', not other\.one"):
+        load_model(stranger, tower="other.one")
+    assert not Path("ran").exists()
+    with pytest.raises(DamagedFile):  # what it makes is no model
+        load_model(stranger, tower="evil.mine")
+    assert Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["evil", "../evil", ["evil.mine"], None, "reliquant.models.towers.small", "small.", ""]
+)
+def test_a_header_may_name_the_packages_towers_in_plain_words_only(tmp_path, name):
+    path = tmp_path / "m.safetensors"
+    save_model(path, tower(None, architecture="small_vit", seed=3), {**ENTRY, "tower": name})
+    with pytest.raises(ValueError, match=r"m\.safetensors: the tower that its header names"):
+        load_model(path)
+
+
+def test_a_header_names_no_folder_for_downloads(tmp_path):
+    header = {"tower": {**ENTRY, "cache": str(tmp_path / "anywhere")}}
+    assert "cache" not in trusted_entry(tmp_path, header, None)
+    (tmp_path / "anywhere" / "models--a--b").mkdir(parents=True)
+    assert trusted_entry(tmp_path, header, None)["cache"] == str(tmp_path / "anywhere")

@@ -1,6 +1,7 @@
 # What all rules share: the checked study, and short words for paths and parameters.
 import inspect
 import json
+import re
 import shlex
 import sys
 from functools import cache
@@ -27,9 +28,11 @@ except plugins.ConfigError as error:
         f"the config has {len(error.problems)} problems:\n" + "\n".join(f"  {p}" for p in error.problems)
     )
 
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+here = shlex.quote(str(workflow.basedir)).replace("{", "{{").replace("}", "}}")
+shell.prefix(f"export PYTHONPATH={here}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
-DETERMINISTIC = " --deterministic" if study.config.deterministic else ""
+# In a command every word is quoted (:q); a parameter that is a list is so many words, an empty one is none.
+DETERMINISTIC = ["--deterministic"] if study.config.deterministic else []
 SIGNATURE = inspect.signature(lambda w: None)
 GROWING = inspect.signature(lambda wildcards, attempt: None)
 LOGS = f"logs/{study.name}"
@@ -48,6 +51,7 @@ wildcard_constraints:
     model="[^/]+",
     dataset="[^/]+",
     form="[^/]+",
+    folder=r"\w[^/]*(/\w[^/]*)*",
     corruption="[^/]+",
     shard="[^/]+",
     variant="[^/]+/[^/]+/[^/]+",
@@ -62,6 +66,11 @@ def quick(function, signature=SIGNATURE):
     """Fix the signature, which Snakemake would otherwise inspect anew for each of ten thousands of jobs."""
     function.__signature__ = signature
     return function
+
+
+def folder_of(path):
+    """A parameter: the folder in which an input or output lies."""
+    return lambda w, input, output: str(Path(path(input, output)).parent)
 
 
 def more(amount):
@@ -111,6 +120,13 @@ def model_of(w):
     return paths.model(variant(w).model)
 
 
+@quick
+def tower_words(w):
+    """The command line words for a tower's module that the config names, which a model's file alone may not name."""
+    named = study.tower_entry(variant(w).model)["tower"]
+    return ["--tower", named] if "." in named else []
+
+
 def proxies_of(variant):
     """The proxies whose pairs a variant sees: its own, or those on which the logit scale of FP32 is tuned."""
     if variant.proxy == "none":
@@ -129,16 +145,16 @@ def proxy_words(w, input):
     """The command line words for `proxy_inputs`."""
     proxies = proxies_of(variant(w))
     if variant(w).proxy == "none":
-        return shlex.join(["--tune-on", json.dumps(proxies, sort_keys=True)]) if proxies else ""
+        return ["--tune-on", json.dumps(proxies, sort_keys=True)] if proxies else []
     (proxy,) = proxies.values()
-    return f"--proxy {proxy['folder']} --pairs {proxy['pairs']} --held-out {proxy['held_out']}"
+    return ["--proxy", proxy["folder"], "--pairs", str(proxy["pairs"]), "--held-out", str(proxy["held_out"])]
 
 
 @quick
 def negative_words(w):
     """The command line words for the negative words of the score neglabel; none without them."""
     words, folder = study.negatives()
-    return shlex.join(["--negatives", json.dumps(words, sort_keys=True), "--lexicon-root", folder]) if words else ""
+    return ["--negatives", json.dumps(words, sort_keys=True), "--lexicon-root", folder] if words else []
 
 
 records = cache(study.records)
@@ -176,7 +192,7 @@ def explain_images(w):
 def corrupted_images(w):
     """The command line words for how many images of a dataset are corrupted; none for all of them."""
     images = study.config.suites.noise[w.dataset].images
-    return f"--images {images}" if images else ""
+    return ["--images", str(images)] if images else []
 
 
 def pretrain_folder(model):

@@ -16,7 +16,7 @@ rule fetch:
         entry=entry(lambda w: study.published_in(w.folder)[1]),
     shell:
         "python -m reliquant.steps.fetch"
-        " --family {params.family}"
+        " --family {params.family:q}"
         " --entry {params.entry:q}"
         " --lock config/data.lock.json"
         " --output {output:q} 2> {log:q}"
@@ -41,15 +41,16 @@ rule prepare:
         entry=entry(lambda w: study.dataset_entry(w.dataset)),
         root=lambda w: study.root(w.dataset),
         unreadable=study.config.unreadable,
+        folder=folder_of(lambda input, output: output.images),
         code=code("prepare", dataset=lambda w: study.dataset_entry(w.dataset)["dataset"]),
     shell:
         "python -m reliquant.steps.prepare"
         " --entry {params.entry:q}"
         " --root {params.root:q}"
-        " --form {wildcards.form}"
-        " --unreadable {params.unreadable}"
+        " --form {wildcards.form:q}"
+        " --unreadable {params.unreadable:q}"
         " --workers {threads}"
-        " --output $(dirname {output.images:q}) 2> {log:q}"
+        " --output {params.folder:q} 2> {log:q}"
 
 
 rule corrupt:
@@ -68,11 +69,12 @@ rule corrupt:
     params:
         severities=lambda w: study.config.suites.noise[w.dataset].severities,
         images=corrupted_images,
+        folder=folder_of(lambda input, output: input.images),
         code=code("corrupt", corruption=lambda w: w.corruption),
     shell:
         "python -m reliquant.steps.corrupt"
-        " --prepared $(dirname {input.images:q})"
-        " --corruption {wildcards.corruption}"
-        " --severities {params.severities}"
-        " {params.images}"
+        " --prepared {params.folder:q}"
+        " --corruption {wildcards.corruption:q}"
+        " --severities {params.severities:q}"
+        " {params.images:q}"
         " --output {output:q} 2> {log:q}"

@@ -44,7 +44,8 @@ rule evaluate:
         batch=study.config.batch,
         dtype=study.config.dtype,
         backend=study.config.backend,
-        device=study.config.device + DETERMINISTIC,
+        device=[study.config.device, *DETERMINISTIC],
+        tower=tower_words,
         code=code(
             "evaluate",
             SHIPPED,
@@ -55,15 +56,16 @@ rule evaluate:
     shell:
         "python -m reliquant.steps.evaluate"
         " --model {input.model:q}"
+        " {params.tower:q}"
         " --variant {input.variant:q}"
         " --cells {params.cells:q}"
         " --scores {params.scores:q}"
-        " {params.negatives}"
-        " --templates-alone {params.templates_alone}"
-        " --batch {params.batch}"
-        " --dtype {params.dtype}"
-        " --backend {params.backend}"
-        " --device {params.device}"
+        " {params.negatives:q}"
+        " --templates-alone {params.templates_alone:q}"
+        " --batch {params.batch:q}"
+        " --dtype {params.dtype:q}"
+        " --backend {params.backend:q}"
+        " --device {params.device:q}"
         " --threads {threads}"
         " --output {output:q} 2> {log:q}"
 
@@ -93,6 +95,6 @@ rule measure:
         " --baseline {input.baseline:q}"
         " --variant {input.variant:q}"
         " --labels {params.labels:q}"
-        " --suites {params.suites}"
-        " --resamples {params.resamples}"
+        " --suites {params.suites:q}"
+        " --resamples {params.resamples:q}"
         " --output {output:q} 2> {log:q}"

@@ -29,7 +29,8 @@ rule explain:
         waves=lambda w: study.config.explain.waves,
         wave_images=lambda w: study.config.explain.wave_images,
         batch=study.config.batch,
-        device=study.config.device + DETERMINISTIC,
+        device=[study.config.device, *DETERMINISTIC],
+        tower=tower_words,
         code=code(
             "explain",
             SHIPPED,
@@ -38,16 +39,17 @@ rule explain:
     shell:
         "python -m reliquant.steps.explain"
         " --model {input.model:q}"
+        " {params.tower:q}"
         " --variant {input.variant:q}"
         " --samples {input.samples:q}"
         " --baseline {input.baseline:q}"
         " --cells {params.cells:q}"
         " --records {params.records:q}"
         " --labels {params.labels:q}"
-        " --images {params.images}"
-        " --waves {params.waves}"
-        " --wave-images {params.wave_images}"
-        " --batch {params.batch}"
-        " --device {params.device}"
+        " --images {params.images:q}"
+        " --waves {params.waves:q}"
+        " --wave-images {params.wave_images:q}"
+        " --batch {params.batch:q}"
+        " --device {params.device:q}"
         " --threads {threads}"
         " --output {output:q} 2> {log:q}"

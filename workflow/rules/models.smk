@@ -1,9 +1,9 @@
 # Models: fetched or pre-trained in FP32, then quantized.
-TRAINED = "|".join(model for model in study.config.models if study.trains(model)) or "none to train"
-FETCHED = "|".join(model for model in study.config.models if not study.trains(model)) or "none to fetch"
+TRAINED = "|".join(re.escape(model) for model in study.config.models if study.trains(model)) or "none to train"
+FETCHED = "|".join(re.escape(model) for model in study.config.models if not study.trains(model)) or "none to fetch"
 resizes = not all(dataset.get("native") for dataset in study.config.datasets.values())
 with_snapshots = [v for v in study.variants.values() if study.snapshots(v)]
-WITH_SNAPSHOTS = "|".join(sorted({f"[^/]+/{v.scheme}/{v.precision}-{v.scope}-[^/]+" for v in with_snapshots}))
+WITH_SNAPSHOTS = "|".join(sorted({f"[^/]+/{re.escape(v.scheme)}/{v.precision}-{v.scope}-[^/]+" for v in with_snapshots}))
 
 
 rule fetch_model:
@@ -26,7 +26,7 @@ rule fetch_model:
         "python -m reliquant.steps.fetch_model"
         " --entry {params.entry:q}"
         " --lock config/weights.lock.json"
-        " --form {params.form}"
+        " --form {params.form:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -50,13 +50,14 @@ rule pretrain:
         runtime=more(720),
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
+        folder=folder_of(lambda input, output: input.images),
         recipe=entry(lambda w: study.pretrain_words(w.model)[1]),
         code=code("pretrain", SHIPPED, tower=lambda w: study.tower_entry(w.model)["tower"]),
     shell:
         "python -m reliquant.steps.pretrain"
         " --entry {params.entry:q}"
         " --recipe {params.recipe:q}"
-        " --pairs $(dirname {input.images:q})"
+        " --pairs {params.folder:q}"
         " --threads {threads}"
         " --output {output:q} 2> {log:q}"
 
@@ -84,7 +85,8 @@ rule quantize:
         labels=entry(lambda w: study.row_labels(variant(w))),
         proxy=proxy_words,
         tuning=study.config.tuning,
-        device=study.config.device + DETERMINISTIC,
+        device=[study.config.device, *DETERMINISTIC],
+        tower=tower_words,
         code=code(
             "quantize",
             SHIPPED,
@@ -97,10 +99,11 @@ rule quantize:
         " --model {input.model:q}"
         " --entry {params.entry:q}"
         " --labels {params.labels:q}"
-        " {params.proxy}"
-        " --tuning {params.tuning}"
-        " --every {resources.checkpoint_every}"
-        " --device {params.device}"
+        " {params.tower:q}"
+        " {params.proxy:q}"
+        " --tuning {params.tuning:q}"
+        " --every {resources.checkpoint_every:q}"
+        " --device {params.device:q}"
         " --threads {threads}"
         " --output {output.variant:q} 2> {log:q}"
 

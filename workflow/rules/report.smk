@@ -80,9 +80,10 @@ rule report:
             figure=lambda w: plugins.names("figure"),
             table=lambda w: plugins.names("table"),
         ),
+        folder=REPORT,
     shell:
         "python -m reliquant.steps.report"
         " --rows {input.rows:q}"
         " --facts {input.facts:q}"
         " --processes {threads}"
-        " --output $(dirname {output.html:q}) 2> {log:q}"
+        " --output {params.folder:q} 2> {log:q}"

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from reliquant.cli.measure import with_scores
 from reliquant.cli.output import Output
-from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, UNREADABLE, positive, writable
+from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, TOWER, UNREADABLE, positive, writable
 from reliquant.device import choose
 from reliquant.evaluation.embed import embed_images
 from reliquant.evaluation.features import Features
@@ -31,6 +31,7 @@ BACKEND = (
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.add_argument("--model", required=True, help=MODEL)
+    parser.add_argument("--tower", help=TOWER)
     parser.add_argument("--random-weights", action="store_true", help=RANDOM_WEIGHTS)
     parser.add_argument("--variant", type=Path, help="made by `reliquant quantize`; FP32 if left out")
     parser.add_argument("--data", required=True, help=f"labelled images: {IMAGES}")
@@ -49,6 +50,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 def run(
     *,
     model: str,
+    tower: str | None = None,
     random_weights: bool = False,
     variant: Path | None,
     data: str,
@@ -73,9 +75,9 @@ def run(
     if variant and random_weights:
         raise ValueError(f"{variant}: a variant has the weights of its model: leave out --random-weights")
     if variant:
-        clip, header = load_variant(Path(model), variant)
+        clip, header = load_variant(Path(model), variant, tower=tower)
     else:
-        clip, header = open_model(model, random_weights=random_weights), {}
+        clip, header = open_model(model, random_weights=random_weights, tower=tower), {}
     if scale == "tuned" and header.get("logit_scale_tuned") is None:
         raise ValueError(f"{variant or model}: has no tuned logit scale; `reliquant quantize --tuning` makes one")
     device = choose(device)

@@ -27,18 +27,20 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--json", action="store_true")
 
 
-def run(*, config: Path | None, model: str | None, scheme: str, precision: str, scope: str) -> Output:
+def run(
+    *, config: Path | None, model: str | None, tower: str | None = None, scheme: str, precision: str, scope: str
+) -> Output:
     """Say what a study expands to, or layer by layer what a scheme quantizes in a model."""
     if (config is None) == (model is None):
         raise ValueError("give a study config or --model, one of them")
-    return _of_study(config) if config else _of_model(model, scheme, precision, scope)
+    return _of_study(config) if config else _of_model(model, tower, scheme, precision, scope)
 
 
-def _of_model(model: str, scheme: str, precision: str, scope: str) -> Output:
+def _of_model(model: str, tower: str | None, scheme: str, precision: str, scope: str) -> Output:
     from reliquant.cli.plan_model import open_to_plan, plan_model  # here: importing torch and open_clip takes seconds
 
     entry = read_scheme(scheme, precision)
-    found = plan_model(open_to_plan(model), entry, scope, in_place=True)
+    found = plan_model(open_to_plan(model, tower=tower), entry, scope, in_place=True)
     return Output(found, _model_text(found))
 
 

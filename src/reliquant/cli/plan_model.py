@@ -30,16 +30,16 @@ NO_PRODUCT = "no matrix product"
 LARGEST = 500_000_000  # parameters of a model that is run with values: below 4 GiB with all that comes on top
 
 
-def open_to_plan(word: str, /) -> Clip:
+def open_to_plan(word: str, /, *, tower: str | None = None) -> Clip:
     """Open a model for its layers, which do not depend on its weights: by its shapes alone where it is large.
 
-    An architecture alone, and a folder without weights, get random ones.
+    An architecture alone, and a folder without weights, get random ones. `tower` is what `open_model` takes.
     """
-    shapes = open_shapes(word)
+    shapes = open_shapes(word, tower=tower)
     if shapes is not None and sum(parameter.numel() for parameter in shapes.model.parameters()) > LARGEST:
         return shapes
     try:
-        return open_model(word, random_weights=not takes_weights(word))
+        return open_model(word, random_weights=not takes_weights(word), tower=tower)
     except FileNotFoundError as error:
         if shapes is None or "holds no weights" not in str(error):
             raise

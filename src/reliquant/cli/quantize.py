@@ -54,6 +54,7 @@ def share(word: str, /) -> float:
 def run(
     *,
     model: str,
+    tower: str | None = None,
     random_weights: bool = False,
     scheme: str,
     precision: str,
@@ -75,9 +76,11 @@ def run(
     path = own_file(model)
     if path is None or random_weights:
         path = output.with_suffix(".fp32.safetensors")
-        clip = open_model(model, random_weights=random_weights)
-        save_model(path, clip, opened_entry(model, random_weights=random_weights))
-    clip, facts = load_model(path)
+        clip = open_model(model, random_weights=random_weights, tower=tower)
+        opened = opened_entry(model, random_weights=random_weights)
+        save_model(path, clip, opened)
+        tower = opened["tower"]  # the user's own word, in the entry
+    clip, facts = load_model(path, tower=tower)
     device = choose(device)
     clip.model.to(device)
     run = {"entry": entry, "labels": {"scope": scope, "seed": seed}, "model_sha256": facts["sha256"]}

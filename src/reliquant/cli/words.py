@@ -15,6 +15,9 @@ MODEL = (
     " or a model's entry as in a study's config (YAML)"
 )
 RANDOM_WEIGHTS = "draw the weights of a model that is named without any; its figures mean nothing"
+TOWER = (
+    "the module of a tower plugin (my_models.pocket) that a .safetensors file of yours names: to open it is to run it"
+)
 IMAGES = (
     "a folder, a parquet file, a WebDataset tar, a .csv of paths, or a dataset's entry as in a study's config"
     " (YAML, with its root)"
@@ -25,6 +28,7 @@ UNREADABLE = "at an image that cannot be read: stop, or skip and count it"
 def add_model_words(parser: argparse.ArgumentParser, /) -> None:
     """Add a model, and how it is quantized."""
     parser.add_argument("--model", help=MODEL)
+    parser.add_argument("--tower", help=TOWER)
     parser.add_argument("--scheme", default="rtn", help="a quantizer, or an entry such as '{quantizer: lsq, lr: 1e-5}'")
     parser.add_argument("--precision", default="w8a8")
     parser.add_argument("--scope", choices=["image", "both"], default="image")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from reliquant import plugins
+from reliquant.names import file_problem, folded
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,21 @@ class Source:
 
 
 def sources_of(family: str, entry: Mapping[str, Any], /) -> Sequence[Source]:
-    """Return the sources of a dataset or lexicon entry: its plugin's SOURCES, or what `sources` makes of its words."""
+    """Return the sources of a dataset or lexicon entry: its plugin's SOURCES, or what `sources` makes of its words.
+
+    Raises ValueError for an address whose last part names no file in a folder, or one that another address has, too.
+    """
     module = plugins.module(family, entry[family])
     words = {k: v for k, v in entry.items() if k != family}
-    return module.SOURCES if hasattr(module, "SOURCES") else module.sources(**words)
+    sources: Sequence[Source] = module.SOURCES if hasattr(module, "SOURCES") else module.sources(**words)
+    seen: dict[str, str] = {}
+    for source in sources:
+        name = unquote(urlsplit(source.url).path).rpartition("/")[2]
+        if problem := file_problem(name):
+            raise ValueError(
+                f"{family} {entry[family]!r}: {source.url!r}: the name of its file {problem}, got {name!r}"
+            )
+        other = seen.setdefault(folded(name), source.url)
+        if other != source.url:
+            raise ValueError(f"{family} {entry[family]!r}: {source.url!r}: its file has the name of another's: {other}")
+    return sources

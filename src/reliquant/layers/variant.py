@@ -154,9 +154,12 @@ def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
     made.freeze(torch.from_numpy(codes).to(code_type(grid)), scale, zero)
 
 
-def load_variant(model: Path, variant: Path, /) -> tuple[Clip, dict[str, Any]]:
-    """Read a model and quantize it as the variant's file says; raise DamagedFile if the two do not belong together."""
-    clip, facts = load_model(model)
+def load_variant(model: Path, variant: Path, /, *, tower: str | None = None) -> tuple[Clip, dict[str, Any]]:
+    """Read a model and quantize it as the variant's file says; raise DamagedFile if the two do not belong together.
+
+    `tower` is what `load_model` takes: the module that the model's file may name.
+    """
+    clip, facts = load_model(model, tower=tower)
     arrays, header = load_tensors(variant)
     if header.get("kind") != "variant":
         raise DamagedFile(f"{variant}: is a {header.get('kind')}, not a variant")

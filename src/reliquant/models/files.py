@@ -21,21 +21,45 @@ def save_model(path: Path, clip: Clip, entry: Mapping[str, Any], /, **facts: Any
     save_tensors(path, arrays, made)
 
 
-def load_model(path: Path, /) -> tuple[Clip, dict[str, Any]]:
-    """Read a model and its header, on the CPU, in evaluation mode; raise DamagedFile if it is not whole."""
+def load_model(path: Path, /, *, tower: str | None = None) -> tuple[Clip, dict[str, Any]]:
+    """Read a model and its header, on the CPU, in evaluation mode; raise DamagedFile if it is not whole.
+
+    `tower` is the module of the caller's own that the header may name; without it only the package's towers are opened,
+    and ValueError is raised for others, before anything is imported.
+    """
     arrays, header = load_tensors(path)
     if header.get("kind") != "model":
         raise DamagedFile(f"{path}: is a {header.get('kind')}, not a model")
     require_words(header, {"sha256": str, "tower": dict, "form": str}, f"{path}: its header")
+    entry = trusted_entry(path, header, tower)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     try:
-        clip = plugins.load("tower", header["tower"])(state)
+        clip = plugins.load("tower", entry)(state)
     except Exception as error:  # of a tower, of what a header names, or of weights that are not its own
         told = " ".join(str(error).split()) or type(error).__name__
         raise DamagedFile(f"{path}: the tower that its header names cannot be built: {told[:600]}") from error
     clip.model.eval()
     _check_preprocessing(path, clip, header)
     return clip, header
+
+
+def trusted_entry(path: Path, header: Mapping[str, Any], tower: str | None, /) -> dict[str, Any]:
+    """Return the tower entry of a model's header, where it names code that may run: the package's, or `tower`.
+
+    A file chooses no folder for downloads either: its word `cache` counts only where the hub's cache lies already.
+    Raises ValueError for any other module, DamagedFile where the header has no entry.
+    """
+    require_words(header, {"tower": dict}, f"{path}: its header")
+    entry, named = dict(header["tower"]), header["tower"].get("tower")
+    if tower is not None and tower != named:
+        raise ValueError(f"{path}: its header names the tower {named!r:.200}, not {tower}")
+    if named not in plugins.names("tower") and tower is None:
+        told = "is none of this package, and to open it is to run it: if you trust it, name it yourself: --tower"
+        raise ValueError(f"{path}: the tower that its header names, {named!r:.200}, {told} (or tower=)")
+    cache = entry.get("cache")
+    if cache is not None and not (isinstance(cache, str) and any(Path(cache).glob("models--*"))):
+        del entry["cache"]
+    return entry
 
 
 def _check_preprocessing(path: Path, clip: Clip, header: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from reliquant.bounded import load_yaml
 from reliquant.download import published
 from reliquant.models.check import check_model
 from reliquant.models.clip import Clip
-from reliquant.models.files import load_model
+from reliquant.models.files import load_model, trusted_entry
 from reliquant.models.shipped.weights import checkpoint_table
 from reliquant.progress import say
 from reliquant.study.config import own_words
@@ -85,20 +85,21 @@ def opened_entry(word: str, /, *, random_weights: bool = False) -> dict[str, Any
     return {**entry, "pretrained": RANDOM} if random_weights else entry
 
 
-def open_model(word: str, /, *, random_weights: bool = False) -> Clip:
+def open_model(word: str, /, *, random_weights: bool = False, tower: str | None = None) -> Clip:
     """Load a model, on the CPU and in evaluation mode, and check that it can embed an image and a caption.
 
     `word` is a .safetensors file that this project wrote, a shipped checkpoint (`lab-vit-curated`), an open_clip
     architecture with a pretrained tag or a checkpoint file (`ViT-B-32/laion2b_e16`, `ViT-B-32/mine.pt`),
     `hf-hub:owner/name`, `local-dir:folder`, a tower plugin's module, or an entry as in a study's config (YAML).
     `random_weights` draws the weights of an architecture that is named alone; without it such a model is refused.
+    `tower` is the module of a tower plugin that a .safetensors file may name: to open it is to run that module.
     Raises ValueError naming the word and what is wrong.
     """
     path = own_file(word)
     if path is not None:
         if random_weights:
             raise ValueError(f"{word}: holds weights, and random ones are asked for: leave out one of the two")
-        clip, header = load_model(path)
+        clip, header = load_model(path, tower=tower)
         if header["tower"].get("pretrained") == RANDOM:
             say(word, "its weights are random: it was made so on request")
     else:
@@ -107,13 +108,14 @@ def open_model(word: str, /, *, random_weights: bool = False) -> Clip:
     return clip
 
 
-def open_shapes(word: str, /) -> Clip | None:
+def open_shapes(word: str, /, *, tower: str | None = None) -> Clip | None:
     """Open the model that a word names without its weights, on the meta device, where its size does not matter.
 
-    None where its tower does not take `pretrained: random`, or cannot be built there.
+    `tower` is what `open_model` takes. None where the model's tower does not take `pretrained: random`, or cannot be
+    built there.
     """
     own = own_file(word)
-    entry = tower_entry(word) if own is None else read_header(own)["tower"]
+    entry = tower_entry(word) if own is None else trusted_entry(own, read_header(own), tower)
     try:
         with torch.device("meta"), redirect_stderr(StringIO()):  # which says that the weights are drawn
             return plugins.load("tower", {**entry, "pretrained": RANDOM})(None)

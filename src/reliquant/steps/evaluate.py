@@ -27,6 +27,7 @@ def main() -> None:
     """Parse, load the variant, evaluate, save the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--tower", help="the module of a tower plugin that the model's file may name")
     parser.add_argument("--variant", type=Path, required=True, help="a variant's file, or a tar of its snapshots")
     parser.add_argument("--cells", type=json.loads, required=True, help="the cells to forward: Study.cells, JSON")
     parser.add_argument("--scores", type=json.loads, default={}, help="entries of scores, by name, JSON")
@@ -48,7 +49,7 @@ def main() -> None:
     records, facts = [], {}
     with _files(args.variant) as files:
         for path in files:
-            clip, header = load_variant(args.model, path)
+            clip, header = load_variant(args.model, path, tower=args.tower)
             clip.model.to(device, getattr(torch, args.dtype))
             backend = use_backend(clip.model, args.backend, str(path))
             frame = evaluate(clip, args.cells, scores, scales=scales_of(header), **words)

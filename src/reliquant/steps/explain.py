@@ -22,6 +22,7 @@ def main() -> None:
     """Parse, load FP32 and the variant, explain, save the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--tower", help="the module of a tower plugin that the model's file may name")
     parser.add_argument("--variant", type=Path, required=True)
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="records of the variant")
     parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="records of FP32; none for FP32 itself")
@@ -36,11 +37,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     device = chosen(args)
-    exact, _ = load_model(args.model)
+    exact, _ = load_model(args.model, tower=args.tower)
     exact.model.to(device)
     variant = None
     if args.labels["scheme"] != "fp32":
-        variant, _ = load_variant(args.model, args.variant)
+        variant, _ = load_variant(args.model, args.variant, tower=args.tower)
         variant.model.to(device)
     words = {"images": args.images, "waves": args.waves, "wave_images": args.wave_images}
     of_images = explain(exact, variant, args.cells, **words, batch=args.batch, device=device)

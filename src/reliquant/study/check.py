@@ -7,12 +7,15 @@ suites that are in no shard or in two.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from reliquant import plugins
+from reliquant import names, plugins
+from reliquant.bounded import TooMuch, require_small
 from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, own_words
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
@@ -24,6 +27,10 @@ def read_study(given: Mapping[str, Any], /) -> Study:
     """Check a config and expand it; raise ConfigError with all that is wrong with it."""
     problems: list[str] = []
     config = None
+    try:
+        require_small(given)
+    except TooMuch as error:
+        raise plugins.ConfigError([str(error)]) from error
     try:
         config = Config.model_validate(dict(given))
     except ValidationError as error:
@@ -109,6 +116,7 @@ def _study_problems(study: Study) -> Iterator[str]:
             yield f"snapshot_suites: {suite!r} is not among the suites"
     yield from _score_problems(study)
     yield from _shard_problems(study)
+    yield from _place_problems(study)
     yield from _folder_problems(study)
 
 
@@ -204,10 +212,46 @@ def _shard_problems(study: Study) -> Iterator[str]:
 
 def _datasets_in(study: Study, suite: str) -> set[str]:
     """Name the datasets of a suite and the references whose classes tell their images apart."""
-    names: set[str] = set()
+    found: set[str] = set()
     for cell in study.suite_cells(suite):
-        names |= {cell["dataset"], cell["reference"]}
-    return names
+        found |= {cell["dataset"], cell["reference"]}
+    return found
+
+
+def _place_problems(study: Study) -> Iterator[str]:
+    """Say which words of a config name no place: folders of downloads that leave theirs, paths that nobody means."""
+    roots: dict[str, str] = {}  # of downloads, by what names them
+    for name, entry in study.config.datasets.items():
+        folder = str(entry.get("folder", entry["dataset"]))
+        with suppress(plugins.ConfigError):  # an unknown dataset is told with its entry
+            fetched = study.is_fetched(name)
+            problem = names.folder_problem(folder) if fetched else names.path_problem(folder)
+            if problem:
+                yield f"dataset {name}: folder: {problem}, got {folder!r}"
+            elif fetched:
+                roots[f"dataset {name}"] = study.root(name)
+    words, root = study.negatives()
+    if words and not plugins.check("lexicon", words):
+        folder = str((study.config.negatives or {}).get("folder", words["lexicon"]))
+        fetched = bool(study.fetched_lexicon())
+        problem = names.folder_problem(folder) if fetched else names.path_problem(folder)
+        if problem:
+            yield f"negatives: folder: {problem}, got {folder!r}"
+        elif fetched:
+            roots["negatives"] = root
+        file = words.get("file")
+        if file is not None and (problem := names.path_problem(file)):
+            yield f"negatives: file: {problem}, got {file!r}"
+    yield from _entangled(roots)
+
+
+def _entangled(roots: Mapping[str, str]) -> Iterator[str]:
+    """Say which downloads would lie in each other's folder: below it, or in it where capitals do not count."""
+    for (one, above), (other, below) in permutations(roots.items(), 2):
+        if names.folded(below).startswith(f"{names.folded(above)}/"):
+            yield f"{other}: folder: {below} lies in {above}, where {one} is downloaded; give each its own"
+        elif above < below and names.folded(above) == names.folded(below):
+            yield f"{other}: folder: {below} differs from {above} of {one} by capitals alone; some disks see one folder"
 
 
 def _folder_problems(study: Study) -> Iterator[str]:
@@ -217,8 +261,12 @@ def _folder_problems(study: Study) -> Iterator[str]:
     for dataset in filter(study.is_fetched, known):
         by_folder.setdefault(study.root(dataset), []).append(dataset)
     for folder, datasets in by_folder.items():
-        if _would_overwrite(study, datasets):
-            yield f"datasets: {', '.join(datasets)} download different files into {folder}; give each its own `folder`"
+        try:
+            if _would_overwrite(study, datasets):
+                told = f"download different files into {folder}; give each its own `folder`"
+                yield f"datasets: {', '.join(datasets)} {told}"
+        except ValueError as error:  # of a plugin that says where its files are published
+            yield f"datasets: {', '.join(datasets)}: {error}"
     if study.config.data_root:
         for root in sorted({study.root(dataset) for dataset in known if study.is_published(dataset)}):
             if not Path(root).is_dir():
@@ -236,7 +284,7 @@ def _would_overwrite(study: Study, datasets: list[str]) -> bool:
     return len(urls) > 1
 
 
-def _unknown_datasets(study: Study, where: str, *names: str) -> Iterator[str]:
-    for name in names:
+def _unknown_datasets(study: Study, where: str, *datasets: str) -> Iterator[str]:
+    for name in datasets:
         if name not in study.config.datasets:
             yield f"{where}: {plugins.unknown('dataset', name, study.config.datasets)}"
