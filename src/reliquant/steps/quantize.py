@@ -31,6 +31,7 @@ def main() -> None:
     """Parse, load the model and the proxy pairs, quantize, save; snapshots go into a tar beside the output."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--tower", help="the module of a tower plugin that the model's file may name")
     parser.add_argument("--entry", type=json.loads, required=True, help="quantizer entry with its grids, JSON")
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
     parser.add_argument("--proxy", type=Path, help="the folder of a prepared dataset with captions")
@@ -44,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(args.labels["seed"])
     device = chosen(args)
-    clip, model = load_model(args.model)
+    clip, model = load_model(args.model, tower=args.tower)
     clip.model.to(device)
     made_of = {"entry": args.entry, "labels": args.labels, "model_sha256": model["sha256"]}
     pairs = None
