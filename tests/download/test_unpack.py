@@ -4,6 +4,7 @@ import io
 import lzma
 import stat
 import tarfile
+import time
 import zipfile
 
 import numpy as np
@@ -184,3 +185,101 @@ def test_archives_that_contradict_each_other_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match=r"2\.tar: (a\.txt|deep) is in another archive too, with other content"):
         unpack([one, two], tmp_path / "raw")
     assert not list((tmp_path / "raw").iterdir())
+
+
+def with_trailing(path, opened):
+    """A tar of one small member, and 100 MB of zeros after its end."""
+    tar = tarred(path.with_name("inner"), [("a", b"x")], "w").read_bytes()
+    with opened(path, "wb") as file:
+        file.write(tar)
+        for _ in range(100):
+            file.write(bytes(2**20))
+    return path
+
+
+def with_members(path, number):
+    with tarfile.open(path, "w:xz") as tar:
+        for i in range(number):
+            tar.addfile(tarfile.TarInfo(f"{i}"))
+    return path
+
+
+def with_long_name(path):
+    """A name of 4 GB, of which only the start is there: whoever asks for all of it fails otherwise."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 4_100_000_000
+    with lzma.open(path, "wb") as file:
+        file.write(info.tobuf(format=tarfile.GNU_FORMAT) + bytes(50_000_000))
+    return path
+
+
+def overlapping(path):
+    """A zip whose directory names the data of its first member a hundred times."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a", bytes(5_000))
+        first = file.filelist[0]
+        for i in range(99):
+            info = zipfile.ZipInfo(f"b{i}")
+            for word in ("header_offset", "file_size", "compress_size", "CRC", "compress_type"):
+                setattr(info, word, getattr(first, word))
+            file.filelist.append(info)
+    return path
+
+
+def zip_of_zeros(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("big", "w") as member:
+        for _ in range(600):
+            member.write(bytes(2**20))
+    return path
+
+
+BOMBS = {
+    "trailing bz2": (lambda p: with_trailing(p, bz2.open), "unpacks to more bytes"),
+    "trailing gz": (lambda p: with_trailing(p, gzip.open), "unpacks to more bytes"),
+    "trailing xz": (lambda p: with_trailing(p, lzma.open), "unpacks to more bytes"),
+    "members": (lambda p: with_members(p, 15_000), "more members than its size lets expect: at most 10,"),
+    "long name": (with_long_name, "4,100,000,000 bytes of a member's name"),
+    "zip of overlapping members": (overlapping, "overlaps with what follows it"),
+    "zip of zeros": (zip_of_zeros, r"unpacks to more than \d+ bytes \(at big\)"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_archive_that_asks_for_much_is_refused_at_once(name, tmp_path):
+    make, said = BOMBS[name]
+    archive = make(tmp_path / "bomb")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    assert archive.stat().st_size < 700_000
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=said):
+        unpack(archive, folder)
+    assert time.monotonic() - start < 5
+    assert not list(folder.iterdir())
+
+
+def test_an_archive_in_an_archive_is_a_file(tmp_path):
+    inner = zipped(tmp_path / "inner.zip", GOOD).read_bytes()
+    (tmp_path / "data").mkdir()
+    unpack(zipped(tmp_path / "x.zip", [("inner.zip", inner)]), tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["inner.zip"]
+
+
+def test_many_members_of_their_own_size_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr("reliquant.download.unpack.MEMBERS", 10)
+    rng = np.random.default_rng(0)
+    members = [(f"{i}.png", rng.bytes(90)) for i in range(1_200)]
+    (tmp_path / "data").mkdir()
+    unpack(tarred(tmp_path / "x.tar.gz", members), tmp_path / "data")
+    assert len(list((tmp_path / "data").iterdir())) == 1_200
+
+
+def test_a_word_raises_the_limits(tmp_path, monkeypatch):
+    monkeypatch.setattr("reliquant.download.unpack.MEMBERS", 400)
+    archive = with_members(tmp_path / "x.tar.xz", 700)
+    (tmp_path / "data").mkdir()
+    with pytest.raises(ValueError, match="RELIQUANT_LIMITS=2 doubles all limits"):
+        unpack(archive, tmp_path / "data")
+    monkeypatch.setenv("RELIQUANT_LIMITS", "2")
+    unpack(archive, tmp_path / "data")
+    assert len(list((tmp_path / "data").iterdir())) == 700

@@ -96,7 +96,7 @@ def test_texts_that_cannot_be_read_are_named(tmp_path, monkeypatch):
         facts("a", by_key["a"])
     with pytest.raises(ValueError, match=r"0\.tar: b: not text"):
         facts("b", by_key["b"])
-    with pytest.raises(ValueError, match=r"d\.json: not JSON"):
+    with pytest.raises(ValueError, match=r"d\.json: no JSON"):
         facts("d", by_key["d"])
     monkeypatch.setattr(webdataset, "LONGEST_TEXT", 5)
     with pytest.raises(ValueError, match="c: a text of 8 bytes; at most 5 are read"):

@@ -15,10 +15,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from reliquant import bounded
 from reliquant.artifacts import DamagedFile
+from reliquant.bounded import TooMuch, told
+from reliquant.download.decompressed import decompressed
+from reliquant.download.tar_headers import Header, members
 
 EXPANSION = 50  # an archive may unpack to at most this many times its size ...
 ROOM = 2**20  # ... and this many bytes more
+MEMBERS, BYTES_OF_A_MEMBER = 10_000, 64  # so many members, and one more for so many bytes of the archive
+LOCAL_HEADER = 30  # bytes before the name of a member of a zip
 BLOCK = 2**20  # bytes that are read at once
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, IndexError)
 # gzip and bz2 raise OSError, zipfile OSError (EINVAL) and IndexError too, and RuntimeError for what it cannot read
@@ -39,7 +45,7 @@ def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | Non
             single = Path(temporary, str(number))
             single.mkdir()
             try:
-                _extract(archive, single, EXPANSION * archive.stat().st_size + ROOM if limit is None else limit)
+                _extract(archive, single, _most_bytes(archive) if limit is None else limit)
             except DAMAGE as error:
                 if getattr(error, "errno", None) not in (None, errno.EINVAL):  # the disk's fault, not the archive's
                     raise
@@ -56,7 +62,7 @@ def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | Non
 def _extract(archive: Path, folder: Path, limit: int) -> None:
     """Unpack one archive into an empty folder."""
     room = limit
-    for name, data in _members(archive):
+    for name, data in _members(archive, limit):
         target = Path(folder, *_parts(archive, name))
         if data is None:
             target.mkdir(parents=True, exist_ok=True)
@@ -80,26 +86,54 @@ def _merge(path: Path, there: Path, archive: Path) -> None:
         raise ValueError(f"{archive}: {path.name} is in another archive too, with other content")
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _members(archive: Path, limit: int) -> Iterator[tuple[str, IO[bytes] | None]]:
     """Yield the name of each member with its open file, or None for a folder."""
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            for info in zipped.infolist():
-                kind = stat.S_IFMT(info.external_attr >> 16)
-                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise ValueError(f"{archive}: {info.filename} is a link or device")
-                if info.is_dir():
-                    yield info.filename, None
-                else:
-                    with zipped.open(info) as file:
-                        yield info.filename, file
+        yield from _of_zip(archive, limit)
         return
-    with tarfile.open(archive) as tar:
-        for member in tar:
+    most = _most_members(archive)
+    held = limit + 2 * tarfile.BLOCKSIZE * most + ROOM  # with headers, and zeros that fill blocks
+    with decompressed(archive, held) as stream, tarfile.open(fileobj=stream, mode="r:", tarinfo=Header) as tar:
+        for number, member in enumerate(members(tar), 1):
+            if number > most:
+                raise TooMuch(f"{archive}: holds more members than its size lets expect: {told(most)}")
             if not (member.isreg() or member.isdir()):
                 raise ValueError(f"{archive}: {member.name} is a link or device")
             yield member.name, tar.extractfile(member) if member.isreg() else None
         _finish(tar)
+
+
+def _of_zip(archive: Path, limit: int) -> Iterator[tuple[str, IO[bytes] | None]]:
+    with zipfile.ZipFile(archive) as zipped:
+        infos = sorted(zipped.infolist(), key=lambda info: info.header_offset)
+        if (number := len(infos)) > (most := _most_members(archive)):
+            raise TooMuch(f"{archive}: {number:,} members; {told(most)}")
+        if sum(info.file_size for info in infos) > limit:
+            largest = max(infos, key=lambda info: info.file_size)
+            raise ValueError(f"{archive}: unpacks to more than {limit} bytes (at {largest.filename})")
+        ends = [*(info.header_offset for info in infos), zipped.start_dir][1:]
+        for info, end in zip(infos, ends, strict=False):  # of an empty zip no end
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others are unpacked all at once
+                raise zipfile.BadZipFile(f"{info.filename}: that compression method is not supported")
+            if info.header_offset + LOCAL_HEADER + info.compress_size > end:
+                raise ValueError(f"{archive}: {info.filename} overlaps with what follows it, as in no real archive")
+        for info in infos:
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise ValueError(f"{archive}: {info.filename} is a link or device")
+            if info.is_dir():
+                yield info.filename, None
+            else:
+                with zipped.open(info) as file:
+                    yield info.filename, file
+
+
+def _most_bytes(archive: Path) -> int:
+    return bounded.limit(EXPANSION * archive.stat().st_size + ROOM)
+
+
+def _most_members(archive: Path) -> int:
+    return bounded.limit(MEMBERS) + archive.stat().st_size // BYTES_OF_A_MEMBER
 
 
 def _finish(tar: tarfile.TarFile) -> None:

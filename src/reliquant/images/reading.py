@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from reliquant.bounded import read_bytes, read_json
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import SUFFIXES
@@ -29,13 +29,14 @@ def class_names(root: Path, given: list[str] | None, /) -> list[str] | None:
         return given
     try:
         if (path := root / "classes.json").is_file():
-            names = json.loads(path.read_text(encoding="utf-8-sig"))
+            names = read_json(path)
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ValueError("must hold a list of class names")
+                raise ValueError(f"{path}: must hold a list of class names")
             return names
         if (path := root / "classnames.txt").is_file():
-            return [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except ValueError as error:
+            text = read_bytes(path).decode("utf-8-sig")
+            return [line.strip() for line in text.rstrip().splitlines()]
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
     return None
 

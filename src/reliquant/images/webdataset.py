@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections import Counter
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reliquant.bounded import parse_json
+from reliquant.download.tar_headers import Header, members
 from reliquant.images.columns import CAPTIONS
 from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.formats import HEAD, IMAGE_SUFFIXES, described, head_of, image_format, is_hidden
@@ -124,8 +125,8 @@ def _members(tar: Path, passed_over: Counter[str]) -> Iterator[tuple[str, Member
     size = tar.stat().st_size
     by_name: dict[str, Member] = {}
     try:
-        with tarfile.open(tar, "r:") as archive:
-            for info in archive:
+        with tarfile.open(tar, "r:", tarinfo=Header) as archive:
+            for info in members(archive):
                 if info.isreg() and not info.issparse():
                     if info.offset_data + info.size > size:
                         raise ValueError(f"{tar}: truncated: it ends inside {info.name}")
@@ -191,11 +192,7 @@ def facts(name: str, parts: dict[str, Member], /) -> tuple[Any, str | None]:
     """
     described_by: dict[str, Any] = {}
     if "json" in parts:
-        text = _text(name, parts["json"])
-        try:
-            described_by = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"{name}.json: not JSON ({error})") from error
+        described_by = parse_json(_text(name, parts["json"]), f"{name}.json:")
         if not isinstance(described_by, dict):
             raise ValueError(f"{name}.json: must hold an object with label or caption")
     label = _text(name, parts["cls"]).strip() if "cls" in parts else described_by.get("label", described_by.get("cls"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from reliquant.bounded import read_json
 from reliquant.download import published
 from reliquant.models.openclip import open_clip
 
@@ -45,10 +45,7 @@ def of_folder(folder: Path, /) -> Source:
         raise FileNotFoundError(f"{folder}: no such folder")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; open_clip needs it beside the weights")
-    try:
-        config = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: no JSON: {error}") from error
+    config = read_json(path)
     description = config.get("model_cfg") if isinstance(config, Mapping) else None
     preprocessing = (config.get("preprocess_cfg") or {}) if isinstance(config, Mapping) else None
     parts = description.keys() if isinstance(description, Mapping) else ()

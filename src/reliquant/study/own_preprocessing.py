@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reliquant import plugins
+from reliquant.bounded import read_json
 from reliquant.download import published
 from reliquant.study.preprocessing import (
     DEFAULT,
@@ -113,7 +113,7 @@ def known_preprocessing(entry: Mapping[str, Any], /) -> Preprocessing | None:
     description = published.description(architecture)
     if architecture.startswith(LOCAL):
         path = Path(architecture.removeprefix(LOCAL)) / "open_clip_config.json"
-        written = json.loads(path.read_bytes()) if os.path.isfile(path) else {}
+        written = read_json(path) if os.path.isfile(path) else {}
         of_folder, description = written.get("preprocess_cfg") or {}, written.get("model_cfg")
     if description is None:
         return None
@@ -131,10 +131,7 @@ def small_description(architecture: str, /) -> dict[str, Any] | None:
     path = Path(architecture) if architecture.endswith(".json") else inside
     if not os.path.isfile(path):  # unlike Path.is_file, it takes names that no file can have
         return None
-    try:
-        config = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: no JSON: {error}") from error
+    config = read_json(path)
     model = config.get("model_cfg", config) if isinstance(config, dict) else None
     for part in ("embed_dim", "vision_cfg", "text_cfg"):
         if not isinstance(model, dict) or part not in model:

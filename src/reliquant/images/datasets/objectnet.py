@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
+from reliquant.bounded import read_json
 from reliquant.images.dataset import Dataset
 from reliquant.images.folders import expect, placed, read_folders
 from reliquant.images.reading import TEMPLATES, thinned
@@ -27,7 +27,7 @@ def dataset(root: Path, /, *, templates: list[str] | None = None, images: int | 
     """
     folder = placed(root / PLACE, HOW)
     labels, shared = (
-        json.loads((folder / "mappings" / f"{name}.json").read_text())
+        read_json(folder / "mappings" / f"{name}.json")
         for name in ("folder_to_objectnet_label", "objectnet_to_imagenet_1k")
     )
     kept = sorted(name for name, label in labels.items() if label in shared)

@@ -6,7 +6,6 @@ EfficientNet, the text tower a BERT. open_clip does not have them.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize as unit
 
+from reliquant.bounded import read_json
 from reliquant.download.hub import TRANSFORMERS, hub_folder, weights_in
 from reliquant.models.checkpoint import first
 from reliquant.models.clip import Clip
@@ -42,7 +42,7 @@ def tower(
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "align":
         raise ValueError(f"architecture {architecture!r} is a {config.model_type} model; this tower opens align only")
-    facts = json.loads((folder / "preprocessor_config.json").read_text())
+    facts = read_json(folder / "preprocessor_config.json")
     size, crop, interpolation = _sizes(facts, f"{architecture}: preprocessor_config.json")
     model = transformers.AlignModel(config) if state is not None else _with_weights(transformers, folder, architecture)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
