@@ -27,7 +27,7 @@ MADE_BY = {  # rule -> what it makes, for the study `lab`
     "explain": [paths.explain_rows("lab", VARIANT)],
     "collect": [paths.rows("lab")],
     "facts": [paths.facts("lab")],
-    "report": [paths.page(REPORT), paths.summary(REPORT), paths.claims(REPORT)]
+    "report": [paths.page(REPORT), paths.summary(REPORT), paths.claims(REPORT), paths.digests(REPORT)]
     + [f"{of(REPORT)}/" for of in (paths.figures, paths.tables, paths.plots)],
 }
 WORDS = {"folder": "pets", "dataset": "cats", "form": "native", "corruption": "fog", "study": "lab", "model": "vit"}
