@@ -43,7 +43,7 @@ def header(kind, size, name="x"):
 def test_a_name_of_gigabytes_is_not_read(kind):
     stream = Endless(header(kind, 4_100_000_000))
     with pytest.raises(TooMuch, match=r"at byte 0: 4,100,000,000 bytes of a member's"):
-        list(members(tarfile.open(fileobj=stream, mode="r:", tarinfo=Header)))
+        tarfile.open(fileobj=stream, mode="r:", tarinfo=Header)  # noqa: SIM115  reads the first header
     assert stream.most <= 512
 
 

@@ -90,8 +90,7 @@ class Within(io.RawIOBase):
         if whence != io.SEEK_SET:
             raise io.UnsupportedOperation("only places from the start are known")
         if target < self._passed - len(self._kept):
-            self._stream.seek(target)
-            self._at, self._passed, self._kept = target, target, b""
+            raise io.UnsupportedOperation(f"only the last {KEPT} bytes are kept")
         while self._passed < target and self._more(min(BLOCK, target - self._passed)):
             pass
         self._at = min(target, self._passed)
