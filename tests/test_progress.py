@@ -1,10 +1,15 @@
+import errno
+import multiprocessing
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
 from reliquant.plugins import ConfigError
-from reliquant.progress import LONGEST, message_of, one_line_errors, progress
+from reliquant.progress import LONGEST, message_of, one_line_errors, printable, progress, say
 
 
 def ended(error, **words):
@@ -39,10 +44,85 @@ def test_a_long_message_is_cut_and_says_how_long_it_was():
     assert told.endswith("(30000 characters)")
 
 
-@pytest.mark.parametrize("passing", [KeyboardInterrupt(), SystemExit(2)])
-def test_what_is_no_error_passes(passing):
-    with pytest.raises(type(passing)), one_line_errors("x"):
-        raise passing
+def test_an_exit_passes():
+    with pytest.raises(SystemExit) as stop, one_line_errors("x"):
+        sys.exit(2)
+    assert stop.value.code == 2
+
+
+STUCK = """
+import sys, time
+from pathlib import Path
+from reliquant.artifacts import whole
+from reliquant.progress import one_line_errors
+with one_line_errors("reliquant x"), whole(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")])
+def test_who_stops_a_command_sees_one_line_and_nothing_stays(number, code, told, tmp_path):
+    run = subprocess.Popen(
+        [sys.executable, "-c", STUCK, tmp_path / "a" / "file"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert run.stdout.readline() == "ready\n"
+    run.send_signal(number)
+    _, said = run.communicate()
+    assert run.returncode == code
+    assert said == f"reliquant x: stopped: {told}; run the same again: what is done is kept\n"
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_a_child_of_a_stoppable_process_ends_by_the_signal():
+    with one_line_errors("x"):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        time.sleep(0.2)
+        child.terminate()
+        child.join(10)
+    assert child.exitcode == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a/b.npy"), "a/b.npy: No space left on device; make room"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "a/b.npy"), "a/b.npy: Disk quota exceeded; make room"),
+        (OSError(errno.EROFS, "", "a/b.npy"), "a/b.npy: Read-only file system; nothing can be written there"),
+        (OSError(errno.EMFILE, "", "a/b.npy"), "a/b.npy: Too many open files; raise the limit (ulimit -n 4096)"),
+        (PermissionError(errno.EACCES, "", "a"), "a: Permission denied; change the rights"),
+        (MemoryError(), "not enough memory (no more can be had); use a smaller batch"),
+        (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"), "not enough memory (DefaultCPUAllocator"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), "not enough memory (CUDA out of memory)"),
+        (BrokenProcessPool("abruptly"), "a worker process was killed, most often because memory ran out"),
+    ],
+)
+def test_what_the_system_lacks_comes_with_advice(error, told):
+    line = message_of(error)
+    assert line.startswith(told), line
+    assert "--debug" not in line
+
+
+HOSTILE = "a\x1b[2J\x1b]0;t\x07b\x9b1m\u202ec\u2028\x00"
+
+
+def test_nothing_that_steers_a_terminal_is_printed(capsys):
+    assert printable("ä\tß\n日本 é") == "ä\tß\n日本 é"
+    assert printable(HOSTILE) == r"a\x1b[2J\x1b]0;t\x07b\x9b1m\u202ec\u2028\x00"
+    say(HOSTILE, f"{HOSTILE}\nanother line")
+    list(progress(range(2), label=HOSTILE, every=0.0))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 3
+    assert said.replace("\n", "").isprintable()
+    assert message_of(ValueError(HOSTILE)).isprintable()
 
 
 def test_debug_lets_the_traceback_through(monkeypatch):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
+import threading
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -17,13 +21,44 @@ OURS = (ValueError, OSError, ArithmeticError)  # messages of these are written f
 LONGEST = 1500  # characters of a message; what libraries add to theirs may fill pages
 
 
+AGAIN = "run the same again: what is done is kept"
+ROOM = "make room, then " + AGAIN
+FEWER = "use a smaller batch, fewer jobs at once, or a machine with more"
+RIGHTS = "change the rights of the file or folder, or name another place"
+ADVICE = {  # by what the system says
+    **{errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.ENOMEM: FEWER, errno.EACCES: RIGHTS, errno.EPERM: RIGHTS},
+    errno.EFBIG: "a limit of this system (ulimit -f) or of its disk: raise it, then " + AGAIN,
+    errno.EROFS: "nothing can be written there: name another place",
+    errno.EIO: "the disk or its network fails: see to it, then " + AGAIN,
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit (ulimit -n 4096), or use fewer processes"),
+}
+NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "OutOfMemory")  # of torch and CUDA
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # characters that steer a terminal or turn the reading order
+
+
+class Stopped(SystemExit):
+    """Somebody asked the process to end (SIGTERM)."""
+
+
+def printable(text: str, /) -> str:
+    r"""Return a text whose characters all show: those that steer a terminal are escaped, line ends and tabs stay.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in UNSEEN else ascii(c)[1:-1] for c in text)
+
+
 def say(about: str, line: str, /) -> None:
     """Say on stderr, a terminal or a log, what was assumed or passed over on the way to a result."""
-    print(f"{about}: {line}", file=sys.stderr, flush=True)
+    print(printable(f"{about}: {line}".replace("\n", " ")), file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[Item], /, *, label: str, total: int | None = None, every: float = 60.0) -> Iterator[Item]:
     """Yield the items and report how far we are on stderr: a bar on a terminal, else one line every `every` seconds."""
+    label = printable(label)
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if sys.stderr.isatty():
@@ -44,19 +79,46 @@ def one_line_errors(command: str = "", /, *, debug: bool = False) -> Iterator[No
     """End the process with `<command>: error: <message>` and exit code 1 when the block raises, but not on `debug`.
 
     An error that none of our own checks foresaw, of a library or a fault of ours, says its type too, and how to see
-    more. What is no error (Ctrl-C, an exit) passes.
+    more. Ctrl-C ends with exit code 130 and SIGTERM, of Slurm or `kill`, with 143: what is half written is deleted, and
+    one line says so. An exit passes.
     """
     start = f"{command}: " if command else ""
     try:
-        yield
-    except Exception as error:
-        if debug or os.environ.get(DEBUG):
-            raise
-        sys.exit(f"{start}error: {message_of(error)}")
+        with _stoppable():
+            yield
+    except Stopped:
+        say(f"{start}stopped", f"SIGTERM; {AGAIN}")
+        raise
     except BaseException as error:
-        if type(error).__name__ != "PanicException" or debug or os.environ.get(DEBUG):  # polars' own, no Exception
+        panic = type(error).__name__ == "PanicException"  # polars' own, no Exception
+        if debug or os.environ.get(DEBUG) or not (panic or isinstance(error, Exception | KeyboardInterrupt)):
             raise
+        if isinstance(error, KeyboardInterrupt):
+            say(f"{start}stopped", f"Ctrl-C; {AGAIN}")
+            sys.exit(128 + signal.SIGINT)
         sys.exit(f"{start}error: {message_of(error)}")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Raise Stopped in the block on SIGTERM; a second one ends the process at once, and so does one in a fork."""
+    own = os.getpid()
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != own:
+            os.kill(os.getpid(), number)
+        raise Stopped(128 + number)
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def message_of(error: BaseException, /) -> str:
@@ -65,10 +127,25 @@ def message_of(error: BaseException, /) -> str:
     >>> message_of(KeyError("c"))
     "KeyError: 'c' (--debug, or RELIQUANT_DEBUG=1, shows where)"
     """
-    lines = getattr(error, "problems", None) or [str(error)]
-    text = "\n".join(" ".join(str(line).split()) for line in lines)
+    known = _of_system(error)
+    lines = [known] if known else getattr(error, "problems", None) or [str(error)]
+    text = "\n".join(printable(" ".join(str(line).split())) for line in lines)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]} ... ({len(text)} characters)"
-    if isinstance(error, OURS):
+    if known or isinstance(error, OURS):
         return text
     return f"{type(error).__name__}: {text} (--debug, or {DEBUG}=1, shows where)"
+
+
+def _of_system(error: BaseException) -> str:
+    """Say what the system lacks and what to do, with the path; nothing where an error is about something else."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, OSError) and number in ADVICE:
+        about = f"{error.filename}: {os.strerror(number)}" if error.filename is not None else str(error)
+        return f"{about}; {ADVICE[number]}"
+    told = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or any(words in told for words in NO_MEMORY):
+        return f"not enough memory ({str(error)[:300] or 'no more can be had'}); {FEWER}"
+    if type(error).__name__ == "BrokenProcessPool":
+        return f"a worker process was killed, most often because memory ran out; {FEWER}"
+    return ""
