@@ -3,7 +3,9 @@ TRAINED = "|".join(re.escape(model) for model in study.config.models if study.tr
 FETCHED = "|".join(re.escape(model) for model in study.config.models if not study.trains(model)) or "none to fetch"
 resizes = not all(dataset.get("native") for dataset in study.config.datasets.values())
 with_snapshots = [v for v in study.variants.values() if study.snapshots(v)]
-WITH_SNAPSHOTS = "|".join(sorted({f"[^/]+/{re.escape(v.scheme)}/{v.precision}-{v.scope}-[^/]+" for v in with_snapshots}))
+WITH_SNAPSHOTS = "|".join(
+    sorted({f"[^/]+/{re.escape(v.scheme)}/{v.precision}-{v.scope}-[^/]+" for v in with_snapshots})
+)
 
 
 rule fetch_model:
