@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from reliquant.bounded import limit, require
 from reliquant.images.dataset import UnreadableImage
 from reliquant.images.formats import FORMATS, HEAD, described, head_of
 
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")  # Pillow makes RGB of these
+PIXELS = 2**26  # of an image: decoding takes up to 12 bytes for each, in each worker
+LARGE, _LARGE_ONES = 2**24, Lock()  # images of more pixels are decoded one at a time, however many workers there are
+SCAN, SCANS = b"\xff\xda", 100  # what begins a pass of a JPEG over all its pixels; progressive ones have about 10
+TILE = (322, 323)  # tags of TIFF: width and height of its parts
 THUMBNAIL, BITS, TWELVE = 254, 258, (12,)  # tags of TIFF: whether a picture is a small copy; bits of each channel
 
 
@@ -43,17 +51,21 @@ def opened(source: bytes | Path, name: str, /) -> Image.Image:
 
     Pillow's conversion, and so open_clip's, turns nearly all 16-bit greys white. Like open_clip, this takes the first
     of several pictures and applies neither EXIF's orientation nor a colour profile. Raises UnreadableImage naming the
-    image and what is wrong: damaged, of another format, a thumbnail of another picture, or of pixels without a known
-    white.
+    image and what is wrong: damaged, of another format, of more pixels than are read, a thumbnail of another picture,
+    or of pixels without a known white.
     """
+    if limit(PIXELS) > PIXELS and Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own: there it warns, and refuses twice
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit(PIXELS))
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            image.load()
+            _check_declared(image, source)
+            with _LARGE_ONES if image.width * image.height > LARGE else nullcontext():
+                image.load()
             if getattr(image, "tag_v2", {}).get(THUMBNAIL, 0) == 1:
                 raise UnreadableImage("its first picture is a thumbnail of another, as in a camera's raw files")
             return _eight_bits(image)
-    except MemoryError:
-        raise
+    except MemoryError as error:  # the machine's fault: another image may have to do with it
+        raise MemoryError(f"{name}: not enough memory to decode it") from error
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"{name}: cannot be decoded: {_unidentified(source)}") from error
     except Exception as error:  # decoders raise anything: RuntimeError, SyntaxError, struct.error, OverflowError, ...
@@ -63,6 +75,18 @@ def opened(source: bytes | Path, name: str, /) -> Image.Image:
 def rgb(image: Image.Image, /) -> NDArray[np.uint8]:
     """Return the pixels of a picture as RGB uint8 (h, w, 3); transparency is dropped, as open_clip does."""
     return np.asarray(image.convert("RGB"))
+
+
+def _check_declared(image: Image.Image, source: bytes | Path) -> None:
+    """Raise ValueError for an image that declares more than is decoded: as memory is taken for what is declared."""
+    width, height = image.size
+    require(f"{width} x {height}", "pixels", width * height, PIXELS)
+    tags: Any = getattr(image, "tag_v2", {})
+    across, down = (int(tags.get(tag, 0)) for tag in TILE)
+    require(f"tiles of {across} x {down}", "pixels", across * down, PIXELS)
+    if image.format in ("JPEG", "MPO"):
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        require("a JPEG", "passes over its pixels", data.count(SCAN), SCANS)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

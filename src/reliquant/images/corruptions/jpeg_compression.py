@@ -23,6 +23,6 @@ def corruption(images: NDArray[np.uint8], seeds: NDArray[np.uint64], /, *, sever
     def one(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         file = BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file))
+        return np.asarray(Image.open(file, formats=("JPEG",)))
 
     return each(images, seeds, one)
