@@ -1,6 +1,7 @@
 """What an image file declares is compared with limits before memory is taken; no program is run, whatever its name."""
 
 import io
+import re
 import resource
 import struct
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reliquant import plugins
 from reliquant.images.dataset import UnreadableImage
 from reliquant.images.decoding import decode, opened
 
@@ -75,11 +77,8 @@ HOSTILE = {
     "GIF with a large frame": gif((1, 1), (65_535, 65_535)),
     "TIFF of 10 billion pixels": tiff(t256=100_000, t257=100_000, t278=100_000),
     "TIFF of one tile": tiff(t322=65_536, t323=65_536),
-    "TIFF of one strip": tiff(t278=2**31 - 16),
     "TIFF of many channels": tiff(t256=8_000, t257=8_000, t277=60_000),
-    "BMP": b"BM"
-    + struct.pack("<IHHI", 60, 0, 0, 54)
-    + struct.pack("<IiiHHIIiiII", 40, 50_000, 50_000, 1, 24, *[0] * 6),
+    "BMP": struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 60, 0, 0, 54, 40, 50_000, 50_000, 1, 24, *[0] * 6),
     "PPM": b"P6 50000 50000 255\n",
     "JPEG": large_jpeg(),
     "JPEG of 5,000 passes": many_passes(),
@@ -112,11 +111,6 @@ def test_a_postscript_file_runs_nothing(suffix, tmp_path, monkeypatch):
 
 
 def test_no_image_is_opened_without_a_list_of_formats():
-    """Elsewhere than in a benchmark's copy of another program's loop, and in tests."""
-    import re
-
-    from reliquant import plugins
-
     found = []
     for path in [*plugins.PACKAGE.rglob("*.py"), *(plugins.PACKAGE.parents[1] / "tools").rglob("*.py")]:
         found += [path for call in re.findall(r"\bImage\.open\(.*", path.read_text()) if "formats=" not in call]
@@ -124,6 +118,7 @@ def test_no_image_is_opened_without_a_list_of_formats():
 
 
 def test_a_word_lets_larger_images_pass(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     data = encoded(Image.new("1", (9_000, 8_000)), "PNG")
     with pytest.raises(UnreadableImage, match=r"9000 x 8000: 72,000,000 pixels; at most 67,108,864 are read"):
         opened(data, "x")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,11 +13,13 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from reliquant.bounded import parse_json, require
 from reliquant.images.columns import Columns, choose_columns, located, open_image_of_row, read_captions, read_labels
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import described, head_of
 from reliquant.images.numbering import odd_names
+from reliquant.images.parquet_limits import COLUMN, EXPANSION, check, check_footer
 from reliquant.images.reading import class_names
 
 CHUNK_BYTES = 64 * 2**20  # how much of a file is held at a time
@@ -84,6 +85,7 @@ def _over_files(readers: list[Reader], heights: list[int], names: list[str]) -> 
 
 
 def _schema(path: Path) -> pl.Schema:
+    check_footer(path)
     with _named_damage(path, f"not a parquet file, or truncated ({described(head_of(path))})"):
         return pl.Schema(pl.read_parquet_schema(path))
 
@@ -107,11 +109,25 @@ def _without_images(path: Path, schema: pl.Schema, columns: Columns, name: str |
     for column in (columns.image, *others):
         if column not in schema:
             raise ValueError(f"{path}: has no column {column!r}; there are {', '.join(schema)}")
+    check(path, {columns.image, *others})
     scan = pl.scan_parquet(path)
     with _named_damage(path, "damaged"):
         if others:
-            return scan.select(list(dict.fromkeys(others))).collect()
+            table = scan.select(list(dict.fromkeys(others))).collect()
+            _check_texts(path, table)
+            return table
         return pl.DataFrame({"row": range(scan.select(pl.len()).collect().item())})
+
+
+def _check_texts(path: Path, table: pl.DataFrame) -> None:
+    """Raise TooMuch for texts that are held once in a file, for many rows, and would be copied for each."""
+    for column in table.get_columns():
+        texts = column
+        while isinstance(texts.dtype, pl.List | pl.Array):
+            texts = texts.explode()
+        if texts.dtype in (pl.String, pl.Categorical, pl.Enum):
+            size = int(texts.cast(pl.String).str.len_bytes().cast(pl.Int64).sum())
+            require(path, f"bytes in column {column.name!r}", size, max(COLUMN, EXPANSION * path.stat().st_size))
 
 
 def _joined(paths: list[Path], parts: list[pl.DataFrame]) -> pl.DataFrame:
@@ -142,7 +158,7 @@ def _header_classes(paths: list[Path], label: str | None) -> list[str] | None:
 
 def _names_in_header(path: Path, label: str | None) -> list[str] | None:
     try:
-        header: Any = json.loads(pl.read_parquet_metadata(path).get("huggingface", "{}"))
+        header: Any = parse_json(pl.read_parquet_metadata(path).get("huggingface", "{}"), f"{path}:")
         return header["info"]["features"][label]["names"]
     except (ValueError, KeyError, TypeError):  # a header of another library, or without classes
         return None
