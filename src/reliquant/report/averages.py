@@ -29,7 +29,7 @@ def table_of(frame: pl.DataFrame, /) -> NDArray[np.float32]:
     They stand in the column `replicates`, or in a file (`in_file`).
     """
     table = np.full((frame.height, KEPT), np.nan, np.float32)
-    if "line" in frame.columns and frame.height:
+    if "kept_in" in frame.columns and frame.height:
         known = frame["line"].is_not_null().to_numpy()
         table[known] = np.load(frame["kept_in"][0], mmap_mode="r")[frame["line"].drop_nulls().to_numpy()]
     elif "replicates" in frame.columns:
@@ -48,7 +48,7 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     dependence and is too wide under most; where one has no interval, there is none. `others` are further columns of
     the groups.
     """
-    if frame.height > AT_ONCE and "line" in frame.columns:
+    if frame.height > AT_ONCE and "kept_in" in frame.columns:
         return pl.concat([averaged(part, keys, **others) for part in in_parts(frame, keys)])
     ordered = frame.sort(keys, maintain_order=True)
     groups = ordered.group_by(keys, maintain_order=True).agg(
@@ -190,7 +190,8 @@ def _apart(ordered: pl.DataFrame, runs: NDArray[np.integer]) -> NDArray[np.float
     found = np.zeros(len(runs))
     several = np.flatnonzero(runs > 1)
     for part in np.array_split(several, 1 + len(several) // 10_000):
-        lines = np.concatenate([np.arange(starts[i], starts[i] + runs[i]) for i in part]) if len(part) else []
+        places = [np.arange(starts[i], starts[i] + runs[i]) for i in part]
+        lines: NDArray[np.integer] = np.concatenate(places) if places else np.zeros(0, int)
         if not len(lines):
             continue
         table = table_of(ordered[lines]).astype(float)

@@ -135,7 +135,7 @@ def mean_of_sets(frame: pl.DataFrame, /, *by: str, strict: bool = False) -> pl.D
     """
     keys, alike = [*VARIANT, *by, "measure"], [*by, "measure"]
     same = common(frame, VARIANT, alike, strict=strict)
-    parts = list(in_parts(same.rows, keys)) if "line" in frame.columns else []
+    parts = list(in_parts(same.rows, keys)) if "kept_in" in frame.columns else []
     means = pl.concat([_over_sets(part, keys) for part in parts or [same.rows]])
     means = means.join(same.left, on=alike, how="left", nulls_equal=True, maintain_order="left")
     return means.with_columns(pl.col("left").fill_null(""))
