@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 import psutil
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.artifacts import ROW_SCHEMA, save_frame
 from reliquant.report.synthetic import Shape, Truth, rows
 
 MEASURES = ["accuracy", "ece", "nll", "brier", "confidence_gap"]
@@ -56,7 +56,7 @@ def write(folder: Path, scale: float) -> tuple[int, int]:
         own = {k: getattr(whole, k) for k in whole.__dataclass_fields__} | {"models": [model]}
         frame = rows(Shape(**own), Truth(), seed=i).filter(pl.col("measure").is_in(MEASURES + OTHERS))
         for part in frame.partition_by("scheme", "precision", "scope", "proxy", "seed", maintain_order=True):
-            part.select(ROW_SCHEMA.names()).write_parquet(folder / f"{shards:06d}.parquet", compression="lz4")
+            save_frame(folder / f"{shards:06d}.parquet", part.select(ROW_SCHEMA.names()), {"step": "measure"})
             count, shards = count + part.height, shards + 1
     return count, shards
 
