@@ -103,6 +103,19 @@ def folded(name: str | PurePosixPath, /) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", str(name)).casefold())
 
 
+def visible(text: str, /) -> str:
+    r"""Write signs that are not to be seen as escapes, so that a message is one line, and a terminal obeys none of it.
+
+    >>> visible("a\nb\x1b[2J é")
+    'a\\nb\\x1b[2J é'
+    """
+    return "".join(repr(sign)[1:-1] if _is_hidden(sign) else sign for sign in text) if _has_controls(text) else text
+
+
 def _has_controls(text: str) -> bool:
-    """Whether there are signs that are not to be seen: controls, line ends, marks of direction, halves of signs."""
-    return any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in text)
+    return any(map(_is_hidden, text))
+
+
+def _is_hidden(sign: str) -> bool:
+    """Whether a sign is not to be seen: a control, a line end, a mark of direction, half of a sign."""
+    return unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 
 from reliquant.grid import SHARES, Bits, Grid
-from reliquant.names import module_problem
+from reliquant.names import module_problem, visible
 
 PACKAGE = Path(__file__).parent
 FAMILIES = {  # family -> the package of its plugins
@@ -44,7 +44,7 @@ class ConfigError(ValueError):
     """A config is wrong; `problems` lists everything that is, each with key, what is wrong and what is allowed."""
 
     def __init__(self, problems: Iterable[str], /) -> None:
-        self.problems = [re.sub(r"(\S{300})\S+", r"\1...", problem) for problem in problems]
+        self.problems = [re.sub(r"(\S{300})\S+", r"\1...", visible(problem)) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 

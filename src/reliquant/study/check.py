@@ -230,9 +230,9 @@ def _place_problems(study: Study) -> Iterator[str]:
                 yield f"dataset {name}: folder: {problem}, got {folder!r}"
             elif fetched:
                 roots[f"dataset {name}"] = study.root(name)
-    words, root = study.negatives()
-    if words and not plugins.check("lexicon", words):
-        folder = str((study.config.negatives or {}).get("folder", words["lexicon"]))
+    if study.config.negatives and not plugins.check("lexicon", own_words("negatives", study.config.negatives)):
+        words, root = study.negatives()
+        folder = str(study.config.negatives.get("folder", words["lexicon"]))
         fetched = bool(study.fetched_lexicon())
         problem = names.folder_problem(folder) if fetched else names.path_problem(folder)
         if problem:

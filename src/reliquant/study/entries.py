@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -75,12 +76,17 @@ def _prompt_problems(words: Mapping[str, Any]) -> Iterator[str]:
 
 def key_problems(section: str, entry: Mapping[str, Any], /) -> Iterator[str]:
     """Say which of the keys that the study reads have a value of the wrong type."""
-    for key, annotation in STUDY_KEYS[section].items():
+    for key in STUDY_KEYS[section]:
         if key in entry:
             try:
-                TypeAdapter(annotation).validate_python(entry[key], strict=True)
+                _adapter(section, key).validate_python(entry[key], strict=True)
             except ValidationError as error:
                 yield f"{key}: {error.errors()[0]['msg']}, got {entry[key]!r}"
+
+
+@cache
+def _adapter(section: str, key: str) -> TypeAdapter[Any]:
+    return TypeAdapter(STUDY_KEYS[section][key])
 
 
 def _axis_problems(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
