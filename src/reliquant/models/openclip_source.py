@@ -18,6 +18,7 @@ from reliquant.models.openclip import open_clip
 
 CONFIG = "open_clip_config.json"
 LOCAL = "local-dir:"
+RUNS_CODE = ("trust_remote_code", "code_revision")  # what asks transformers for code that a repository brings along
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ def of_folder(folder: Path, /) -> Source:
     for part in ("embed_dim", "vision_cfg", "text_cfg"):
         if part not in parts:
             raise ValueError(f"{path}: has no model_cfg with {part}; it needs embed_dim, vision_cfg, text_cfg")
+    text = description["text_cfg"]
+    tokenizer = text.get("tokenizer_kwargs") if isinstance(text, Mapping) else None
+    if isinstance(tokenizer, Mapping) and not tokenizer.keys().isdisjoint(RUNS_CODE):
+        told = f"{' and '.join(RUNS_CODE)} would run code of others: leave them out"
+        raise ValueError(f"{path}: text_cfg.tokenizer_kwargs: {told}")
     if not isinstance(preprocessing, Mapping):
         raise ValueError(f"{path}: preprocess_cfg: must be a mapping, got {preprocessing!r}")
     return Source(f"{LOCAL}{folder}", description, folder, preprocessing)

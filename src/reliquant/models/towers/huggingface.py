@@ -39,13 +39,13 @@ def tower(
     """
     transformers = _transformers()
     folder = _folder(architecture, revision, cache)
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if config.model_type != "align":
         raise ValueError(f"architecture {architecture!r} is a {config.model_type} model; this tower opens align only")
     facts = read_json(folder / "preprocessor_config.json")
     size, crop, interpolation = _sizes(facts, f"{architecture}: preprocessor_config.json")
     model = transformers.AlignModel(config) if state is not None else _with_weights(transformers, folder, architecture)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     context = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
 
     def tokens(texts: list[str]) -> torch.Tensor:
