@@ -1,4 +1,5 @@
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,17 @@ def test_a_dataset_whose_sources_depend_on_its_words_is_planned(planned):
     assert found["missing"]["dataset mine"] == f"files of unknown size, fetched by the workflow; licence: {terms}"
     assert "download of dataset mine" in found["unknown"]
     assert "left out of bytes and hours: download of dataset mine, " in as_text(found)
+
+
+def test_what_is_trusted_on_first_use_is_listed_until_a_lock_has_its_sum(planned, tmp_path):
+    url = "https://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/iNaturalist.tar.gz"
+    found = planned({"dataset": "inaturalist"})
+    told = f"nobody publishes the sha256 of {url}: it is trusted as it first comes, over https"
+    assert found["trusted on first use"]["dataset mine"] == told
+    assert f"trusted on first use:\n  dataset mine: {told}" in as_text(found)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "data.lock.json").write_text(json.dumps({url: {"sha256": "a" * 64, "bytes": 1}}))
+    assert "dataset mine" not in planned({"dataset": "inaturalist"})["trusted on first use"]
 
 
 def test_what_people_place_by_hand_says_where_to_get_it(planned):
@@ -174,7 +186,8 @@ def test_text_and_json_tell_the_same_figures(bare, paper, name):
     assert {k: v * 2**30 for k, v in told.pop("bytes").items()} == pytest.approx(sizes, abs=0.051 * 2**30)
     rounded = {k: v if isinstance(v, str) else pytest.approx(v, abs=0.051) for k, v in hours.items()}
     assert told.pop("hours") == rounded
-    assert told.pop("missing", {}) == found.pop("missing")
+    for section in ("missing", "trusted on first use"):
+        assert told.pop(section, {}) == found.pop(section)
     assert told == found
 
 

@@ -11,8 +11,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 def test_the_lock_records_once_and_refuses_another_file(tmp_path):
     lock, facts = tmp_path / "config" / "weights.lock.json", {"revision": None, "file": "a", "sha256": "1", "bytes": 1}
-    check_or_record(lock, "ViT-B-32/openai", facts)
-    check_or_record(lock, "ViT-B-32/openai", facts)
+    assert check_or_record(lock, "ViT-B-32/openai", facts)
+    assert not check_or_record(lock, "ViT-B-32/openai", facts)
     assert read_lock(lock) == {"ViT-B-32/openai": facts}
     with pytest.raises(DamagedFile, match=r"ViT-B-32/openai: a has the sha256 2, not 1 as .*weights\.lock\.json says"):
         check_or_record(lock, "ViT-B-32/openai", {**facts, "sha256": "2"})

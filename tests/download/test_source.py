@@ -1,13 +1,24 @@
 import sys
 from types import ModuleType
 
-from reliquant.download.source import Source, sources_of
+from reliquant.download.source import Source, sources_of, trusted_on_first_use
 
 
 def test_a_source_is_not_unpacked_unless_it_says_so():
     source = Source("https://example.org/a.tar", None, None, "CC0")
     assert not source.unpack
     assert source == Source(url="https://example.org/a.tar", sha256=None, bytes=None, licence="CC0", unpack=False)
+
+
+def test_what_is_trusted_on_first_use_is_said_in_so_many_words():
+    known, https, http = (
+        Source(f"{scheme}://example.org/a.tar", sha256, None, "CC0")
+        for scheme, sha256 in (("http", "0" * 64), ("https", None), ("http", None))
+    )
+    assert trusted_on_first_use(known) == ""
+    told = "nobody publishes the sha256 of {}://example.org/a.tar: it is trusted as it first comes, over {}"
+    assert trusted_on_first_use(https) == told.format("https", "https")
+    assert trusted_on_first_use(http) == told.format("http", "http") + ", so that anybody on the way could change it"
 
 
 def plugin(monkeypatch, **names):

@@ -13,7 +13,7 @@ import yaml
 from reliquant import plugins
 from reliquant.download.hub import name_of
 from reliquant.download.lock import Pin, read_lock
-from reliquant.download.source import Source, sources_of
+from reliquant.download.source import Source, sources_of, trusted_on_first_use
 from reliquant.study import paths
 from reliquant.study.config import Entry
 from reliquant.study.study import Study
@@ -24,6 +24,26 @@ LICENCES = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())[
 def missing(study: Study, lock: Path, /) -> dict[str, str]:
     """Name what is not here, with how to get it, size and licence; the lock file says what weights are pinned."""
     return {**_missing_extras(study), **_missing_models(study, read_lock(lock)), **_missing_data(study)}
+
+
+def trusted(study: Study, lock: Path, /) -> dict[str, str]:
+    """Name what is trusted as it first comes, since nobody publishes its sha256 and no lock file has it yet, and why.
+
+    Data are pinned in `data.lock.json` beside the lock file of weights.
+    """
+    pins, data, found = read_lock(lock), read_lock(lock.with_name("data.lock.json")), {}
+    for name, sources in sources_fetched(study).items():
+        words = [trusted_on_first_use(source) for source in sources if not data.get(source.url, {}).get("sha256")]
+        if told := "; ".join(word for word in words if word):
+            found[name] = told
+    for model in study.config.models:
+        name = None if study.trains(model) else name_of(study.tower_entry(model))
+        if name and not (pin := pins.get(name, {})).get("sha256"):
+            revision = (pin.get("revision") or "")[:12]
+            found[f"model {model}"] = (
+                f"weights {name}{f', revision {revision},' * bool(revision)}: no sha256 is pinned yet"
+            )
+    return found
 
 
 def files_read(study: Study, /) -> set[str]:

@@ -10,7 +10,7 @@ import yaml
 
 from reliquant import plugins
 from reliquant.cli.count_rows import expected_rows
-from reliquant.cli.missing import files_read, images_read, missing, sources_fetched
+from reliquant.cli.missing import files_read, images_read, missing, sources_fetched, trusted
 from reliquant.grid import parse_precision
 from reliquant.study import paths
 from reliquant.study.form import NATIVE, parse_form
@@ -19,6 +19,7 @@ from reliquant.study.variants import Variant
 
 COSTS = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())
 FLOAT = 4  # bytes
+TRUSTED = "trusted on first use"  # a key of a plan
 TOWERS = {"image": ("image",), "both": ("image", "text")}  # by scope
 Plan = dict[str, Any]
 
@@ -48,6 +49,7 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
         "bytes": _bytes(study, rows),
         "hours": _hours(study),
         "missing": missing(study, lock),
+        TRUSTED: trusted(study, lock),
         "unknown": sorted(_unknown(study)),
     }
 
@@ -62,6 +64,8 @@ def as_text(plan: Plan, /) -> str:
         lines.append(f"  {name}: {value:,.1f}" if isinstance(value, float) else f"  {name}: {_number(value)}")
     if plan["missing"]:
         lines += ["missing:", *(f"  {name}: {how}" for name, how in plan["missing"].items())]
+    if plan[TRUSTED]:
+        lines += [f"{TRUSTED}:", *(f"  {name}: {why}" for name, why in plan[TRUSTED].items())]
     if plan["unknown"]:
         lines.append(f"not known, left out of bytes and hours: {', '.join(plan['unknown'])}")
     return "\n".join(lines)

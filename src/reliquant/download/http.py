@@ -30,6 +30,7 @@ from reliquant.progress import progress
 
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # a server that may answer later
 BLOCK = 2**20  # bytes
+SCHEMES = ("http", "https")
 HUB = "https://huggingface.co"
 LONGEST_PAUSE = 60.0  # seconds between two tries, whatever a server's Retry-After asks for
 Facts = Mapping[str, Any]
@@ -95,7 +96,7 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
     (another size or sha256 than published; nothing is kept).
     """
     source = replace(source, url=_address(source.url))
-    if urlsplit(source.url).scheme not in ("http", "https"):
+    if urlsplit(source.url).scheme not in SCHEMES:
         raise ValueError(f"{source.url}: only http and https are fetched")
     folder.mkdir(parents=True, exist_ok=True)
     name = Path(unquote(urlsplit(source.url).path)).name
@@ -277,11 +278,14 @@ def _blocks(answer: http.client.HTTPResponse, part: Path, total: int) -> Iterato
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects; the token goes along to the same host only."""
+    """Follow redirects to http and https, never from https to http; the token goes along to the same host only."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
+        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if after not in SCHEMES or (before == "https" and after == "http"):
+            raise FetchError(f"{req.full_url}: the server sends on to {newurl:.200}: that is not followed")
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         token = req.unredirected_hdrs.get("Authorization")
         if new and token and urlsplit(new.full_url)[:2] == urlsplit(req.full_url)[:2]:

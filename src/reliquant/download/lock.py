@@ -29,14 +29,19 @@ class Pin(TypedDict, total=False):
     file: str
 
 
-def check_or_record(lock: Path, name: str, facts: Mapping[str, Any], /) -> None:
-    """Compare a fetched file with its pin in the lock file, or add the pin; raise DamagedFile when they differ."""
+def check_or_record(lock: Path, name: str, facts: Mapping[str, Any], /) -> bool:
+    """Compare a fetched file with its pin in the lock file, or add the pin; return whether it was added.
+
+    Raises DamagedFile when they differ.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock.parent / f".{lock.name}.guard", "w") as guard:  # jobs that fetch at once take turns
         fcntl.flock(guard, fcntl.LOCK_EX)
-        if not check(lock, name, facts):
-            pinned = read_lock(lock)
-            save_json(lock, {**pinned, name: {**pinned.get(name, {}), **facts}})
+        if check(lock, name, facts):
+            return False
+        pinned = read_lock(lock)
+        save_json(lock, {**pinned, name: {**pinned.get(name, {}), **facts}})
+        return True
 
 
 def check(lock: Path, name: str, facts: Mapping[str, Any], /) -> bool:

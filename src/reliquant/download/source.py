@@ -25,6 +25,15 @@ class Source:
     unpack: bool = False
 
 
+def trusted_on_first_use(source: Source, /) -> str:
+    """Say that the first download of a file is trusted, and how far that goes; empty where its sha256 is published."""
+    if source.sha256 is not None:
+        return ""
+    over = urlsplit(source.url).scheme
+    open_to = "" if over == "https" else ", so that anybody on the way could change it"
+    return f"nobody publishes the sha256 of {source.url}: it is trusted as it first comes, over {over}{open_to}"
+
+
 def sources_of(family: str, entry: Mapping[str, Any], /) -> Sequence[Source]:
     """Return the sources of a dataset or lexicon entry: its plugin's SOURCES, or what `sources` makes of its words.
 

@@ -11,7 +11,8 @@ from reliquant import plugins
 from reliquant.artifacts import save_sealed_json
 from reliquant.download.http import fetch
 from reliquant.download.lock import check, check_or_record
-from reliquant.download.source import sources_of
+from reliquant.download.source import sources_of, trusted_on_first_use
+from reliquant.progress import say
 from reliquant.steps import run
 
 
@@ -30,7 +31,10 @@ def main() -> None:
     files = fetch(sources, args.output.parent, check=partial(check, args.lock))
     for source, facts in zip(sources, files, strict=True):
         if source.sha256 is None:
-            check_or_record(args.lock, source.url, {word: facts[word] for word in ("sha256", "bytes")})
+            recorded = check_or_record(args.lock, source.url, {word: facts[word] for word in ("sha256", "bytes")})
+            if recorded:
+                now = f"what came has the sha256 {facts['sha256']}, from now on asked for by {args.lock}"
+                say(name, f"{trusted_on_first_use(source)}; {now}")
     save_sealed_json(args.output, {args.family: name, "files": files})
 
 

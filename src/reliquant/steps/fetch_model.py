@@ -14,7 +14,9 @@ from reliquant.download.hub import facts_of, name_of
 from reliquant.download.lock import check_or_record, read_lock
 from reliquant.models.check import check_model
 from reliquant.models.files import save_model
+from reliquant.progress import say
 from reliquant.steps import run
+from reliquant.study import placed
 from reliquant.study.form import NATIVE
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights
 
@@ -26,13 +28,17 @@ def main() -> None:
     parser.add_argument("--lock", type=Path, required=True, help="JSON of the revisions and sha256 that are known")
     parser.add_argument("--form", default=NATIVE, help="the form in which the study prepares images for the model")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--placed", default="", help="digest of the files that the entry names, empty without any")
     args = parser.parse_args()
     if not names_weights(args.entry):
         raise ValueError(f"{args.output.stem}: {NO_WEIGHTS}")
     entry = {**args.entry, **_pinned(args.entry, args.lock)}
     clip = plugins.load("tower", entry)(None)
     check_model(clip, args.output.stem, args.form)
+    if args.placed:
+        placed.require(args.placed, placed.model_digest(args.entry), args.output.stem)
     save_model(args.output, clip, entry)
+    placed.record(str(args.output.with_suffix(".placed.json")), args.placed)
 
 
 def _pinned(entry: Mapping[str, Any], lock: Path) -> dict[str, str]:
@@ -50,7 +56,11 @@ def _pinned(entry: Mapping[str, Any], lock: Path) -> dict[str, str]:
     if path is None:
         return {}
     facts = facts_of(path)
-    check_or_record(lock, name, facts)
+    if check_or_record(lock, name, facts):
+        say(
+            name,
+            f"trusted as it first comes; its sha256 {facts['sha256']} is recorded, from now on asked for by {lock}",
+        )
     return {"revision": facts["revision"]} if facts["revision"] else {}
 
 

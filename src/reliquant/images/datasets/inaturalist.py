@@ -11,7 +11,7 @@ from reliquant.images.reading import TEMPLATES, thinned
 
 SOURCES = (
     Source(
-        url="http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/iNaturalist.tar.gz",
+        url="https://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/iNaturalist.tar.gz",
         sha256=None,  # not known to us: the first fetch records it
         bytes=None,
         licence="non-commercial research; photographs under their own licences",
