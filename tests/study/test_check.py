@@ -121,3 +121,62 @@ def test_explain_names_only_what_is_there(config):
     assert any("'digits' must be in the clean suite too" in p for p in found)
     assert any("explain: schemes: 'gptz' is not in the grid" in p for p in found)
     assert any("explain: precisions: 'w3a3' is not in the grid" in p for p in found)
+
+
+FETCHED = {"dataset": "cifar10", "split": "test"}
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["../../../outside", "/outside", "a/../..", "..", ".ssh", "-x", "a b", "a\n", "a/", "a//b", "é", "a\\b", "a;b", ""],
+)
+def test_what_is_fetched_lies_below_the_folder_of_downloads(config, folder):
+    config["datasets"]["cifar"] = FETCHED | {"folder": folder}
+    config["negatives"] = {"lexicon": "wordnet", "folder": folder}
+    found = problems(config)
+    for key in ("dataset cifar: folder: ", "negatives: folder: "):
+        assert any(p.startswith(f"{key}must lie below the folder of downloads") for p in found), found
+
+
+def test_what_is_placed_may_lie_anywhere(config, tmp_path):
+    config["datasets"]["mine"] = {"dataset": "image_folder", "folder": f"{tmp_path}/My photos (2024)"}
+    read_study(config)
+    config["datasets"]["mine"]["folder"] = "-x"
+    assert any(p.startswith("dataset mine: folder: must not begin with -") for p in problems(config))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ("a", "a/b", "dataset two: folder: data/raw/a/b lies in data/raw/a, where dataset one is downloaded"),
+        ("Cats", "cats", "dataset two: folder: data/raw/cats differs from data/raw/Cats of dataset one by capitals"),
+    ],
+)
+def test_downloads_do_not_lie_in_each_others_folder(config, one, other, told):
+    config["datasets"] |= {"one": FETCHED | {"folder": one}, "two": FETCHED | {"folder": other}}
+    assert any(p.startswith(told) for p in problems(config))
+    config["datasets"]["two"]["folder"] = one
+    read_study(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c.update(device="cpu; touch x; true"), "device: must read auto, cpu, cuda, cuda:1"),
+        (lambda c: c.update(device="cpu\n"), "device: must read auto, cpu, cuda, cuda:1"),
+        (lambda c: c.update(study="lab\n"), "study: must be small letters and digits"),
+        (lambda c: c.update(study="Lab"), "study: must be small letters and digits"),
+        (lambda c: c.update(study="a" * 65), "study: must have at most 64 letters"),
+        (lambda c: c.update(data_root="-x"), "data_root: must not begin with -"),
+        (lambda c: c.update(precisions=["w\u0664a8"]), "precisions: precision 'w\u0664a8' must read"),
+        (lambda c: c.update(precisions=["w04a8"]), "precisions: precision 'w04a8' must read"),
+        (lambda c: c.update(seeds=[2**63]), "seeds.0: Input should be less than"),
+        (lambda c: c["schemes"]["rtn"].update(seeds=[-1]), "scheme rtn: seeds: Input should be greater than"),
+        (lambda c: c["schemes"].update({"a\nb": {"quantizer": "x"}}), "scheme a\\nb: quantizer 'x' is unknown"),
+    ],
+)
+def test_words_that_become_paths_or_arguments_have_one_form(config, change, told):
+    change(config)
+    found = problems(config)
+    assert any(p.startswith(told) for p in found), found
+    assert all("\n" not in p for p in found)

@@ -96,11 +96,15 @@ def in_entries(config):
     found = []
     entries = [(section, (section, name), entry) for section in FAMILY_OF for name, entry in config[section].items()]
     entries.append(("negatives", ("negatives",), config["negatives"]))
+    seen = set()
     for section, path, entry in entries:
+        family = FAMILY_OF.get(section, "lexicon")
+        if (section, entry[family]) in seen:
+            continue
+        seen.add((section, entry[family]))
         for key, annotation in STUDY_KEYS[section].items():
             schema = TypeAdapter(annotation).json_schema()
             found += texts(schema, schema, entry.get(key), (*path, key))
-        family = FAMILY_OF.get(section, "lexicon")
         found.append(((*path, family), "value"))
         for word, (annotation, _) in plugins.words(plugins.source(family, entry[family]), family).items():
             if "str" in annotation:

@@ -180,6 +180,11 @@ def test_a_folder_that_lacks_something_is_named_with_it(tmp_path):
         ("{", r"open_clip_config\.json: no JSON: "),
         ("[]", r"open_clip_config\.json: has no model_cfg with embed_dim"),
         ('{"model_cfg": {"embed_dim": 3, "vision_cfg": {}}}', "has no model_cfg with text_cfg; it needs embed_dim"),
+        (
+            '{"model_cfg": {"embed_dim": 3, "vision_cfg": {}, "text_cfg": {"hf_tokenizer_name": "x/y",'
+            ' "tokenizer_kwargs": {"trust_remote_code": true}}}}',
+            "text_cfg.tokenizer_kwargs: trust_remote_code and code_revision would run code of others",
+        ),
     ):
         (tmp_path / "x" / "open_clip_config.json").write_text(text)
         refused(ValueError, said)
