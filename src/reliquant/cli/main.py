@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from reliquant.progress import one_line_errors
+from reliquant.progress import one_line_errors, printable
 
 SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for: torch takes seconds
     "measure": "every measure and OOD score of stored features or probabilities; no model",
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_line_errors(f"reliquant {asked}", debug=debug):
         output = module.run(**{name: value for name, value in given.items() if name != "subcommand"})
     try:
-        print(json.dumps(output.data, indent=2) if as_json else output.text, flush=True)
+        print(json.dumps(output.data, indent=2) if as_json else printable(output.text), flush=True)
     except BrokenPipeError:  # `reliquant ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if output.code:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from reliquant.report.escaping import one_line
+
 
 class Output(NamedTuple):
     """Hold what a subcommand found, as JSON-like data and as text for a terminal."""
@@ -22,11 +24,17 @@ def measured_output(found: Mapping[str, Any], /) -> Output:
     for dataset, measures in found.items():
         for name, m in measures.items():
             low, high = ("" if m[k] is None else f"{m[k]:.4f}" for k in ("low", "high"))
-            lines.append(f"{dataset:24} {name:28} {m['value']:9.4f}   {low:>8} .. {high:8} {m['n']:6}")
+            lines.append(
+                f"{one_line(dataset):24} {one_line(name):28} {m['value']:9.4f}   {low:>8} .. {high:8} {m['n']:6}"
+            )
     return Output(found, "\n".join(lines))
 
 
 def table_output(frame: pl.DataFrame, nothing: str, /) -> Output:
     """Lay out a frame; say `nothing` where it has no rows."""
+    texts = [
+        pl.col(name).map_elements(one_line, pl.String) for name in frame.columns if frame.schema[name] == pl.String
+    ]
+    shown = frame.with_columns(texts).rename({name: one_line(name) for name in frame.columns})
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, fmt_str_lengths=60, tbl_width_chars=200):
-        return Output(frame.to_dicts(), nothing if frame.is_empty() else str(frame))
+        return Output(frame.to_dicts(), nothing if frame.is_empty() else str(shown))

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reliquant.report import sources
+from reliquant.report.escaping import label
 from reliquant.report.frames import Rows
 
 WIDTHS = {1: 3.35, 2: 6.9}  # inches: one column, two columns
@@ -120,7 +121,7 @@ def shades(precisions: Iterable[str], /) -> dict[str, float]:
 
 def key(axes: Axes | Figure, entries: Iterable[tuple[str, dict[str, Any]]], /, **words: Any) -> None:
     """Add a legend of entries made by hand: (label, properties of a line)."""
-    handles = [Line2D([], [], **{"linestyle": "", **style}, label=label) for label, style in entries]
+    handles = [Line2D([], [], **{"linestyle": "", **style}, label=label(text)) for text, style in entries]
     if handles:
         axes.legend(handles=handles, **words)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from reliquant.artifacts import ROW_SCHEMA
+from reliquant.report import escaping
 
 READABLE = 50_000  # rows of a csv; more become parquet
 EMBEDDED = 30_000  # rows that the page itself holds
@@ -34,8 +35,11 @@ def ending(frame: pl.DataFrame, /) -> str:
 
 def as_file(frame: pl.DataFrame, /) -> tuple[str, bytes]:
     """Return the ending and bytes of a file of rows."""
-    stream, end = io.BytesIO(), ending(frame)
-    (frame.write_csv if end.endswith(".csv") else frame.write_parquet)(stream)
+    end = ending(frame)
+    if end.endswith(".csv"):
+        return end, escaping.csv(frame).encode()
+    stream = io.BytesIO()
+    frame.write_parquet(stream)
     return end, stream.getvalue()
 
 

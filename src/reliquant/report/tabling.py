@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.measures.stats import holm
-from reliquant.report import frames
+from reliquant.report import escaping, frames
 from reliquant.report.evidence import FREEDOM
 
 Cell = str | int | float | None
@@ -27,8 +27,6 @@ LEGEND = (
     "Bold: best of the column. In brackets: 95 % interval; without one, a value is as published and has no test. *, "
     "**, ***: p < .05, .01, .001, after Holm's correction for the number of tests in the table."
 )
-TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
-TEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "→": r"$\to$", "²": "$^2$"}
 
 
 def number(value: float | None, /, *, factor: float = 100.0, digits: int = 1, sign: bool = False) -> str:
@@ -112,24 +110,26 @@ def best(frame: pl.DataFrame, column: str, /, *, highest: bool, by: tuple[str, .
 
 
 def to_csv(frame: pl.DataFrame, /) -> str:
-    """Write a table as csv, without marks."""
-    return frame.with_columns(pl.col(pl.String).str.replace_all(r"^\*\*(.*)\*\*$", "$1")).write_csv()
+    """Write a table as csv, without marks; a text that begins like a formula has ' before it."""
+    return escaping.csv(frame.with_columns(pl.col(pl.String).str.replace_all(escaping.MARKED, "$1")))
 
 
 def to_markdown(frame: pl.DataFrame, title: str, note: str, /) -> str:
     """Write a table as Markdown with its title and note."""
-    lines = [frame.columns, ["---"] * frame.width, *_cells(frame, lambda t: _escape_stars(t.replace("|", "\\|")))]
+    head = [escaping.markdown(name) for name in frame.columns]
+    lines = [head, ["---"] * frame.width, *_cells(frame, escaping.markdown)]
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"### {title}\n\n{rows}\n\n{note} {_escape_stars(LEGEND)}\n"
+    return f"### {escaping.markdown(title)}\n\n{rows}\n\n{escaping.markdown(f'{note} {LEGEND}')}\n"
 
 
 def to_latex(frame: pl.DataFrame, title: str, note: str, name: str, /) -> str:
     r"""Write a table as LaTeX for booktabs and longtable, so that it may break over pages; `\input` it."""
     texts = [c for c in frame.columns if frame[c].dtype == pl.String and not frame[c].str.contains(r"^\W*\d").any()]
     align = "".join("l" if c in texts else "r" for c in frame.columns)
-    head = " & ".join(_tex(c) for c in frame.columns) + r" \\"
-    body = "\n".join(" & ".join(line) + r" \\" for line in _cells(frame, _tex, r"\textbf{{{}}}"))
-    caption = rf"\caption{{{_tex(title)}. {_tex(note)} {_tex(LEGEND)}}}\label{{tab:{name}}}\\"
+    tex = escaping.latex
+    head = escaping.latex_line([tex(c) for c in frame.columns])
+    body = "\n".join(escaping.latex_line(line) for line in _cells(frame, tex, r"\textbf{{{}}}"))
+    caption = rf"\caption{{{tex(title)}. {tex(note)} {tex(LEGEND)}}}\label{{tab:{name}}}\\"
     return (
         f"% needs booktabs and longtable\n{{\\footnotesize\n\\begin{{longtable}}{{{align}}}\n{caption}\n"
         f"\\toprule\n{head}\n\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n\\bottomrule\n"
@@ -183,11 +183,3 @@ def _html_cell(value: Cell, where: Mapping[str, str] | None = None, href: str = 
 
 def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", text))
-
-
-def _escape_stars(text: str) -> str:
-    return text.replace("*", r"\*")
-
-
-def _tex(text: str) -> str:
-    return "".join(TEX.get(c, c) for c in text)

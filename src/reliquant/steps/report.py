@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 import yaml
 
+from reliquant import scratch
 from reliquant.artifacts import read_sealed_json, save_json, save_sealed_json, whole
 from reliquant.digests import digest_of_file
-from reliquant.report import claims, frames, page, published, source_rows
+from reliquant.report import claims, escaping, frames, page, published, source_rows
 from reliquant.report.facts import require_facts
 from reliquant.steps import run
 from reliquant.stored_frames import damage_named, require_once, scan_rows
@@ -32,9 +32,9 @@ def main() -> None:
     require_facts(facts, str(args.facts))
     every = scan_rows(args.rows)
     args.output.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=args.output) as folder:
+    with scratch.folder(args.output, "replicates") as folder:
         with damage_named(args.rows):
-            rows, counts = page.lean(every, Path(folder)), page.counts(every)
+            rows, counts = page.lean(every, folder), page.counts(every)
         require_once(rows.frame.filter(pl.col("scheme") != "all"), args.rows)
         _report(rows, counts, facts, args)
 
@@ -56,9 +56,9 @@ def _report(rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], ar
             _save(folder / f"{piece.name}{end}", content)
     facts["published"] = published.compared(rows, facts)
     if facts["published"].height:
-        _save(tables / "published.csv", facts["published"].write_csv().encode())
+        _save(tables / "published.csv", escaping.csv(facts["published"]).encode())
     for name, frame in page.plots(rows).items():
-        _save(plots / f"{name}.csv", frame.write_csv().encode())
+        _save(plots / f"{name}.csv", escaping.csv(frame).encode())
     save_json(Path(paths.summary(args.output)), summary)
     save_json(Path(paths.claims(args.output)), judged)
     end, content = source_rows.as_file(used)

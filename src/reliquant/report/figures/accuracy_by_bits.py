@@ -50,8 +50,8 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             ends = plotting.errors(line, factor=100)
             dash = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))][j % 4]
             ax.errorbar(at, line["value"] * 100, yerr=ends, elinewidth=0.7, linestyle=dash, label=name, **style)
-        ax.set_title(source or "all models")
-        ax.set_xticks(range(len(precisions)), [p.upper() for p in precisions])
+        ax.set_title(plotting.label(source or "all models"))
+        ax.set_xticks(range(len(precisions)), [plotting.label(p.upper()) for p in precisions])
         ax.set_xlim(-0.3, len(precisions) - 0.7)
     axes[0, 0].set_ylabel("accuracy (%)")
     grey = {"color": "#444444", "markersize": 5}

@@ -42,7 +42,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             fill = plotting.tint(looks[source].colour, plotting.shades(precisions)[precision])
             style = {"marker": marks[precision], "markerfacecolor": fill, "color": looks[source].colour}
             ax.plot(part["iteration"], part["value"] * 100, linestyle=dash, **style)
-        ax.set_title(source or "all models")
+        ax.set_title(plotting.label(source or "all models"))
         ax.set_xlabel("iterations")
     axes[0, 0].set_ylabel("accuracy (%)")
     shades = plotting.shades(precisions)

@@ -48,13 +48,16 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             at = np.array([place[s] for s in dots["scheme"]]) + shift
             ticks = {"marker": "|", "s": 14, "linewidth": 0.6, "color": "#777777", "zorder": 3}
             ax.scatter(dots["value"] * 100, at, rasterized=dots.height > plotting.BIG, **ticks)
-        ax.set_title(precision.upper())
+        ax.set_title(plotting.label(precision.upper()))
         ax.grid(visible=False, axis="y")
-        ax.set_yticks(range(len(schemes)), [s for _, s in schemes])
+        ax.set_yticks(range(len(schemes)), [plotting.label(s) for _, s in schemes])
     for ax in axes[:, 0]:
         ax.set_ylim(len(schemes) - 0.4, -0.6)
     plotting.hide_rest(axes, len(precisions))
     fig.supxlabel("change of accuracy (points)", fontsize=8)
-    swatches = [Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=s) for s in sources]
+    swatches = [
+        Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=plotting.label(s))
+        for s in sources
+    ]
     fig.legend(handles=swatches, loc="outside upper center", ncols=len(sources))
     return fig

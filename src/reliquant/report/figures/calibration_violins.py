@@ -52,10 +52,15 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     lowest, highest = (float(e) for e in (runs["ece_relative_change"].min(), runs["ece_relative_change"].max()))
     ax.set_yticks([t for t in (-1, -0.5, 0, 0.5, 1, 3, 10, 30, 100) if lowest - 0.6 <= t <= 1.5 * highest + 0.6])
     ax.minorticks_off()
-    ax.set_xticks(range(len(schemes)), [s for _, s in schemes], rotation=30 if len(schemes) > 3 * columns else 0)
+    ax.set_xticks(
+        range(len(schemes)), [plotting.label(s) for _, s in schemes], rotation=30 if len(schemes) > 3 * columns else 0
+    )
     ax.set_ylabel("relative change of ECE")
     ax.grid(visible=False, axis="x")
-    handles = [Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=s) for s in sources]
+    handles = [
+        Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=plotting.label(s))
+        for s in sources
+    ]
     cross = Line2D([], [], linestyle="", marker="x", color=plotting.INK, markersize=4, label="accuracy loss under 2 %")
     fig.legend(handles=[*handles, cross], loc="outside upper center", ncols=len(sources) + 1 if columns == 2 else 2)
     return fig

@@ -48,11 +48,15 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
                 text = f"{points:+.0f}" if round(points) else "0"
                 style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": "white" if dark else plotting.INK}
                 ax.text(x, y, text + frames.marked(p), **style)
-        ax.set_xticks(range(len(precisions)), [p.upper() for p in precisions], fontsize=6.5)
-        ax.set_yticks(range(len(worst)), [w if len(w) < 14 else f"{w[:12]}..." for w in worst], fontsize=6.5)
+        ax.set_xticks(range(len(precisions)), [plotting.label(p.upper()) for p in precisions], fontsize=6.5)
+        ax.set_yticks(
+            range(len(worst)), [plotting.label(w if len(w) < 14 else f"{w[:12]}...") for w in worst], fontsize=6.5
+        )
         ax.set_ylim(most - 0.4, -0.6)
         ax.set_xlim(-0.5, len(precisions) - 0.5)
-        ax.set_title(f"{dataset},\n{group}" if group else dataset, fontsize=7)
+        ax.set_title(
+            "{},\n{}".format(*map(plotting.label, (dataset, group))) if group else plotting.label(dataset), fontsize=7
+        )
         ax.grid(visible=False)
         ax.tick_params(length=0)
     plotting.hide_rest(axes, len(panels))

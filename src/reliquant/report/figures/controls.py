@@ -47,11 +47,11 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             ax.errorbar(part["value"] * 100, y, xerr=ends, fmt="none", ecolor="#b04a00", elinewidth=0.8)
         ax.set_title(MEASURES[measure])
         ax.axhline(0.5, color=plotting.INK, linewidth=0.5, linestyle=(0, (2, 2)))
-        ax.set_yticks(range(len(lines)), [g or "quantized" for g in lines])
+        ax.set_yticks(range(len(lines)), [plotting.label(g or "quantized") for g in lines])
         ax.set_ylim(len(lines) - 0.45, -0.55)
         ax.grid(visible=False, axis="y")
         ax.margins(x=0.08)
     fig.supxlabel("change (points)", fontsize=8)
-    handles = [Patch(facecolor=fills[p], edgecolor="#3d3d3d", label=p.upper()) for p in precisions]
+    handles = [Patch(facecolor=fills[p], edgecolor="#3d3d3d", label=plotting.label(p.upper())) for p in precisions]
     fig.legend(handles=handles, loc="outside upper center", ncols=len(precisions))
     return fig

@@ -38,7 +38,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     for ax, source in zip(axes.flat, sources, strict=False):
         part = points.filter(source=source)
         _panel(ax, part, looks[source].colour, marks, shares)
-        ax.set_title(f"{source or 'all models'} ({part.height} variants)")
+        ax.set_title(f"{plotting.label(source or 'all models')} ({part.height} variants)")
     plotting.hide_rest(axes, len(sources))
     fig.supxlabel("change of accuracy (points)", fontsize=8)
     fig.supylabel("change of ECE (points)", fontsize=8)

@@ -41,7 +41,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ends = None if ends is None else ends[::sign]
         ax.errorbar(sign * part["value"] * 100, y, xerr=ends, fmt="none", ecolor="#b04a00", elinewidth=0.9)
     plotting.zero(ax, x=True)
-    ax.set_yticks(range(len(lines)), [f"{s}  {p.upper()}" for _, s, p in lines])
+    ax.set_yticks(range(len(lines)), [plotting.label(f"{s}  {p.upper()}") for _, s, p in lines])
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.xaxis.set_major_formatter(lambda v, _: f"{abs(v):g}")
     ax.set_xlabel("share of images (%)")

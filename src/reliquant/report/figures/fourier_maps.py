@@ -44,9 +44,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.grid(visible=False)
         ax.set_facecolor("#e8e8e8")
         if i == 0:
-            ax.set_title(precisions[j].upper())
+            ax.set_title(plotting.label(precisions[j].upper()))
         if j == 0:
-            ax.set_ylabel(sources[i] or "all models")
+            ax.set_ylabel(plotting.label(sources[i] or "all models"))
     fig.colorbar(picture, ax=axes, shrink=0.8, pad=0.02, label="error (%)")
     fig.supxlabel("cycles across the image", fontsize=8)
     return fig

@@ -37,7 +37,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig, axes = plotting.canvas(columns, 0.9 + 1.7 * down, down, across, sharey=True)
     for ax, (source, model) in zip(axes.flat, models, strict=False):
         _panel(ax, means.filter(model=model), looks[source].colour, shades)
-        ax.set_title(model, fontsize=7.5)
+        ax.set_title(plotting.label(model), fontsize=7.5)
     plotting.hide_rest(axes, len(models))
     fig.supxlabel("layer (ticks: first layer of a block)", fontsize=8)
     fig.supylabel("SQNR (dB)", fontsize=8)

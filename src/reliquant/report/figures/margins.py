@@ -46,11 +46,12 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             ends = plotting.errors(part, factor=factor)
             ax.errorbar(part["value"] * factor, y, xerr=ends, fmt="none", ecolor=plotting.INK, elinewidth=0.8)
         ax.set_xlabel(f"change of {name}")
-        ax.set_yticks(range(len(lines)), [f"{s}  {p.upper()}" for _, s, p in lines])
+        ax.set_yticks(range(len(lines)), [plotting.label(f"{s}  {p.upper()}") for _, s, p in lines])
         ax.set_ylim(len(lines) - 0.4, -0.6)
         ax.grid(visible=False, axis="y")
     swatches = [
-        Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=s or "all") for s in sources
+        Patch(facecolor=looks[s].colour, hatch=looks[s].hatch, edgecolor="white", label=plotting.label(s or "all"))
+        for s in sources
     ]
     fig.legend(handles=swatches, loc="outside upper center", ncols=len(sources))
     return fig

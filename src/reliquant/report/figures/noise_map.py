@@ -46,9 +46,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
                 dark = abs(v) > 0.6 * reach
                 word = {"ha": "center", "va": "center", "fontsize": 5.5, "color": "white" if dark else plotting.INK}
                 ax.text(j + 0.5, i + 0.5, f"{v:+.0f}" if reach >= 10 else f"{v:+.1f}", **word)
-        ax.set_title(precision.upper())
+        ax.set_title(plotting.label(precision.upper()))
         ax.set_xticks(np.arange(len(severities)) + 0.5, severities)
-        ax.set_yticks(np.arange(len(corruptions)) + 0.5, [c.replace("_", " ") for c in corruptions])
+        ax.set_yticks(np.arange(len(corruptions)) + 0.5, [plotting.label(c.replace("_", " ")) for c in corruptions])
         ax.grid(visible=False)
         ax.tick_params(length=0)
     for ax in axes[:, 0]:

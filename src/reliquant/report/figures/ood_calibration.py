@@ -41,7 +41,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             fill = plotting.tint(looks[source].colour, shares[precision])
             style = {"marker": marks[family], "facecolor": [fill], "edgecolor": looks[source].colour, "linewidth": 0.7}
             ax.scatter(some["ece"] * 100, some["value"] * 100, s=4 if big else 14, rasterized=big, zorder=3, **style)
-        ax.set_title(score)
+        ax.set_title(plotting.label(score))
     plotting.hide_rest(axes, len(scores))
     fig.supxlabel("change of ECE (points)", fontsize=8)
     fig.supylabel("change of AUROC (points)", fontsize=8)

@@ -61,7 +61,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         np.arange(len(names)), names, rotation=0 if columns == 2 else 40, ha="center" if columns == 2 else "left"
     )
     ax.xaxis.tick_top()
-    ax.set_yticks(range(len(lines)), [f"{s}  {p.upper()}" for _, s, p in lines])
+    ax.set_yticks(range(len(lines)), [plotting.label(f"{s}  {p.upper()}") for _, s, p in lines])
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.set_xlim(-0.55, len(names) - 0.45)
     ax.grid(visible=False)

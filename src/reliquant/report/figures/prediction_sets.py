@@ -57,7 +57,11 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             _means(ax, part, f"coverage_{level}", precisions, 100, columns)
         for level in levels if sized else ():
             _means(axes[-1, across], part, f"size_{level}", precisions, 1, columns)
-        axes[-1, across].set_xticks(range(len(names)), names, rotation=90 if len(names) > 3 * columns - 1 else 0)
+        axes[-1, across].set_xticks(
+            range(len(names)),
+            [plotting.label(name) for name in names],
+            rotation=90 if len(names) > 3 * columns - 1 else 0,
+        )
         axes[-1, across].set_xlim(-0.5, len(names) - 0.5)
     for ax, level in zip(axes[:, 0], levels, strict=False):
         ax.set_ylabel(f"coverage (%)\n{level} % asked")

@@ -60,7 +60,10 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     for ax, source in zip(axes.flat, sources, strict=False):
         of = {"source": source}
         _panel(ax, marks.filter(**of), bands.filter(**of).row(0, named=True), ends.filter(**of), lines)
-        ax.set_title(plotting.counted(source or "all models", marks.filter(**of)), fontsize=8.5 if columns == 2 else 7)
+        ax.set_title(
+            plotting.counted(plotting.label(source or "all models"), marks.filter(**of)),
+            fontsize=8.5 if columns == 2 else 7,
+        )
         ax.tick_params(labelbottom=True)
     plotting.hide_rest(axes, len(sources))
     axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
@@ -106,7 +109,9 @@ def _panel(
         if line["low"] is not None and line["high"] is not None:
             ax.plot([line["low"] * 100, line["high"] * 100], [y, y], color=GREY, linewidth=0.9)
         ax.plot(x, y, marker="o", color=GREY, markersize=4.5, markerfacecolor=GREY if line["beyond"] else "white")
-    ax.set_yticks(range(len(lines)), [f"{scheme}  {precision.upper()}" for _, scheme, precision in lines])
+    ax.set_yticks(
+        range(len(lines)), [plotting.label(f"{scheme}  {precision.upper()}") for _, scheme, precision in lines]
+    )
     ax.grid(visible=False, axis="y")
 
 

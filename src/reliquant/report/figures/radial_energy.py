@@ -49,7 +49,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             ends = plotting.errors(part, factor=100)
             aside = np.array(part["radius"]) + (k - (len(precisions) - 1) / 2) * 0.012
             ax.errorbar(aside, part["value"] * 100, yerr=ends, elinewidth=0.6, **style)
-        ax.set_title(model, fontsize=7.5)
+        ax.set_title(plotting.label(model), fontsize=7.5)
     plotting.hide_rest(axes, len(models))
     fig.supxlabel("spatial frequency (share of Nyquist)", fontsize=8)
     fig.supylabel("share of energy, change (points)", fontsize=8)

@@ -49,7 +49,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.set_xlim(-0.5, len(bands) - 0.5)
         ax.grid(visible=False, axis="x")
         if i == 0:
-            ax.set_title(precisions[j].upper())
+            ax.set_title(plotting.label(precisions[j].upper()))
         if j == 0:
             ax.set_ylabel(BASES[shown[i]])
     fig.supxlabel("ranks", fontsize=8)

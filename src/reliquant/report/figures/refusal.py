@@ -82,7 +82,7 @@ def _panel(
             "markersize": 4 if len(looks) < 4 else 3,
         }
         ax.errorbar(at, own["value"] * 100, yerr=plotting.errors(own, factor=100), **style)
-    ax.set_xticks(range(len(precisions)), [p.upper() for p in precisions], rotation=90 if narrow else 0)
+    ax.set_xticks(range(len(precisions)), [plotting.label(p.upper()) for p in precisions], rotation=90 if narrow else 0)
     ax.set_xlim(-0.5, len(precisions) - 0.5)
 
 

@@ -40,7 +40,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             size = [26 if b else 9 for b in big]
             mark = {"marker": plotting.MARKERS[k], "facecolor": fill, "edgecolor": colour}
             ax.scatter(part["confidence"] * 100, part["accuracy"] * 100, s=size, linewidth=0.8, zorder=3, **mark)
-        ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", title=source or "all models")
+        ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", title=plotting.label(source or "all models"))
     plotting.hide_rest(axes, len(sources))
     fig.supxlabel("mean confidence (%)", fontsize=8)
     fig.supylabel("accuracy (%)", fontsize=8)

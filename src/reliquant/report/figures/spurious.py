@@ -50,11 +50,16 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
                 vertical = {"va": "bottom" if value >= 0 else "top", "fontsize": 7}
                 ax.annotate(frames.marked(p), (at, top), **place, **vertical)
         ax.set_title(MEASURES[measure])
-        ax.set_xticks(range(len(families)), families, rotation=20 if len(families) > 4 else 0)
+        ax.set_xticks(
+            range(len(families)), [plotting.label(f) for f in families], rotation=20 if len(families) > 4 else 0
+        )
         ax.grid(visible=False, axis="x")
         ax.margins(y=0.12)
     axes[0, 0].set_ylabel("points")
     fills = [plotting.tint("#3d3d3d", 0.15 + 0.75 * shades[p]) for p in precisions]
-    handles = [Patch(facecolor=c, edgecolor="#3d3d3d", label=p.upper()) for c, p in zip(fills, precisions, strict=True)]
+    handles = [
+        Patch(facecolor=c, edgecolor="#3d3d3d", label=plotting.label(p.upper()))
+        for c, p in zip(fills, precisions, strict=True)
+    ]
     fig.legend(handles=handles, loc="outside upper center", ncols=len(precisions))
     return fig

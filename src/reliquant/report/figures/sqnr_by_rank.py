@@ -47,7 +47,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
                 ax.fill_between(part["rank"] + 1, part["low"], part["high"], color=look.colour, alpha=0.12, linewidth=0)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        ax.set_title(precision.upper())
+        ax.set_title(plotting.label(precision.upper()))
     plotting.hide_rest(axes, len(precisions))
     fig.supxlabel("rank in the FP32 spectrum (1 is the strongest, log scale)", fontsize=8)
     fig.supylabel("SQNR (dB)", fontsize=8)

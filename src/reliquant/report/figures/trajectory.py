@@ -41,7 +41,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         ax.plot([0, 100], [0, 100], color="#999999", linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         _paths(ax, paths.filter(source=sources[i], precision=precisions[j]), looks[sources[i]].colour)
         ax.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-        named = [sources[i] or "all models", precisions[j].upper()]
+        named = [plotting.label(sources[i] or "all models"), plotting.label(precisions[j].upper())]
         if row == 0:
             ax.set_title(named[0 if flat else 1])
         if column == 0:
