@@ -19,7 +19,7 @@ from reliquant.layers.transforms import RootMeanSquare, Stream
 from reliquant.measures.spectrum import effective_rank, sqnr
 from reliquant.models.clip import Clip
 
-MAPS = re.compile(r"visual\.(transformer|trunk\.blocks|trunk\.stages\.\d+|layer\d)$")  # before pooling
+MAPS = re.compile(r"visual\.(transformer|trunk\.blocks|trunk\.stages\.\d+|layer\d)\Z")  # before pooling
 SMALLEST = 4  # side of a map below which radii mean little
 MOVED = 0.1  # relative change of a LayerNorm's weight from which scales were folded into it
 

@@ -36,7 +36,7 @@ def read_samples(path: Path, /) -> pl.DataFrame:
     frame = read_parquet(path)
     scores = {name: pl.Float64() for name in frame.columns if name.startswith(SCORE)}
     scores |= {name: pl.Boolean() for name in frame.columns if name.startswith(TEMPLATE)}
-    scores |= {name: pl.Float32() for name in frame.columns if re.match(COLUMN, name)}
+    scores |= {name: pl.Float32() for name in frame.columns if re.fullmatch(COLUMN, name)}
     refuse(_strange(frame, scores), path)
     kinds = SCHEMA | {name: kind for name, kind in OPTIONAL.items() if name in frame.columns} | scores
     records = conformed(frame, {name: kinds[name] for name in [*frame.columns, *kinds] if name in kinds}, path)
@@ -48,7 +48,7 @@ def _strange(frame: pl.DataFrame, scores: dict[str, pl.DataType]) -> list[str]:
     """Say which columns are unknown, and which are missing beside others of their kind."""
     known = {*SCHEMA, *OPTIONAL, *scores}
     wrong = [f"has a column {name!r} that is unknown" for name in frame.columns if name not in known]
-    scaled = {re.sub(COLUMN, r"\2", name) for name in frame.columns if re.match(COLUMN, name)}
+    scaled = {re.sub(COLUMN, r"\2", name) for name in frame.columns if re.fullmatch(COLUMN, name)}
     for together in (tuple(TOPS), *(_at(word) for word in sorted(scaled))):
         missing = [name for name in together if name not in frame.columns]
         if len(missing) < len(together):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from torch import nn
 
 LISTS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
-NAMES_OF_ROWS = re.compile(r"(^|\.)(resblocks|blocks|layers?\d*)$")  # of transformers, ConvNeXt, ResNet, EfficientNet
+NAMES_OF_ROWS = re.compile(r"(^|\.)(resblocks|blocks|layers?\d*)\Z")  # of transformers, ConvNeXt, ResNet, EfficientNet
 LEAST = 0.05  # of the weights of the main row: what a second row of the tower must hold (hybrids; not a stem)
 WHOLE_STAGE = 0.75  # of a stage's weights: what children of one class must hold to be its blocks
 ROOT = ""

@@ -20,7 +20,7 @@ from reliquant.images.formats import described, head_of
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "network", "net", "weights", "params")
 AGAIN = "save the weights alone: torch.save(model.state_dict(), path), or safetensors.torch.save_file"
 JOIN = "join its parts: safetensors.torch.save_file({**load_file(one), **load_file(two), ...}, path)"
-PART = re.compile(r"-0*(\d+)-of-0*(\d+)(\.|$)")  # in the name of a sharded checkpoint's file
+PART = re.compile(r"-0*(\d+)-of-0*(\d+)(\.|\Z)")  # in the name of a sharded checkpoint's file
 ZIP = b"PK\x03\x04"
 LONGEST_HEADER = 2**27  # bytes, of safetensors
 

@@ -19,6 +19,7 @@ from reliquant.models.check import check_model
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model, trusted_entry
 from reliquant.models.shipped.weights import checkpoint_table
+from reliquant.names import module_problem
 from reliquant.progress import say
 from reliquant.study.config import own_words
 from reliquant.study.model_entries import NO_WEIGHTS, RANDOM, SCHEMES, names_weights, tower_problems
@@ -134,7 +135,7 @@ def _architecture_before(word: str) -> bool:
 
 
 def _is_module(word: str) -> bool:
-    return "." in word and all(part.isidentifier() for part in word.split(".")) and plugins.file_of(word) is not None
+    return not module_problem(word) and plugins.file_of(word) is not None
 
 
 def _written_entry(word: str) -> dict[str, Any]:
