@@ -337,7 +337,7 @@ def test_what_nobody_publishes_is_recorded_and_another_file_refused_in_every_clo
     assert done.returncode == 0
     lock = tmp_path / "clone/data.lock.json"
     sums = [hashlib.sha256(body).hexdigest() for body in (first, other)]
-    trusted = f"nobody publishes the sha256 of {archive.url}: it is trusted as it first comes, over http, so that anybody"
+    trusted = f"nobody publishes the sha256 of {archive.url}: it is trusted as it first comes, over http, so that"
     assert trusted in done.stderr
     assert f"what came has the sha256 {sums[0]}, from now on asked for by data.lock.json" in done.stderr
     assert done.stderr.count("trusted") == 1  # the other's sum is published

@@ -126,3 +126,10 @@ def test_a_member_that_lies_behind_the_end_is_refused(tmp_path):
     path = pack(tmp_path / "0.tar", a_jpg=b"one")
     with pytest.raises(ValueError, match=r"0\.tar: truncated: it ends inside a member"):
         Member(path, path.stat().st_size - 1, 3).bytes()
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"label":' * 100_000, b'{"label": ' + b"9" * 100_000 + b"}"])
+def test_json_that_asks_for_much_is_refused_with_its_name(tmp_path, text):
+    by_key = samples(pack(tmp_path / "0.tar", a_json=text, a_png=b"x")).by_key
+    with pytest.raises(ValueError, match=r"a\.json: no JSON"):
+        facts("a", by_key["a"])

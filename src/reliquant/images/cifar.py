@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reliquant.download.source import Source
 from reliquant.images.dataset import Dataset
@@ -69,6 +70,14 @@ def read_records(
     )
 
 
+def _array(path: Path) -> NDArray[Any]:
+    """Map an npy file; raise ValueError naming one that is damaged, or holds objects."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header, which numpy evaluates, may raise anything
+        raise ValueError(f"{path}: truncated, or no array of numbers ({str(error)[:200]})") from error
+
+
 def read_arrays(data: Path, labels: Path, /, *, rows: slice, total: int, templates: list[str]) -> Dataset:
     """Read images (total, 32, 32, 3) of CIFAR-10's classes and their labels (total,) from npy files; keep `rows`.
 
@@ -77,7 +86,7 @@ def read_arrays(data: Path, labels: Path, /, *, rows: slice, total: int, templat
     for path in (data, labels):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-    pixels, numbers = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (data, labels))
+    pixels, numbers = _array(data), _array(labels)
     if pixels.shape != (total, 32, 32, 3) or pixels.dtype != np.uint8:
         raise ValueError(f"{data}: ({total}, 32, 32, 3) uint8 is expected, not {pixels.shape} {pixels.dtype}")
     if numbers.shape != (total,):

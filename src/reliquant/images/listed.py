@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from reliquant.bounded import require
 from reliquant.images.columns import (
     IMAGES,
     PATHS,
@@ -22,6 +23,8 @@ from reliquant.images.numbering import odd_names
 from reliquant.images.reading import class_names
 
 SEPARATORS = ",\t;"
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")  # what polars unpacks unasked
+LONGEST_LINE, COLUMNS, CELLS = 2**20, 10_000, 1_000_000
 LONGEST = 80  # letters of a table's first line in a message
 
 
@@ -68,12 +71,26 @@ def read_listed(
     )
 
 
+def _check_cells(path: Path, columns: int) -> None:
+    """Raise TooMuch for a table with more cells than its size lets expect: short lines are filled with empty ones."""
+    require(path, "columns", columns, COLUMNS)
+    lines = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            lines += block.count(b"\n")
+    require(path, "cells, most of them empty", columns * lines, CELLS + 2 * path.stat().st_size)
+
+
 def _table(path: Path, image: str | None) -> pl.DataFrame:
     """Read a text table, all columns as text without spaces around it."""
     try:
+        if head_of(path).startswith(COMPRESSED):
+            raise ValueError(f"{path}: is compressed: unpack it")
         with open(path, encoding="utf-8-sig") as file:
-            first = file.readline().rstrip("\r\n")
+            first = file.readline(LONGEST_LINE).rstrip("\r\n")
+        require(path, "letters in its first line, or more", len(first), LONGEST_LINE - 1)
         separator = max(SEPARATORS, key=first.count)
+        _check_cells(path, first.count(separator) + 1)
         table = pl.read_csv(path, separator=separator, infer_schema=False)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no text in UTF-8 ({error.reason}): save it as UTF-8") from error

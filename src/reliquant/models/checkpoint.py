@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from reliquant.artifacts import DamagedFile
+from reliquant.bounded import require
 from reliquant.images.formats import described, head_of
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "network", "net", "weights", "params")
@@ -23,6 +24,7 @@ JOIN = "join its parts: safetensors.torch.save_file({**load_file(one), **load_fi
 PART = re.compile(r"-0*(\d+)-of-0*(\d+)(\.|\Z)")  # in the name of a sharded checkpoint's file
 ZIP = b"PK\x03\x04"
 LONGEST_HEADER = 2**27  # bytes, of safetensors
+EXPANSION, ROOM = 20, 2**26  # a zip's files may have so many times its size, and so many bytes more
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,18 @@ def is_arrays(path: Path, /) -> bool:
 
 
 def _members(path: Path) -> list[str]:
-    """List the files in a zip; none where it is no zip, or a damaged one."""
+    """List the files in a zip; none where it is no zip, or a damaged one.
+
+    Raises TooMuch where they unpack to much more than the zip: weights hardly can be compressed, and are read whole.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+            infos = archive.infolist()
     except Exception:  # damaged bytes make it raise anything
         return []
+    size = sum(info.file_size for info in infos)
+    require(path, "bytes, unpacked,", size, ROOM + EXPANSION * path.stat().st_size)
+    return [info.filename for info in infos]
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:

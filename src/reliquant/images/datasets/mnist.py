@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from reliquant.bounded import limit, require
 from reliquant.download.source import Source
 from reliquant.images.dataset import Dataset
 from reliquant.images.parquet import read_parquet
@@ -31,6 +33,7 @@ SOURCES = (
         TERMS,
     ),
 )
+MOST = 2**27  # bytes of a file, unpacked; the largest has 47 million
 CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEMPLATES = ["a photo of the number {}"]
 
@@ -59,12 +62,14 @@ def _idx(root: Path, name: str, dimensions: int) -> np.ndarray:
     if path is None:
         raise FileNotFoundError(f"{root}: holds neither {name}.gz nor a parquet file of the split")
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            data = file.read(limit(MOST) + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: truncated or not gzip ({error})") from error
+    require(path, "bytes, unpacked, or more", len(data), MOST)
     if data[:4] != bytes([0, 0, 8, dimensions]):
         raise ValueError(f"{path}: not an idx file of {dimensions} dimensions of bytes")
     shape = np.frombuffer(data, ">u4", dimensions, 4).astype(int)
-    if len(data) != 4 + 4 * dimensions + shape.prod():
+    if len(data) != 4 + 4 * dimensions + math.prod(shape.tolist()):
         raise ValueError(f"{path}: {len(data)} bytes do not hold the {'x'.join(map(str, shape))} that it announces")
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from reliquant.download.source import Source
 from reliquant.images.dataset import Dataset
@@ -32,7 +32,11 @@ def dataset(root: Path, /, *, templates: list[str] | None = None, images: int | 
     path = root / "test_32x32.mat"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    held = loadmat(path)
+    shapes = {name: shape for name, shape, _ in whosmat(path)}  # from headers: an array may be any size, unpacked
+    expected = {"X": (32, 32, 3, IMAGES), "y": (IMAGES, 1)}
+    if any(shapes.get(name) != shape for name, shape in expected.items()):
+        raise ValueError(f"{path}: {IMAGES} images of 32 x 32 are expected, and their labels, as X and y, not {shapes}")
+    held = loadmat(path, variable_names=list(expected))
     pixels, labels = held["X"], held["y"].ravel().astype(np.int64) % 10
     if pixels.shape != (32, 32, 3, IMAGES) or len(labels) != IMAGES:
         raise ValueError(f"{path}: {IMAGES} images of 32 x 32 are expected, not {pixels.shape}, {len(labels)} labels")
