@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from reliquant import plugins
+from reliquant import foreign, plugins
 
 
 def code(module: str, /, *, data: tuple[str, ...] = (), **families: str | Iterable[str]) -> str:
@@ -67,6 +67,10 @@ def _closure(files: frozenset[Path], /) -> frozenset[Path]:
         if path in seen:
             continue
         seen.add(path)
+        if path.suffix != ".py":
+            continue
         imported = (plugins.file_of(name) for name in imports(path))
         todo += [file for file in imported if file]
+        if not path.is_relative_to(plugins.PACKAGE):
+            todo += foreign.files_used(path)
     return frozenset(seen)

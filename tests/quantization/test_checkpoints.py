@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from reliquant.artifacts import DamagedFile
+from reliquant.artifacts import save_tensors
 from reliquant.quantization.checkpoints import Checkpoints
 
 
@@ -37,12 +38,42 @@ def test_without_a_folder_nothing_is_kept():
     assert saved.latest() == (0, {})
 
 
-def test_a_damaged_state_is_not_taken_for_a_good_one(tmp_path):
-    saved = Checkpoints(tmp_path, 1, {})
+@pytest.mark.parametrize("how", ["flipped", "truncated", "emptied", "folder"])
+def test_a_damaged_state_is_not_taken_for_a_good_one_but_said_and_dropped(tmp_path, capfd, how):
+    saved = Checkpoints(tmp_path / "run", 1, {})
     saved.save(1, {"x": torch.arange(100.0)})
-    path = tmp_path / "latest.safetensors"
+    path = tmp_path / "run" / "latest.safetensors"
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DamagedFile):
-        saved.latest()
+    if how == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes({"flipped": content, "truncated": content[:300], "emptied": b""}[how])
+    assert saved.latest() == (0, {})
+    assert not path.exists()
+    if how != "folder":
+        told = capfd.readouterr().err
+        assert told.startswith("training: starts anew: ")
+        assert str(path) in told
+        assert told.count("\n") == 1
+
+
+def test_what_differs_from_another_run_is_said_and_its_snapshots_go(tmp_path, capfd):
+    Checkpoints(tmp_path, 1, {"pairs": {"sha256": "ab"}, "seed": 0}).save(3, {"x": torch.ones(1)})
+    (tmp_path / "2.safetensors").write_bytes(b"a snapshot of the other run")
+    assert Checkpoints(tmp_path, 1, {"pairs": {"sha256": "cd"}, "seed": 0}).latest() == (0, {})
+    assert "is of another run (pairs.sha256 was ab, now cd)" in capfd.readouterr().err
+    assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{}"])
+def test_a_state_counts_only_with_the_snapshots_before_it(tmp_path, damage):
+    saved = Checkpoints(tmp_path, 1, {"seed": 0}, snapshots=[2, 9])
+    saved.save(3, {"x": torch.ones(1)})
+    save_tensors(saved.snapshot_path(2), {"x": np.ones(1, np.float32)}, {})
+    assert saved.latest()[0] == 3
+    saved.snapshot_path(2).unlink()
+    if damage is not None:
+        saved.snapshot_path(2).write_bytes(damage)
+    assert saved.latest() == (0, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,35 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.artifacts import load_tensors, read_header, require_words, save_tensors
+from reliquant.artifacts import DamagedFile, load_tensors, require_words, save_tensors
+from reliquant.progress import say
+
+STATE = "latest.safetensors"
+LONGEST = 80  # characters of a value in a message
 
 
 @dataclass(frozen=True)
 class Checkpoints:
     """Hold a folder (None: keep nothing), how many iterations lie between saves, and what identifies the run.
 
+    `run` must name all that the result depends on (`identity.run_identity`): a state of another run is never taken.
     `snapshot` is called with the iterations done and a frozen copy of the model as it then is, so that one run shows
-    accuracy against iterations.
+    accuracy against iterations; `snapshots` are the iterations whose files (`snapshot_path`) lie in the folder.
     """
 
     folder: Path | None = None
     every: int = 50
     run: Mapping[str, Any] | None = None
     snapshot: Callable[[int, nn.Module], None] | None = None
+    snapshots: Sequence[int] = ()
 
     @property
     def _path(self) -> Path:
-        return self.folder / "latest.safetensors"
+        return self.folder / STATE
+
+    def snapshot_path(self, iteration: int, /) -> Path:
+        """Return where the snapshot after so many iterations lies until the run is over."""
+        return self.folder / f"{iteration}.safetensors"
 
     def is_due(self, iteration: int, /) -> bool:
         """Whether to save after this many iterations."""
@@ -40,15 +50,64 @@ class Checkpoints:
         arrays = {name: value.detach().cpu().numpy() for name, value in state.items()}
         save_tensors(self._path, arrays, {"iteration": iteration, "run": self.run})
 
+    def kept(self) -> int:
+        """Return after how many iterations the latest state was saved, 0 where there is none; it is not checked."""
+        try:
+            return 0 if self.folder is None else int(load_tensors(self._path)[1]["iteration"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
     def latest(self) -> tuple[int, dict[str, torch.Tensor]]:
-        """Return the iterations done and the state after them; (0, {}) if none of this very run is kept."""
-        if self.folder is None or not self._path.is_file() or read_header(self._path).get("run") != self.run:
+        """Return the iterations done and the state after them; (0, {}) if none of this very run is kept.
+
+        What is kept of another run, or damaged, is deleted with its snapshots; a line says why training starts anew.
+        """
+        if self.folder is None or not self.folder.exists():
             return 0, {}
+        try:
+            iteration, state = self._read()
+        except FileNotFoundError:
+            self.clear()  # killed before its first save: what lies here may be of anybody
+            return 0, {}
+        except (OSError, ValueError) as error:
+            say("training", f"starts anew: {error}")
+            self.clear()
+            return 0, {}
+        say("training", f"goes on after {iteration} iterations, from {self._path}")
+        return iteration, state
+
+    def _read(self) -> tuple[int, dict[str, torch.Tensor]]:
+        """Read the latest state and check the snapshots before it; raise ValueError where they are not of this run."""
         arrays, header = load_tensors(self._path)
         require_words(header, {"iteration": int}, f"{self._path}: its header")
+        self._require_own(self._path, header.get("run"))
+        if header["iteration"] < 1:
+            raise DamagedFile(f"{self._path}: is of iteration {header['iteration']}")
+        for iteration in self.snapshots:
+            if iteration < header["iteration"]:
+                path = self.snapshot_path(iteration)
+                self._require_own(path, load_tensors(path)[1].get("run", self.run))
         return header["iteration"], {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def _require_own(self, path: Path, run: Any) -> None:
+        if run != self.run:
+            told = "; ".join(differences(run, self.run))
+            raise ValueError(f"{path} is of another run ({told})")
 
     def clear(self) -> None:
         """Forget the state, once the result is safe."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def differences(then: Any, now: Any, /, name: str = "") -> Iterator[str]:
+    """Say in which words two JSON values differ, a text each.
+
+    >>> list(differences({"seed": 0, "pairs": {"sha256": "ab"}}, {"seed": 1, "pairs": {"sha256": "ab"}}))
+    ['seed was 0, now 1']
+    """
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for word in sorted({*then, *now}, key=str):
+            yield from differences(then.get(word), now.get(word), f"{name}.{word}" if name else str(word))
+    elif then != now:
+        yield f"{name or 'it'} was {str(then)[:LONGEST]}, now {str(now)[:LONGEST]}"

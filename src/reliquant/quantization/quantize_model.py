@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reliquant.artifacts import provenance, save_tensors
+from reliquant.artifacts import provenance, save_tensors, sha256_of_tensors
 from reliquant.images.prepare import Prepared
 from reliquant.layers.surgery import Scope
 from reliquant.layers.variant import Arrays
@@ -15,6 +15,7 @@ from reliquant.models.clip import Clip
 from reliquant.progress import say
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.held_out import Pairs, make_pairs
+from reliquant.quantization.identity import run_identity
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.tuning import Tuning
 from reliquant.study.config import HELD_OUT
@@ -69,7 +70,11 @@ def quantize_model(
     elif tuning != "none":
         made.require_tunable()
     saved = saved or Checkpoints()
-    saved = replace(saved, run={**(saved.run or {}), "pairs": made.identity})
+    if saved.folder is not None:
+        state = {name: value.detach().cpu().numpy() for name, value in clip.model.state_dict().items()}
+        facts = {"scope": scope, "seed": seed, "tuning": tuning, "pairs": made.identity, "given": saved.run}
+        facts["model_sha256"] = sha256_of_tensors(state)
+        saved = replace(saved, run=run_identity(clip, device, entry, None, **facts))
     arrays, facts = quantize(clip, entry, scope, made.proxy, saved, tuning=tuning, held_out=made.held_out)
     return Quantized(arrays, {"entry": entry, "labels": {"scope": scope, "seed": seed}, **facts, "pairs": made.which})
 

@@ -142,7 +142,7 @@ def _frozen(model: nn.Module, freeze: Callable[[Iterable[Twin]], None]) -> nn.Mo
 
 
 def _where(what: str, value: Any, iteration: int, saved: Checkpoints) -> str:
-    kept = f"; the last good checkpoint is kept in {saved.folder}" if saved.latest()[0] else ""
+    kept = f"; the last good checkpoint is kept in {saved.folder}" if saved.kept() else ""
     return f"the {what} became {float(torch.as_tensor(value).detach())} at iteration {iteration}{kept}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from reliquant import plugins
 from reliquant.images.prepare import prepare
 from reliquant.steps import run
+from reliquant.study import placed
 
 
 def main() -> None:
@@ -20,10 +21,16 @@ def main() -> None:
     parser.add_argument("--unreadable", choices=["stop", "skip"], default="stop")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
+    parser.add_argument("--placed", default="", help="digest of the files that people put in place, empty for others")
     args = parser.parse_args()
+    if args.placed:
+        placed.require(args.placed, placed.dataset_digest(args.entry, str(args.root)), str(args.root))
     dataset = plugins.load("dataset", args.entry)(args.root)
     words = {"form": args.form, "entry": args.entry, "unreadable": args.unreadable, "workers": args.workers}
     prepare(dataset, args.output, **words)
+    if args.placed:  # nor while it was read
+        placed.require(args.placed, placed.dataset_digest(args.entry, str(args.root)), str(args.root))
+    placed.record(placed.record_of_images(args.output), args.placed)
 
 
 if __name__ == "__main__":

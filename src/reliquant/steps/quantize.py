@@ -20,6 +20,7 @@ from reliquant.models.files import load_model
 from reliquant.models.preprocess import require_form
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.held_out import Pairs, make_pairs
+from reliquant.quantization.identity import run_identity
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.tuning import Tuned, tune
 from reliquant.steps import run
@@ -52,7 +53,10 @@ def main() -> None:
     if args.proxy:
         pairs = _pairs(clip, {"folder": args.proxy, "pairs": args.pairs, "held_out": args.held_out}, args, device)
         made_of["pairs"] = pairs.identity
-    saved = Checkpoints(args.output.with_suffix(".checkpoints"), args.every, made_of)
+    tunes = {"tuning": args.tuning, "tune_on": args.tune_on}
+    identity = run_identity(clip, device, args.entry, model["tower"]["tower"], **made_of, **tunes)
+    snapshots = args.entry.get("snapshots", [])
+    saved = Checkpoints(args.output.with_suffix(".checkpoints"), args.every, identity, snapshots=snapshots)
 
     def write(path: Path, arrays: Arrays, facts: dict[str, Any], iteration: int | None) -> None:
         which = {"pairs": pairs and pairs.which, "tuned_on": tuned_on}
@@ -61,15 +65,14 @@ def main() -> None:
 
     def keep(iteration: int, arrays: Arrays, facts: dict[str, Any]) -> None:
         # among the checkpoints: a killed job that goes on finds it there
-        write(saved.folder / f"{iteration}.safetensors", arrays, facts, iteration)
+        write(saved.snapshot_path(iteration), arrays, facts, iteration)
 
     tuned_on = {name: _tuned(clip, words, args, device) for name, words in args.tune_on.items()}
     proxy, held_out = (pairs.proxy, pairs.held_out) if pairs else (None, None)
     words = {"tuning": args.tuning, "held_out": held_out, "keep": keep}
     arrays, facts = quantize(clip, args.entry, args.labels["scope"], proxy, saved, **words)
-    snapshots = [saved.folder / f"{iteration}.safetensors" for iteration in args.entry.get("snapshots", [])]
     if snapshots:
-        _pack(snapshots, Path(paths.snapshots(args.output)))
+        _pack([saved.snapshot_path(iteration) for iteration in snapshots], Path(paths.snapshots(args.output)))
     write(args.output, arrays, facts, None)
     saved.clear()
 

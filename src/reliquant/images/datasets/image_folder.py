@@ -9,6 +9,8 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.folders import read_folders, unlabelled
 from reliquant.images.reading import TEMPLATES, thinned
 
+PLACE = "{split}"  # below the dataset's folder
+
 
 def dataset(
     root: Path,

@@ -1,0 +1,236 @@
+"""Which files people have put in place for a dataset or a model, and a digest of their content that is cheap to keep.
+
+The digest is a parameter of the rule that reads the files: one that changed, is new or is gone runs the rule again. A
+file's content is read once, and again only where its size, times or number (inode) are others than they were: what is
+merely touched, or a copy with the same content, gives the same digest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from xxhash import xxh3_128
+
+from reliquant import plugins
+from reliquant.artifacts import DamagedFile, read_sealed_json, save_sealed_json, whole
+from reliquant.progress import progress
+from reliquant.study import paths
+
+KNOWN = ".snakemake/placed"  # the folder of what is known of files, below that of the study; it may be deleted
+BESIDE = ("classes.json", "classnames.txt")  # what readers look for beside the files that an entry names
+TABLES = (".csv", ".tsv", ".txt")
+TRIED = 200  # lines of a table that are looked at to tell a column of paths
+BLOCK = 4 * 2**20  # bytes
+JUST_NOW = 2 * 10**9  # nanoseconds: what changed so lately may change again without another time
+THREADS = 4
+LOCAL = "local-dir:"
+Stamp = tuple[int, ...]  # size, time of content, time of change, number, device
+
+
+def dataset_digest(entry: Mapping[str, Any], root: str, /) -> str:
+    """Return the digest of the files below `root` that a dataset's entry reads; "" where it reads none, or none is."""
+    return _digest(_of_dataset("dataset", entry, Path(root)), _known(root, entry))
+
+
+def lexicon_digest(entry: Mapping[str, Any], root: str, /) -> str:
+    """Return the digest of the files of a lexicon's entry: those below its root, and those that a word names."""
+    if not entry:
+        return ""
+    named = _named_by_words(entry, "lexicon")
+    return _digest([*_of_dataset("lexicon", entry, Path(root)), *named], _known(root, entry))
+
+
+def model_digest(entry: Mapping[str, Any], /) -> str:
+    """Return the digest of the files and folders that the words of a tower's entry name; "" where there is none."""
+    return _digest(_named_by_words(entry, "tower"), _known("", entry))
+
+
+def digest_or_recorded(digest: str, record: str, /) -> str:
+    """Return a digest, or the recorded one where nothing is in place: what was made of it stands without it."""
+    if digest:
+        return digest
+    with suppress(OSError, DamagedFile):
+        return str(read_sealed_json(Path(record))["digest"])
+    return ""
+
+
+def record(path: str, digest: str, /) -> None:
+    """Write down of which placed files something was made; without a digest, of none."""
+    if digest:
+        save_sealed_json(Path(path), {"digest": digest})
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def require(digest: str, now: str, where: str, /) -> None:
+    """Raise ValueError where files are no longer those that the workflow has seen."""
+    if digest and now != digest:
+        raise ValueError(f"{where}: its files changed since the workflow began: run it again")
+
+
+def _known(root: str, entry: Mapping[str, Any]) -> Path:
+    name = xxh3_128(json.dumps([os.path.abspath(root), dict(entry)], sort_keys=True, default=str)).hexdigest()
+    return Path(KNOWN, f"{name}.txt")
+
+
+def _of_dataset(family: str, entry: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files that an entry may read, with their names below the root; those in tables wherever they lie."""
+    place = plugins.place(family, entry[family])
+    if place is None:
+        return
+    words = plugins.words(plugins.source(family, entry[family]), family)
+    if isinstance(entry.get("files"), list):
+        names = [str(file) for file in entry["files"]]
+        names += [Path(name).name for name in names]  # where a fetched one lies
+        files = [(name, root / name) for name in dict.fromkeys([*names, *BESIDE]) if (root / name).is_file()]
+    else:
+        files = list(_below(root / place.format(**{word: entry.get(word, value[1]) for word, value in words.items()})))
+    yield from files
+    tables = [path for _, path in files if path.suffix.lower() in TABLES and path.parent == root]
+    for table in tables if "label" in words else ():  # of plugins that read tables of paths
+        yield from ((name, table.parent / name) for name in _paths_in(table))
+
+
+def _named_by_words(entry: Mapping[str, Any], family: str) -> Iterator[tuple[str, Path]]:
+    """Yield the files that words of an entry name; a folder, and all below it, where the word says that it is one."""
+    for word, value in sorted(entry.items()):
+        if word in (family, "cache") or not isinstance(value, str) or "\0" in value:
+            continue
+        path = Path(value.removeprefix(LOCAL)).expanduser()
+        with suppress(OSError):  # a word that is too long for a path
+            if path.is_file():
+                yield word, path
+            elif "/" in value or value.startswith(LOCAL):
+                yield from ((f"{word}/{name}", file) for name, file in _below(path))
+
+
+def _below(folder: Path, /, name: str = "", above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, Path]]:
+    """Yield all files of a folder and those in it; links are followed, not in circles, and what is hidden is no data.
+
+    A missing folder has none.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        own = os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if (own.st_dev, own.st_ino) in above:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _below(Path(entry.path), f"{name}{entry.name}/", (*above, (own.st_dev, own.st_ino)))
+        else:
+            yield name + entry.name, Path(entry.path)
+
+
+def _paths_in(table: Path) -> list[str]:
+    """Return the files that a text table names, relative to its folder; none where it is no table."""
+    import polars as pl
+
+    try:
+        with open(table, encoding="utf-8-sig") as file:
+            first = file.readline()
+        columns = pl.read_csv(table, separator=max(",\t;", key=first.count), infer_schema=False)
+    except (OSError, ValueError, pl.exceptions.PolarsError):  # whoever reads the images says what is wrong with it
+        return []
+    names: list[str] = []
+    for column in columns.iter_columns():
+        values = column.drop_nulls().str.strip_chars().str.replace_all("\\", "/", literal=True).to_list()
+        if any(_is_file(table.parent / value) for value in values[:TRIED]):
+            names += values
+    return names
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(files: Iterable[tuple[str, Path]], known: Path) -> str:
+    """Digest names, sizes and contents; what is known of files that did not change is not read again."""
+    listed = sorted(dict(files).items())
+    if not listed:
+        return ""
+    stamps = {name: _stamp(path) for name, path in listed}
+    before = _read(known)
+    contents = {name: content for name, (stamp, content) in before.items() if stamps.get(name) == stamp}
+    others = [(name, path) for name, path in listed if name not in contents]
+    now = time.time_ns()
+    with ThreadPoolExecutor(THREADS) as pool:
+        read = pool.map(lambda pair: _content(pair[1]), others)
+        for (name, _), content in zip(others, progress(read, label="placed files", total=len(others)), strict=True):
+            contents[name] = content
+    settled = {name: stamp for name, stamp in stamps.items() if stamp and max(stamp[1:3]) < now - JUST_NOW}
+    if others or len(before) != len(listed):
+        _write(known, {name: (stamp, contents[name]) for name, stamp in settled.items()})
+    digest = xxh3_128()
+    for name, _ in listed:
+        digest.update(f"{json.dumps(name)} {stamps[name][:1]} {contents[name]}\n".encode())
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes with a file's content; empty where there is no file behind a link."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def _content(path: Path) -> str:
+    """Digest the content of a file; of one that is none or cannot be read, say so: whoever prepares it stops there."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return "no-file"
+        digest = xxh3_128()
+        with open(path, "rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except (OSError, ValueError) as error:
+        return f"unreadable-{type(error).__name__}"
+    return digest.hexdigest()
+
+
+def _read(known: Path) -> dict[str, tuple[Stamp, str]]:
+    """Read what is known of files; nothing where it is damaged, so that they are read again."""
+    try:
+        body, _, told = known.read_text().rpartition("\n")
+        lines = body.splitlines() if told == xxh3_128(body.encode()).hexdigest() else []
+        found = {}
+        for line in lines:
+            content, *stamp, name = line.split(" ", 6)
+            found[json.loads(name)] = (tuple(map(int, stamp)), content)
+        return found
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(known: Path, files: Mapping[str, tuple[Stamp, str]]) -> None:
+    """Write what is known of files: a line each, and a digest of the lines."""
+    lines = [f"{content} {' '.join(map(str, stamp))} {json.dumps(name)}" for name, (stamp, content) in files.items()]
+    body = "\n".join(lines)
+    with suppress(OSError), whole(known) as part:  # without it, files are read again
+        part.write_text(f"{body}\n{xxh3_128(body.encode()).hexdigest()}")
+
+
+def record_of_images(folder: str | Path, /) -> str:
+    """Return where it is recorded of which placed files a prepared folder was made."""
+    return f"{folder}/placed.json"
+
+
+def record_of_model(name: str, /) -> str:
+    """Return where it is recorded of which placed files a model was made."""
+    return f"{paths.model(name).removesuffix('.safetensors')}.placed.json"
