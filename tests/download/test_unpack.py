@@ -237,7 +237,7 @@ BOMBS = {
     "trailing bz2": (lambda p: with_trailing(p, bz2.open), "unpacks to more bytes"),
     "trailing gz": (lambda p: with_trailing(p, gzip.open), "unpacks to more bytes"),
     "trailing xz": (lambda p: with_trailing(p, lzma.open), "unpacks to more bytes"),
-    "members": (lambda p: with_members(p, 15_000), "more members than its size lets expect: at most 10,"),
+    "members": (lambda p: with_members(p, 5_000), "more members than its size lets expect: at most 2,"),
     "long name": (with_long_name, "4,100,000,000 bytes of a member's name"),
     "zip of overlapping members": (overlapping, "overlaps with what follows it"),
     "zip of zeros": (zip_of_zeros, r"unpacks to more than \d+ bytes \(at big\)"),

@@ -23,7 +23,7 @@ from reliquant.download.tar_headers import Header, members
 
 EXPANSION = 50  # an archive may unpack to at most this many times its size ...
 ROOM = 2**20  # ... and this many bytes more
-MEMBERS, BYTES_OF_A_MEMBER = 10_000, 64  # so many members, and one more for so many bytes of the archive
+MEMBERS, BYTES_OF_A_MEMBER = 2_000, 64  # so many members, and one more for so many bytes of the archive
 LOCAL_HEADER = 30  # bytes before the name of a member of a zip
 BLOCK = 2**20  # bytes that are read at once
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, IndexError)
