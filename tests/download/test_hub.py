@@ -400,3 +400,11 @@ def test_an_align_is_fetched_once_pinned_and_another_file_refused(hub, align, tm
     assert done.returncode != 0
     assert "another file than the study was made with, or altered" in done.stderr
     assert not (tmp_path / "other.safetensors").exists()
+
+
+@pytest.mark.parametrize("revision", ["../../../x", "/x", "a/../../x", "-x", "main\n", "", "a b"])
+def test_a_revision_names_no_file_outside_the_cache(tmp_path, revision):
+    from reliquant.download.hub import hub_folder  # here: others set the hub's address before it is imported
+
+    with pytest.raises(ValueError, match=r"a/b: revision .*: must be a commit, a tag or a branch"):
+        hub_folder("a/b", revision=revision, cache=str(tmp_path))

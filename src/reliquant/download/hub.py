@@ -13,6 +13,7 @@ from typing import Any
 from reliquant.download import published
 from reliquant.download.http import BUSY, LONGEST_PAUSE, FetchError, offline, sha256_of
 from reliquant.download.lock import Pin
+from reliquant.names import folder_problem
 
 TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
 WEIGHTS = (  # in the order in which open_clip looks for them: a repository may hold the same model for others, too
@@ -57,6 +58,8 @@ def hub_folder(
     """
     from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 
+    if revision is not None and folder_problem(revision):  # the cache has a file of this name
+        raise ValueError(f"{repository}: revision {revision!r:.100}: must be a commit, a tag or a branch")
     words: dict[str, Any] = {"names": names, "revision": revision, "cache_dir": cache}
     folder, is_first = _cached(repository, **words) if offline() or revision else (None, False)
     if folder and (is_first or offline()):
