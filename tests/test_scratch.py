@@ -79,6 +79,11 @@ def test_a_system_without_proc_is_asked_by_ps(monkeypatch):
     assert scratch._started_without_proc(DEAD) is None
 
 
+def test_a_private_folder_is_the_users_alone(tmp_path):
+    with scratch.folder(tmp_path, "x", private=True) as made:
+        assert made.stat().st_mode & 0o777 == 0o700
+
+
 def test_folders_of_one_name_do_not_meet_and_are_gone_afterwards(tmp_path):
     with scratch.folder(tmp_path, "x" * 200) as one, scratch.folder(tmp_path, "x" * 200) as other:
         assert one != other

@@ -85,6 +85,13 @@ def _blamed(path: Path) -> Iterator[None]:
         raise OSError(number, os.strerror(number), str(path)) from error  # numpy, polars and others name no file
 
 
+def take_space(path: Path, /) -> None:
+    """Take all the space of a mapped file now: a disk that is full later would kill the process without a message."""
+    if hasattr(os, "posix_fallocate") and path.stat().st_size:  # macOS has none
+        with open(path, "r+b") as file, _blamed(path):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def provenance(**facts: Any) -> dict[str, Any]:
     """Say how an artifact was made: the given facts and the versions. No clock: equal runs give equal bytes."""
     packages = ("torch", "open_clip_torch", "numpy", "polars")

@@ -26,10 +26,13 @@ LONGEST = 120  # characters of a file's name in that of its folder; with the own
 
 
 @contextmanager
-def folder(parent: Path, name: str, /) -> Iterator[Path]:
-    """Yield an empty hidden folder in `parent`, deleted when the block ends; first delete those of dead processes."""
+def folder(parent: Path, name: str, /, *, private: bool = False) -> Iterator[Path]:
+    """Yield an empty hidden folder in `parent`, deleted when the block ends; first delete those of dead processes.
+
+    A `private` one is open to the user alone, as it must be where everybody may write.
+    """
     sweep(parent)
-    made = _made(Path(parent), name)
+    made = _made(Path(parent), name, 0o700 if private else 0o777)
     try:
         yield made
     finally:
@@ -94,14 +97,14 @@ def _boot() -> str:
     return ""
 
 
-def _made(parent: Path, name: str) -> Path:
+def _made(parent: Path, name: str, mode: int) -> Path:
     """Make a folder that no other call has, in this process or another."""
     short = name.encode()[:LONGEST].decode(errors="ignore")
     owner = f"{host()}+{os.getpid()}+{started(os.getpid()) or ''}"
     for number in itertools.count():
         made = parent / f".{short}.{owner}+{number}.part"
         try:
-            made.mkdir()
+            made.mkdir(mode)
         except FileExistsError:
             continue
         return made

@@ -14,7 +14,7 @@ from polars.exceptions import PolarsError
 
 from reliquant.artifacts import ROW_SCHEMA
 from reliquant.digests import DamagedFile, require_parquet
-from reliquant.progress import say
+from reliquant.progress import ADVICE, say
 
 NUMBERS = ("value", "low", "high", "p", "n", "replicates")  # of a row; all other columns say what it is about
 OPEN = ("iteration", "severity", *NUMBERS)  # may be null
@@ -32,6 +32,9 @@ def damage_named(path: Path, /) -> Iterator[None]:
     except (PolarsError, OSError, MemoryError, OverflowError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
+        for number in ADVICE:  # the system's fault, not the file's
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number), str(path)) from error
         raise DamagedFile(f"{path}: truncated, damaged or not parquet ({first_line(error)}); {AGAIN}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from safetensors.numpy import save_file
 
+from reliquant.artifacts import whole
 from reliquant.cli.measure import with_scores
 from reliquant.cli.output import Output
 from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, TOWER, UNREADABLE, positive, writable
@@ -98,7 +99,7 @@ def run(
 
 def _save(path: Path, features: Features) -> None:
     """Write features as `reliquant measure` reads them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     scale, bias = np.float32([features.logit_scale]), np.float32([features.logit_bias])
     arrays = {"image": features.image, "label": features.label, "text": features.text}
-    save_file({**arrays, "logit_scale": scale, "logit_bias": bias}, path)
+    with whole(path) as part:
+        save_file({**arrays, "logit_scale": scale, "logit_bias": bias}, part)

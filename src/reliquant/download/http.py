@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
-from reliquant.artifacts import DamagedFile
+from reliquant.artifacts import DISK, DamagedFile
 from reliquant.download import part_file
 from reliquant.download.part_file import Begun
 from reliquant.download.source import Source
@@ -61,29 +61,31 @@ def fetch(
     """Download all sources into a folder, unpack the archives among them and delete these; return what was fetched.
 
     Before anything is unpacked, `check(url, facts)` may refuse, by raising, a file whose sha256 nobody publishes.
-    `patience` are the words of `download`. After a kill the next call goes on where this one was.
+    `patience` are the words of `download`. After a kill the next call goes on where this one was; while another
+    process fetches into the folder, it waits.
     """
-    paths = _downloaded(sources, folder, patience)
-    fetched: list[Fetched] = []
-    archives = []
-    for source, path in zip(sources, paths, strict=True):
-        sha256, size = source.sha256 or sha256_of(path), path.stat().st_size
-        if check and source.sha256 is None:
-            check(source.url, {"url": source.url, "sha256": sha256, "bytes": size, "file": str(path)})
-        record: Fetched = {
-            "url": source.url,
-            "sha256": sha256,
-            "bytes": size,
-            "licence": source.licence,
-            "unpack": source.unpack,
-        }
-        fetched.append(record)
-        if source.unpack:
-            archives.append(path)
-    unpack(archives, folder)
-    for archive in archives:
-        archive.unlink()
-    return fetched
+    with part_file.alone(folder):
+        paths = _downloaded(sources, folder, patience)
+        fetched: list[Fetched] = []
+        archives = []
+        for source, path in zip(sources, paths, strict=True):
+            sha256, size = source.sha256 or sha256_of(path), path.stat().st_size
+            if check and source.sha256 is None:
+                check(source.url, {"url": source.url, "sha256": sha256, "bytes": size, "file": str(path)})
+            record: Fetched = {
+                "url": source.url,
+                "sha256": sha256,
+                "bytes": size,
+                "licence": source.licence,
+                "unpack": source.unpack,
+            }
+            fetched.append(record)
+            if source.unpack:
+                archives.append(path)
+        unpack(archives, folder)
+        for archive in archives:
+            archive.unlink()
+        return fetched
 
 
 def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 30.0, pause: float = 1.0) -> Path:
@@ -197,6 +199,8 @@ def _download(source: Source, part: Path, tries: int, stall: float, pause: float
             problem = error
             wait = max(wait, _asked(error.headers.get("Retry-After", "")))
         except (OSError, http.client.HTTPException) as error:
+            if (number := getattr(error, "errno", None)) in DISK:  # it is not the connection
+                raise OSError(number, os.strerror(number), str(part)) from error
             problem = error
         if part_file.size(part) - had >= BLOCK:  # there was progress
             failures, wait = 0, pause

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
 from reliquant.download.source import Source
+from reliquant.progress import say
 
 
 class Begun(TypedDict, total=False):
@@ -18,6 +23,23 @@ class Begun(TypedDict, total=False):
     url: str
     version: str | None
     bytes: int | None
+
+
+@contextmanager
+def alone(folder: Path, /) -> Iterator[None]:
+    """Wait until no other process downloads into a folder; a lock ends with the process that holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems lock no folder
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(str(folder), "another process downloads into it; waiting until it has ended")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def size(part: Path, /) -> int:

@@ -8,14 +8,13 @@ import lzma
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from reliquant import bounded
+from reliquant import bounded, scratch
 from reliquant.artifacts import DamagedFile
 from reliquant.bounded import TooMuch, told
 from reliquant.download.decompressed import decompressed
@@ -38,7 +37,7 @@ def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | Non
     archive exceeds `limit` bytes (default: 50 times the archive's size); DamagedFile when an archive is damaged or of
     an unsupported kind.
     """
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
+    with scratch.folder(folder, "unpack") as temporary:
         merged = Path(temporary, "all")
         merged.mkdir()
         for number, archive in enumerate([archives] if isinstance(archives, Path) else archives):

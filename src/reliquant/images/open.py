@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from reliquant import plugins
+from reliquant import plugins, scratch
 from reliquant.bounded import load_yaml
 from reliquant.images.dataset import Dataset, require_labels
 from reliquant.images.formats import IMAGE_SUFFIXES, described, head_of, is_hidden, kind_of
@@ -59,10 +59,10 @@ def open_images(
     if unreadable == "stop":
         dataset.read(0)  # what is wrong with all images is told before what is wrong with their labels
     _check_role(dataset, role, named.name)
-    with TemporaryDirectory(prefix="reliquant-") as folder:
+    with scratch.folder(Path(gettempdir()), "reliquant", private=True) as folder:
         words = {"form": NATIVE if named.native else form, "entry": named.entry, "unreadable": unreadable}
-        prepare(dataset, Path(folder), **words, name=named.name)
-        found = load(Path(folder))
+        prepare(dataset, folder, **words, name=named.name)
+        found = load(folder)
         return replace(found, images=found.images[:])
 
 

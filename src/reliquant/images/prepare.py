@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.lib.format import open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from reliquant.artifacts import open_array, save_array, save_sealed_json, whole
+from reliquant.artifacts import open_array, save_array, save_sealed_json, take_space, whole
 from reliquant.digests import DamagedFile, SealedArray, seal
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.decoding import ImageFiles, rgb
@@ -68,7 +67,7 @@ def prepare(
     digest = hashlib.sha256()
     with whole(folder / paths.IMAGES) as part:
         out = open_memmap(part, "w+", np.uint8, (len(dataset.labels), *shape))
-        _take_space(part)
+        take_space(part)
         kept = 0
         decoded = _decoded(dataset, form, unreadable, workers)
         for i, key, image in progress(decoded, label=name or folder.parent.name, total=len(out)):
@@ -207,13 +206,6 @@ def _decoded(
     with ThreadPoolExecutor(workers) as pool:  # Pillow decodes without the interpreter's lock
         for start in range(0, len(dataset.labels), AHEAD * workers):
             yield from pool.map(one, range(start, min(start + AHEAD * workers, len(dataset.labels))))
-
-
-def _take_space(part: Path) -> None:
-    """Take all the space of a mapped file now: a disk that is full later would kill the process without a message."""
-    if hasattr(os, "posix_fallocate"):  # macOS has none
-        with open(part, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
 
 
 def _first_readable(dataset: Dataset, form: str, unreadable: str) -> NDArray[np.uint8]:

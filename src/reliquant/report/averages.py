@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from reliquant.artifacts import KEPT, REPLICATES
+from reliquant.artifacts import KEPT, REPLICATES, take_space
 from reliquant.measures.row import as_column
 from reliquant.measures.stats import Z95, mostly_finite
 
@@ -131,6 +131,7 @@ def moved_to(file: Path, kept: pl.LazyFrame, order: pl.DataFrame, /) -> pl.Serie
     line = np.empty(len(by), np.int64)
     line[by] = np.arange(len(by))
     table = np.lib.format.open_memmap(file, "w+", np.float32, (len(by), KEPT))
+    take_space(file)
     at = 0
     only = kept.select("replicates").filter(pl.col("replicates").is_not_null())
     for batch in only.collect_batches(chunk_size=100_000):

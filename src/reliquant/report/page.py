@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -243,7 +244,8 @@ def _piece(
 
 
 def _hold(rows: Rows) -> None:
-    """Keep the rows in a worker process that has just started."""
+    """Keep the rows in a worker process that has just started; Ctrl-C is its parent's to tell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _HELD.append(rows)
 
 

@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 import polars as pl
 import torch
 
-from reliquant import plugins
+from reliquant import plugins, scratch
 from reliquant.artifacts import provenance, save_frame
 from reliquant.device import add_words, chosen
 from reliquant.download.unpack import unpack
@@ -67,9 +67,9 @@ def _files(variant: Path) -> Iterator[list[Path]]:
     if variant.suffix != ".tar":
         yield [variant]
         return
-    with TemporaryDirectory(prefix="snapshots-") as folder:
-        unpack(variant, Path(folder))
-        yield sorted(Path(folder).glob("*.safetensors"), key=lambda path: int(path.stem))
+    with scratch.folder(Path(gettempdir()), "snapshots", private=True) as folder:
+        unpack(variant, folder)
+        yield sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem))
 
 
 if __name__ == "__main__":
