@@ -31,6 +31,7 @@ from PIL import Image
 from reliquant import plugins
 from reliquant.cli.inputs import open_model, scheme_entry
 from reliquant.evaluation.evaluate import evaluate
+from reliquant.images.formats import FORMATS
 from reliquant.images.prepare import prepare
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import restore
@@ -82,7 +83,7 @@ class Jpegs(torch.utils.data.Dataset):
         return len(self.files)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-        return self.transform(Image.open(self.files[i][0]).convert("RGB")), self.files[i][1]
+        return self.transform(Image.open(self.files[i][0], formats=FORMATS).convert("RGB")), self.files[i][1]
 
 
 def theirs(clip: Clip, root: Path) -> float:
