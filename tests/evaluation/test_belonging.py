@@ -32,6 +32,7 @@ def test_records_of_the_variant_and_of_its_fp32_belong(files):
     ("change", "told"),
     [
         ({"variant": "b"}, r"other\.parquet: holds records of another variant than .*v\.safetensors"),
+        ({"model_sha256": "b"}, r"other\.parquet: holds records of another model than .*v\.safetensors was made of"),
         ({"labels": LABELS | {"seed": 1}}, r"other\.parquet: is of seed 1, not of model 'm', scheme 'rtn'"),
         ({"labels": None}, r"other\.parquet: is of model None, scheme None"),
     ],

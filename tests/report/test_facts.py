@@ -1,7 +1,7 @@
 import pytest
 
 from reliquant.artifacts import DamagedFile
-from reliquant.report.facts import require_facts
+from reliquant.report.facts import require_facts, require_study
 
 FACTS = {
     "study": "s",
@@ -23,3 +23,10 @@ def test_a_word_that_a_report_needs_is_told_with_its_place():
     sets = {"x": {"n": True, "classes": 2, "entry": {}}}
     with pytest.raises(DamagedFile, match=r"datasets: x .* 'n' must be a whole number, not true"):
         require_facts({**FACTS, "datasets": sets}, "facts.json")
+
+
+def test_rows_of_another_study_than_the_facts_are_refused():
+    require_study(["mine", "another"], {"study": "mine"}, "rows.parquet", "facts.json")
+    require_study([], {"study": "mine"}, "rows.parquet", "facts.json")
+    with pytest.raises(DamagedFile, match=r"rows\.parquet: is of the study another, and facts\.json of mine: one of"):
+        require_study(["another"], {"study": "mine"}, "rows.parquet", "facts.json")

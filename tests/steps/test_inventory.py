@@ -24,6 +24,12 @@ def test_arrays_are_checked_and_listed_by_their_digests_and_other_files_by_their
     with pytest.raises(DamagedFile, match=r"images\.npy: changed since it was written"):
         run(inventory, files=[images], output=tmp_path / "list.json")
 
+    content = meta.read_bytes()
+    meta.write_bytes(content.replace(b"0.png", b"1.png", 1))
+    assert meta.read_bytes() != content
+    with pytest.raises(DamagedFile, match=r"meta\.json: changed since it was written"):
+        run(inventory, files=[meta], output=tmp_path / "list.json")
+
 
 def test_a_missing_file_is_named(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="meta"):

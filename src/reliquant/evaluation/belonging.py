@@ -28,6 +28,8 @@ def require_records_of(
         facts, snapshots = _facts(path)
         if facts.get("variant") != header["sha256"] and not snapshots:
             raise DamagedFile(f"{path}: holds records of another variant than {variant}; {AGAIN}")
+        if facts.get("model_sha256") != header["model_sha256"]:  # what is FP32 has no codes to be told by
+            raise DamagedFile(f"{path}: holds records of another model than {variant} was made of; {AGAIN}")
         require_labels(facts, labels, path)
     fp32 = {"model": labels["model"], "scheme": "fp32"}
     for path in baseline:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from reliquant.artifacts import require_words
+from reliquant.digests import AGAIN, DamagedFile
 
 STUDY = {"study": str, "title": str, "note": str, "config": str, "models": dict, "datasets": dict, "versions": dict}
 MODEL = {"source": str, "architecture": str, "n_parameters": int}
@@ -20,3 +21,10 @@ def require_facts(facts: Mapping[str, Any], path: str, /) -> None:
         for name, found in facts[group].items():
             require_words(found, words, f"{path}: {group}: {name}")
     require_words(facts["versions"], dict.fromkeys(facts["versions"], str), f"{path}: versions")
+
+
+def require_study(studies: Collection[str], facts: Mapping[str, Any], rows: str, path: str, /) -> None:
+    """Raise DamagedFile naming both files where there are rows, of which none is of the study that the facts are of."""
+    if studies and facts["study"] not in studies:
+        told = f"{rows}: is of the study {', '.join(sorted(studies))[:200]}, and {path} of {facts['study']}"
+        raise DamagedFile(f"{told}: one of them is in the other's place; {AGAIN}")

@@ -16,6 +16,7 @@ from reliquant.evaluation.stored_records import read_samples
 from reliquant.layers.variant import load_variant
 from reliquant.models.files import load_model
 from reliquant.steps import run
+from reliquant.stored_frames import errors_named
 
 
 def main() -> None:
@@ -48,7 +49,8 @@ def main() -> None:
     require_records_of(args.labels, args.variant, args.samples, args.baseline)
     samples = _records(args.samples)
     baseline = _records(args.baseline) if args.baseline else None
-    rows = pl.concat([of_images, of_samples(samples, baseline, args.records)])
+    with errors_named(args.samples[0]):
+        rows = pl.concat([of_images, of_samples(samples, baseline, args.records)])
     constants = {column: pl.lit(value) for column, value in args.labels.items()}
     rows = rows.with_columns(**constants, iteration=pl.lit(None, pl.Int64))
     save_frame(

@@ -8,7 +8,9 @@ from pathlib import Path
 from reliquant.artifacts import save_sealed_json
 from reliquant.digests import Seal
 from reliquant.download.http import sha256_of
+from reliquant.images.meta import read_meta
 from reliquant.steps import run
+from reliquant.study import paths
 
 
 def main() -> None:
@@ -25,6 +27,8 @@ def _identity(path: Path) -> str:
         seal = Seal(path)
         seal.require()
         return seal.identity
+    if path.name == paths.META:
+        read_meta(path.parent)
     return sha256_of(path)
 
 

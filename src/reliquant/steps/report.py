@@ -13,7 +13,7 @@ from reliquant import scratch
 from reliquant.artifacts import read_sealed_json, save_json, save_sealed_json, whole
 from reliquant.digests import digest_of_file
 from reliquant.report import claims, escaping, frames, page, published, source_rows
-from reliquant.report.facts import require_facts
+from reliquant.report.facts import require_facts, require_study
 from reliquant.steps import run
 from reliquant.stored_frames import damage_named, require_once, scan_rows
 from reliquant.study import paths
@@ -35,6 +35,7 @@ def main() -> None:
     with scratch.folder(args.output, "replicates") as folder:
         with damage_named(args.rows):
             rows, counts = page.lean(every, folder), page.counts(every)
+        require_study(rows.frame["study"].cast(pl.String).unique().to_list(), facts, str(args.rows), str(args.facts))
         require_once(rows.frame.filter(pl.col("scheme") != "all"), args.rows)
         _report(rows, counts, facts, args)
 
