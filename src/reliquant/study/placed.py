@@ -77,7 +77,7 @@ def require(digest: str, now: str, where: str, /) -> None:
 
 
 def _known(root: str, entry: Mapping[str, Any]) -> Path:
-    name = xxh3_128(json.dumps([os.path.abspath(root), dict(entry)], sort_keys=True, default=str)).hexdigest()
+    name = xxh3_128(json.dumps([os.path.abspath(root), dict(entry)], sort_keys=True, default=str).encode()).hexdigest()
     return Path(KNOWN, f"{name}.txt")
 
 
