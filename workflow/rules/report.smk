@@ -80,7 +80,7 @@ rule report:
             figure=lambda w: plugins.names("figure"),
             table=lambda w: plugins.names("table"),
         ),
-        folder=REPORT,
+        folder=folder_of(lambda input, output: output.html),
     shell:
         "python -m reliquant.steps.report"
         " --rows {input.rows:q}"
