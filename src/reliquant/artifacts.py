@@ -131,7 +131,9 @@ def load_tensors(path: Path, /) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
 
     tensors, header = _open(path, read)
     if header.get("sha256") != sha256_of_tensors(tensors):
-        raise DamagedFile(f"{path}: the tensors do not match the sha256 in the header: the file was altered")
+        raise DamagedFile(
+            f"{path}: the tensors do not match the sha256 in the header: the file was altered; {digests.AGAIN}"
+        )
     return tensors, header
 
 
@@ -142,13 +144,13 @@ def _open(path: Path, read: Any) -> Any:
         with safe_open(path, framework="numpy") as file:
             return read(file)
     except SafetensorError as error:
-        raise DamagedFile(f"{path}: truncated or not a safetensors file ({error})") from error
+        raise DamagedFile(f"{path}: truncated or not a safetensors file ({error}); {digests.AGAIN}") from error
 
 
 def _header(path: Path, file: Any) -> dict[str, Any]:
     text = (file.metadata() or {}).get("reliquant")
     if text is None:
-        raise DamagedFile(f"{path}: no reliquant header; it was not written by this project")
+        raise DamagedFile(f"{path}: no reliquant header; it was not written by this project; {digests.AGAIN}")
     about = f"{path}: its header"
     return digests.require_same(parsed(text, about), about, needed=False)  # models that are shipped have none
 
@@ -158,7 +160,9 @@ def parsed(text: str | bytes, about: str, /) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:  # no text, no JSON, or nested without end
-        raise DamagedFile(f"{about} is no JSON, or truncated or damaged ({str(error)[:200]})") from error
+        raise DamagedFile(
+            f"{about} is no JSON, or truncated or damaged ({str(error)[:200]}); delete it, and make or fetch it again"
+        ) from error
     if not isinstance(value, dict):
         raise DamagedFile(f"{about} holds {KINDS[type(value)]}, where an object is expected: {{...}}")
     return value
