@@ -7,6 +7,7 @@ import pytest
 
 from reliquant.bounded import TooMuch
 from reliquant.download.tar_headers import Header, members
+from reliquant.download.unpack import unpack
 from reliquant.images.webdataset import samples
 
 
@@ -86,3 +87,27 @@ def test_long_names_and_members_pass_and_none_is_kept():
         with tarfile.open(fileobj=file, mode="r:", tarinfo=Header) as tar:
             assert [member.name for member in members(tar)] == names
             assert len(tar.members) <= 1
+
+
+def in_base_256(size):
+    info = tarfile.TarInfo("x.jpg")
+    info.size = size
+    return info.tobuf(format=tarfile.GNU_FORMAT)
+
+
+def by_pax(size):
+    info = tarfile.TarInfo("x.jpg")
+    info.pax_headers = {"size": str(size)}
+    return info.tobuf(format=tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "data", [in_base_256(2**63), in_base_256(2**80), in_base_256(-5), by_pax(2**70), by_pax(10**999), by_pax(-5)]
+)
+def test_a_member_of_a_size_that_no_file_has_is_damage(data, tmp_path):
+    path = tmp_path / "x.tar"
+    path.write_bytes(data + bytes(1024))
+    with pytest.raises(ValueError, match=r"x\.tar: "):
+        samples(path)
+    with pytest.raises(ValueError, match=r"x\.tar: "):
+        unpack(path, tmp_path)

@@ -17,6 +17,7 @@ LONGEST = {  # bytes of a header that extends the next one
     **dict.fromkeys((tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE), 2**20),
     tarfile.XGLTYPE: 2**16,  # which Python copies for each member
 }
+LARGEST = 2**60  # bytes of a member, less than what a place in a file can be
 MOST = 16  # headers that extend one member; tar writes two or three
 NAMES = {"L": "name", "K": "link's name", "x": "extended header", "X": "extended header", "g": "global header"}
 
@@ -39,7 +40,14 @@ class Header(tarfile.TarInfo):
             )
         if self.type == tarfile.GNUTYPE_SPARSE:
             self._proc_gnusparse_00()
-        return super()._proc_member(tar)  # type: ignore[misc]
+        self._check_size(self.size)
+        member = super()._proc_member(tar)  # type: ignore[misc]
+        self._check_size(member.size)  # which an extended header may have changed
+        return member
+
+    def _check_size(self, size: int) -> None:
+        if not 0 <= size < LARGEST:
+            raise tarfile.ReadError(f"a member of a size that no file has, at byte {self.offset}")
 
     def _proc_gnusparse_00(self, *_: object) -> None:
         raise tarfile.ReadError(f"a sparse member, at byte {self.offset}: make the tar without --sparse")
