@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -21,6 +21,7 @@ from reliquant.evaluation.scales import scales_of
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
+from reliquant.stored_frames import errors_named
 
 
 def main() -> None:
@@ -49,7 +50,8 @@ def main() -> None:
     records, facts = [], {}
     with _files(args.variant) as files:
         for path in files:
-            clip, header = load_variant(args.model, path, tower=args.tower)
+            with errors_named(args.variant) if path != args.variant else nullcontext():  # an archive of snapshots
+                clip, header = load_variant(args.model, path, tower=args.tower)
             clip.model.to(device, getattr(torch, args.dtype))
             backend = use_backend(clip.model, args.backend, str(path))
             frame = evaluate(clip, args.cells, scores, scales=scales_of(header), **words)
