@@ -1,9 +1,9 @@
-# make lab | test | fuzz | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
+# make lab | test | fuzz | chaos | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lab lab-from-scratch test fuzz check-clone env lint clean
+.PHONY: lab lab-from-scratch test fuzz chaos check-clone env lint clean
 
 lab: env ## the embedded study, to reports/lab/report.html
 	$(SNAKEMAKE)
@@ -17,6 +17,9 @@ test: env
 
 fuzz: env ## the random inputs of tests/fuzz, many more of them
 	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/fuzz
+
+chaos: env ## the harm of tests/chaos, much more of it; the last line says what was survived
+	CHAOS_KILLS=88 CHAOS_FLIPS=308 CHAOS_SWAPS=280 CHAOS_HARDSHIPS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/chaos
 
 check-clone: env ## what a study must survive in fresh clones, a line a check
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clones]'

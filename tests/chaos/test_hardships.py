@@ -1,0 +1,219 @@
+"""What a step meets on its machine: it ends well with the same bytes, or in one line, and runs well afterwards."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from harmed import ALONE, differing, left_behind, popen, said, strike, tree
+
+RULES = ["prepare", "corrupt", "pretrain", "quantize_snapshots", "evaluate", "measure", "explain", "collect", "facts"]
+RULES += ["inventory", "report"]
+NOBODY = 65534
+ALL = os.environ.get("CHAOS_HARDSHIPS") == "all"
+
+
+def several(first):
+    """Give a test rules to be tried with: all where that is asked for, else every third."""
+    return pytest.mark.parametrize("rule", RULES if ALL else RULES[first::3])
+
+
+def strange_files(study, folder):
+    """Name the files that are not of the study, but the checkpoints, from which the next run goes on."""
+    files = [name for name, content in tree(folder).items() if content is not None and name not in study.tree]
+    return [name for name in files if ".checkpoints/" not in name]
+
+
+def after(study, forked, folder, step, code, told, *, words=()):
+    """Return what is wrong after a step met a hardship: with how it ended, what it left, or how it runs afterwards."""
+    if code == 0:
+        other = differing(tree(folder), study.tree)
+        return f"silently different or left over: {other}" if other else ""
+    if "Traceback" in told or not told or not all(word in told for word in words):
+        return f"ended with {code}: {told[-600:]}"
+    if code > 0:
+        strange = strange_files(study, folder)
+        if strange or left_behind(folder):
+            return f"leaves {strange or left_behind(folder)}"
+    code, told = forked.run(step, folder)
+    other = differing(tree(folder), study.tree)
+    return f"afterwards {code}: {told}: {other}" if code or other else ""
+
+
+@several(0)
+def test_a_disk_that_takes_no_more_is_named(study, forked, tally, rng, tmp_path, rule):
+    """No file may be larger than a part of what the step is to write."""
+    step = study.step(rule)
+    folder = study.copy(tmp_path / "study", step)
+    sizes = [len(study.tree[name]) for name in step.outputs if name in study.tree]
+    code, told = forked.run(step, folder, file_bytes=rng.randrange(max(sizes) // 2, max(sizes)))
+    wrong = after(study, forked, folder, step, code, told) if code else "ended well"
+    tally("full", rule, "wrong" if wrong else "survived")
+    assert not wrong, f"{step.outputs}: {told}\n{wrong}"
+    assert len(told.splitlines()) == 1, told
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder]
+    if os.getuid() != 0 or subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@several(1)
+def test_a_full_disk_is_named(study, forked, tally, disk, rule):
+    step = study.step(rule)
+    folder = study.copy(disk / "study", step)
+    (disk / "study.told").write_text(" " * 4096)
+    (folder / "tmp").mkdir()
+    used = int(subprocess.run(["du", "-sk", disk], capture_output=True, text=True).stdout.split()[0])
+    subprocess.run(["mount", "-o", f"remount,size={used + 8}k", disk], check=True)
+    forty = b"x" * 4096
+    with open(folder.parent / "filled", "wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(forty)
+            except OSError:
+                break
+    os.truncate(folder.parent / "filled", max(0, (folder.parent / "filled").stat().st_size - 8192))
+    code, told = forked.run(step, folder)
+    subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
+    wrong = after(study, forked, folder, step, code, told, words=["No space left on device"]) if code else ""
+    tally("full", rule, "wrong" if wrong else "survived")
+    assert not wrong, wrong
+
+
+@several(2)
+def test_a_folder_that_may_not_be_written_is_named(study, forked, tally, tmp_path, rule):
+    step = study.step(rule)
+    folder = study.copy(tmp_path / "study", step)
+    (folder / "tmp").mkdir()
+    (folder / "tmp").chmod(0o777)
+    for path in [path for path in folder.rglob("*") if path.is_dir() and path.name != "tmp"]:
+        path.chmod(0o555)
+    user = {"user": NOBODY} if os.getuid() == 0 else {}  # root may write anywhere
+    code, told = forked.run(step, folder, **user)
+    for path in folder.rglob("*"):
+        path.chmod(0o777 if path.is_dir() else 0o644)
+    place = os.path.dirname(step.outputs[0])
+    wrong = after(study, forked, folder, step, code, told, words=["Permission denied"]) if code else "ended well"
+    wrong = wrong or ("" if place in told else f"{place} is not named: {told}")
+    tally("read-only", rule, "wrong" if wrong else "survived")
+    assert not wrong, wrong
+
+
+@several(0)
+def test_few_descriptors_are_enough_or_named(study, forked, tally, rng, tmp_path, rule):
+    step, faults = study.step(rule), []
+    folder = study.copy(tmp_path / "study", step)
+    for number in (4, rng.randrange(5, 9), rng.randrange(9, 30)):
+        code, told = forked.run(step, folder, descriptors=number)
+        wrong = after(study, forked, folder, step, code, told)
+        tally("few files", rule, "wrong" if wrong else "survived")
+        faults += [f"{number} descriptors: {wrong}"] if wrong else []
+        shutil.rmtree(folder)
+        study.copy(folder, step)
+    assert not faults, "\n".join(faults)
+
+
+@several(2)
+def test_little_memory_is_enough_or_named(study, forked, tally, rng, tmp_path, rule):
+    step, faults = study.step(rule), []
+    folder = study.copy(tmp_path / "study", step)
+    for megabytes in (1, rng.randrange(8, 60)):
+        code, told = forked.run(step, folder, more_memory=megabytes * 2**20)
+        wrong = after(study, forked, folder, step, code, told)
+        tally("memory", rule, "wrong" if wrong else "survived")
+        faults += [f"{megabytes} MB more: {wrong}"] if wrong else []
+        shutil.rmtree(folder)
+        study.copy(folder, step)
+    assert not faults, "\n".join(faults)
+
+
+@several(1)
+def test_two_of_the_same_step_at_once_give_the_same_bytes(study, forked, tally, tmp_path, rule):
+    step = study.step(rule)
+    folder = study.copy(tmp_path / "study", step)
+    both = [forked.start(step, folder, told=f"told{number}") for number in range(2)]
+    ended = [forked.end(*one) for one in both]
+    refused = [told for code, told in ended if code]
+    other = differing(tree(folder), study.tree)
+    wrong = f"{refused}, {other}" if other or len(refused) == 2 or any("Traceback" in told for told in refused) else ""
+    tally("two", rule, "wrong" if wrong else "survived")
+    assert not wrong, wrong
+
+
+@several(2)
+def test_a_clock_that_was_set_back_changes_nothing(study, forked, tally, tmp_path, rule):
+    step = study.step(rule)
+    folder = study.copy(tmp_path / "study", step)
+    tomorrow = time.time() + 86_400
+    for path in folder.rglob("*"):
+        os.utime(path, (tomorrow, tomorrow))
+    code, told = forked.run(step, folder)
+    other = differing(tree(folder), study.tree)
+    tally("clock", rule, "wrong" if code or other else "survived")
+    assert (code, other) == (0, []), told
+
+
+@pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed")
+@pytest.mark.parametrize("rule", ["prepare", "quantize_snapshots"])
+def test_a_clock_of_another_year_changes_nothing(study, tally, tmp_path, rule):
+    step = study.step(rule)
+    folder = study.copy(tmp_path / "study", step)
+    code = popen(step, folder, "faketime", "-f", "2001-01-01 00:00:00").wait()
+    other = differing(tree(folder), study.tree)
+    tally("clock", rule, "wrong" if code or other else "survived")
+    assert (code, other) == (0, []), said(folder)
+
+
+@several(0)
+def test_a_step_that_is_asked_to_end_leaves_nothing(study, forked, tally, rng, tmp_path, rule):
+    step, faults = study.step(rule), []
+    folder = study.copy(tmp_path / "study", step)
+    for moment in (-rng.uniform(0, 0.02), rng.uniform(0.05, 0.9) * study.seconds[step]):
+        running = forked.start(step, folder)
+        strike(running[0], step, folder, moment, signal.SIGTERM)
+        code, told = forked.end(*running)
+        wrong = "" if code in (0, 143) else f"exit code {code}"
+        wrong = wrong or ("" if "Traceback" not in told else told)
+        strange = strange_files(study, folder) + left_behind(folder)
+        wrong = wrong or (f"leaves {strange}" if strange else "")
+        again, told = forked.run(step, folder)
+        other = differing(tree(folder), study.tree)
+        wrong = wrong or (f"afterwards {again}: {told}: {other}" if again or other else "")
+        tally("SIGTERM", rule, "wrong" if wrong else "survived")
+        faults += [f"at {moment:.3f} s: {wrong}"] if wrong else []
+        shutil.rmtree(folder)
+        study.copy(folder, step)
+    assert not faults, "\n".join(faults)
+
+
+def test_a_job_that_slurm_preempts_gives_the_same_bytes_when_it_is_started_again(study, tally, tmp_path):
+    if not shutil.which("sbatch") or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("no Slurm answers")
+    step = study.step("quantize_snapshots")
+    folder = study.copy(tmp_path / "study", step)
+    (folder / "tmp").mkdir()
+    line = shlex.join([sys.executable, "-m", f"reliquant.steps.{step.module}", *step.words])
+    words = ["--requeue", "--parsable", "-D", folder, "-o", tmp_path / "told", "--wrap", f"exec {line}"]
+    job = subprocess.run(["sbatch", *words], capture_output=True, text=True, env=ALONE, check=True).stdout.strip()
+    time.sleep(4)
+    subprocess.run(["scontrol", "requeue", job], capture_output=True)  # what preemption does: SIGTERM, later SIGKILL
+    last = time.monotonic() + 240
+    while time.monotonic() < last:
+        if not subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True).stdout.strip():
+            break
+        time.sleep(1)
+    other = differing(tree(folder), study.tree)
+    tally("preempted", step.rule, "wrong" if other else "survived")
+    assert not other, (tmp_path / "told").read_text()

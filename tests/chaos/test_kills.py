@@ -1,0 +1,141 @@
+"""kill -9 at random moments: the step that runs again gives the same bytes, and nothing is left over."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from harmed import ALONE, Step, differing, of_session, popen, said, strike, tree, without
+
+RULES = ["quantize_snapshots", "evaluate", "report", "prepare", "measure", "explain", "collect", "corrupt", "quantize"]
+RULES += ["pretrain", "facts", "inventory"]
+KILLS = int(os.environ.get("CHAOS_KILLS", 12))  # in their real form; as many more of forked ones
+FETCHES = max(2, KILLS // 10)
+
+
+@pytest.fixture(scope="module")
+def startup(study, tmp_path_factory):
+    """The seconds that imports take, from a run in the real form that nobody disturbs."""
+    step = study.step("evaluate")
+    folder = study.copy(tmp_path_factory.mktemp("whole") / "study", step)
+    start = time.monotonic()
+    assert popen(step, folder).wait() == 0, said(folder)
+    assert differing(tree(folder), study.tree) == []
+    return max(0.5, time.monotonic() - start - study.seconds[step])
+
+
+def survived(folder, wanted, again):
+    """Run a step again after it was killed; return what is wrong then."""
+    code, told = again()
+    if code:
+        return f"refused: {told}"
+    other = differing(tree(folder), wanted)
+    return f"other or left over: {other}" if other else ""
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_step_that_was_killed_gives_the_same_bytes_when_it_runs_again(study, startup, tally, rng, tmp_path, number):
+    step = study.step(RULES[number % len(RULES)], rng.randrange(2) - 1)
+    folder = study.copy(tmp_path / "study", step)
+    usual = startup + study.seconds[step]
+    moment = rng.uniform(0.05, 0.95) * usual if number % 2 else -rng.uniform(0, 0.03)
+    child = popen(step, folder)
+    strike(child.pid, step, folder, moment)
+    code = child.wait()
+    last = time.monotonic() + 20
+    while (left := of_session(child.pid)) and time.monotonic() < last:
+        time.sleep(0.05)
+    wrong = survived(folder, study.tree, lambda: (popen(step, folder).wait(), said(folder)))
+    wrong = wrong or (f"{len(left)} processes of the killed run live on" if left else "")
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    tally("kill", step.rule, "wrong" if wrong else "survived")
+    assert not wrong, f"{step.rule}, {'killed' if code else 'ended before the kill'} at {moment:.3f} s: {wrong}"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_that_was_killed_at_work_gives_the_same_bytes_when_it_runs_again(
+    study, forked, tally, rng, tmp_path, rule
+):
+    """The same without the imports, in which most of the others die: here every one is struck as it works."""
+    folder, faults = None, []
+    for _ in range(max(1, KILLS // len(RULES))):
+        step = study.step(rule, rng.randrange(2) - 1)
+        if folder is None:
+            folder = study.copy(tmp_path / "study", step)
+        without(folder, step.outputs)
+        moment = -rng.uniform(0, 0.03) if rng.random() < 0.5 else rng.uniform(0.02, 0.98) * study.seconds[step]
+        running = forked.start(step, folder)
+        strike(running[0], step, folder, moment)
+        code, _ = forked.end(*running)
+        wrong = survived(folder, study.tree, partial(forked.run, step, folder))
+        tally("kill", rule, "wrong" if wrong else "survived")
+        if wrong:
+            faults.append(f"{'killed' if code else 'ended before the kill'} at {moment:.3f} s: {wrong}")
+            study.mend(folder)
+    assert not faults, "\n".join(faults)
+
+
+class Stalling(SimpleHTTPRequestHandler):
+    """Sends a part of a file and falls silent, as often as the server says."""
+
+    def log_message(self, *args):
+        pass
+
+    def copyfile(self, source, target):
+        if self.server.stalls > 0:
+            self.server.stalls -= 1
+            target.write(source.read(100_000))
+            target.flush()
+            time.sleep(5)
+            return
+        shutil.copyfileobj(source, target)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A file on a server on loopback, and the step that fetches it."""
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "hub" / "datasets" / "some" / "pets" / "resolve" / revision
+    place.mkdir(parents=True)
+    (place / "0.parquet").write_bytes(os.urandom(1_000_000))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Stalling, directory=tmp_path / "hub"))
+    server.stalls, server.daemon_threads = 0, True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    words = {"repo": "some/pets", "revision": revision, "files": ["0.parquet"]}
+    entry = json.dumps({"dataset": "huggingface", "hub": f"http://127.0.0.1:{server.server_port}", **words})
+    record = "data/raw/pets/fetched.json"
+    line = ("--family", "dataset", "--entry", entry, "--lock", "config/data.lock.json", "--output", record)
+    yield server, Step("fetch", "fetch", line, (), (record, "data/raw/pets/0.parquet"))
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_that_was_killed_as_the_server_stalled_is_whole_when_it_runs_again(
+    served, tally, rng, tmp_path, monkeypatch
+):
+    for name in [name for name in ALONE if name.lower().endswith("_proxy") or name.startswith("HF_")]:
+        monkeypatch.delitem(ALONE, name)
+    server, step = served
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    start = time.monotonic()
+    assert popen(step, whole).wait() == 0, said(whole)
+    usual, wanted, faults = time.monotonic() - start, tree(whole), []
+    for number in range(FETCHES):
+        folder = tmp_path / f"study{number}"
+        (folder / "data" / "raw" / "pets").mkdir(parents=True)
+        server.stalls = 1 if number % 2 == 0 else 0
+        child = popen(step, folder)
+        strike(child.pid, step, folder, -rng.uniform(0, 0.3) if number % 2 == 0 else rng.uniform(0.3, 1) * usual)
+        child.wait()
+        server.stalls = 0
+        wrong = survived(folder, wanted, lambda folder=folder: (popen(step, folder).wait(), said(folder)))
+        tally("kill", "fetch", "wrong" if wrong else "survived")
+        faults += [wrong] if wrong else []
+    assert not faults, "\n".join(faults)
