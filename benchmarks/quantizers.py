@@ -25,7 +25,6 @@ import torch
 import yaml
 
 from reliquant import plugins
-from reliquant.cli.inputs import open_model, scheme_entry
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import samples_of
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
@@ -34,10 +33,12 @@ from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.layers.variant import restore, size_in_bytes
 from reliquant.measures import calibration
 from reliquant.models.clip import Clip
+from reliquant.models.open import open_model
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.fold import layer_norm_readers
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.quantize import quantize
+from reliquant.study.scheme import scheme_entry
 
 MODELS = ["lab-vit-curated", "lab-convnext-curated"]
 OUTLIERS = "lab-vit-curated with outliers"  # the same function in FP32, see `opened`

@@ -29,17 +29,18 @@ import torch
 from PIL import Image
 
 from reliquant import plugins
-from reliquant.cli.inputs import open_model, scheme_entry
 from reliquant.evaluation.evaluate import evaluate
 from reliquant.images.formats import FORMATS
 from reliquant.images.prepare import prepare
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import restore
 from reliquant.models.clip import Clip
+from reliquant.models.open import open_model
 from reliquant.models.openclip import open_clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.quantize import quantize
+from reliquant.study.scheme import scheme_entry
 
 TEN = [("rtn", f"w{bits}a8") for bits in range(2, 9)] + [("percentile", f"w{bits}a8") for bits in (4, 6, 8)]
 CLASSES = [f"kind of thing {i}" for i in range(10)]
@@ -128,7 +129,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of the one variant")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    clip = open_model("ViT-B-32")
+    clip = open_model("ViT-B-32", random_weights=True)
     clip.model.requires_grad_(False).eval()
     with TemporaryDirectory() as name:
         root = Path(name, "jpegs")
