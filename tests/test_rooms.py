@@ -24,7 +24,7 @@ ORDER = [  # a room imports what stands before it, and nothing else of the packa
     "cli",
     "steps",
 ]
-AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "artifacts", "digests", "fingerprint"}
+AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "artifacts", "digests", "fingerprint", "foreign"}
 AT_THE_ROOT |= {"bounded", "stored_frames", "names"}
 AT_THE_ROOT |= {"scratch"}
 NEVER_IMPORTED = ("cli", "steps")
@@ -34,7 +34,7 @@ TORCH_FREE += ["evaluation.measure", "evaluation.explain_rows", "evaluation.scor
 FAMILIES = [f"reliquant.{package}" for package in plugins.FAMILIES.values()]
 ALLOWED_IN_RULES = {
     "from reliquant import fingerprint, plugins",
-    "from reliquant.study import paths",
+    "from reliquant.study import paths, placed",
     "from reliquant.study.check import read_study",
     "from reliquant.study.config import sliced",
 }

@@ -13,7 +13,7 @@ from snakemake.utils import update_config
 
 sys.path[:0] = [f"{workflow.basedir}/src", str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
 from reliquant import fingerprint, plugins
-from reliquant.study import paths
+from reliquant.study import paths, placed
 from reliquant.study.check import read_study
 from reliquant.study.config import sliced
 
@@ -155,6 +155,30 @@ def negative_words(w):
     """The command line words for the negative words of the score neglabel; none without them."""
     words, folder = study.negatives()
     return ["--negatives", json.dumps(words, sort_keys=True), "--lexicon-root", folder] if words else []
+
+
+@cache
+def placed_images(dataset, folder):
+    """The words for a digest of what people put in place for a dataset, so that a change of it prepares it again."""
+    if study.is_fetched(dataset) or (workflow.dryrun and not Path(paths.meta(folder)).exists()):
+        return []  # the record of a download says what it is of; what is not prepared yet needs no digest to be planned
+    now = placed.dataset_digest(study.dataset_entry(dataset), study.root(dataset))
+    digest = placed.digest_or_recorded(now, placed.record_of_images(folder))
+    return ["--placed", digest] if digest else []
+
+
+@cache
+def placed_model(model):
+    """The words for a digest of the files and folders that a model's entry names."""
+    now = placed.model_digest(study.tower_entry(model))
+    digest = placed.digest_or_recorded(now, placed.record_of_model(model))
+    return ["--placed", digest] if digest else []
+
+
+@cache
+def placed_lexicon():
+    """A digest of the files of the negative words that people put in place."""
+    return "" if study.fetched_lexicon() else placed.lexicon_digest(*study.negatives())
 
 
 records = cache(study.records)

@@ -42,6 +42,7 @@ rule prepare:
         root=lambda w: study.root(w.dataset),
         unreadable=study.config.unreadable,
         folder=folder_of(lambda input, output: output.images),
+        placed=quick(lambda w: placed_images(w.dataset, PREPARED.format(dataset=w.dataset, form=w.form))),
         code=code("prepare", dataset=lambda w: study.dataset_entry(w.dataset)["dataset"]),
     shell:
         "python -m reliquant.steps.prepare"
@@ -50,6 +51,7 @@ rule prepare:
         " --form {wildcards.form:q}"
         " --unreadable {params.unreadable:q}"
         " --workers {threads}"
+        " {params.placed:q}"
         " --output {params.folder:q} 2> {log:q}"
 
 

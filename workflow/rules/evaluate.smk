@@ -14,6 +14,7 @@ rule inventory:
         mem_mb=more(1000),
         runtime=more(60),
     params:
+        placed=quick(lambda w: placed_lexicon()),
         code=code("inventory"),
     shell:
         "python -m reliquant.steps.inventory --files {input:q} --output {output:q} 2> {log:q}"

@@ -23,12 +23,14 @@ rule fetch_model:
     params:
         entry=entry(lambda w: study.tower_entry(w.model)),
         form=quick(lambda w: study.form(w.model) if resizes else "native"),
+        placed=quick(lambda w: placed_model(w.model)),
         code=code("fetch_model", SHIPPED, tower=lambda w: study.tower_entry(w.model)["tower"]),
     shell:
         "python -m reliquant.steps.fetch_model"
         " --entry {params.entry:q}"
         " --lock config/weights.lock.json"
         " --form {params.form:q}"
+        " {params.placed:q}"
         " --output {output:q} 2> {log:q}"
 
 

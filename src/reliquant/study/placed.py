@@ -57,15 +57,15 @@ def digest_or_recorded(digest: str, record: str, /) -> str:
     """Return a digest, or the recorded one where nothing is in place: what was made of it stands without it."""
     if digest:
         return digest
-    with suppress(OSError, DamagedFile):
-        return str(read_sealed_json(Path(record))["digest"])
+    with suppress(OSError, DamagedFile, KeyError):
+        return str(read_sealed_json(Path(record))["placed"])
     return ""
 
 
 def record(path: str, digest: str, /) -> None:
     """Write down of which placed files something was made; without a digest, of none."""
     if digest:
-        save_sealed_json(Path(path), {"digest": digest})
+        save_sealed_json(Path(path), {"placed": digest})
     else:
         Path(path).unlink(missing_ok=True)
 
