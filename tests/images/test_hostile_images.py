@@ -141,3 +141,13 @@ def test_the_largest_image_is_decoded_within_a_gibibyte(words):
     image = Image.fromarray(np.zeros((8_100, 8_200, 3), np.uint8))
     done = subprocess.run([sys.executable, "-c", WITHIN], input=encoded(image, **words), capture_output=True)
     assert done.stdout == b"(8100, 8200, 3)\n", done.stderr.decode()[-500:]
+
+
+def test_the_limit_is_what_refuses_an_image_and_not_its_damage():
+    large, tiled = HOSTILE["PNG of 70 million pixels"], HOSTILE["TIFF of one tile"]
+    with pytest.raises(UnreadableImage, match="7000 x 10000: 70,000,000 pixels; at most 67,108,864 are read"):
+        decode(large, "x")
+    with pytest.raises(UnreadableImage, match="tiles of 65536 x 65536: 4,294,967,296 pixels; at most"):
+        decode(tiled, "x")
+    with pytest.raises(UnreadableImage, match=r"a JPEG: 5,0\d\d passes over its pixels; at most 100 are read"):
+        decode(HOSTILE["JPEG of 5,000 passes"], "x")
