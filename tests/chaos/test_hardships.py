@@ -13,13 +13,12 @@ from harmed import ALONE, differing, left_behind, popen, said, strike, tree
 
 RULES = ["prepare", "corrupt", "pretrain", "quantize_snapshots", "evaluate", "measure", "explain", "collect", "facts"]
 RULES += ["inventory", "report"]
-NOBODY = 65534
 ALL = os.environ.get("CHAOS_HARDSHIPS") == "all"
 
 
 def several(first):
-    """Give a test rules to be tried with: all where that is asked for, else every third."""
-    return pytest.mark.parametrize("rule", RULES if ALL else RULES[first::3])
+    """Give a test rules to be tried with: all where that is asked for, else every third but the report, which is slow."""
+    return pytest.mark.parametrize("rule", RULES if ALL else RULES[:-1][first::3])
 
 
 def strange_files(study, folder):
@@ -100,8 +99,8 @@ def test_a_folder_that_may_not_be_written_is_named(study, forked, tally, tmp_pat
     (folder / "tmp").chmod(0o777)
     for path in [path for path in folder.rglob("*") if path.is_dir() and path.name != "tmp"]:
         path.chmod(0o555)
-    user = {"user": NOBODY} if os.getuid() == 0 else {}  # root may write anywhere
-    code, told = forked.run(step, folder, **user)
+    bare = {"bare": True} if os.getuid() == 0 else {}  # root may write anywhere
+    code, told = forked.run(step, folder, **bare)
     for path in folder.rglob("*"):
         path.chmod(0o777 if path.is_dir() else 0o644)
     place = os.path.dirname(step.outputs[0])
