@@ -35,11 +35,11 @@ class Checkpoints:
 
     @property
     def _path(self) -> Path:
-        return self.folder / STATE
+        return Path(self.folder or "", STATE)
 
     def snapshot_path(self, iteration: int, /) -> Path:
         """Return where the snapshot after so many iterations lies until the run is over."""
-        return self.folder / f"{iteration}.safetensors"
+        return Path(self.folder or "", f"{iteration}.safetensors")
 
     def is_due(self, iteration: int, /) -> bool:
         """Whether to save after this many iterations."""
