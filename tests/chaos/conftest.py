@@ -4,8 +4,10 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import tempfile
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -14,16 +16,14 @@ import yaml
 from harmed import TINY, Forked, Step, steps_of, tree, without
 
 TALLY = "CHAOS_TALLY"  # an environment variable: the file of what was survived, a line each
+KEPT = "CHAOS_KEPT"  # another one: a folder where the studies stay for the next run
+OWNER = pytest.StashKey[bool]()
 
 
 def pytest_configure(config):
     if TALLY not in os.environ:
         os.environ[TALLY] = tempfile.mkstemp(prefix="chaos-tally-")[1]
         config.stash[OWNER] = True
-
-
-KEPT = "CHAOS_KEPT"  # an environment variable: a folder where the studies stay for the next run
-OWNER = pytest.StashKey[bool]()
 
 
 def pytest_unconfigure(config):
@@ -63,12 +63,6 @@ def tally():
 
 
 @pytest.fixture(scope="session")
-def cases():
-    """How many cases a test tries; the same ones every time unless an environment variable asks for more."""
-    return lambda usual, word: int(os.environ.get(word, usual))
-
-
-@pytest.fixture(scope="session")
 def forked():
     """Runs steps as processes that have their imports."""
     server = Forked()
@@ -84,8 +78,6 @@ class Study:
         self.tree = tree(folder)
 
     def files(self, pattern):
-        import re
-
         return [name for name in self.tree if re.fullmatch(pattern, name)]
 
     def step(self, rule, number=-1):
@@ -117,8 +109,6 @@ class Study:
 
 def made(folder, config, forked):
     """Make a study in a folder, unless a worker beside this one has done so; return it."""
-    import time
-
     with open(folder.parent / f"{folder.name}.guard", "w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         facts = folder.parent / f"{folder.name}.json"

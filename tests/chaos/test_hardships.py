@@ -17,7 +17,7 @@ ALL = os.environ.get("CHAOS_HARDSHIPS") == "all"
 
 
 def several(first):
-    """Give a test rules to be tried with: all where that is asked for, else every third but the report, which is slow."""
+    """Give a test rules to be tried with: all where that is asked for, else every third of the fast ones."""
     return pytest.mark.parametrize("rule", RULES if ALL else RULES[:-1][first::3])
 
 

@@ -71,7 +71,7 @@ def _checks(study: Study) -> Iterator[tuple[str, Check]]:
 def _of_images(study: Study) -> Iterator[tuple[str, Check]]:
     """Yield the prepared folders of a study and their corrupted images."""
     for model in study.config.models:
-        for shard in study.shards:
+        for shard in dict.fromkeys(shard for own, shard in study.evaluations if study.variants[own].model == model):
             for cell in study.cells(model, shard):
                 for folder in filter(None, (cell["folder"], cell["head"], cell["fit"])):
                     yield paths.meta(folder), _bound(_prepared, Path(folder))
