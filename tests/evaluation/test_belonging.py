@@ -76,3 +76,11 @@ def test_a_shard_holds_the_records_that_it_is_called_after(tmp_path):
         require_shard(places, ["clean"], tmp_path)
     with pytest.raises(DamagedFile, match="has none of noise: it is of another shard"):
         require_shard(places, ["clean", "ood", "noise"], tmp_path)
+
+
+def test_records_of_snapshots_beside_others_are_refused(files):
+    variant, own, folder = files
+    save_frame(folder / "snapshots.parquet", pl.DataFrame({"iteration": [1]}), own | {"variant": "b"})
+    require_records_of(LABELS, variant, [folder / "snapshots.parquet"], [])
+    with pytest.raises(DamagedFile, match=r"snapshots\.parquet: holds records of snapshots, which stand alone"):
+        require_records_of(LABELS, variant, [folder / "own.parquet", folder / "snapshots.parquet"], [])

@@ -26,6 +26,8 @@ def require_records_of(
     require_labels(header, labels, variant)
     for path in samples:
         facts, snapshots = _facts(path)
+        if snapshots and len(samples) > 1:
+            raise DamagedFile(f"{path}: holds records of snapshots, which stand alone, not beside others; {AGAIN}")
         if facts.get("variant") != header["sha256"] and not snapshots:
             raise DamagedFile(f"{path}: holds records of another variant than {variant}; {AGAIN}")
         if facts.get("model_sha256") != header["model_sha256"]:  # what is FP32 has no codes to be told by
