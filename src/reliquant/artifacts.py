@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -40,6 +41,7 @@ COLUMNS: dict[str, pl.DataType] = {
 ROW_SCHEMA = pl.Schema(COLUMNS)
 
 
+SPARE = 2**20  # bytes: a disk that has less is full
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # a disk that takes no more
 KINDS: dict[Any, str] = {  # of what JSON holds
     **{dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number", Real: "a number"},
@@ -79,6 +81,8 @@ def _blamed(path: Path) -> Iterator[None]:
         if isinstance(other, str | os.PathLike) and path.parent not in (Path(other), *Path(other).parents):
             raise
         text = re.sub(r"^\d+ requested and \d+ written$", os.strerror(errno.ENOSPC), str(error))  # numpy's words
+        if "transport error" in text and shutil.disk_usage(path.parent).free < SPARE:  # polars' words for a footer
+            text = os.strerror(errno.ENOSPC)
         number = next((n for n in DISK if getattr(error, "errno", 0) == n or os.strerror(n) in text), None)
         if number is None:
             raise

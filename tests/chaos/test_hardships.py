@@ -43,7 +43,7 @@ def after(study, forked, folder, step, code, told, *, words=()):
     return f"afterwards {code}: {told}: {other}" if code or other else ""
 
 
-@several(0)
+@several(1)
 def test_a_disk_that_takes_no_more_is_named(study, forked, tally, rng, tmp_path, rule):
     """No file may be larger than a part of what the step is to write."""
     step = study.step(rule)
@@ -68,7 +68,7 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@several(1)
+@several(0)
 def test_a_full_disk_is_named(study, forked, tally, disk, rule):
     step = study.step(rule)
     folder = study.copy(disk / "study", step)
