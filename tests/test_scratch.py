@@ -36,6 +36,7 @@ def left(parent, name, age=0.0):
         (".x.npy.part", 30 * scratch.DAY, True),  # a download, which goes on where it was
         ("x.npy.part", 30 * scratch.DAY, True),
     ],
+    ids=range(11),  # names hold this process's number: other workers must know the tests by the same ids
 )
 def test_only_what_dead_processes_left_is_removed(name, age, stays, tmp_path):
     made = left(tmp_path, name, age)
