@@ -12,6 +12,7 @@ from reliquant.artifacts import load_tensors, read_facts, read_sealed_json
 from reliquant.digests import DamagedFile, Seal, digest_of_file
 from reliquant.download.http import sha256_of
 from reliquant.evaluation.belonging import require_labels, require_records_of
+from reliquant.images.meta import read_meta
 from reliquant.images.prepare import load
 from reliquant.progress import progress
 from reliquant.report.collect import of_shards, require_made_of
@@ -118,7 +119,7 @@ def _prepared(folder: Path) -> None:
 def _corrupted(path: Path, made_of: dict[str, Any], folder: Path) -> None:
     seal = Seal(path)
     seal.require()
-    if seal.about != made_of | {"images": load(folder).meta["arrays"][paths.IMAGES]}:
+    if seal.about != made_of | {"images": read_meta(folder)["arrays"][paths.IMAGES]}:
         raise DamagedFile(f"{path}: holds another corruption, other severities or other images")
 
 
