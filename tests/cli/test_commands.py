@@ -186,9 +186,9 @@ def test_plan_counts_a_study(capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"a: [", "no YAML: line 1, column 5: expected the node content, but found '<stream end>'"),
-        (b"study: x\nmodels: [1\nb: 2\n", "no YAML: line 3, column 2: expected ',' or ']', but got ':'"),
-        (b"\xff\xfe\x00", "no YAML: unacceptable character #x0000: truncated data in"),
+        (b"a: [", "no YAML: line 2, column 1: did not find expected node content"),
+        (b"study: x\nmodels: [1\nb: 2\n", "no YAML: line 3, column 2: did not find expected ',' or ']'"),
+        (b"\xff\xfe\x00", "no YAML: unacceptable character"),
         (b"5", "must hold keys and values (study, models, ...), not 5"),
         (b"", "must hold keys and values (study, models, ...), not None"),
         (b"study: x\ntitle: x\nmodels: {}\ndatasets: {a: {dataset: lab}}", "suites: missing"),

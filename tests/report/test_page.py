@@ -16,7 +16,7 @@ from reliquant.report.synthetic import Shape, rows
 
 SMALL = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog",), severities=(1, 5))
 FACTS = {
-    "study": "small",
+    "study": "synthetic",
     "title": "A study of <shapes> & more",
     "note": "The lab is synthetic.",
     "models": {"vit-wit": {"source": "wit", "architecture": "ViT-B-32", "n_parameters": 1234567}},

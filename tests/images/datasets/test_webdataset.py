@@ -117,7 +117,7 @@ def test_a_label_that_is_no_class_is_named_with_its_sample(tmp_path, labels, pro
 
 def test_an_odd_member_is_named(tmp_path):
     pack(tmp_path / "0.tar", [("a.png", png(1)), ("a.json", b"{")])
-    with pytest.raises(ValueError, match=r"a\.json: not JSON"):
+    with pytest.raises(ValueError, match=r"a\.json: no JSON"):
         dataset(tmp_path)
     pack(tmp_path / "0.tar", [("a.png", png(1)), ("a.png", png(1))])
     with pytest.raises(ValueError, match=r"a\.png is there twice"):
