@@ -44,9 +44,7 @@ def test_the_page_is_of_the_pinned_versions():
 @pytest.mark.skipif(f"open_clip {version('open_clip_torch')}" not in PAGE, reason="another open_clip than the page's")
 def test_the_page_has_every_architecture_of_open_clip_and_of_the_tools_list(rows, architectures_tool):
     towers = [name for names in architectures_tool.TIMM.values() for name in names]
-    shipped = [
-        path.stem for path in Path(open_clip.__file__).parent.glob("model_configs/*.json")
-    ]
+    shipped = [path.stem for path in Path(open_clip.__file__).parent.glob("model_configs/*.json")]
     assert sorted(row["architecture"] for row in rows) == sorted([*shipped, *towers])
 
 
