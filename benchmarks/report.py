@@ -82,7 +82,7 @@ def measure(scale: float) -> dict[str, float]:
         (folder / "shards").mkdir()
         count, shards = write(folder / "shards", scale)
         (folder / "list").write_text("\n".join(str(p) for p in sorted((folder / "shards").iterdir())))
-        facts = {"study": "large", "title": "Benchmark", "note": "Synthetic.", "models": {}, "datasets": {}}
+        facts = {"study": "synthetic", "title": "Benchmark", "note": "Synthetic.", "models": {}, "datasets": {}}
         (folder / "facts.json").write_text(json.dumps(facts | {"config": "", "versions": {}, "commit": ""}))
         table = str(folder / "rows.parquet")
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
