@@ -67,22 +67,22 @@ def _of_study(config: Path) -> Output:
     return Output(found, as_text(found))
 
 
-def read_config(text: str | bytes, name: str, /) -> Study:
+def read_config(text: str | bytes, name: str, /, *, command: str = "plan") -> Study:
     """Expand a study's config; end with exit code 2 where it is wrong, as a config is part of the command line."""
     try:
         given = load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         told = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
-        _wrong_config(f"{name}: no YAML: {' '.join(told.split())}")
+        _wrong_config(command, f"{name}: no YAML: {' '.join(told.split())}")
     if not isinstance(given, dict):
-        _wrong_config(f"{name}: must hold keys and values (study, models, ...), not {given!r:.40}")
+        _wrong_config(command, f"{name}: must hold keys and values (study, models, ...), not {given!r:.40}")
     try:
         return read_study(given)
     except plugins.ConfigError as error:
-        _wrong_config(f"{name}: {error}")
+        _wrong_config(command, f"{name}: {error}")
 
 
-def _wrong_config(message: str) -> NoReturn:
-    print(f"reliquant plan: error: {message}", file=sys.stderr)
+def _wrong_config(command: str, message: str) -> NoReturn:
+    print(f"reliquant {command}: error: {message}", file=sys.stderr)
     sys.exit(2)

@@ -22,13 +22,11 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 
 def run(*, study: str) -> Output:
     """Check all files of a study; the exit code is 1 where one is broken, or missing."""
-    given = Path(study)
-    if not given.is_file() and Path(paths.facts(study)).is_file():
-        found = verify_study(read_config(read_sealed_json(Path(paths.facts(study)))["config"], paths.facts(study)))
-    elif given.is_file():
-        found = verify_study(read_config(given.read_bytes(), study))
-    else:
-        raise FileNotFoundError(f"{study}: no such config, and there is no {paths.facts(study)}")
+    facts, text = Path(paths.facts(study)), Path(study)
+    if not text.is_file() and not facts.is_file():
+        raise FileNotFoundError(f"{study}: no such config, and there is no {facts}")
+    config = text.read_bytes() if text.is_file() else read_sealed_json(facts)["config"]
+    found = verify_study(read_config(config, str(text if text.is_file() else facts), command="verify"))
     return Output([one._asdict() for one in found], _text(found), code=int(any(one.problem for one in found)))
 
 
