@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from reliquant import plugins
-from reliquant.digests import Seal
 from reliquant.evaluation.evaluate import evaluate
+from reliquant.files.digests import Seal
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
 from reliquant.models.open import open_model

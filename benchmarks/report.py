@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 import psutil
 
-from reliquant.artifacts import ROW_SCHEMA, save_frame
+from reliquant.files.artifacts import ROW_SCHEMA, save_frame
 from reliquant.report.synthetic import Shape, Truth, rows
 
 MEASURES = ["accuracy", "ece", "nll", "brier", "confidence_gap"]

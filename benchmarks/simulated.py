@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.squared_ce import SquaredCE
 
 BINS = 15

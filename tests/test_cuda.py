@@ -20,10 +20,10 @@ import torch
 from torch import nn
 
 from reliquant import plugins
-from reliquant.artifacts import load_tensors, read_facts, read_header
 from reliquant.device import choose
 from reliquant.evaluation.explain import explain
 from reliquant.evaluation.zero_shot import features_with_local, image_features, text_head
+from reliquant.files.artifacts import load_tensors, read_facts, read_header
 from reliquant.grid import Grid
 from reliquant.images.dataset import Dataset
 from reliquant.images.datasets.lab_captions import dataset as lab_captions

@@ -53,7 +53,7 @@ def test_an_exit_passes():
 STUCK = """
 import sys, time
 from pathlib import Path
-from reliquant.artifacts import whole
+from reliquant.files.artifacts import whole
 from reliquant.progress import one_line_errors
 with one_line_errors("reliquant x"), whole(Path(sys.argv[1])) as part:
     part.write_text("half")

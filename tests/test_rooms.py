@@ -11,6 +11,7 @@ from reliquant import fingerprint, plugins
 
 ORDER = [  # a room imports what stands before it, and nothing else of the package
     "root",
+    "files",
     "download",
     "measures",
     "study",
@@ -24,12 +25,10 @@ ORDER = [  # a room imports what stands before it, and nothing else of the packa
     "cli",
     "steps",
 ]
-AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "artifacts", "digests", "fingerprint", "foreign"}
-AT_THE_ROOT |= {"bounded", "stored_frames", "names"}
-AT_THE_ROOT |= {"scratch"}
+AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "names", "fingerprint"}
 NEVER_IMPORTED = ("cli", "steps")
-TORCH_FREE_ROOMS = ("download", "measures", "study", "report")
-TORCH_FREE = ["plugins", "fingerprint", "grid", "artifacts", "evaluation.features", "evaluation.records"]
+TORCH_FREE_ROOMS = ("files", "download", "measures", "study", "report")
+TORCH_FREE = ["plugins", "fingerprint", "grid", "names", "progress", "evaluation.features", "evaluation.records"]
 TORCH_FREE += ["evaluation.measure", "evaluation.explain_rows", "evaluation.scoring", "cli.main", "cli.plan"]
 FAMILIES = [f"reliquant.{package}" for package in plugins.FAMILIES.values()]
 ALLOWED_IN_RULES = {

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reliquant.artifacts import read_header, save_json, whole
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.files.artifacts import read_header, save_json, whole
 from reliquant.images.datasets.lab import dataset
 from reliquant.measures.calibration import confidence_gap, ece
 from reliquant.models.clip import Clip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # for editors and type checkers
     from reliquant.evaluation.embed import embed_images
     from reliquant.evaluation.measure import measure_features, measure_probabilities
+    from reliquant.files.stored_frames import read_rows
     from reliquant.images.open import open_images
     from reliquant.layers.variant import load_variant
     from reliquant.models.open import open_model
@@ -17,7 +18,6 @@ if TYPE_CHECKING:  # for editors and type checkers
     from reliquant.report.compare import compare
     from reliquant.report.draw import draw_figure, make_table
     from reliquant.report.recommend import recommend
-    from reliquant.stored_frames import read_rows
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _PLACES = {  # name -> the module that holds it
     "embed_images": "evaluation.embed",
     "measure_features": "evaluation.measure",
     "measure_probabilities": "evaluation.measure",
-    "read_rows": "stored_frames",
+    "read_rows": "files.stored_frames",
     "compare": "report.compare",
     "recommend": "report.recommend",
     "draw_figure": "report.draw",

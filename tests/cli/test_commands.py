@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from reliquant import plugins
-from reliquant.artifacts import read_header
 from reliquant.cli import main
+from reliquant.files.artifacts import read_header
 from reliquant.models.files import save_model
 
 CLASSES = ["circle", "square"]

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from reliquant.artifacts import read_header
 from reliquant.cli import main
+from reliquant.files.artifacts import read_header
 from reliquant.models.openclip import open_clip
 
 ALONE = "{tower: small, architecture: small_vit}"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from reliquant.artifacts import DamagedFile
 from reliquant.cli.main import main
 from reliquant.cli.stored_features import features_of, read_arrays
+from reliquant.files.artifacts import DamagedFile
 
 
 def table(n=60, c=5, d=16, seed=0):

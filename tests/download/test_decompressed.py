@@ -7,8 +7,8 @@ import lzma
 import numpy as np
 import pytest
 
-from reliquant.bounded import TooMuch
 from reliquant.download.decompressed import decompressed
+from reliquant.files.bounded import TooMuch
 
 DATA = np.random.default_rng(0).bytes(300_000)
 PACKED = {

@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from reliquant.artifacts import DamagedFile
 from reliquant.download import http as fetching
 from reliquant.download.http import FetchError, download, fetch
 from reliquant.download.source import Source
+from reliquant.files.artifacts import DamagedFile
 
 BODY = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
 OTHER = BODY[::-1][:250_000]  # what the server has after a change

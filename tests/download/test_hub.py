@@ -16,10 +16,10 @@ import yaml
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from reliquant.artifacts import read_header
 from reliquant.download.http import FetchError
 from reliquant.download.hub import facts_of, name_of
 from reliquant.download.lock import read_lock
+from reliquant.files.artifacts import read_header
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from reliquant.artifacts import DamagedFile
 from reliquant.download.lock import check, check_or_record, read_lock
+from reliquant.files.artifacts import DamagedFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

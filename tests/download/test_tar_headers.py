@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
-from reliquant.bounded import TooMuch
 from reliquant.download.tar_headers import Header, members
 from reliquant.download.unpack import unpack
+from reliquant.files.bounded import TooMuch
 from reliquant.images.webdataset import samples
 
 

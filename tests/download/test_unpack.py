@@ -10,8 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from reliquant.artifacts import DamagedFile
 from reliquant.download.unpack import unpack
+from reliquant.files.artifacts import DamagedFile
 
 
 def tarred(path, members, mode="w:gz"):

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import read_header, save_frame, save_tensors
-from reliquant.digests import DamagedFile
 from reliquant.evaluation.belonging import require_records_of, require_shard
+from reliquant.files.artifacts import read_header, save_frame, save_tensors
+from reliquant.files.digests import DamagedFile
 
 LABELS = {"model": "m", "scheme": "rtn", "precision": "w4a8", "scope": "image", "proxy": "p", "seed": 0, "study": "s"}
 FP32 = LABELS | {"scheme": "fp32", "precision": "fp32"}

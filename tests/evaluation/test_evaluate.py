@@ -7,11 +7,11 @@ import torch
 from scipy.special import softmax
 
 from reliquant import plugins
-from reliquant.artifacts import read_sealed_json, save_array, save_sealed_json
-from reliquant.digests import DamagedFile
 from reliquant.evaluation.evaluate import evaluate
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.files.artifacts import read_sealed_json, save_array, save_sealed_json
+from reliquant.files.digests import DamagedFile
 from reliquant.images.dataset import Dataset, subset
 from reliquant.images.prepare import load, prepare
 

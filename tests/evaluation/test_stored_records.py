@@ -2,10 +2,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.evaluation.stored_records import read_samples
+from reliquant.files.artifacts import DamagedFile
 
 
 @pytest.fixture

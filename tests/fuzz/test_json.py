@@ -8,9 +8,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from reliquant.artifacts import DamagedFile
-from reliquant.digests import with_digest
 from reliquant.download.lock import check_or_record
+from reliquant.files.artifacts import DamagedFile
+from reliquant.files.digests import with_digest
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import load, prepare
 from reliquant.report.facts import require_facts

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import ROW_SCHEMA, read_header, save_frame, save_tensors
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import class_columns, samples_of
 from reliquant.evaluation.scales import at_scale
+from reliquant.files.artifacts import ROW_SCHEMA, read_header, save_frame, save_tensors
 from reliquant.report.synthetic import Shape, rows
 from reliquant.steps import collect, measure, report
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from reliquant.artifacts import DamagedFile
+from reliquant.files.artifacts import DamagedFile
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
 from reliquant.layers.variant import load_variant

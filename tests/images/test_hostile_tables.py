@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from reliquant.bounded import TooMuch
+from reliquant.files.bounded import TooMuch
 from reliquant.images.cifar import read_arrays
 from reliquant.images.datasets import mnist, svhn
 from reliquant.images.listed import read_listed

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from reliquant.artifacts import read_sealed_json, save_sealed_json
-from reliquant.digests import DamagedFile
+from reliquant.files.artifacts import read_sealed_json, save_sealed_json
+from reliquant.files.digests import DamagedFile
 from reliquant.images.dataset import Dataset
 from reliquant.images.meta import read_meta
 from reliquant.images.prepare import prepare

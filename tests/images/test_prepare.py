@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reliquant.artifacts import read_sealed_json, save_sealed_json
-from reliquant.digests import DamagedFile
+from reliquant.files.artifacts import read_sealed_json, save_sealed_json
+from reliquant.files.digests import DamagedFile
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.prepare import load, prepare

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reliquant.artifacts import save_tensors
+from reliquant.files.artifacts import save_tensors
 from reliquant.grid import Grid
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.layers.variant import export, pack, restore, size_in_bytes, unpack

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from reliquant.artifacts import DamagedFile
+from reliquant.files.artifacts import DamagedFile
 from reliquant.models.checkpoint import is_arrays, read_checkpoint
 
 STATE = {"visual.proj": torch.arange(6.0).reshape(2, 3), "logit_scale": torch.tensor(2.5)}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from reliquant.artifacts import DamagedFile, read_header, save_tensors
 from reliquant.cli.main import main
+from reliquant.files.artifacts import DamagedFile, read_header, save_tensors
 from reliquant.layers.variant import load_variant
 from reliquant.models.files import load_model, save_model, trusted_entry
 from reliquant.models.open import open_model, open_shapes

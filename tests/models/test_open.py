@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from reliquant.artifacts import DamagedFile
+from reliquant.files.artifacts import DamagedFile
 from reliquant.models.files import save_model
 from reliquant.models.open import open_model, takes_weights, tower_entry
 from reliquant.models.openclip import open_clip

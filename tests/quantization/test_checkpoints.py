@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from reliquant.artifacts import save_tensors
+from reliquant.files.artifacts import save_tensors
 from reliquant.quantization.checkpoints import Checkpoints
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reliquant import plugins
-from reliquant.artifacts import load_tensors, read_header
+from reliquant.files.artifacts import load_tensors, read_header
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
 from reliquant.models.files import save_model

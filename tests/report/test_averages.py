@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from scipy.stats import t
 
-from reliquant.artifacts import KEPT, REPLICATES
+from reliquant.files.artifacts import KEPT, REPLICATES
 from reliquant.measures.resampling import linear, weights
 from reliquant.report import averages, frames
 

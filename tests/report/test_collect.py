@@ -4,7 +4,7 @@ import sys
 import polars as pl
 import pytest
 
-from reliquant.artifacts import DamagedFile, save_frame
+from reliquant.files.artifacts import DamagedFile, save_frame
 from reliquant.report.collect import backends, collected
 from reliquant.report.synthetic import Shape, rows
 

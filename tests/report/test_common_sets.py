@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.stats import Z95
 from reliquant.report import claims, frames
 from reliquant.report.caution import caution

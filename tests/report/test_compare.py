@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.measures.rows import rows as measured_rows
 from reliquant.report.compare import compare
 from reliquant.report.synthetic import Shape, rows

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.report import evidence
 
 LABELS = {"model": "m", "source": "s", "family": "f", "precision": "w8a8", "scope": "image", "proxy": "p", "seed": 0}

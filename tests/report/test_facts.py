@@ -1,6 +1,6 @@
 import pytest
 
-from reliquant.artifacts import DamagedFile
+from reliquant.files.artifacts import DamagedFile
 from reliquant.report.facts import require_facts, require_study
 
 FACTS = {

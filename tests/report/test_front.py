@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import KEPT
+from reliquant.files.artifacts import KEPT
 from reliquant.measures.stats import Z95
 from reliquant.report.front import confidence, front, unbeaten
 

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.report.recommend import left_out, recommend
 from reliquant.report.synthetic import Shape, Truth, rows
 

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from scipy.stats import ttest_1samp
 
-from reliquant.artifacts import KEPT, REPLICATES
+from reliquant.files.artifacts import KEPT, REPLICATES
 from reliquant.report.slope import of_ranks
 from reliquant.report.verdict import NotTestable
 

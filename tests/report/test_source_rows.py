@@ -4,7 +4,7 @@ import json
 import polars as pl
 import pytest
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.report import source_rows
 from reliquant.report.synthetic import Shape, rows
 

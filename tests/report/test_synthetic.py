@@ -3,7 +3,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.measures import shift
 from reliquant.report.synthetic import Shape, Truth, rows
 

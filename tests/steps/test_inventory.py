@@ -3,8 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from reliquant.artifacts import read_sealed_json, save_array
-from reliquant.digests import DamagedFile
+from reliquant.files.artifacts import read_sealed_json, save_array
+from reliquant.files.digests import DamagedFile
 from reliquant.steps import inventory
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from reliquant.artifacts import read_header
+from reliquant.files.artifacts import read_header
 from reliquant.steps import pretrain
 
 

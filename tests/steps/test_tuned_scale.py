@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from reliquant.artifacts import load_tensors, read_facts, read_header
+from reliquant.files.artifacts import load_tensors, read_facts, read_header
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
 from reliquant.layers.int8 import takes_unsigned

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from dry_run import job_counts
 
-from reliquant.artifacts import ROW_SCHEMA, read_header
 from reliquant.cli import verify
 from reliquant.cli.plan_study import estimate
 from reliquant.cli.verify_study import verify_study
+from reliquant.files.artifacts import ROW_SCHEMA, read_header
 from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[2]

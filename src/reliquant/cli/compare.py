@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from reliquant.cli.output import Output, table_output
+from reliquant.files.stored_frames import read_rows
 from reliquant.report.compare import compare
-from reliquant.stored_frames import read_rows
 
 EXAMPLE = "reliquant compare old/rows.parquet results/lab/rows.parquet"
 

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 from safetensors.numpy import save_file
 
-from reliquant.artifacts import whole
 from reliquant.cli.measure import with_scores
 from reliquant.cli.output import Output
 from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, TOWER, UNREADABLE, positive, writable
 from reliquant.device import choose
 from reliquant.evaluation.embed import embed_images
 from reliquant.evaluation.features import Features
+from reliquant.files.artifacts import whole
 from reliquant.images.open import named_images, open_images
 from reliquant.layers.backend import Backend, use_backend
 from reliquant.layers.variant import load_variant

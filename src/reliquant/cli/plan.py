@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 import yaml
 
 from reliquant import plugins
-from reliquant.bounded import load_yaml
 from reliquant.cli.output import Output
 from reliquant.cli.plan_study import as_text, estimate
 from reliquant.cli.words import add_model_words, read_scheme
+from reliquant.files.bounded import load_yaml
 from reliquant.study.check import read_study
 from reliquant.study.study import Study
 

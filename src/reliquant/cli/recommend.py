@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from reliquant.cli.output import Output, table_output
+from reliquant.files.stored_frames import errors_named, read_rows
 from reliquant.progress import say
 from reliquant.report.caution import few_quantized
 from reliquant.report.frames import VARIANT
 from reliquant.report.recommend import left_out, recommend
 from reliquant.report.recommend import wish as parse_wish
-from reliquant.stored_frames import errors_named, read_rows
 
 EXAMPLE = "reliquant recommend results/lab/rows.parquet --wish 'squared_ce_change <= 0' 'accuracy_delta <= 0.01'"
 

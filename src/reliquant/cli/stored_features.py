@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.features import Features
+from reliquant.files.artifacts import DamagedFile
 from reliquant.images.formats import described, head_of
 from reliquant.measures.accuracy import class_numbers, labels_within
 from reliquant.measures.resampling import PHOTOGRAPH

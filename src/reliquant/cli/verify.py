@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reliquant.artifacts import read_sealed_json
 from reliquant.cli.output import Output
 from reliquant.cli.plan import read_config
 from reliquant.cli.verify_study import Checked, verify_study
+from reliquant.files.artifacts import read_sealed_json
 from reliquant.study import paths
 
 EXAMPLE = "reliquant verify config/config.yaml"

@@ -8,15 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from reliquant.artifacts import load_tensors, read_facts, read_sealed_json
-from reliquant.digests import DamagedFile, Seal, digest_of_file
 from reliquant.download.http import sha256_of
 from reliquant.evaluation.belonging import require_labels, require_records_of
+from reliquant.files.artifacts import load_tensors, read_facts, read_sealed_json
+from reliquant.files.digests import DamagedFile, Seal, digest_of_file
+from reliquant.files.stored_frames import require_unchanged
 from reliquant.images.meta import read_meta
 from reliquant.images.prepare import load
 from reliquant.progress import progress
 from reliquant.report.collect import of_shards, require_made_of
-from reliquant.stored_frames import require_unchanged
 from reliquant.study import paths
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from reliquant.bounded import TooMuch, limit, told
+from reliquant.files.bounded import TooMuch, limit, told
 
 BLOCK = 2**16  # bytes that are read at once
 KEPT = 2 * 512  # bytes back that can be read again: the mark of a tar's end

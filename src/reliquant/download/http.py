@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import IO, Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
-from reliquant.artifacts import DISK, DamagedFile
 from reliquant.download import part_file
 from reliquant.download.part_file import Begun
 from reliquant.download.source import Source
 from reliquant.download.unpack import unpack
+from reliquant.files.artifacts import DISK, DamagedFile
 from reliquant.progress import progress
 
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # a server that may answer later

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from reliquant.artifacts import DamagedFile, read_json, save_json
+from reliquant.files.artifacts import DamagedFile, read_json, save_json
 
 TEXT = (str, type(None))
 KINDS: dict[str, type | tuple[type, ...]] = {"sha256": TEXT, "bytes": int, "revision": TEXT, "file": str}  # of a pin

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from reliquant.bounded import require
+from reliquant.files.bounded import require
 
 LONGEST = {  # bytes of a header that extends the next one
     **dict.fromkeys((tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK), 2**16),

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from reliquant import bounded, scratch
-from reliquant.artifacts import DamagedFile
-from reliquant.bounded import TooMuch, told
 from reliquant.download.decompressed import decompressed
 from reliquant.download.tar_headers import Header, members
+from reliquant.files import bounded, scratch
+from reliquant.files.artifacts import DamagedFile
+from reliquant.files.bounded import TooMuch, told
 
 EXPANSION = 50  # an archive may unpack to at most this many times its size ...
 ROOM = 2**20  # ... and this many bytes more

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.artifacts import read_facts, read_header
-from reliquant.digests import AGAIN, DamagedFile
-from reliquant.stored_frames import damage_named, require_file
+from reliquant.files.artifacts import read_facts, read_header
+from reliquant.files.digests import AGAIN, DamagedFile
+from reliquant.files.stored_frames import damage_named, require_file
 
 OF_VARIANT = ("model", "scheme", "precision", "scope", "proxy", "seed")  # columns of rows that name a variant
 

@@ -11,8 +11,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.artifacts import open_array
-from reliquant.digests import AGAIN, DamagedFile, SealedArray
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import Score, class_columns, samples_of
 from reliquant.evaluation.scales import at_scale, at_sigmoid, at_temperature
@@ -25,6 +23,8 @@ from reliquant.evaluation.zero_shot import (
     text_head,
     text_heads,
 )
+from reliquant.files.artifacts import open_array
+from reliquant.files.digests import AGAIN, DamagedFile, SealedArray
 from reliquant.images.dataset import require_labels, subset
 from reliquant.images.meta import Meta
 from reliquant.images.prepare import load

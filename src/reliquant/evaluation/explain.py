@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from reliquant.artifacts import KEPT
 from reliquant.evaluation import explain_rows
 from reliquant.evaluation.explain_row import Resamples, Row, resamples_of, row
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.layer_noise import OutputNoise, layers, maps_of, opened, weight_facts, with_weight_noise
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.files.artifacts import KEPT
 from reliquant.images.dataset import require_labels, subset
 from reliquant.images.meta import Meta, read_meta
 from reliquant.images.prepare import load

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.artifacts import DamagedFile
 from reliquant.evaluation.records import TUNED
 from reliquant.evaluation.scales import COLUMN, SIGMOID, TEMPERATURE, words_of
+from reliquant.files.artifacts import DamagedFile
+from reliquant.files.stored_frames import conformed, read_parquet, refuse, refuse_nulls
 from reliquant.measures.conformal import POINTS, SIZES
 from reliquant.measures.divergence import KEPT, TOP, TOP_P
 from reliquant.measures.prompts import TEMPLATE
 from reliquant.measures.resampling import PHOTOGRAPH
-from reliquant.stored_frames import conformed, read_parquet, refuse, refuse_nulls
 
 WHOLE = dict.fromkeys(["index", "label", "prediction", "rank"], pl.Int32())
 PLACE = dict.fromkeys(["suite", "dataset", "reference", "corruption", "group"], pl.String()) | {"severity": pl.Int8()}

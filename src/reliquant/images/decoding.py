@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from reliquant.bounded import limit, require
+from reliquant.files.bounded import limit, require
 from reliquant.images.dataset import UnreadableImage
 from reliquant.images.formats import FORMATS, HEAD, described, head_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.bounded import require
+from reliquant.files.bounded import require
 from reliquant.images.columns import (
     IMAGES,
     PATHS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
-from reliquant.artifacts import DamagedFile, read_sealed_json, require_words
+from reliquant.files.artifacts import DamagedFile, read_sealed_json, require_words
 from reliquant.study import paths
 from reliquant.study.prompts import template_problems
 

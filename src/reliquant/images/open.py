@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from reliquant import plugins, scratch
-from reliquant.bounded import load_yaml
+from reliquant import plugins
+from reliquant.files import scratch
+from reliquant.files.bounded import load_yaml
 from reliquant.images.dataset import Dataset, require_labels
 from reliquant.images.formats import IMAGE_SUFFIXES, described, head_of, is_hidden, kind_of
 from reliquant.images.prepare import Prepared, load, prepare

@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from reliquant.bounded import parse_json, require
+from reliquant.files.bounded import parse_json, require
+from reliquant.files.parquet_limits import COLUMN, EXPANSION, check, check_footer
 from reliquant.images.columns import Columns, choose_columns, located, open_image_of_row, read_captions, read_labels
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import described, head_of
 from reliquant.images.numbering import odd_names
-from reliquant.images.parquet_limits import COLUMN, EXPANSION, check, check_footer
 from reliquant.images.reading import class_names
 
 CHUNK_BYTES = 64 * 2**20  # how much of a file is held at a time

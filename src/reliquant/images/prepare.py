@@ -14,8 +14,8 @@ from numpy.lib.format import open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from reliquant.artifacts import open_array, save_array, save_sealed_json, take_space, whole
-from reliquant.digests import DamagedFile, SealedArray, seal
+from reliquant.files.artifacts import open_array, save_array, save_sealed_json, take_space, whole
+from reliquant.files.digests import DamagedFile, SealedArray, seal
 from reliquant.images.dataset import Dataset, UnreadableImage
 from reliquant.images.decoding import ImageFiles, rgb
 from reliquant.images.keys import photograph_key

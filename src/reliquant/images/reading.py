@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reliquant.bounded import read_bytes, read_json
+from reliquant.files.bounded import read_bytes, read_json
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import SUFFIXES

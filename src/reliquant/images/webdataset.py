@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reliquant.bounded import parse_json
 from reliquant.download.tar_headers import Header, members
+from reliquant.files.bounded import parse_json
 from reliquant.images.columns import CAPTIONS
 from reliquant.images.decoding import ImageFiles, opened
 from reliquant.images.formats import HEAD, IMAGE_SUFFIXES, described, head_of, image_format, is_hidden

@@ -33,6 +33,15 @@ def unblocks(rows: torch.Tensor, shape: torch.Size, grid: Grid, /) -> torch.Tens
     return rows.reshape(shape[0], -1)[:, : shape[1:].numel()].reshape(shape)
 
 
+def divided(x: torch.Tensor, number: float, /) -> torch.Tensor:
+    """Return x / number as every device must round it; a GPU multiplies x / number by the reciprocal of a plain number.
+
+    >>> divided(torch.tensor(3.0), 7).item() == (torch.tensor(3.0) / 7).item()
+    True
+    """
+    return x / x.new_full((), number)
+
+
 def affine(low: torch.Tensor, high: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the scale and the integer zero point of a grid that covers [low, high].
 
@@ -40,10 +49,10 @@ def affine(low: torch.Tensor, high: torch.Tensor, grid: Grid, /) -> tuple[torch.
     then exactly a code (Jacob et al. 2018, section 2.1).
     """
     if grid.symmetric:
-        scale = torch.maximum(low.abs(), high.abs()) / grid.high
+        scale = divided(torch.maximum(low.abs(), high.abs()), grid.high)
         return scale.clamp(min=SMALLEST_SCALE), torch.zeros_like(scale)
     low, high = low.clamp(max=0), high.clamp(min=0)
-    scale = ((high - low) / (grid.high - grid.low)).clamp(min=SMALLEST_SCALE)
+    scale = divided(high - low, grid.high - grid.low).clamp(min=SMALLEST_SCALE)
     return scale, (grid.low - torch.round(low / scale)).clamp(grid.low, grid.high)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import nn
 
-from reliquant.artifacts import DamagedFile, load_tensors, require_words
+from reliquant.files.artifacts import DamagedFile, load_tensors, require_words
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import code_type
 from reliquant.layers.surgery import Scope, crossed, insert_twins, places_of, twins, unpack_attention

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.artifacts import KEPT
+from reliquant.files.artifacts import KEPT
 
 PHOTOGRAPH = "photograph"  # the column of records that holds an image's key
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # of the SplitMix64 generator (Steele, Lea and Flood 2014)

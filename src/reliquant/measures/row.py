@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.artifacts import REPLICATES
+from reliquant.files.artifacts import REPLICATES
 from reliquant.measures.stats import mostly_finite
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.conformal_rows import conformal_rows
 from reliquant.measures.pairing import CELL, Pair, each_once, matched, without_nan
 from reliquant.measures.prompts import prompt_rows

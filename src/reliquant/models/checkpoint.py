@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from reliquant.artifacts import DamagedFile
-from reliquant.bounded import require
+from reliquant.files.artifacts import DamagedFile
+from reliquant.files.bounded import require
 from reliquant.images.formats import described, head_of
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "network", "net", "weights", "params")

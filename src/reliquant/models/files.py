@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from reliquant import plugins
-from reliquant.artifacts import DamagedFile, load_tensors, provenance, require_words, save_tensors
+from reliquant.files.artifacts import DamagedFile, load_tensors, provenance, require_words, save_tensors
 from reliquant.models.clip import Clip
 
 

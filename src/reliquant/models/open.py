@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from reliquant import plugins
-from reliquant.artifacts import DamagedFile, read_header
-from reliquant.bounded import load_yaml
 from reliquant.download import published
+from reliquant.files.artifacts import DamagedFile, read_header
+from reliquant.files.bounded import load_yaml
 from reliquant.models.check import check_model
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model, trusted_entry

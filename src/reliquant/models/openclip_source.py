@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.bounded import read_json
 from reliquant.download import published
+from reliquant.files.bounded import read_json
 from reliquant.models.openclip import open_clip
 
 CONFIG = "open_clip_config.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from reliquant.artifacts import DamagedFile
+from reliquant.files.artifacts import DamagedFile
 from reliquant.models.checkpoint import is_arrays, read_checkpoint
 from reliquant.models.openclip import open_clip
 from reliquant.models.state import State, load_state

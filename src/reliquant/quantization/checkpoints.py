@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.artifacts import DamagedFile, load_tensors, require_words, save_tensors
+from reliquant.files.artifacts import DamagedFile, load_tensors, require_words, save_tensors
 from reliquant.progress import say
 
 STATE = "latest.safetensors"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from reliquant import fingerprint, plugins
-from reliquant.artifacts import provenance
+from reliquant.files.artifacts import provenance
 from reliquant.models.clip import Clip
 from reliquant.study.config import quantizer_words
 

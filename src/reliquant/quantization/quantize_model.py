@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reliquant.artifacts import provenance, save_tensors, sha256_of_tensors
+from reliquant.files.artifacts import provenance, save_tensors, sha256_of_tensors
 from reliquant.images.prepare import Prepared
 from reliquant.layers.surgery import Scope
 from reliquant.layers.variant import Arrays

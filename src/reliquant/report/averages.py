@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from reliquant.artifacts import KEPT, REPLICATES, take_space
+from reliquant.files.artifacts import KEPT, REPLICATES, take_space
 from reliquant.measures.row import as_column
 from reliquant.measures.stats import Z95, mostly_finite
 

@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from reliquant.artifacts import ROW_SCHEMA, read_facts
-from reliquant.digests import AGAIN, DamagedFile, digest_in_parquet, digest_of
-from reliquant.stored_frames import KEYS, damage_named, read_rows, require_full, require_once, require_unchanged
+from reliquant.files.artifacts import ROW_SCHEMA, read_facts
+from reliquant.files.digests import AGAIN, DamagedFile, digest_in_parquet, digest_of
+from reliquant.files.stored_frames import KEYS, damage_named, read_rows, require_full, require_once, require_unchanged
 
 OF_ONE = (*KEYS, "study", "source", "family", "low", "high", "n")  # what is checked of each shard before all are read
 

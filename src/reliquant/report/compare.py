@@ -7,12 +7,12 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.files.artifacts import ROW_SCHEMA
+from reliquant.files.stored_frames import KEYS
 from reliquant.measures.stats import Z95
 from reliquant.report import evidence
 from reliquant.report.averages import spread, table_of
 from reliquant.report.frames import Rows
-from reliquant.stored_frames import KEYS
 
 TOLERANCE = 1e-6  # between values of the same images: a difference of other machines' rounding
 AT_ONCE = 50_000  # rows whose replicates are compared at a time

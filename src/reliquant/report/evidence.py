@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from reliquant.artifacts import KEPT
+from reliquant.files.artifacts import KEPT
 from reliquant.measures.stats import Z95, holm
 from reliquant.report import frames
 from reliquant.report.averages import replicated, spread, table_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from reliquant.artifacts import require_words
-from reliquant.digests import AGAIN, DamagedFile
+from reliquant.files.artifacts import require_words
+from reliquant.files.digests import AGAIN, DamagedFile
 
 STUDY = {"study": str, "title": str, "note": str, "config": str, "models": dict, "datasets": dict, "versions": dict}
 MODEL = {"source": str, "architecture": str, "n_parameters": int}

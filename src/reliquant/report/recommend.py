@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reliquant.artifacts import KEPT
+from reliquant.files.artifacts import KEPT
 from reliquant.report import frames, posterior
 from reliquant.report.averages import table_of
 from reliquant.report.common_sets import named, some_of

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.report import escaping
 
 READABLE = 50_000  # rows of a csv; more become parquet

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.row import as_column
 from reliquant.measures.rows import HEADLINE, HEADLINE_OF_EXPLAIN
 from reliquant.measures.stats import Z95

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from reliquant.artifacts import ROW_SCHEMA
+from reliquant.files.artifacts import ROW_SCHEMA
 
 LAYERS = [
     f"visual.transformer.resblocks.{i}.{part}" for i in range(4) for part in ("attn.qkv", "attn.proj", "mlp.c_fc")

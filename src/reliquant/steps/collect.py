@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reliquant.artifacts import metadata, provenance, whole
-from reliquant.digests import seal_parquet
+from reliquant.files.artifacts import metadata, provenance, whole
+from reliquant.files.digests import seal_parquet
 from reliquant.report.collect import backends, collected, named_shards, of_shards
 from reliquant.steps import run
 from reliquant.study import paths

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from reliquant import plugins
-from reliquant.artifacts import save_array
+from reliquant.files.artifacts import save_array
 from reliquant.images.corrupting import image_seeds
 from reliquant.images.dataset import subset
 from reliquant.images.prepare import load

@@ -12,16 +12,17 @@ from tempfile import gettempdir
 import polars as pl
 import torch
 
-from reliquant import plugins, scratch
-from reliquant.artifacts import provenance, save_frame
+from reliquant import plugins
 from reliquant.device import add_words, chosen
 from reliquant.download.unpack import unpack
 from reliquant.evaluation.evaluate import evaluate
 from reliquant.evaluation.scales import scales_of
+from reliquant.files import scratch
+from reliquant.files.artifacts import provenance, save_frame
+from reliquant.files.stored_frames import errors_named
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
-from reliquant.stored_frames import errors_named
 
 
 def main() -> None:

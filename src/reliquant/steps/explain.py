@@ -8,15 +8,15 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.artifacts import ROW_SCHEMA, provenance, save_frame
 from reliquant.device import add_words, chosen
 from reliquant.evaluation.belonging import require_records_of
 from reliquant.evaluation.explain import explain, of_samples
 from reliquant.evaluation.stored_records import read_samples
+from reliquant.files.artifacts import ROW_SCHEMA, provenance, save_frame
+from reliquant.files.stored_frames import errors_named
 from reliquant.layers.variant import load_variant
 from reliquant.models.files import load_model
 from reliquant.steps import run
-from reliquant.stored_frames import errors_named
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from reliquant.artifacts import provenance, read_header, require_words, save_sealed_json
+from reliquant.files.artifacts import provenance, read_header, require_words, save_sealed_json
 from reliquant.images.meta import read_meta
 from reliquant.steps import run
 from reliquant.study import paths

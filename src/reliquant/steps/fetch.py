@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from reliquant import plugins
-from reliquant.artifacts import save_sealed_json
 from reliquant.download.http import fetch
 from reliquant.download.lock import check, check_or_record
 from reliquant.download.source import sources_of, trusted_on_first_use
+from reliquant.files.artifacts import save_sealed_json
 from reliquant.progress import say
 from reliquant.steps import run
 

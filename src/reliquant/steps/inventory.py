@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reliquant.artifacts import save_sealed_json
-from reliquant.digests import Seal
 from reliquant.download.http import sha256_of
+from reliquant.files.artifacts import save_sealed_json
+from reliquant.files.digests import Seal
 from reliquant.images.meta import read_meta
 from reliquant.steps import run
 from reliquant.study import paths

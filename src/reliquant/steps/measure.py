@@ -9,14 +9,14 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, require_words, save_frame
 from reliquant.evaluation.belonging import require_records_of, require_shard
 from reliquant.evaluation.scales import scale_rows, scaled_rows
 from reliquant.evaluation.stored_records import read_samples
+from reliquant.files.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, require_words, save_frame
+from reliquant.files.stored_frames import errors_named
 from reliquant.measures.pairing import require_same_scores
 from reliquant.measures.rows import rows
 from reliquant.steps import run
-from reliquant.stored_frames import errors_named
 
 PLACE = ["suite", "dataset", "reference"]
 

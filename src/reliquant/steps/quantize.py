@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from reliquant.artifacts import provenance, save_tensors, whole
 from reliquant.device import add_words, chosen
+from reliquant.files.artifacts import provenance, save_tensors, whole
 from reliquant.images.prepare import load
 from reliquant.layers.variant import Arrays
 from reliquant.models.clip import Clip

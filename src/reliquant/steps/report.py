@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import yaml
 
-from reliquant import scratch
-from reliquant.artifacts import read_sealed_json, save_json, save_sealed_json, whole
-from reliquant.digests import digest_of_file
+from reliquant.files import scratch
+from reliquant.files.artifacts import read_sealed_json, save_json, save_sealed_json, whole
+from reliquant.files.digests import digest_of_file
+from reliquant.files.stored_frames import damage_named, require_once, scan_rows
 from reliquant.report import claims, escaping, frames, page, published, source_rows
 from reliquant.report.facts import require_facts, require_study
 from reliquant.steps import run
-from reliquant.stored_frames import damage_named, require_once, scan_rows
 from reliquant.study import paths
 from reliquant.study.config import EQUIVALENCE
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reliquant import names, plugins
-from reliquant.bounded import TooMuch, require_small
+from reliquant.files.bounded import TooMuch, require_small
 from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, own_words
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reliquant import plugins
-from reliquant.bounded import read_json
 from reliquant.download import published
+from reliquant.files.bounded import read_json
 from reliquant.study.preprocessing import (
     DEFAULT,
     KEYS,

@@ -20,7 +20,7 @@ from typing import Any
 from xxhash import xxh3_128
 
 from reliquant import plugins
-from reliquant.artifacts import DamagedFile, read_sealed_json, save_sealed_json, whole
+from reliquant.files.artifacts import DamagedFile, read_sealed_json, save_sealed_json, whole
 from reliquant.progress import progress
 from reliquant.study import paths
 

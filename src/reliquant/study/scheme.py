@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reliquant import plugins
-from reliquant.bounded import load_yaml
+from reliquant.files.bounded import load_yaml
 from reliquant.study.config import grid_problems, quantizer_words, with_grids
 from reliquant.study.entries import key_problems
 

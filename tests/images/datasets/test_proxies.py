@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from reliquant import plugins
-from reliquant.artifacts import read_sealed_json, save_sealed_json
+from reliquant.files.artifacts import read_sealed_json, save_sealed_json
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import load, prepare
 from reliquant.quantization.held_out import make_pairs

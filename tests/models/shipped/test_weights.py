@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from reliquant.artifacts import DamagedFile, read_header
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
+from reliquant.files.artifacts import DamagedFile, read_header
 from reliquant.images.datasets.lab import dataset
 from reliquant.models.shipped.weights import FOLDER, checkpoint_table, load_checkpoint
 from reliquant.models.towers.small import tower

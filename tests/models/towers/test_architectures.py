@@ -9,8 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reliquant import plugins
-from reliquant.artifacts import provenance, read_header, save_tensors
 from reliquant.evaluation.zero_shot import logit_scale_and_bias
+from reliquant.files.artifacts import provenance, read_header, save_tensors
 from reliquant.layers.surgery import targets, twins, unpack
 from reliquant.layers.variant import load_variant
 from reliquant.models.clip import Clip

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy.special import expit, logit
 
-from reliquant.artifacts import KEPT, ROW_SCHEMA
+from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures import resampling, shift
 from reliquant.report.tables.effective_robustness import table
 

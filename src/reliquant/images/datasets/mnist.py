@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from reliquant.bounded import limit, require
 from reliquant.download.source import Source
+from reliquant.files.bounded import limit, require
 from reliquant.images.dataset import Dataset
 from reliquant.images.parquet import read_parquet
 from reliquant.images.reading import thinned

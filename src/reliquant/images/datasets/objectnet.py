@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reliquant.bounded import read_json
+from reliquant.files.bounded import read_json
 from reliquant.images.dataset import Dataset
 from reliquant.images.folders import expect, placed, read_folders
 from reliquant.images.reading import TEMPLATES, thinned

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from reliquant.artifacts import DamagedFile, load_tensors
+from reliquant.files.artifacts import DamagedFile, load_tensors
 
 FOLDER = Path(__file__).parent
 

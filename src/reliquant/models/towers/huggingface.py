@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize as unit
 
-from reliquant.bounded import read_json
 from reliquant.download.hub import TRANSFORMERS, hub_folder, weights_in
+from reliquant.files.bounded import read_json
 from reliquant.models.checkpoint import first
 from reliquant.models.clip import Clip
 from reliquant.models.state import load_state

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, rounded, unblocks
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, divided, quantize, rounded, unblocks
 from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
@@ -67,7 +67,7 @@ class TanhWeight(nn.Module):
     def _bent(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows = blocks(weight, self.grid)
         largest = rows.detach().abs().amax(1, keepdim=True).clamp(min=SMALLEST_SCALE)
-        return rows.tanh() * (largest / largest.tanh()), 2 * largest / (self.grid.high - self.grid.low)
+        return rows.tanh() * (largest / largest.tanh()), divided(2 * largest, self.grid.high - self.grid.low)
 
 
 class FixedRange(nn.Module):

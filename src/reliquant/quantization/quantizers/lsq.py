@@ -11,7 +11,7 @@ from typing import Literal, Unpack
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks
+from reliquant.layers.arithmetic import blocks, divided
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn_lsq
@@ -41,4 +41,4 @@ def quantizer(
 
 def _published(weight: torch.Tensor, grid: Grid) -> LearnedWeight:
     """Start each scale at 2 mean|w| / sqrt(Qp) (Esser et al. 2020, section 2.1)."""
-    return LearnedWeight(2 * blocks(weight, grid).abs().mean(1, keepdim=True) / grid.high**0.5, grid)
+    return LearnedWeight(divided(2 * blocks(weight, grid).abs().mean(1, keepdim=True), grid.high**0.5), grid)

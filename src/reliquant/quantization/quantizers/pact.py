@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, rounded
+from reliquant.layers.arithmetic import SMALLEST_SCALE, divided, rounded
 from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
@@ -63,7 +63,7 @@ class LearnedClip(nn.Module):
         """Return x on its grid, float32, of the same shape."""
         alpha = positive(self.alpha, SMALLEST_SCALE * self.grid.high)
         clipped = torch.clamp(x.float(), alpha * (self.grid.low / self.grid.high), alpha)
-        value = rounded(clipped.detach(), alpha.detach() / self.grid.high, 0, self.grid)
+        value = rounded(clipped.detach(), divided(alpha.detach(), self.grid.high), 0, self.grid)
         return StraightThrough.apply(clipped, value)
 
     def penalty(self) -> torch.Tensor:
