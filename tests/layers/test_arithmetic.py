@@ -8,6 +8,7 @@ from reliquant.layers.arithmetic import (
     blocks,
     code_type,
     dequantize,
+    divided,
     fake_quantize,
     nearest_codes,
     quantize,
@@ -42,6 +43,14 @@ def test_a_tensor_on_its_grid_by_hand():
 def test_the_type_of_codes_holds_the_ends_of_the_grid(grid):
     ends = torch.tensor([grid.low, grid.high])
     assert ends.to(code_type(grid)).tolist() == ends.tolist()
+
+
+@pytest.mark.parametrize("number", [3, 7, 15, 127, 255, 7**0.5, 65535])
+def test_division_by_a_number_is_that_of_ieee(number):
+    x = torch.randn(10_000, 1, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(divided(x, number).numpy(), x.numpy() / np.float32(number))
+    assert torch.equal(divided(x, number), x / number)  # what a CPU makes of a plain number
+    assert not torch.equal(divided(x, number), x * (1 / torch.tensor(number)))  # what a GPU makes of it
 
 
 def test_asymmetric_grid_holds_zero_exactly():

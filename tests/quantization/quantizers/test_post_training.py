@@ -1,11 +1,13 @@
 """What every post-training quantizer must do, whatever its method."""
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reliquant import plugins
 from reliquant.layers.coverage import coverage
@@ -44,6 +46,35 @@ def test_a_restored_variant_gives_the_same_outputs_to_the_bit(clip, proxy, metho
     assert len(twins(fresh)) == len(made) > 0
     for a, b in zip(outputs(clip.model), outputs(fresh), strict=True):
         assert torch.equal(a, b)
+
+
+DIVISIONS = {torch.ops.aten.div.Tensor: torch.mul, torch.ops.aten.div_.Tensor: torch.Tensor.mul_}
+
+
+class DividesAsAGpu(TorchDispatchMode):
+    """Multiply by the reciprocal where a tensor is divided by a plain number: what CUDA's kernels do."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in DIVISIONS and not isinstance(args[1], torch.Tensor):
+            return DIVISIONS[function](args[0], (1 / torch.tensor(args[1], dtype=args[0].dtype)).item())
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_codes_and_scales_are_the_same_where_division_by_a_plain_number_is_less_exact(vit, proxy, method, symmetric):
+    made = []
+    for divides in (nullcontext(), DividesAsAGpu()):
+        clip = vit.with_model(copy.deepcopy(vit.model))
+        with divides:
+            quantize(clip, proxy, method, activation={"bits": 8, "symmetric": symmetric})
+        made.append(export(clip, "image"))
+    (here, about), (there, its) = made
+    assert [name for name in here if not np.array_equal(here[name], there[name])] == []
+    assert about == its
+    x = torch.arange(100.0)
+    with DividesAsAGpu():
+        assert not torch.equal(x / 7, x / x.new_tensor(7))
 
 
 @pytest.mark.parametrize("method", METHODS)

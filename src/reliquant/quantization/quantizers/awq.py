@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import affine, blocks, fake_quantize, quantize, weight_affine
+from reliquant.layers.arithmetic import affine, blocks, divided, fake_quantize, quantize, weight_affine
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.transforms import Smoothing
 from reliquant.layers.twins import Twin
@@ -83,7 +83,7 @@ def _scaled_up(
 @torch.no_grad()
 def best_factor(weights: list[torch.Tensor], seen: Moments, grid: Grid, alphas: int, /) -> torch.Tensor:
     """Return the s (d,), over alpha = 0, 1/alphas, ..., of the least output error of all weights, each (o, d)."""
-    mean = seen.absolute / seen.count
+    mean = divided(seen.absolute, seen.count)
     best, least = torch.ones_like(mean), torch.inf
     for i in range(alphas):
         factor = (mean ** (i / alphas)).clamp(min=1e-4)
