@@ -1,10 +1,13 @@
 import os
+import time
 
 import polars as pl
 import pytest
 
-from reliquant.files.artifacts import ROW_SCHEMA, DamagedFile
-from reliquant.files.stored_frames import damage_named, errors_named, read_rows, require_once, scan_rows
+from reliquant.files.artifacts import KEPT, REPLICATES, ROW_SCHEMA, DamagedFile
+from reliquant.files.bounded import TooMuch
+from reliquant.files.stored_frames import damage_named, errors_named, read_parquet, read_rows, require_once, scan_rows
+from reliquant.report.collect import collected
 from reliquant.report.synthetic import Shape, rows
 
 SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), clean=("shapes",), corruptions=(), ranks=(), iterations=())
@@ -80,3 +83,55 @@ def test_a_file_is_named_once(tmp_path):
     for text in ("wrong", f"{tmp_path}: wrong"):
         with pytest.raises(ValueError, match=f"^{tmp_path}: wrong$"), errors_named(tmp_path):
             raise ValueError(text)
+
+
+def many_times(path, times, **columns):
+    """Repeat rows with other columns so often as lets a small file ask for much memory; stream them to the file."""
+    some = pl.concat([read_rows(path).head(1).with_columns(**columns)] * 1000)
+    some.write_parquet(path.with_name("some.parquet"))
+    pl.concat([pl.scan_parquet(path.with_name("some.parquet"))] * times).sink_parquet(
+        path, compression="zstd", row_group_size=2**20
+    )
+
+
+def zeros(path):
+    many_times(path, 600, replicates=pl.lit([0.0] * KEPT, dtype=REPLICATES))
+
+
+def many_rows(path):
+    many_times(path, 1500)
+
+
+def long_texts(path):
+    many_times(path, 1, study=pl.lit("a" * 400_000))
+
+
+def long_nulls(path):
+    """Only the schema says that an entry that is null takes 4 MB."""
+    nulls = pl.Series("replicates", [None] * 100, dtype=pl.Array(pl.Float32, 1_000_000))
+    pl.concat([read_rows(path).head(1).drop("replicates")] * 100).with_columns(nulls).write_parquet(path)
+
+
+BOMBS = {
+    zeros: r"6\d\d,\d\d\d,\d\d\d bytes of rows in memory; at most 268,435,456 are read",
+    many_rows: r"1,500,000 rows; at most 1,\d\d\d,\d\d\d are read",
+    long_texts: r"4\d\d,\d\d\d,\d\d\d bytes of rows in memory; at most 268,435,456 are read",
+    long_nulls: r"400,000,000 bytes of rows in memory; at most 268,435,456 are read",
+}
+
+
+@pytest.mark.parametrize("make", BOMBS, ids=lambda make: make.__name__)
+def test_a_small_file_that_asks_for_much_memory_is_refused_before_it_is_unpacked(path, make):
+    make(path)
+    assert path.stat().st_size < 1_500_000
+    for read in (read_rows, scan_rows, read_parquet, lambda path: collected([path])):
+        start = time.monotonic()
+        with pytest.raises(TooMuch, match=rf"rows\.parquet: {BOMBS[make]}"):
+            read(path)
+        assert time.monotonic() - start < 5
+
+
+def test_rows_of_a_large_study_pass_however_well_they_pack(path):
+    many_times(path, 100, replicates=pl.lit([0.5] * KEPT, dtype=REPLICATES))
+    assert scan_rows(path).select(pl.len()).collect().item() == 100_000
+    assert read_parquet(path).height == 100_000

@@ -25,6 +25,7 @@ from safetensors.numpy import save_file
 import reliquant
 from reliquant.files import digests, scratch
 from reliquant.files.digests import DamagedFile, Seal, SealedArray
+from reliquant.files.parquet_limits import check_footer
 
 KEPT = 200  # resamples of which rows keep the values, see `measures/resampling.py`
 REPLICATES = pl.Array(pl.Float32, KEPT)
@@ -230,6 +231,7 @@ def metadata(facts: Mapping[str, Any], /) -> dict[str, str]:
 
 def read_facts(path: Path, /) -> dict[str, Any]:
     """Read the provenance that `save_frame` put into a parquet file; empty if another program wrote it."""
+    check_footer(path)
     text = pl.read_parquet_metadata(path).get("reliquant", "{}")
     return parsed(text, f"{path}: its metadata")
 

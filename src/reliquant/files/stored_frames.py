@@ -15,6 +15,7 @@ from polars.exceptions import PolarsError
 
 from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.files.digests import DamagedFile, require_parquet
+from reliquant.files.parquet_limits import check_whole, require_memory
 from reliquant.progress import ADVICE, say
 
 NUMBERS = ("value", "low", "high", "p", "n", "replicates")  # of a row; all other columns say what it is about
@@ -22,6 +23,7 @@ OPEN = ("iteration", "severity", *NUMBERS)  # may be null
 KEYS = tuple(name for name in ROW_SCHEMA if name not in ("study", "source", "family", *NUMBERS))
 AGAIN = "fetch it again, or make it again with this version of reliquant"
 TEXTS = (pl.String, pl.Categorical, pl.Enum)
+BYTES: dict[object, int] = {pl.Float32: 4, pl.UInt32: 4, pl.UInt16: 2}  # of a number in an array; 16 of any other value
 
 
 @contextmanager
@@ -92,11 +94,39 @@ def read_rows(path: Path, /) -> pl.DataFrame:
 
 
 def read_parquet(path: Path, /) -> pl.DataFrame:
-    """Read a parquet file as it is; raise FileNotFoundError or DamagedFile, which name it."""
+    """Read a parquet file as it is; raise FileNotFoundError, DamagedFile or TooMuch, which name it."""
     require_file(path)
+    require_bounded(path)
     require_unchanged(path)
     with damage_named(path):
-        return pl.read_parquet(path, glob=False)
+        frame = pl.read_parquet(path, glob=False)
+    require_short_texts(frame.lazy(), path)
+    return frame
+
+
+def require_bounded(path: Path, /) -> None:
+    """Raise TooMuch for a parquet file that would take more memory than rows and records do, before it is unpacked.
+
+    An array whose entry is null takes as much as one that has values, and only the schema says how long it is.
+    """
+    rows, size = check_whole(path), path.stat().st_size
+    with damage_named(path):
+        kinds = pl.read_parquet_schema(path).values()
+    require_memory(path, rows * sum(map(_bytes_of, kinds)), size)
+
+
+def require_short_texts(rows: pl.LazyFrame, path: Path, /) -> None:
+    """Raise TooMuch where texts, which a file may hold once and repeat in each row, are too many bytes together."""
+    texts = rows.select(pl.sum_horizontal(pl.col(pl.String).str.len_bytes().cast(pl.UInt64).sum()))
+    if pl.String in rows.collect_schema().dtypes():
+        require_memory(path, texts.collect(engine="streaming").item(), path.stat().st_size)
+
+
+def _bytes_of(kind: pl.DataType | DataTypeClass) -> int:
+    """Return the bytes of an array, whether null or not; 0 for what is no array."""
+    if not isinstance(kind, pl.Array):
+        return 0
+    return kind.size * (_bytes_of(kind.inner) or BYTES.get(kind.inner, 16))
 
 
 def require_unchanged(path: Path, /) -> None:
@@ -132,11 +162,13 @@ def scan_rows(path: Path, /) -> pl.LazyFrame:
     What is null is checked here, in one pass; `require_once` may follow on the part that is used.
     """
     require_file(path, "rows")
+    require_bounded(path)
     require_unchanged(path)
     with damage_named(path):
         same = dict(pl.read_parquet_schema(path)) == dict(ROW_SCHEMA)
     rows = pl.scan_parquet(path, glob=False, use_statistics=False) if same else read_frame(path, ROW_SCHEMA).lazy()
     with damage_named(path):
+        require_short_texts(rows, path)
         require_full(rows, path)
     return rows
 

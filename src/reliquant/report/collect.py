@@ -14,7 +14,16 @@ from polars.exceptions import PolarsError
 
 from reliquant.files.artifacts import ROW_SCHEMA, read_facts
 from reliquant.files.digests import AGAIN, DamagedFile, digest_in_parquet, digest_of
-from reliquant.files.stored_frames import KEYS, damage_named, read_rows, require_full, require_once, require_unchanged
+from reliquant.files.stored_frames import (
+    KEYS,
+    damage_named,
+    read_rows,
+    require_bounded,
+    require_full,
+    require_once,
+    require_short_texts,
+    require_unchanged,
+)
 
 OF_ONE = (*KEYS, "study", "source", "family", "low", "high", "n")  # what is checked of each shard before all are read
 
@@ -73,12 +82,14 @@ def _check(path: Path) -> None:
     """Raise FileNotFoundError or DamagedFile unless a shard has the columns of rows."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such shard")
+    require_bounded(path)
     require_unchanged(path)
     with damage_named(path):
         schema = pl.read_parquet_schema(path)
     if dict(schema) == dict(ROW_SCHEMA):
         with damage_named(path):
             keys = pl.read_parquet(path, columns=list(OF_ONE), glob=False)
+        require_short_texts(keys.lazy(), path)
         require_full(keys.lazy(), path)
         require_once(keys, path)
         return
