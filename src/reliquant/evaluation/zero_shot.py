@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from reliquant.evaluation.local_features import local_features
 from reliquant.models.clip import Clip
+from reliquant.models.feed import arrays
 from reliquant.models.preprocess import batches, pixel_words
 from reliquant.progress import progress
 
@@ -69,7 +70,7 @@ def image_features(
     label: str = "images",
 ) -> NDArray[np.float32]:
     """Embed uint8 images (n, h, w, 3) as unit rows (n, d), float32 whatever the type of the forward."""
-    return np.concatenate(list(_embedded(clip, images, batch, device, dtype, label)))
+    return np.concatenate(list(arrays(_embedded(clip, images, batch, device, dtype, label))))
 
 
 @torch.no_grad()
@@ -89,17 +90,17 @@ def features_with_local(
     """
     with local_features(clip.model) as local:
         for features in _embedded(clip, images, batch, device, dtype, label):
-            yield features, local().cpu().numpy()
+            yield features.cpu().numpy(), local().cpu().numpy()
 
 
 @torch.no_grad()
 def _embedded(
     clip: Clip, images: NDArray[np.uint8], batch: int, device: str, dtype: Dtype, label: str
-) -> Iterator[NDArray[np.float32]]:
+) -> Iterator[torch.Tensor]:
     total = -(-len(images) // batch)
     for pixels in progress(batches(images, **pixel_words(clip), batch=batch, device=device), label=label, total=total):
         features = clip.model.encode_image(pixels.to(getattr(torch, dtype)), normalize=False)
-        yield normalize(features.float(), dim=1).cpu().numpy()
+        yield normalize(features.float(), dim=1)
 
 
 def logit_scale_and_bias(clip: Clip, /) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from reliquant.layers.arithmetic import affine
 from reliquant.layers.int8 import Product, fast_on, takes_unsigned
+from reliquant.layers.one_pass import on_grid
 from reliquant.layers.twins import CHUNK, DynamicInput, QuantConv2d, QuantLinear, SparedInput, StaticInput, Twin
 
 REACH = 2**22  # within this distance of ONE the float32 numbers are the whole numbers
@@ -122,6 +123,8 @@ class IntegerTwin(nn.Module):
             codes = x * inverse
             codes = codes.add_(zero).round_() if between_codes else codes.round_().add_(zero)
             return out.copy_(codes.clamp_(low, high).add_(self.shift))
+        if x.is_cuda:
+            return out.copy_(on_grid(x, inverse.item(), low - zero, high - zero, move=zero + self.shift))
         size = CHUNK if x.device.type == "cpu" else x.numel()
         sums, factor, one = torch.empty(min(size, x.numel()), device=x.device), inverse.item(), torch.tensor(ONE)
         bits = sums.view(torch.int32)

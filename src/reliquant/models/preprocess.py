@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate, pad
 
 from reliquant.models.clip import Clip
+from reliquant.models.feed import on_device
 from reliquant.study.form import NATIVE, Form, Interpolation, Resize
 
 
@@ -32,13 +33,12 @@ def batches(
     faster. Images of another size are resized with antialiasing, which equals PIL within one level of 255; the
     exception is where the height shrinks much and more than the width, because PIL may then resize the axes in the
     other order (from version 13). After `shortest` the centre is cropped, after `longest` the rest is padded with the
-    levels `fill`.
+    levels `fill`. For a GPU, threads read the next batches ahead; they end with the iterator, however it ends.
     """
     shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
     scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
     form = Form(*(size if isinstance(size, tuple) else (size, size)), resize, interpolation, fill)
-    for start in range(0, len(images), batch):
-        part = torch.from_numpy(np.array(images[start : start + batch])).to(device)  # a writable copy
+    for part in on_device(images, batch, device):
         x = fit(part.permute(0, 3, 1, 2).float(), form)
         yield x.sub_(shift).mul_(scale)
 
