@@ -1,13 +1,15 @@
 """What strangers' JSON and YAML may ask for is compared with limits before it is built."""
 
+import ast
 import json
 import time
 
 import pytest
 import yaml
 
+from reliquant import plugins
 from reliquant.cli.plan import run as plan
-from reliquant.files import bounded
+from reliquant.files import artifacts, bounded
 from reliquant.files.bounded import TooMuch, load_yaml, parse_json, read_json, require_small
 from reliquant.plugins import ConfigError
 from reliquant.study.check import read_study
@@ -107,3 +109,32 @@ def test_limits_hold_without_libyaml(monkeypatch):
     for bomb in (DOUBLED, MERGED, "a: &a [*a]", "a: " + "[" * 100_000):
         with pytest.raises(yaml.YAMLError):
             load_yaml(bomb)
+
+
+READERS = {
+    "bounded.py",
+    "artifacts.py",
+    "digests.py",
+    "placed.py",
+}  # the last reads its own notes
+PARSERS = {"json.load", "json.loads", "yaml.load", "yaml.safe_load", "yaml.load_all", "yaml.safe_load_all"}
+ROUND = "json.loads(json.dumps("  # what JSON makes of a value: no file
+
+
+def test_nothing_else_parses_json_or_yaml():
+    found = set()
+    for path in plugins.PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in PARSERS:
+                if not ast.unparse(node).startswith(ROUND):
+                    found.add(path.name)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                assert "tomllib" not in ast.unparse(node), path
+    assert found == READERS
+
+
+def test_a_json_file_of_gigabytes_is_not_read(tmp_path):
+    with open(tmp_path / "meta.json", "wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(TooMuch, match=r"meta\.json: 2,147,483,648 bytes; at most 1,073,741,824 are read"):
+        artifacts.read_json(tmp_path / "meta.json")

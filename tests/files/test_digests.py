@@ -143,3 +143,11 @@ def test_files_without_digests_are_told_by_name(tmp_path):
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-9])
     with pytest.raises(DamagedFile, match=r"cut\.npy: truncated"):
         open_array(tmp_path / "cut.npy", np.float64, 1)
+
+
+def test_digests_that_are_longer_than_those_of_the_blocks_are_not_read(tmp_path):
+    save_array(tmp_path / "x.npy", np.arange(3.0), {"of": "y"})
+    assert Seal(tmp_path / "x.npy").about == {"of": "y"}
+    save_array(tmp_path / "x.npy", np.arange(3.0), {"of": "y" * 2**21})
+    with pytest.raises(DamagedFile, match=r"x\.npy: truncated, or its digests are damaged"):
+        Seal(tmp_path / "x.npy")

@@ -1,7 +1,10 @@
+import time
+
 import pytest
 
 from reliquant.files.artifacts import DamagedFile
-from reliquant.report.facts import require_facts, require_study
+from reliquant.report.facts import equivalence_of, require_facts, require_study
+from reliquant.study.config import EQUIVALENCE
 
 FACTS = {
     "study": "s",
@@ -30,3 +33,25 @@ def test_rows_of_another_study_than_the_facts_are_refused():
     require_study([], {"study": "mine"}, "rows.parquet", "facts.json")
     with pytest.raises(DamagedFile, match=r"rows\.parquet: is of the study another, and facts\.json of mine: one of"):
         require_study(["another"], {"study": "mine"}, "rows.parquet", "facts.json")
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)),
+            "is no YAML of keys",
+        ),
+        ("a: " + "[" * 100_000, "is no YAML of keys and values"),
+        ("[a, b]", "is no YAML of keys and values"),
+        ("equivalence: much", "equivalence must be a number between 0 and 1, not 'much'"),
+        ("equivalence: 2", "equivalence must be a number between 0 and 1, not 2"),
+    ],
+)
+def test_a_config_in_facts_is_read_within_bounds(config, told):
+    assert equivalence_of({"config": "equivalence: 0.02"}, "facts.json") == 0.02
+    assert equivalence_of({"config": ""}, "facts.json") == EQUIVALENCE
+    start = time.monotonic()
+    with pytest.raises(DamagedFile, match=rf"facts\.json: config:? {told}"):
+        equivalence_of({"config": config}, "facts.json")
+    assert time.monotonic() - start < 5

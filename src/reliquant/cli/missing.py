@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from reliquant import plugins
 from reliquant.download.hub import name_of
 from reliquant.download.lock import Pin, read_lock
 from reliquant.download.source import Source, sources_of, trusted_on_first_use
+from reliquant.files.bounded import load_yaml, read_json
 from reliquant.study import paths
 from reliquant.study.config import Entry
 from reliquant.study.study import Study
 
-LICENCES = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())["licences"]
+LICENCES = load_yaml((plugins.PACKAGE / "cli" / "costs.yaml").read_bytes())["licences"]
 
 
 def missing(study: Study, lock: Path, /) -> dict[str, str]:
@@ -107,7 +105,7 @@ def _needs_transformers(entry: Entry) -> bool:
     described = folder / f"{entry.get('architecture')}.json"
     if entry["tower"] != "openclip" or not described.is_file():
         return False
-    return bool(json.loads(described.read_text())["text_cfg"].keys() & {"hf_tokenizer_name", "hf_model_name"})
+    return bool(read_json(described)["text_cfg"].keys() & {"hf_tokenizer_name", "hf_model_name"})
 
 
 def _missing_models(study: Study, lock: Mapping[str, Pin]) -> dict[str, str]:

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reliquant import plugins
 from reliquant.cli.count_rows import expected_rows
 from reliquant.cli.missing import files_read, images_read, missing, sources_fetched, trusted
+from reliquant.files.bounded import load_yaml
 from reliquant.grid import parse_precision
 from reliquant.study import paths
 from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
 
-COSTS = yaml.safe_load((plugins.PACKAGE / "cli" / "costs.yaml").read_text())
+COSTS = load_yaml((plugins.PACKAGE / "cli" / "costs.yaml").read_bytes())
 FLOAT = 4  # bytes
 TRUSTED = "trusted on first use"  # a key of a plan
 TOWERS = {"image": ("image",), "both": ("image", "text")}  # by scope

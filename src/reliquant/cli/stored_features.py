@@ -6,7 +6,6 @@ become int64. So the same numbers give the same figures whatever type they were 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,13 @@ from safetensors import SafetensorError, safe_open
 
 from reliquant.evaluation.features import Features
 from reliquant.files.artifacts import DamagedFile
+from reliquant.files.bounded import parse_json
 from reliquant.images.formats import described, head_of
 from reliquant.measures.accuracy import class_numbers, labels_within
 from reliquant.measures.resampling import PHOTOGRAPH
 
 Arrays = Mapping[str, NDArray[Any]]
+HEADER = 100_000_000  # bytes, which safetensors reads at most
 UNKNOWN_TO_NUMPY = {"BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"}
 LOG_OF_A_SCALE = 5.0  # a multiplier below it is likelier the parameter, a logarithm: CLIP's ends at 100, its log at 4.6
 
@@ -57,7 +58,7 @@ def _bfloat16(path: Path, name: str) -> NDArray[np.float32]:
     """Read a bfloat16 tensor, which numpy does not know: the upper half of a float32."""
     with open(path, "rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        facts = json.loads(file.read(size))[name]
+        facts = parse_json(file.read(size), f"{path}: its header", HEADER)[name]
         begin, end = facts["data_offsets"]
         file.seek(8 + size + begin)
         halves = np.frombuffer(file.read(end - begin), "<u2")

@@ -8,7 +8,7 @@ from pathlib import Path
 from reliquant.cli.output import Output
 from reliquant.cli.plan import read_config
 from reliquant.cli.verify_study import Checked, verify_study
-from reliquant.files.artifacts import read_sealed_json
+from reliquant.files.artifacts import read_sealed_json, require_words
 from reliquant.study import paths
 
 EXAMPLE = "reliquant verify config/config.yaml"
@@ -25,9 +25,15 @@ def run(*, study: str) -> Output:
     facts, text = Path(paths.facts(study)), Path(study)
     if not text.is_file() and not facts.is_file():
         raise FileNotFoundError(f"{study}: no such config, and there is no {facts}")
-    config = text.read_bytes() if text.is_file() else read_sealed_json(facts)["config"]
+    config = text.read_bytes() if text.is_file() else _config_of(facts)
     found = verify_study(read_config(config, str(text if text.is_file() else facts), command="verify"))
     return Output([one._asdict() for one in found], _text(found), code=int(any(one.problem for one in found)))
+
+
+def _config_of(facts: Path) -> str:
+    found = read_sealed_json(facts)
+    require_words(found, {"config": str}, f"{facts}:")
+    return str(found["config"])
 
 
 def _text(found: list[Checked]) -> str:

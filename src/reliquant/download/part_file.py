@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from reliquant.download.source import Source
+from reliquant.files.bounded import read_json
 from reliquant.progress import say
 
 
@@ -58,10 +59,10 @@ def begun(part: Path, source: Source, /) -> Begun:
     Drops the part file if neither the note nor a sha256 of the source keeps two versions from being mixed.
     """
     try:
-        note: Begun = json.loads(_note(part).read_text())
+        note: Begun = read_json(_note(part))
     except (OSError, ValueError):
         note = {}
-    if note.get("url") != source.url:
+    if not isinstance(note, dict) or note.get("url") != source.url:
         note = {}
     if not note.get("version") and source.sha256 is None:
         drop(part)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from reliquant.files.bounded import read_json
 
 ALONE = "_reliquant_open_clip"  # the name under which the table is imported, as if its package were this
 NOT_NEEDED = ("safetensors.torch", "huggingface_hub")  # what the table imports for downloads, if it is there
@@ -35,7 +36,7 @@ def description(architecture: str, /) -> dict[str, Any] | None:
     if loaded := _loaded():
         return loaded.get_model_config(architecture)
     path = _descriptions().get(architecture)
-    return json.loads(path.read_text()) if path else None
+    return read_json(path) if path else None
 
 
 def tags(architecture: str, /) -> dict[str, Mapping[str, Any]]:
@@ -75,7 +76,7 @@ def _descriptions() -> dict[str, Path]:
     """Find the JSON files of the architectures, by name, as open_clip does."""
     found = {}
     for path in (_folder() / "model_configs").glob("*.json"):
-        if json.loads(path.read_text()).keys() >= {"embed_dim", "vision_cfg", "text_cfg"}:
+        if read_json(path).keys() >= {"embed_dim", "vision_cfg", "text_cfg"}:
             found[path.stem] = path
     return found
 

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import reliquant
-from reliquant.files import digests, scratch
+from reliquant.files import bounded, digests, scratch
 from reliquant.files.digests import DamagedFile, Seal, SealedArray
 from reliquant.files.parquet_limits import check_footer
 
@@ -42,6 +42,7 @@ COLUMNS: dict[str, pl.DataType] = {
 ROW_SCHEMA = pl.Schema(COLUMNS)
 
 
+LARGEST_JSON = 2**30  # bytes: captions of millions of images
 SPARE = 2**20  # bytes: a disk that has less is full
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # a disk that takes no more
 KINDS: dict[Any, str] = {  # of what JSON holds
@@ -174,10 +175,10 @@ def parsed(text: str | bytes, about: str, /) -> dict[str, Any]:
 
 
 def read_json(path: Path, /) -> dict[str, Any]:
-    """Read a JSON object; raise FileNotFoundError, or DamagedFile where the file holds anything else."""
+    """Read a JSON object; raise FileNotFoundError, TooMuch, or DamagedFile where the file holds anything else."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    return parsed(path.read_bytes(), f"{path}:")
+    return parsed(bounded.read_bytes(path, LARGEST_JSON), f"{path}:")
 
 
 def require_words(found: Mapping[str, Any], words: Mapping[str, type], about: str, /) -> None:

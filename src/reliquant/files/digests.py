@@ -22,6 +22,7 @@ from xxhash import xxh3_128
 
 BLOCK = 4 * 2**20  # bytes that a digest is of
 HEX = 32  # letters of a digest
+FACTS, LINE = 2**20, 64  # bytes: of facts about a sealed file, and of each digest with its marks
 END = b"reliquant digests 1\n"  # the last bytes of a sealed array, after the length of what stands before
 LENGTH = struct.Struct("<Q")
 KEY = "reliquant_digest"  # in the metadata of parquet files
@@ -67,7 +68,7 @@ class Seal:
             (length,) = LENGTH.unpack(last[: LENGTH.size])
             self.bytes = size - tail - length
             file.seek(max(0, self.bytes))
-            text = file.read(length) if self.bytes >= 0 else b""
+            text = file.read(length) if self.bytes >= 0 and length <= FACTS + LINE * -(-size // BLOCK) else b""
         facts = self._parsed(text)
         self.identity = digest_of(facts)  # of all blocks, and what the file is about: another file has another one
         self.about: dict[str, Any] = facts["about"]

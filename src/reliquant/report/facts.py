@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import yaml
+
 from reliquant.files.artifacts import require_words
+from reliquant.files.bounded import load_yaml
 from reliquant.files.digests import AGAIN, DamagedFile
+from reliquant.study.config import EQUIVALENCE
 
 STUDY = {"study": str, "title": str, "note": str, "config": str, "models": dict, "datasets": dict, "versions": dict}
 MODEL = {"source": str, "architecture": str, "n_parameters": int}
@@ -21,6 +25,18 @@ def require_facts(facts: Mapping[str, Any], path: str, /) -> None:
         for name, found in facts[group].items():
             require_words(found, words, f"{path}: {group}: {name}")
     require_words(facts["versions"], dict.fromkeys(facts["versions"], str), f"{path}: versions")
+
+
+def equivalence_of(facts: Mapping[str, Any], path: str, /) -> float:
+    """Return the difference that the study's config says is none, or the usual one; raise DamagedFile naming `path`."""
+    try:
+        config = load_yaml(facts["config"]) or {}
+        found = config.get("equivalence", EQUIVALENCE)
+    except (yaml.YAMLError, AttributeError) as error:
+        raise DamagedFile(f"{path}: config is no YAML of keys and values ({str(error)[:200]}); {AGAIN}") from error
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1:
+        raise DamagedFile(f"{path}: config: equivalence must be a number between 0 and 1, not {found!r:.60}; {AGAIN}")
+    return found
 
 
 def require_study(studies: Collection[str], facts: Mapping[str, Any], rows: str, path: str, /) -> None:

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from reliquant.files import scratch
 from reliquant.files.artifacts import read_sealed_json, save_json, save_sealed_json, whole
 from reliquant.files.digests import digest_of_file
 from reliquant.files.stored_frames import damage_named, require_once, scan_rows
 from reliquant.report import claims, escaping, frames, page, published, source_rows
-from reliquant.report.facts import require_facts, require_study
+from reliquant.report.facts import equivalence_of, require_facts, require_study
 from reliquant.steps import run
 from reliquant.study import paths
-from reliquant.study.config import EQUIVALENCE
 
 
 def main() -> None:
@@ -44,8 +42,7 @@ def _report(rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], ar
     """Make and save all pieces of the report."""
     made, summary = page.pieces(rows, args.processes), page.summary(rows) | counts
     recorded = frames.Recorded(rows)
-    config = yaml.safe_load(facts["config"]) or {}
-    judged = claims.judge(recorded, equivalence=config.get("equivalence", EQUIVALENCE))
+    judged = claims.judge(recorded, equivalence=equivalence_of(facts, str(args.facts)))
     used = source_rows.gathered(recorded.read.values())
     figures, tables = Path(paths.figures(args.output)), Path(paths.tables(args.output))
     plots = Path(paths.plots(args.output))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from reliquant.files.artifacts import DamagedFile, load_tensors
+from reliquant.files.bounded import read_json
 
 FOLDER = Path(__file__).parent
 
 
 def checkpoint_table(folder: Path = FOLDER, /) -> dict[str, dict[str, Any]]:
     """Read `table.json`: for each shipped checkpoint its sha256, size in bytes, recipe and FP32 accuracies."""
-    return json.loads((folder / "table.json").read_text())
+    return read_json(folder / "table.json")
 
 
 def load_checkpoint(name: str, /, folder: Path = FOLDER) -> dict[str, torch.Tensor]:
