@@ -1,9 +1,9 @@
-# make lab | test | fuzz | chaos | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
+# make lab | study CONFIG=... | test | fuzz | chaos | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lab lab-from-scratch test fuzz chaos check-clone env lint clean
+.PHONY: lab lab-from-scratch study test fuzz chaos check-clone env lint clean
 
 lab: env ## the embedded study, to reports/lab/report.html
 	$(SNAKEMAKE)
@@ -11,6 +11,10 @@ lab: env ## the embedded study, to reports/lab/report.html
 
 lab-from-scratch: env ## the same, with the four models pre-trained here instead of taken from the package
 	$(SNAKEMAKE) --config from_scratch=true
+
+study: env ## another study, CONFIG=its config, which is read within limits before Snakemake reads it
+	@$(BIN)/reliquant plan '$(CONFIG)' > /dev/null
+	$(SNAKEMAKE) --configfile '$(CONFIG)'
 
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
