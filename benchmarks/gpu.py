@@ -23,7 +23,7 @@ import gpu_agreement
 import gpu_speed
 import gpu_work
 import torch
-from gpu_models import Section, Setting, Table, precision, say, shown
+from gpu_models import TOWERS, Section, Setting, Table, precision, say, shown
 
 TARGET = 0.95
 SECTIONS: dict[str, Callable[[Section, Setting], Any]] = {
@@ -51,9 +51,10 @@ def main() -> None:
     parser.add_argument("--add", type=Path, nargs="*", default=[], help="figures of earlier runs, to be shown as well")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=0.5, help="for each measurement")
+    parser.add_argument("--towers", nargs="+", choices=TOWERS, default=list(TOWERS), help="those of towers and ptq")
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()
-    setting = Setting(args.device, args.tiny, 0.02 if args.tiny else args.seconds)
+    setting = Setting(args.device, args.tiny, 0.02 if args.tiny else args.seconds, tuple(args.towers))
     start = time.perf_counter()
     sections = {name: section for path in args.add for name, section in read(path).items()}
     values: dict[str, Any] = {}

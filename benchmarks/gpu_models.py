@@ -41,11 +41,12 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True)
 class Setting:
-    """Hold the device, whether shapes are tiny, and how many seconds one measurement may take."""
+    """Hold the device, whether shapes are tiny, how many seconds one measurement may take, and the towers asked for."""
 
     device: str
     tiny: bool
     seconds: float
+    towers: tuple[str, ...] = tuple(TOWERS)
 
     def size(self, usual: int, tiny: int) -> int:
         """Return the usual number, or where shapes are tiny the other."""

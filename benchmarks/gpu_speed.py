@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from gpu_models import (
     BATCHES,
-    TOWERS,
     Section,
     Setting,
     Table,
@@ -152,7 +151,7 @@ def _products(rows: int, inputs: int, outputs: int, setting: Setting) -> dict[st
 def towers(section: Section, setting: Setting) -> None:
     """Images a second of image towers in every way of computing them."""
     table = section.table("Image towers", "tower", "batch", "computed as", "images/s", "times FP32", "peak GiB")
-    for name in TOWERS:
+    for name in setting.towers:
         with section.guard(name):
             clip = tower(name, setting)
             clip.model.to(setting.device)
@@ -228,6 +227,7 @@ def rounding(section: Section, setting: Setting) -> None:
     sides: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "copy": torch.clone,
         "the layer's": made,
+        "four passes": lambda x: x.mul(inverse).round_().clamp_(-128, 127).mul_(scale),
         "torch.fake_quantize_per_tensor_affine": lambda x: torch.fake_quantize_per_tensor_affine(
             x, scale, 0, -128, 127
         ),

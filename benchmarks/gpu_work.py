@@ -158,6 +158,15 @@ def _pieces(section: Section, clip: Clip, images: np.ndarray, batch: int, settin
                 times.append(time.perf_counter() - start)
             seconds = float(np.median(times))
             table.add(name, batch / seconds, part.nbytes / seconds / 1e9)
+    for name in ("`batches` of all, read ahead, checked against digests", "the same again, already checked"):
+        with section.guard(name):
+            wait(setting.device)
+            start = time.perf_counter()
+            for _ in batches(images, **words):
+                pass
+            wait(setting.device)
+            seconds = time.perf_counter() - start
+            table.add(name, len(images) / seconds, images.nbytes / seconds / 1e9)
 
 
 def processes(section: Section, setting: Setting) -> None:
@@ -255,7 +264,9 @@ def ptq(section: Section, setting: Setting) -> None:
     precision(False, True)
     columns = ("tower", "method", "seconds", "forwards over 1,000 images", "peak GiB", "times the model")
     table = section.table("Post-training methods", *columns)
-    for name, methods in (("ViT-B/32", PTQ), ("ViT-L/14", ["rtn", "gptq"])):
+    for name, methods in {"ViT-B/32": PTQ, "ViT-L/14": ["rtn", "gptq"]}.items():
+        if name not in setting.towers:
+            continue
         exact = tower(name, setting)
         exact.model.to(setting.device)
         pixels = pixels_of(exact, setting.size(250, 8), setting, 1)[0]

@@ -10,6 +10,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it b
 import copy
 import json
 import sys
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,10 +31,13 @@ from reliquant.images.datasets.lab_captions import dataset as lab_captions
 from reliquant.images.prepare import prepare
 from reliquant.layers.backend import use_backend
 from reliquant.layers.integer import integer_twin
-from reliquant.layers.twins import DynamicInput, StaticInput, twin
+from reliquant.layers.surgery import twins, unpack_attention
+from reliquant.layers.twins import DynamicInput, QuantLinear, StaticInput, twin
 from reliquant.layers.variant import restore, unpack
 from reliquant.models.files import save_model
+from reliquant.models.preprocess import batches, pixel_words
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.moments import Moments
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.quantize import quantize
 from reliquant.steps import evaluate
@@ -47,14 +51,8 @@ CHANNEL, EIGHT = Grid(bits=8, granularity="channel"), Grid(bits=8)
 FOUR, PER_TOKEN = {"bits": 4, "granularity": "channel"}, {"bits": 8, "granularity": "token", "dynamic": True}
 TRAINING = {"iterations": 3, "batch": 16, "lr": 1e-4}
 ASYMMETRIC = {"bits": 8, "symmetric": False}
-TO_NEAREST = (
-    "rtn",
-    "percentile",
-    "mse",
-    "hqq",
-    "llm_int8",
-)  # of the model's own weights: what the inputs are is no matter
-CALIBRATED = ("smoothquant", "awq", "gptq", "quarot", "raana", "repq")
+TO_NEAREST = ("rtn", "percentile", "mse", "hqq", "llm_int8")  # of the weights alone: what the inputs are is no matter
+CALIBRATED = ("smoothquant", "awq", "quarot", "raana", "repq")
 TRAINED = {
     "lsq": {},
     "lsq learned": {"quantizer": "lsq", "weights": "learned"},
@@ -129,8 +127,8 @@ def restored(name, made, device, backend="simulate", dtype=torch.float32):
     return model(name).with_model(there), use_backend(there, backend, "a variant")
 
 
-def features(clip, device, dtype="float32"):
-    return image_features(clip, pairs()[0], batch=200, device=device, dtype=dtype)
+def features(clip, device, dtype="float32", batch=200, images=400):
+    return image_features(clip, pairs()[0][:images], batch=batch, device=device, dtype=dtype)
 
 
 def require_close(name, one, other, top1, rms):
@@ -188,11 +186,56 @@ def test_a_post_training_method_gives_the_cpus_variant(name, method):
     share, step = equal_codes(here, there)
     if method in TO_NEAREST:
         assert (share, step) == (1.0, 0)
-    else:  # their codes depend on sums over inputs, whose last digits differ; gptq carries one on to the next column
+        apart = [key for key in here[0] if not np.array_equal(here[0][key], there[0][key])]
+        assert apart == [] or method == "hqq"  # whose zero points are means, so sums
+    else:  # their codes depend on sums over inputs, whose last digits differ
         assert share > 0.97
     assert here[1]["measures"] == pytest.approx(there[1]["measures"], rel=1e-6)
     sides = [features(restored(name, made, "cpu")[0], "cpu") for made in (here, there)]
     require_close(name, *sides, 0.98, 0.03)
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_gptq_gives_another_variant_of_the_same_error(name, monkeypatch):
+    """Its codes hang on the last digits of a Hessian's inverse, and each one on those before it.
+
+    So they are compared with what the CPU gives when its inputs are a millionth apart (on the lab's ViT 93 % of codes
+    are the same, on its ConvNeXt 88 %), and what GPTQ makes small, the error of layers' outputs, with the CPU's.
+    """
+    here, there = (variant(name, {"quantizer": "gptq"}, device) for device in ("cpu", "cuda"))
+    update, noise = Moments.update, torch.Generator().manual_seed(1)
+
+    def disturbed(self, x):
+        return update(self, x * (1 + 1e-6 * (2 * torch.rand(x.shape, generator=noise) - 1)))
+
+    monkeypatch.setattr(Moments, "update", disturbed)
+    nearby = variant(name, {"quantizer": "gptq"}, "cpu")
+    assert equal_codes(here, there)[0] > equal_codes(here, nearby)[0] - 0.05
+    errors = output_errors(name, (here, nearby, there))
+    assert errors.sum(0) / errors[:, 0].sum() == pytest.approx([1, 1, 1], abs=0.02)
+    assert errors[:, 2] / errors[:, 0] == pytest.approx(1, abs=0.1)
+    sides = [features(restored(name, made, "cpu")[0], "cpu") for made in (here, there)]
+    require_close(name, *sides, 0.95, 0.05)
+
+
+def output_errors(name, variants):
+    """Return the squared error of each Linear's outputs in each variant, (layers, variants), on the first's inputs."""
+    exact = on(model(name), "cpu")
+    unpack_attention(exact.model)
+    models = [restored(name, made, "cpu")[0].model for made in variants]
+    layers = {key: layer for key, layer in twins(models[0]).items() if isinstance(layer, QuantLinear)}
+    found, handles = {}, []
+    for key, layer in layers.items():
+        apart = [other.get_submodule(key).weight - exact.model.get_submodule(key).weight for other in models]
+
+        def look(_, given, key=key, apart=apart):
+            found[key] = [given[0].flatten(0, -2).matmul(a.T).square().sum().item() for a in apart]
+
+        handles.append(layer.input.register_forward_hook(lambda _, __, out, look=look: look(_, (out,))))
+    features(model(name).with_model(models[0]), "cpu", images=64)
+    for handle in handles:
+        handle.remove()
+    return np.array(list(found.values()))
 
 
 @pytest.mark.parametrize("name", LAB)
@@ -266,6 +309,77 @@ def agree(simulated, x):
     expected, found = simulated(x.cuda()), integer_twin(simulated)(x.cuda())
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize(("bits", "symmetric", "zero"), [(8, True, 0), (4, True, 0), (8, False, 17), (8, False, -128)])
+@pytest.mark.parametrize("scale", [0.1, 1 / 3, 1e-8])
+def test_inputs_are_rounded_to_the_bits_of_the_cpu(bits, symmetric, zero, scale):
+    rounding = StaticInput(Grid(bits=bits, symmetric=symmetric), scale, zero)
+    special = torch.tensor([torch.nan, torch.inf, -torch.inf, 1e30, -1e30, 0.0, -0.0, -0.1 * scale])
+    x = torch.cat([torch.randn(49_192) * scale * 60, (torch.arange(-400, 400) + 0.5) * scale, special]).view(50, -1)
+    for here in (x, x.t(), x[:, ::3], x[:0]):
+        found, expected = rounding(here.cuda()), rounding(here)
+        assert found.shape == expected.shape
+        assert torch.equal(found.cpu().contiguous().view(torch.int32), expected.contiguous().view(torch.int32))
+    half = x[:, :-8].bfloat16()
+    assert torch.equal(rounding(half.cuda()).cpu(), rounding(half))
+
+
+@pytest.mark.parametrize("zero", [0, 17, -128])
+def test_codes_are_the_nearest_of_the_simulation(zero):
+    layer = frozen(nn.Linear(37, 21), CHANNEL, StaticInput(Grid(bits=8, symmetric=not zero), 0.03, zero))
+    x = torch.cat([torch.randn(1000, 37) * 2, ((torch.arange(37 * 20) - 370.5) * 0.03).view(20, 37)]).cuda()
+    integer = integer_twin(layer)
+    codes = integer.codes(x, 1 / torch.tensor(0.03), zero)
+    assert codes.dtype == torch.int8
+    assert torch.equal((codes.float() - integer.shift - zero) * 0.03, layer.input(x))
+
+
+def test_nan_in_an_input_is_seen_in_what_is_simulated():
+    layer = frozen(nn.Linear(37, 21), CHANNEL, StaticInput(EIGHT, 0.03))
+    x = torch.randn(20, 37)
+    x[3, 5] = torch.nan
+    assert layer(x.cuda()).isnan().any(1).nonzero().tolist() == [[3]]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 200, 500])
+def test_batches_that_are_read_ahead_are_those_of_the_cpu(batch):
+    clip, images = model("vit"), pairs()[0]
+    words = {**pixel_words(clip), "batch": batch}
+    busy, expected = torch.randn(2000, 2000, device="cuda"), torch.cat(list(batches(images, **words)))
+    for _ in range(3):  # the memory of batches is used again, under a stream that lags behind
+        found = []
+        for pixels in batches(images, **words, device="cuda"):
+            busy = (busy @ busy).div_(busy.norm())
+            found.append(pixels.clone())
+        assert torch.equal(torch.cat(found).cpu(), expected)
+    assert reading_threads() == []
+
+
+@pytest.mark.parametrize("name", LAB)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_features_do_not_depend_on_what_is_read_ahead(name, dtype):
+    clip = on(model(name), "cuda", getattr(torch, dtype))
+    images = pairs()[0]
+    alone = [image_features(clip, images[i : i + 40], batch=40, device="cuda", dtype=dtype) for i in range(0, 400, 40)]
+    np.testing.assert_array_equal(features(clip, "cuda", dtype, batch=40), np.concatenate(alone))
+
+
+def test_an_error_ends_the_reading_threads():
+    clip = on(model("vit"), "cuda")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    handle = clip.model.visual.register_forward_hook(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        features(clip, "cuda", batch=20)
+    handle.remove()
+    assert reading_threads() == []
+
+
+def reading_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
 
 
 def test_local_features_are_those_of_the_cpu():

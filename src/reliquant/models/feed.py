@@ -95,7 +95,7 @@ def _leaving(tensor: torch.Tensor) -> Callable[[], NDArray[np.float32]]:
         return tensor.numpy
     here = tensor.to("cpu", non_blocking=True)  # into pinned memory
     done = torch.cuda.Event(blocking=True)
-    done.record()
+    done.record(torch.cuda.current_stream(tensor.device))
 
     def arrived() -> NDArray[np.float32]:
         done.synchronize()
