@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from reliquant.download import http as fetching
-from reliquant.download.http import FetchError, download, fetch
+from reliquant.download.fetch import fetch
+from reliquant.download.http import FetchError, download
 from reliquant.download.source import Source
 from reliquant.files.artifacts import DamagedFile
 

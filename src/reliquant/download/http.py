@@ -13,18 +13,17 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any, TypedDict
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from reliquant.download import part_file
 from reliquant.download.part_file import Begun
 from reliquant.download.source import Source
-from reliquant.download.unpack import unpack
 from reliquant.files.artifacts import DISK, DamagedFile
 from reliquant.progress import progress
 
@@ -33,59 +32,10 @@ BLOCK = 2**20  # bytes
 SCHEMES = ("http", "https")
 HUB = "https://huggingface.co"
 LONGEST_PAUSE = 60.0  # seconds between two tries, whatever a server's Retry-After asks for
-Facts = Mapping[str, Any]
-
-
-class Fetched(TypedDict):
-    """Hold what is recorded of a downloaded file: its address, content and licence, and whether it was unpacked."""
-
-    url: str
-    sha256: str
-    bytes: int
-    licence: str
-    unpack: bool
 
 
 class FetchError(OSError):
     """A file could not be downloaded; the message names its URL."""
-
-
-def fetch(
-    sources: Sequence[Source],
-    folder: Path,
-    /,
-    *,
-    check: Callable[[str, Facts], object] | None = None,
-    **patience: float,
-) -> list[Fetched]:
-    """Download all sources into a folder, unpack the archives among them and delete these; return what was fetched.
-
-    Before anything is unpacked, `check(url, facts)` may refuse, by raising, a file whose sha256 nobody publishes.
-    `patience` are the words of `download`. After a kill the next call goes on where this one was; while another
-    process fetches into the folder, it waits.
-    """
-    with part_file.alone(folder):
-        paths = _downloaded(sources, folder, patience)
-        fetched: list[Fetched] = []
-        archives = []
-        for source, path in zip(sources, paths, strict=True):
-            sha256, size = source.sha256 or sha256_of(path), path.stat().st_size
-            if check and source.sha256 is None:
-                check(source.url, {"url": source.url, "sha256": sha256, "bytes": size, "file": str(path)})
-            record: Fetched = {
-                "url": source.url,
-                "sha256": sha256,
-                "bytes": size,
-                "licence": source.licence,
-                "unpack": source.unpack,
-            }
-            fetched.append(record)
-            if source.unpack:
-                archives.append(path)
-        unpack(archives, folder)
-        for archive in archives:
-            archive.unlink()
-        return fetched
 
 
 def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 30.0, pause: float = 1.0) -> Path:
@@ -101,7 +51,7 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
     if urlsplit(source.url).scheme not in SCHEMES:
         raise ValueError(f"{source.url}: only http and https are fetched")
     folder.mkdir(parents=True, exist_ok=True)
-    name = Path(unquote(urlsplit(source.url).path)).name
+    name = file_name(source.url)
     path, part = folder / name, folder / f".{name}.part"
     if path.is_file() and source.sha256 in (None, sha256_of(path)):
         return path
@@ -122,6 +72,11 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
     return path
 
 
+def file_name(url: str, /) -> str:
+    """Return the name that the file of an address has in its folder."""
+    return Path(unquote(urlsplit(url).path)).name
+
+
 def offline() -> bool:
     """Whether HF_HUB_OFFLINE asks to use only what is there."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
@@ -131,21 +86,6 @@ def sha256_of(path: Path, /) -> str:
     """Hash a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _downloaded(sources: Sequence[Source], folder: Path, patience: Mapping[str, Any]) -> list[Path]:
-    """Download files; offline, raise FetchError that names all files that are not there."""
-    if not offline():
-        return [download(source, folder, **patience) for source in sources]
-    paths, missing = [], []
-    for source in sources:
-        try:
-            paths.append(download(source, folder))
-        except FetchError as error:
-            missing.append(str(error))
-    if missing:
-        raise FetchError("\n".join(missing))
-    return paths
 
 
 def _endpoint() -> str:

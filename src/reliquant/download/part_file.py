@@ -27,18 +27,22 @@ class Begun(TypedDict, total=False):
 
 
 @contextmanager
-def alone(folder: Path, /) -> Iterator[None]:
-    """Wait until no other process downloads into a folder; a lock ends with the process that holds it."""
+def alone(folder: Path, /) -> Iterator[bool]:
+    """Wait until no other process downloads into a folder, and yield whether one did.
+
+    A lock ends with the process that holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    handle, waited = os.open(folder, os.O_RDONLY), False
     try:
         with suppress(OSError):  # some network file systems lock no folder
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                waited = True
                 say(str(folder), "another process downloads into it; waiting until it has ended")
                 fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield waited
     finally:
         os.close(handle)
 

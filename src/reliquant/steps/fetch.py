@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from reliquant import plugins
-from reliquant.download.http import fetch
+from reliquant.download.fetch import fetch
 from reliquant.download.lock import check, check_or_record
 from reliquant.download.source import sources_of, trusted_on_first_use
-from reliquant.files.artifacts import save_sealed_json
 from reliquant.progress import say
 from reliquant.steps import run
 
@@ -28,14 +27,14 @@ def main() -> None:
     if not plugins.published(args.family, name):
         raise ValueError(f"{args.family} {name!r} names no SOURCES: put its files into {args.output.parent} yourself")
     sources = sources_of(args.family, args.entry)
-    files = fetch(sources, args.output.parent, check=partial(check, args.lock))
+    words = {"check": partial(check, args.lock), "record": args.output, "about": {args.family: name}}
+    files = fetch(sources, args.output.parent, **words)
     for source, facts in zip(sources, files, strict=True):
         if source.sha256 is None:
             recorded = check_or_record(args.lock, source.url, {word: facts[word] for word in ("sha256", "bytes")})
             if recorded:
                 now = f"what came has the sha256 {facts['sha256']}, from now on asked for by {args.lock}"
                 say(name, f"{trusted_on_first_use(source)}; {now}")
-    save_sealed_json(args.output, {args.family: name, "files": files})
 
 
 if __name__ == "__main__":

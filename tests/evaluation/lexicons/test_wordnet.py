@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from reliquant import plugins
-from reliquant.download.http import fetch
+from reliquant.download.fetch import fetch
 from reliquant.evaluation.lexicons import wordnet
 
 LEMMAS = {

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from reliquant import plugins
-from reliquant.download.http import FetchError, fetch
+from reliquant.download.fetch import fetch
+from reliquant.download.http import FetchError
 from reliquant.images.datasets.huggingface import sources
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
