@@ -115,6 +115,24 @@ def test_a_part_of_an_array_is_checked_alone_and_once(tmp_path, small_blocks):
     array.seal.require(128, 128 + 320)  # already seen
 
 
+def test_an_item_of_an_array_is_checked_part_by_part(tmp_path, small_blocks):
+    path, right = tmp_path / "x.npy", np.arange(400, dtype=np.int64).reshape(5, 20, 4)
+    save_array(path, right)
+    content = bytearray(path.read_bytes())
+    content[128 + 32 * 50] ^= 1  # row 10 of item 2
+    path.write_bytes(content)
+    array = open_array(path, np.int64, 3)
+    for number in range(5):
+        assert array.item(number).shape == (20, 4)
+        assert np.array_equal(array.item(number)[:10], right[number, :10])
+        assert np.array_equal(array.item(number)[12:], right[number, 12:])
+        if number != 2:
+            assert np.array_equal(np.asarray(array.item(number)), right[number])
+    for taken in (lambda item: item[9:11], np.asarray, lambda item: item[-10]):
+        with pytest.raises(DamagedFile, match="changed since it was written"):
+            taken(array.item(2))
+
+
 def test_the_identity_of_a_file_is_of_its_content_and_what_it_is_about(tmp_path):
     made = [
         save_array(tmp_path / name, array, about)

@@ -218,7 +218,7 @@ def _embedded(job: _Job, cell: PlacedCell, index: NDArray[np.int64]) -> Iterator
     for i, severity in enumerate(cell["severities"]):
         if cell["corruption"]:  # mapped anew for each severity, so that only its images are held
             corrupted = _corrupted(cell, job.opened(cell["folder"]).meta)
-            yield severity, job.embed(corrupted[i], cell["dataset"])
+            yield severity, job.embed(corrupted.item(i), cell["dataset"])
         else:
             yield severity, job.features(cell["folder"], cell["dataset"])[index]
 

@@ -112,9 +112,10 @@ class SealedArray:
     It is taken by a slice or by numbers along the first axis, or whole (`numpy.asarray`).
     """
 
-    def __init__(self, mapped: np.memmap, seal: Seal, /) -> None:
-        """Check the header of the file; `mapped` is its array."""
+    def __init__(self, mapped: np.memmap, seal: Seal, /, start: int | None = None) -> None:
+        """Check the header of the file; `mapped` is its array, or a part of it that begins at the byte `start`."""
         self._mapped, self.seal = mapped, seal
+        self._start = mapped.offset if start is None else start
         self.shape, self.dtype, self.ndim = mapped.shape, mapped.dtype, mapped.ndim
         self.nbytes, self.size = mapped.nbytes, mapped.size
         seal.require(0, mapped.offset)
@@ -128,12 +129,16 @@ class SealedArray:
         first = index[0] if isinstance(index, tuple) and index else index
         length = self._mapped.strides[0] if self._mapped.ndim else 0
         for start, stop in _runs(first, len(self._mapped)):
-            self.seal.require(self._mapped.offset + start * length, self._mapped.offset + stop * length)
+            self.seal.require(self._start + start * length, self._start + stop * length)
         return self._mapped[index]
+
+    def item(self, number: int, /) -> SealedArray:
+        """Return an item along the first axis as an array of its own, each part of which is checked when taken."""
+        return SealedArray(self._mapped[number], self.seal, self._start + number * self._mapped.strides[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Check all of it, and return it; raise DamagedFile."""
-        self.seal.require()
+        self.seal.require(self._start, self._start + self._mapped.nbytes)
         return np.asarray(self._mapped, dtype=dtype)
 
 
