@@ -17,7 +17,8 @@ TINY = Path(__file__).with_name("tiny.yaml")
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 ALONE["PYTHONPATH"] = str(ROOT / "src")
 KINDS = {  # of files, by a pattern of their paths
-    "model": r"data/models/.*",
+    "model": r"data/models/.*\.safetensors",
+    "record of a model": r"data/models/.*\.made\.json",
     "images": r"data/prepared/.*/images\.npy",
     "labels": r"data/prepared/.*/labels\.npy",
     "photographs": r"data/prepared/.*/photographs\.npy",
@@ -48,6 +49,8 @@ class Step:
         """Whether the step opens a file: one that its rule names, or one of a prepared folder that its words name."""
         if path in self.inputs:
             return True
+        if re.fullmatch(KINDS["record of a model"], path):
+            return path.replace(".made.json", ".safetensors") in self.inputs
         said, folder = " ".join(self.words), str(Path(path).parent)
         if re.fullmatch(KINDS["corrupted"], path):
             return self.rule == "evaluate" and f'"corruption": "{Path(path).stem}"' in said

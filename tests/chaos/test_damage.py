@@ -15,9 +15,6 @@ ENDS = 2048  # bytes at either end of a file, where its header or footer lies
 TAKEN = {  # (rule, kind): what lies there is what the step works on, and its output is of that, as it says
     ("inventory", kind) for kind in ("images", "labels", "photographs", "meta", "corrupted")
 } | {
-    ("quantize", "model"),
-    ("quantize_snapshots", "model"),
-    ("facts", "model"),
     ("facts", "meta"),
     ("evaluate", "variant"),
 }

@@ -28,6 +28,10 @@ except plugins.ConfigError as error:
         f"the config has {len(error.problems)} problems:\n" + "\n".join(f"  {p}" for p in error.problems)
     )
 
+changed = "\n".join(filter(None, map(placed.model_problem, study.config.models)))
+if changed:
+    raise WorkflowError(changed)
+
 here = shlex.quote(str(workflow.basedir)).replace("{", "{{").replace("}", "}}")
 shell.prefix(f"export PYTHONPATH={here}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 

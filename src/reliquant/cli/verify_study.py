@@ -18,6 +18,7 @@ from reliquant.images.prepare import load
 from reliquant.progress import progress
 from reliquant.report.collect import of_shards, require_made_of
 from reliquant.study import paths
+from reliquant.study.placed import require_as_made
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
 
@@ -55,7 +56,7 @@ def _checks(study: Study) -> Iterator[tuple[str, Check]]:
         if study.is_fetched(dataset):
             yield paths.fetched(study.root(dataset)), _bound(_downloads, Path(study.root(dataset)))
     for model in study.config.models:
-        yield paths.model(model), _bound(load_tensors, Path(paths.model(model)))
+        yield paths.model(model), _bound(_model, Path(paths.model(model)))
     yield from _of_images(study)
     for path, variant in study.variants.items():
         yield from _of_variant(study, path, variant)
@@ -110,6 +111,11 @@ def _downloads(folder: Path) -> None:
         file = folder / str(fetched["url"]).rpartition("/")[2]
         if not fetched["unpack"] and file.is_file() and sha256_of(file) != fetched["sha256"]:
             raise DamagedFile(f"{file} changed since it was fetched")
+
+
+def _model(path: Path) -> None:
+    load_tensors(path)
+    require_as_made(path)
 
 
 def _prepared(folder: Path) -> None:

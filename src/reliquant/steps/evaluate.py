@@ -23,6 +23,7 @@ from reliquant.files.stored_frames import errors_named
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
+from reliquant.study import placed
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def main() -> None:
     add_words(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
+    placed.require_as_made(args.model)
     device = chosen(args)
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}

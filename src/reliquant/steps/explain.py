@@ -17,6 +17,7 @@ from reliquant.files.stored_frames import errors_named
 from reliquant.layers.variant import load_variant
 from reliquant.models.files import load_model
 from reliquant.steps import run
+from reliquant.study import placed
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
     add_words(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
+    placed.require_as_made(args.model)
     device = chosen(args)
     exact, _ = load_model(args.model, tower=args.tower)
     exact.model.to(device)

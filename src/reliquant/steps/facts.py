@@ -11,7 +11,7 @@ import yaml
 from reliquant.files.artifacts import provenance, read_header, require_words, save_sealed_json
 from reliquant.images.meta import read_meta
 from reliquant.steps import run
-from reliquant.study import paths
+from reliquant.study import paths, placed
 from reliquant.study.check import read_study
 from reliquant.study.study import Study
 
@@ -41,6 +41,7 @@ def _folders(study: Study) -> dict[str, str]:
 
 def _model(study: Study, name: str) -> dict[str, object]:
     path = Path(paths.model(name))
+    placed.require_as_made(path)
     header = read_header(path)
     require_words(header, {"sha256": str, "parameters": int}, f"{path}: its header")
     entry = study.tower_entry(name)

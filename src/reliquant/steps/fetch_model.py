@@ -37,7 +37,8 @@ def main() -> None:
     check_model(clip, args.output.stem, args.form)
     if args.placed:
         placed.require(args.placed, placed.model_digest(args.entry), args.output.stem)
-    save_model(args.output, clip, entry)
+    with placed.recorded(args.output):
+        save_model(args.output, clip, entry)
     placed.record(str(args.output.with_suffix(".placed.json")), args.placed)
 
 

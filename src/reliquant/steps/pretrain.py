@@ -15,6 +15,7 @@ from reliquant.models.files import save_model
 from reliquant.models.preprocess import require_form
 from reliquant.models.pretrain import pretrain
 from reliquant.steps import run
+from reliquant.study import placed
 
 
 def main() -> None:
@@ -34,7 +35,8 @@ def main() -> None:
     pretrain(clip, pairs.images, pairs.meta["captions"], **args.recipe)
     check_model(clip, args.output.stem)
     facts = {"recipe": args.recipe, "pairs": pairs.meta["entry"], "pairs_sha256": pairs.meta["sha256"]}
-    save_model(args.output, clip, args.entry, **facts)
+    with placed.recorded(args.output):
+        save_model(args.output, clip, args.entry, **facts)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from reliquant.quantization.identity import run_identity
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.tuning import Tuned, tune
 from reliquant.steps import run
-from reliquant.study import paths
+from reliquant.study import paths, placed
 from reliquant.study.config import HELD_OUT
 
 
@@ -46,6 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(args.labels["seed"])
     device = chosen(args)
+    placed.require_as_made(args.model)
     clip, model = load_model(args.model, tower=args.tower)
     clip.model.to(device)
     made_of = {"entry": args.entry, "labels": args.labels, "model_sha256": model["sha256"]}

@@ -11,16 +11,17 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from xxhash import xxh3_128
 
 from reliquant import plugins
-from reliquant.files.artifacts import DamagedFile, read_sealed_json, save_sealed_json, whole
+from reliquant.files.artifacts import DamagedFile, read_sealed_json, require_words, save_sealed_json, whole
+from reliquant.files.digests import digest_of_file
 from reliquant.progress import progress
 from reliquant.study import paths
 
@@ -159,10 +160,19 @@ def _is_file(path: Path) -> bool:
 
 
 def _digest(files: Iterable[tuple[str, Path]], known: Path) -> str:
-    """Digest names, sizes and contents; what is known of files that did not change is not read again."""
+    """Digest names, sizes and contents."""
     listed = sorted(dict(files).items())
     if not listed:
         return ""
+    contents = _contents(listed, known)
+    digest = xxh3_128()
+    for name, path in listed:
+        digest.update(f"{json.dumps(name)} {_stamp(path)[:1]} {contents[name]}\n".encode())
+    return digest.hexdigest()
+
+
+def _contents(listed: list[tuple[str, Path]], known: Path) -> dict[str, str]:
+    """Return the digest of each file's content; what is known of files that did not change is not read again."""
     stamps = {name: _stamp(path) for name, path in listed}
     before = _read(known)
     contents = {name: content for name, (stamp, content) in before.items() if stamps.get(name) == stamp}
@@ -175,10 +185,7 @@ def _digest(files: Iterable[tuple[str, Path]], known: Path) -> str:
     settled = {name: stamp for name, stamp in stamps.items() if stamp and max(stamp[1:3]) < now - JUST_NOW}
     if others or len(before) != len(listed):
         _write(known, {name: (stamp, contents[name]) for name, stamp in settled.items()})
-    digest = xxh3_128()
-    for name, _ in listed:
-        digest.update(f"{json.dumps(name)} {stamps[name][:1]} {contents[name]}\n".encode())
-    return digest.hexdigest()
+    return contents
 
 
 def _stamp(path: Path) -> Stamp:
@@ -234,3 +241,51 @@ def record_of_images(folder: str | Path, /) -> str:
 def record_of_model(name: str, /) -> str:
     """Return where it is recorded of which placed files a model was made."""
     return f"{paths.model(name).removesuffix('.safetensors')}.placed.json"
+
+
+def record_of_made(path: Path, /) -> Path:
+    """Return where the digest of a model's file is recorded, beside it."""
+    return path.with_suffix(".made.json")
+
+
+@contextmanager
+def recorded(path: Path, /) -> Iterator[None]:
+    """Record the digest of a file that the block makes; one that is made anew has no record until it is whole."""
+    record_of_made(path).unlink(missing_ok=True)
+    yield
+    save_sealed_json(record_of_made(path), {"xxh3_128": digest_of_file(path)})
+
+
+def require_as_made(path: Path, /) -> None:
+    """Raise DamagedFile naming a file that is no longer the one that was recorded; one without a record passes."""
+    if path.is_file() and (told := _changed(path, digest_of_file)):
+        raise DamagedFile(told)
+
+
+def model_problem(name: str, /) -> str:
+    """Say what is wrong with the file of a model that a job made and that was changed since, "" where nothing is.
+
+    Its content is read once, as that of placed files is.
+    """
+    path = Path(paths.model(name))
+    if not path.is_file():
+        return ""
+    try:
+        return _changed(path, lambda file: _contents([(name, file)], _known("data/models", {"model": name}))[name])
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _changed(path: Path, digest: Callable[[Path], str]) -> str:
+    """Say that a file is not as its record tells, and what to do; "" where it is, or where there is no record."""
+    record = record_of_made(path)
+    if not record.is_file():
+        return ""
+    found = read_sealed_json(record)
+    require_words(found, {"xxh3_128": str}, f"{record}:")
+    if found["xxh3_128"] == digest(path):
+        return ""
+    return (
+        f"{path}: changed since it was made: it is not the file that {record} tells of, which what was computed is of."
+        " Delete both, and it is made again; a model of your own is named in the config"
+    )
