@@ -22,6 +22,15 @@ def test_records_that_do_not_match_one_to_one_are_refused_by_name(cell, change, 
         rows(cell(), change(cell()))
 
 
+def test_records_of_other_photographs_in_the_same_places_are_refused(cell):
+    samples = cell().with_columns(photograph=pl.col("index").cast(pl.UInt64))
+    assert matched(samples, samples).height == 80
+    assert matched(samples, cell()).height == 80  # records of other programs have no keys
+    swapped = samples.with_columns(photograph=pl.col("photograph").replace({3: 4, 4: 3}))
+    with pytest.raises(ValueError, match="dataset d, reference d: image 3 is another photograph here than in the base"):
+        rows(samples, swapped)
+
+
 def test_the_same_image_twice_is_refused(cell):
     double = pl.concat([cell(), cell()])
     with pytest.raises(ValueError, match="image 0 comes twice in suite clean, dataset d"):

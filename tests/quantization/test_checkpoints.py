@@ -71,9 +71,26 @@ def test_what_differs_from_another_run_is_said_and_its_snapshots_go(tmp_path, ca
 def test_a_state_counts_only_with_the_snapshots_before_it(tmp_path, damage):
     saved = Checkpoints(tmp_path, 1, {"seed": 0}, snapshots=[2, 9])
     saved.save(3, {"x": torch.ones(1)})
-    save_tensors(saved.snapshot_path(2), {"x": np.ones(1, np.float32)}, {})
+    _keep_snapshot(saved, 2)
     assert saved.latest()[0] == 3
     saved.snapshot_path(2).unlink()
     if damage is not None:
         saved.snapshot_path(2).write_bytes(damage)
     assert saved.latest() == (0, {})
+
+
+@pytest.mark.parametrize("header", [{}, {"run": "of another", "iteration": 2}, {"iteration": 4}])
+def test_a_snapshot_of_another_run_or_iteration_ends_a_run_that_goes_on(tmp_path, capfd, header):
+    saved = Checkpoints(tmp_path, 1, {"seed": 0}, snapshots=[2])
+    saved.save(3, {"x": torch.ones(1)})
+    whole = {"run": saved.name_of_run, "iteration": 2} | header if header else {}
+    save_tensors(saved.snapshot_path(2), {"x": np.ones(1, np.float32)}, whole)
+    assert saved.latest() == (0, {})
+    told = capfd.readouterr().err
+    assert f"{saved.snapshot_path(2)} is a snapshot of another run, or of another iteration" in told
+    assert not tmp_path.exists()
+
+
+def _keep_snapshot(saved, iteration):
+    header = {"run": saved.name_of_run, "iteration": iteration}
+    save_tensors(saved.snapshot_path(iteration), {"x": np.ones(1, np.float32)}, header)

@@ -91,7 +91,7 @@ def _table(path: Path, image: str | None) -> pl.DataFrame:
         require(path, "letters in its first line, or more", len(first), LONGEST_LINE - 1)
         separator = max(SEPARATORS, key=first.count)
         _check_cells(path, first.count(separator) + 1)
-        table = pl.read_csv(path, separator=separator, infer_schema=False)
+        table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no text in UTF-8 ({error.reason}): save it as UTF-8") from error
     except pl.exceptions.PolarsError as error:

@@ -110,7 +110,7 @@ def _without_images(path: Path, schema: pl.Schema, columns: Columns, name: str |
         if column not in schema:
             raise ValueError(f"{path}: has no column {column!r}; there are {', '.join(schema)}")
     check(path, {columns.image, *others})
-    scan = pl.scan_parquet(path)
+    scan = pl.scan_parquet(path, glob=False)
     with _named_damage(path, "damaged"):
         if others:
             table = scan.select(list(dict.fromkeys(others))).collect()
@@ -177,7 +177,7 @@ def _reader(path: Path, image: str, rows: int, kind: pl.DataType) -> Reader:
 
     @lru_cache(maxsize=2)
     def load(start: int) -> pl.DataFrame:
-        return pl.scan_parquet(path).slice(start, chunk).select(parts).collect()
+        return pl.scan_parquet(path, glob=False).slice(start, chunk).select(parts).collect()
 
     def read(row: int) -> bytes | Path | None:
         with lock, _named_damage(path, f"damaged near row {row}"):

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reliquant.measures.resampling import PHOTOGRAPH
+
 CELL = ["suite", "dataset", "reference", "group", "corruption", "severity"]
 NUMBERS = ("confidence", "nll", "brier")
 
@@ -93,8 +95,20 @@ def matched(samples: pl.DataFrame, baseline: pl.DataFrame, /) -> pl.DataFrame:
                 f"variant and baseline differ in {_named(samples.row(i, named=True))}: {name} {samples[name][i]} here, "
                 f"{baseline[name][i]} in the baseline"
             )
+    _require_same_photographs(samples, baseline)
     each_once(samples)
     return baseline
+
+
+def _require_same_photographs(samples: pl.DataFrame, baseline: pl.DataFrame) -> None:
+    """Raise ValueError where two records of the same place are of other photographs, by keys that both have."""
+    if not all(PHOTOGRAPH in side.columns for side in (samples, baseline)):
+        return
+    different = (samples[PHOTOGRAPH] != baseline[PHOTOGRAPH]).fill_null(False).arg_true()
+    if len(different):
+        where = _named(samples.row(different[0], named=True))
+        told = f"image {samples['index'][different[0]]} is another photograph here than in the baseline"
+        raise ValueError(f"variant and baseline differ in {where}: {told}: evaluate both on the same images")
 
 
 def each_once(samples: pl.DataFrame, /) -> pl.DataFrame:

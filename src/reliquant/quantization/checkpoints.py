@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from reliquant.files.artifacts import DamagedFile, load_tensors, require_words, save_tensors
+from reliquant.files.digests import digest_of
 from reliquant.progress import say
 
 STATE = "latest.safetensors"
@@ -40,6 +41,11 @@ class Checkpoints:
     def snapshot_path(self, iteration: int, /) -> Path:
         """Return where the snapshot after so many iterations lies until the run is over."""
         return Path(self.folder or "", f"{iteration}.safetensors")
+
+    @property
+    def name_of_run(self) -> str:
+        """Return what a snapshot's header must say of its `run`, beside its `iteration`: a digest of `run`."""
+        return digest_of({"run": self.run})
 
     def is_due(self, iteration: int, /) -> bool:
         """Whether to save after this many iterations."""
@@ -85,9 +91,13 @@ class Checkpoints:
             raise DamagedFile(f"{self._path}: is of iteration {header['iteration']}")
         for iteration in self.snapshots:
             if iteration < header["iteration"]:
-                path = self.snapshot_path(iteration)
-                self._require_own(path, load_tensors(path)[1].get("run", self.run))
+                self._require_own_snapshot(self.snapshot_path(iteration), iteration)
         return header["iteration"], {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def _require_own_snapshot(self, path: Path, iteration: int) -> None:
+        header = load_tensors(path)[1]
+        if (header.get("run"), header.get("iteration")) != (self.name_of_run, iteration):
+            raise ValueError(f"{path} is a snapshot of another run, or of another iteration")
 
     def _require_own(self, path: Path, run: Any) -> None:
         if run != self.run:

@@ -66,7 +66,7 @@ def main() -> None:
 
     def keep(iteration: int, arrays: Arrays, facts: dict[str, Any]) -> None:
         # among the checkpoints: a killed job that goes on finds it there
-        write(saved.snapshot_path(iteration), arrays, facts, iteration)
+        write(saved.snapshot_path(iteration), arrays, {**facts, "run": saved.name_of_run}, iteration)
 
     tuned_on = {name: _tuned(clip, words, args, device) for name, words in args.tune_on.items()}
     proxy, held_out = (pairs.proxy, pairs.held_out) if pairs else (None, None)

@@ -19,39 +19,35 @@ from typing import Any
 
 from xxhash import xxh3_128
 
-from reliquant import plugins
 from reliquant.files.artifacts import DamagedFile, read_sealed_json, require_words, save_sealed_json, whole
 from reliquant.files.digests import digest_of_file
 from reliquant.progress import progress
 from reliquant.study import paths
+from reliquant.study.placed_files import named_by_words, of_dataset
 
 KNOWN = ".snakemake/placed"  # the folder of what is known of files, below that of the study; it may be deleted
-BESIDE = ("classes.json", "classnames.txt")  # what readers look for beside the files that an entry names
-TABLES = (".csv", ".tsv", ".txt")
-TRIED = 200  # lines of a table that are looked at to tell a column of paths
 BLOCK = 4 * 2**20  # bytes
 JUST_NOW = 2 * 10**9  # nanoseconds: what changed so lately may change again without another time
 THREADS = 4
-LOCAL = "local-dir:"
 Stamp = tuple[int, ...]  # size, time of content, time of change, number, device
 
 
 def dataset_digest(entry: Mapping[str, Any], root: str, /) -> str:
     """Return the digest of the files below `root` that a dataset's entry reads; "" where it reads none, or none is."""
-    return _digest(_of_dataset("dataset", entry, Path(root)), _known(root, entry))
+    return _digest(of_dataset("dataset", entry, Path(root)), _known(root, entry))
 
 
 def lexicon_digest(entry: Mapping[str, Any], root: str, /) -> str:
     """Return the digest of the files of a lexicon's entry: those below its root, and those that a word names."""
     if not entry:
         return ""
-    named = _named_by_words(entry, "lexicon")
-    return _digest([*_of_dataset("lexicon", entry, Path(root)), *named], _known(root, entry))
+    named = named_by_words(entry, "lexicon")
+    return _digest([*of_dataset("lexicon", entry, Path(root)), *named], _known(root, entry))
 
 
 def model_digest(entry: Mapping[str, Any], /) -> str:
     """Return the digest of the files and folders that the words of a tower's entry name; "" where there is none."""
-    return _digest(_named_by_words(entry, "tower"), _known("", entry))
+    return _digest(named_by_words(entry, "tower"), _known("", entry))
 
 
 def digest_or_recorded(digest: str, record: str, /) -> str:
@@ -82,83 +78,6 @@ def _known(root: str, entry: Mapping[str, Any]) -> Path:
     return Path(KNOWN, f"{name}.txt")
 
 
-def _of_dataset(family: str, entry: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files that an entry may read, with their names below the root; those in tables wherever they lie."""
-    place = plugins.place(family, entry[family])
-    if place is None:
-        return
-    words = plugins.words(plugins.source(family, entry[family]), family)
-    if isinstance(entry.get("files"), list):
-        names = [str(file) for file in entry["files"]]
-        names += [Path(name).name for name in names]  # where a fetched one lies
-        files = [(name, root / name) for name in dict.fromkeys([*names, *BESIDE]) if (root / name).is_file()]
-    else:
-        files = list(_below(root / place.format(**{word: entry.get(word, value[1]) for word, value in words.items()})))
-    yield from files
-    tables = [path for _, path in files if path.suffix.lower() in TABLES and path.parent == root]
-    for table in tables if "label" in words else ():  # of plugins that read tables of paths
-        yield from ((name, table.parent / name) for name in _paths_in(table))
-
-
-def _named_by_words(entry: Mapping[str, Any], family: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files that words of an entry name; a folder, and all below it, where the word says that it is one."""
-    for word, value in sorted(entry.items()):
-        if word in (family, "cache") or not isinstance(value, str) or "\0" in value:
-            continue
-        path = Path(value.removeprefix(LOCAL)).expanduser()
-        with suppress(OSError):  # a word that is too long for a path
-            if path.is_file():
-                yield word, path
-            elif "/" in value or value.startswith(LOCAL):
-                yield from ((f"{word}/{name}", file) for name, file in _below(path))
-
-
-def _below(folder: Path, /, name: str = "", above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, Path]]:
-    """Yield all files of a folder and those in it; links are followed, not in circles, and what is hidden is no data.
-
-    A missing folder has none.
-    """
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        own = os.stat(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if (own.st_dev, own.st_ino) in above:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _below(Path(entry.path), f"{name}{entry.name}/", (*above, (own.st_dev, own.st_ino)))
-        else:
-            yield name + entry.name, Path(entry.path)
-
-
-def _paths_in(table: Path) -> list[str]:
-    """Return the files that a text table names, relative to its folder; none where it is no table."""
-    import polars as pl
-
-    try:
-        with open(table, encoding="utf-8-sig") as file:
-            first = file.readline()
-        columns = pl.read_csv(table, separator=max(",\t;", key=first.count), infer_schema=False)
-    except (OSError, ValueError, pl.exceptions.PolarsError):  # whoever reads the images says what is wrong with it
-        return []
-    names: list[str] = []
-    for column in columns.iter_columns():
-        values = column.drop_nulls().str.strip_chars().str.replace_all("\\", "/", literal=True).to_list()
-        if any(_is_file(table.parent / value) for value in values[:TRIED]):
-            names += values
-    return names
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def _digest(files: Iterable[tuple[str, Path]], known: Path) -> str:
     """Digest names, sizes and contents."""
     listed = sorted(dict(files).items())
@@ -167,7 +86,7 @@ def _digest(files: Iterable[tuple[str, Path]], known: Path) -> str:
     contents = _contents(listed, known)
     digest = xxh3_128()
     for name, path in listed:
-        digest.update(f"{json.dumps(name)} {_stamp(path)[:1]} {contents[name]}\n".encode())
+        digest.update(f"{json.dumps(name)} {_size(path)} {contents[name]}\n".encode())
     return digest.hexdigest()
 
 
@@ -195,6 +114,11 @@ def _stamp(path: Path) -> Stamp:
     except (OSError, ValueError):
         return ()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def _size(path: Path) -> Stamp:
+    """Return the size of a file; that of a folder says nothing of it."""
+    return () if path.is_dir() else _stamp(path)[:1]
 
 
 def _content(path: Path) -> str:

@@ -104,3 +104,11 @@ def test_what_is_too_long_for_a_path_is_told_in_short(photos, letters):
     with pytest.raises(UnreadableImage, match=r"letters\) is no path; images are bytes or paths") as told:
         dataset(photos).read(0)
     assert len(str(told.value)) < 700
+
+
+@pytest.mark.parametrize(("name", "other"), [("list[1].csv", "list1.csv"), ("list*.csv", "list0.csv")])
+def test_the_name_of_a_table_is_no_pattern(photos, name, other):
+    (photos / name).write_text("path,label\nphotos/0.png,own\n")
+    (photos / other).write_text("path,label\nphotos/1.png,of another\n")
+    found = dataset(photos, files=[name])
+    assert (found.classes, found.names) == (["own"], ["photos/0.png"])

@@ -192,3 +192,14 @@ def test_an_unreadable_or_absent_image_names_its_row(tmp_path):
         found.read(0)
     with pytest.raises(UnreadableImage, match=r"a\.parquet row 1: has no image"):
         found.read(1)
+
+
+@pytest.mark.parametrize(("name", "other"), [("x[1].parquet", "x1.parquet"), ("x*.parquet", "x0.parquet")])
+def test_the_name_of_a_file_or_folder_is_no_pattern(tmp_path, name, other):
+    for folder in ("of[ab]", "ofa"):
+        (tmp_path / folder).mkdir()
+        table(2).write_parquet(tmp_path / folder / other)
+    table(3).with_columns(label=pl.lit("own")).write_parquet(tmp_path / "of[ab]" / name)
+    found = dataset(tmp_path / "of[ab]", files=[name])
+    assert (found.classes, len(found.labels)) == (["own"], 3)
+    assert found.read(2)[0, 0, 0] == 2

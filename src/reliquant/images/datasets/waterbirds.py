@@ -43,7 +43,7 @@ def dataset(
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     number, total = SPLITS[split]
-    rows = pl.read_csv(path).filter(pl.col("split") == number)
+    rows = pl.read_csv(path, glob=False).filter(pl.col("split") == number)
     if len(rows) != total:
         raise ValueError(f"{path}: {total} images of the {split} split are expected; {len(rows)} are listed")
     files = [path.parent / name for name in rows["img_filename"]]
