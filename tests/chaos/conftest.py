@@ -7,8 +7,11 @@ import random
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -89,7 +92,7 @@ class Study:
 
     def copy(self, folder, step):
         """Copy the study to a folder, without what a step makes."""
-        shutil.copytree(self.folder, folder)
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         without(folder, step.outputs)
         return folder
 
@@ -161,3 +164,38 @@ def stranger(shared, forked):
 def rng(request):
     """Random numbers of the test's own, the same in every run."""
     return random.Random(request.node.nodeid)
+
+
+class Stalling(SimpleHTTPRequestHandler):
+    """Sends a part of a file and falls silent, as often as the server says."""
+
+    def log_message(self, *args):
+        pass
+
+    def copyfile(self, source, target):
+        if self.server.stalls > 0:
+            self.server.stalls -= 1
+            target.write(source.read(100_000))
+            target.flush()
+            time.sleep(5)
+            return
+        shutil.copyfileobj(source, target)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A file on a server on loopback, and the step that fetches it."""
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "hub" / "datasets" / "some" / "pets" / "resolve" / revision
+    place.mkdir(parents=True)
+    (place / "0.parquet").write_bytes(os.urandom(1_000_000))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Stalling, directory=tmp_path / "hub"))
+    server.stalls, server.daemon_threads = 0, True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    words = {"repo": "some/pets", "revision": revision, "files": ["0.parquet"]}
+    entry = json.dumps({"dataset": "huggingface", "hub": f"http://127.0.0.1:{server.server_port}", **words})
+    record = "data/raw/pets/fetched.json"
+    line = ("--family", "dataset", "--entry", entry, "--lock", "config/data.lock.json", "--output", record)
+    yield server, Step("fetch", "fetch", line, (), (record, "data/raw/pets/0.parquet"))
+    server.shutdown()
+    server.server_close()

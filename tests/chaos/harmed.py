@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+ALONE = {name: word for name, word in os.environ.items() if not name.lower().endswith("_proxy") and name[:3] != "HF_"}
+ALONE |= {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 ALONE["PYTHONPATH"] = str(ROOT / "src")
 KINDS = {  # of files, by a pattern of their paths
     "model": r"data/models/.*\.safetensors",

@@ -1,16 +1,12 @@
 """kill -9 at random moments: the step that runs again gives the same bytes, and nothing is left over."""
 
-import json
 import os
-import shutil
 import signal
-import threading
 import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from harmed import ALONE, Step, differing, of_session, popen, said, strike, tree, without
+from harmed import differing, of_session, popen, said, strike, tree, without
 
 RULES = ["quantize_snapshots", "evaluate", "report", "prepare", "measure", "explain", "collect", "corrupt", "quantize"]
 RULES += ["pretrain", "facts", "inventory"]
@@ -81,46 +77,7 @@ def test_a_step_that_was_killed_at_work_gives_the_same_bytes_when_it_runs_again(
     assert not faults, "\n".join(faults)
 
 
-class Stalling(SimpleHTTPRequestHandler):
-    """Sends a part of a file and falls silent, as often as the server says."""
-
-    def log_message(self, *args):
-        pass
-
-    def copyfile(self, source, target):
-        if self.server.stalls > 0:
-            self.server.stalls -= 1
-            target.write(source.read(100_000))
-            target.flush()
-            time.sleep(5)
-            return
-        shutil.copyfileobj(source, target)
-
-
-@pytest.fixture
-def served(tmp_path):
-    """A file on a server on loopback, and the step that fetches it."""
-    revision = "0123456789abcdef0123456789abcdef01234567"
-    place = tmp_path / "hub" / "datasets" / "some" / "pets" / "resolve" / revision
-    place.mkdir(parents=True)
-    (place / "0.parquet").write_bytes(os.urandom(1_000_000))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Stalling, directory=tmp_path / "hub"))
-    server.stalls, server.daemon_threads = 0, True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    words = {"repo": "some/pets", "revision": revision, "files": ["0.parquet"]}
-    entry = json.dumps({"dataset": "huggingface", "hub": f"http://127.0.0.1:{server.server_port}", **words})
-    record = "data/raw/pets/fetched.json"
-    line = ("--family", "dataset", "--entry", entry, "--lock", "config/data.lock.json", "--output", record)
-    yield server, Step("fetch", "fetch", line, (), (record, "data/raw/pets/0.parquet"))
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_download_that_was_killed_as_the_server_stalled_is_whole_when_it_runs_again(
-    served, tally, rng, tmp_path, monkeypatch
-):
-    for name in [name for name in ALONE if name.lower().endswith("_proxy") or name.startswith("HF_")]:
-        monkeypatch.delitem(ALONE, name)
+def test_a_download_that_was_killed_as_the_server_stalled_is_whole_when_it_runs_again(served, tally, rng, tmp_path):
     server, step = served
     whole = tmp_path / "whole"
     whole.mkdir()

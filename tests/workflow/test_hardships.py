@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dry_run import job_counts
+from small_disk import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -32,13 +33,8 @@ def dvc(*words, cwd):
 @pytest.fixture
 def disk(tmp_path):
     """A small file system of its own, and a function that mounts it anew with other words."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", folder]
-    if os.getuid() != 0 or subprocess.run(mounted, capture_output=True).returncode:
-        pytest.skip("a file system cannot be mounted here")
-    yield folder, lambda words: subprocess.run(["mount", "-o", f"remount,{words}", folder], check=True)
-    subprocess.run(["umount", "-l", folder], check=True)
+    with mounted(tmp_path / "disk", "size=1200k") as mount:
+        yield tmp_path / "disk", mount
 
 
 def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(disk):

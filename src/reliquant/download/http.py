@@ -25,7 +25,7 @@ from reliquant.download import part_file
 from reliquant.download.part_file import Begun
 from reliquant.download.source import Source
 from reliquant.files.artifacts import DISK, DamagedFile
-from reliquant.progress import progress
+from reliquant.progress import ROOM, progress
 
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # a server that may answer later
 BLOCK = 2**20  # bytes
@@ -110,7 +110,8 @@ def _check_space(source: Source, part: Path) -> None:
     needed = (source.bytes or 0) * (2 if source.unpack else 1) - part_file.size(part)
     free = shutil.disk_usage(part.parent).free
     if needed > free:
-        raise FetchError(f"{source.url}: needs {needed / 2**30:.1f} GiB in {part.parent}; {free / 2**30:.1f} are free")
+        told = f"needs {needed / 2**30:.1f} GiB in {part.parent}; {free / 2**30:.1f} are free; {ROOM}"
+        raise FetchError(f"{source.url}: {told}")
 
 
 def _download(source: Source, part: Path, tries: int, stall: float, pause: float) -> bool:
