@@ -1,7 +1,7 @@
 """What a GPU gives: speed, agreement with the CPU and with itself, and how much of the card the product uses.
 
 Under 8 minutes on one card with 80 GB; nothing is downloaded, weights are random or the lab's.
-`python benchmarks/gpu.py [--only SECTION ...] [--budget SECONDS] [--output docs/results/gpu.md] [--json FILE]`.
+`python benchmarks/gpu.py [--only SECTION ...] [--budget SECONDS] [--output docs/results/gpu_table.md] [--json FILE]`.
 A section that fails is reported and the next one runs; `--tiny` runs all of them in tiny shapes, on a CPU too.
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--budget", type=float, default=460.0, help="seconds after which no section starts")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/gpu.md"))
+    parser.add_argument("--output", type=Path, default=Path("docs/results/gpu_table.md"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--add", type=Path, nargs="*", default=[], help="figures of earlier runs, to be shown as well")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
