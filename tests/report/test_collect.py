@@ -50,6 +50,17 @@ def test_a_truncated_shard_is_named(shards):
         collected(shards)
 
 
+def test_among_many_shards_those_with_a_null_or_a_row_twice_are_named(shards):
+    whole = pl.read_parquet(shards[1])
+    for wrong, told in (
+        (whole.with_columns(measure=pl.lit(None, pl.String)), "measure is null"),
+        (pl.concat([whole, whole.tail(1)]), "2 rows hold the same variant"),
+    ):
+        wrong.write_parquet(shards[1])
+        with pytest.raises(DamagedFile, match=rf"{shards[1].name}: {told}"):
+            collected(shards)
+
+
 def test_a_missing_shard_is_named(shards, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.parquet: no such shard"):
         collected([*shards, tmp_path / "gone.parquet"])

@@ -205,7 +205,7 @@ def require_parquet(path: Path, /) -> bool:
     place = _place(path)
     if place is None:
         return False
-    if digest_in_parquet(path) != _digest_without(path, place):
+    if _digest_at(path, place) != _digest_without(path, place):
         raise DamagedFile(f"{path}: changed since it was written; {AGAIN}")
     return True
 
@@ -222,8 +222,10 @@ def digest_of_file(path: Path, /) -> str:
 def digest_in_parquet(path: Path, /) -> str | None:
     """Return the digest that stands in a parquet file, None where it has none."""
     place = _place(path)
-    if place is None:
-        return None
+    return None if place is None else _digest_at(path, place)
+
+
+def _digest_at(path: Path, place: int) -> str:
     with open(path, "rb") as file:
         file.seek(place)
         return file.read(HEX).decode()

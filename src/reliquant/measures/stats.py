@@ -152,7 +152,7 @@ def mostly_finite(values: NDArray[np.floating], /, *, share: float = 0.95) -> ND
 
     A ratio whose denominator vanishes in a few resamples says something in all the others.
     """
-    return np.isfinite(values).mean(axis=-1) >= share
+    return np.isfinite(values).sum(axis=-1) >= share * values.shape[-1]
 
 
 def bootstrap_p(differences: NDArray[np.floating], /, *, tolerance: float = 1e-6) -> Float:

@@ -20,6 +20,7 @@ from reliquant.measures.row import as_column
 from reliquant.measures.stats import Z95, mostly_finite
 
 INTERVAL = ("low", "high")
+IN_CACHE = 1_000  # lines of replicates, of 0.8 MB
 AT_ONCE = 100_000  # rows whose replicates are in memory together, where they stand in a file
 
 
@@ -61,23 +62,44 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     if not groups.height:
         return groups.drop("members").with_columns(pl.lit(None, REPLICATES).alias("replicates"))
     table = table_of(ordered)
-    starts = np.cumsum(members) - members
-    with np.errstate(invalid="ignore"):  # replicates may be NaN
-        means = np.add.reduceat(table, starts, axis=0) / members[:, None]
+    if members.max() == 1:
+        return groups.drop("members").with_columns(replicated(table))
+    value, own = groups["value"].to_numpy(), ordered["value"].to_numpy()
+    ends = np.stack([ordered[end].cast(pl.Float64).to_numpy() for end in INTERVAL])
+    gaps = np.array([[-1], [1]]) * (np.where(np.isfinite(ends), ends, np.nan) - own)
+    means, halves = _together(table, gaps, members)
     groups = groups.with_columns(replicated(means))
-    value, own, wide = groups["value"].to_numpy(), ordered["value"].to_numpy(), spread(table)
-    for end, sign in (("low", -1), ("high", 1)):
-        ends = ordered[end].cast(pl.Float64).to_numpy()
-        gap = sign * (np.where(np.isfinite(ends), ends, np.nan) - own)
-        still = np.where(gap == 0, 0.0, np.nan)  # of what cannot vary the side is 0
-        side = np.divide(gap, wide, out=still, where=wide > 0)
-        with np.errstate(invalid="ignore", over="ignore"):
-            sided = np.add.reduceat(table * side[:, None].astype(np.float32), starts, axis=0) / members[:, None]
-        half = spread(sided)
+    for end, sign, half in zip(INTERVAL, (-1, 1), halves, strict=True):
         several = pl.Series((members > 1) & np.isfinite(half) & groups[end].is_not_null().to_numpy())
         known = pl.Series(np.where(several, value + sign * half, np.nan))
         groups = groups.with_columns(pl.when(several).then(known).otherwise(end).alias(end))
     return groups.drop("members")
+
+
+def _together(
+    table: NDArray[np.float32], gaps: NDArray[np.float64], members: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the means of groups of lines, (groups, KEPT), and half-widths of the means on both sides, (2, groups).
+
+    The first group are the first `members[0]` lines of the table, and so on; `gaps` (2, lines) are the half-widths of
+    the lines. A few lines are worked on at a time, so that they stay in the processor's cache.
+    """
+    starts = np.cumsum(members) - members
+    means, halves = np.empty((len(members), table.shape[1]), np.float32), np.empty((2, len(members)))
+    first = 0
+    while first < len(members):
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + IN_CACHE, side="right")) - 1)
+        part = slice(starts[first], starts[last] if last < len(members) else len(table))
+        lines, number, at = table[part], members[first:last, None], starts[first:last] - starts[first]
+        wide = spread(lines)
+        with np.errstate(invalid="ignore", over="ignore"):  # replicates may be NaN
+            means[first:last] = np.add.reduceat(lines, at, axis=0) / number
+            for gap, half in zip(gaps[:, part], halves, strict=True):
+                still = np.where(gap == 0, 0.0, np.nan)  # of what cannot vary the side is 0
+                side = np.divide(gap, wide, out=still, where=wide > 0).astype(np.float32)
+                half[first:last] = spread(np.add.reduceat(lines * side[:, None], at, axis=0) / number)
+        first = last
+    return means, halves
 
 
 def in_file(frame: pl.DataFrame, file: Path, /) -> pl.DataFrame:
@@ -99,11 +121,13 @@ def in_parts(frame: pl.DataFrame, keys: Sequence[str], /) -> Iterator[pl.DataFra
 
 def spread(table: NDArray[np.floating], /) -> NDArray[np.float64]:
     """Return the standard deviation of the finite replicates of each line, (lines,); NaN where 5 % are not finite."""
-    finite = np.isfinite(table)
-    count = finite.sum(axis=-1)
-    values = np.where(finite, table, 0).astype(float)
-    mean = values.sum(axis=-1) / np.maximum(count, 1)
-    square = (np.where(finite, values - mean[..., None], 0) ** 2).sum(axis=-1) / np.maximum(count - 1, 1)
+    missing = ~np.isfinite(table)
+    count = table.shape[-1] - missing.sum(axis=-1)
+    values = table.astype(float)
+    values[missing] = 0
+    values -= (values.sum(axis=-1) / np.maximum(count, 1))[..., None]
+    values[missing] = 0
+    square = np.einsum("...i,...i->...", values, values) / np.maximum(count - 1, 1)
     return np.where(mostly_finite(table), np.sqrt(square), np.nan)
 
 

@@ -48,14 +48,17 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Lean:
-    """Hold rows whose replicates lie in a file, an array (lines, KEPT) of .npy; the rows' column `line` says where."""
+    """Hold rows that lie in a file, in Arrow's form, and their replicates in another, an array (lines, KEPT) of .npy.
 
-    frame: pl.DataFrame
+    The rows' column `line` says where. So several processes share one copy of them, and none has to hold them.
+    """
+
+    file: Path
     replicates: Path
 
     def lazy(self) -> pl.LazyFrame:
         """Return the rows as a lazy frame."""
-        return self.frame.lazy()
+        return pl.scan_ipc(self.file, glob=False)
 
 
 Rows = pl.DataFrame | pl.LazyFrame | Lean | Recorded  # what figures, tables and claims get: any of them has `lazy()`

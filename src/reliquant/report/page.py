@@ -15,6 +15,7 @@ from typing import Any, Literal
 import jinja2
 import polars as pl
 from markupsafe import Markup
+from threadpoolctl import threadpool_limits
 
 from reliquant import plugins
 from reliquant.report import averages, frames, plotting, source_rows, tabling
@@ -66,11 +67,16 @@ class Piece:
 
 
 def figure(rows: Rows, name: str, /) -> Piece:
-    """Draw a figure plugin in both widths; where there is nothing to draw, the piece says why."""
+    """Draw a figure plugin in both widths; where there is nothing to draw, the piece says why.
+
+    A plugin may have a function `prepared(rows)`; what it returns is then given to both as `made`.
+    """
 
     def make(draw: Callable[..., Any], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
-        broad = draw(recorded, columns=2)
-        narrow = plotting.save(draw(recorded, columns=1), "pdf")
+        prepared = getattr(plugins.module("figure", name), "prepared", None)
+        once = {"made": prepared(recorded)} if prepared else {}  # what both widths show
+        broad = draw(recorded, columns=2, **once)
+        narrow = plotting.save(draw(recorded, columns=1, **once), "pdf")
         made = {".pdf": plotting.save(broad, "pdf"), ".png": plotting.save(broad, "png"), "-1column.pdf": narrow}
         return made, data_uri(plotting.save(broad, "svg"), "image/svg+xml")
 
@@ -98,7 +104,7 @@ def lean(rows: Rows, folder: Path, /) -> frames.Lean:
     """Shrink rows, however many, to what pieces, claims and summary read; they are streamed, so memory stays small.
 
     Single cells of the noise suite are most of a large study. Of them only the mean changes of accuracy that the heat
-    map shows stay, and those without a finite value. Texts become categories; replicates lie in a file in `folder`.
+    map shows stay, and those without a finite value. Texts become categories. All of it lies in files in `folder`.
     """
     lazy, short = rows.lazy(), pl.col(pl.String).cast(pl.Categorical)
     cell = (pl.col("suite") == "noise") & (pl.col("corruption") != "mean")
@@ -108,13 +114,13 @@ def lean(rows: Rows, folder: Path, /) -> frames.Lean:
     cells = lazy.filter(mapped).group_by(keys).agg(pl.col("value").mean(), n=pl.col("n").max()).sort(keys)
     wanted = lazy.filter((~cell & ~part) | frames.UNDEFINED)
     without = wanted.with_columns(known=pl.col("replicates").is_not_null()).drop("replicates")
-    kept = without.collect(engine="streaming")
-    file = folder / "replicates.npy"
-    line = averages.moved_to(file, wanted, kept.select("suite", "measure", "known"))
-    few = cells.collect(engine="streaming").with_columns(scheme=pl.lit("all"))
-    return frames.Lean(
-        pl.concat([kept.drop("known").with_columns(line), few], how="diagonal").with_columns(short), file
-    )
+    kept = without.with_columns(short).collect(engine="streaming")
+    held = frames.Lean(folder / "rows.arrow", folder / "replicates.npy")
+    line = averages.moved_to(held.replicates, wanted, kept.select("suite", "measure", "known"))
+    few = cells.with_columns(scheme=pl.lit("all")).with_columns(short).collect(engine="streaming")
+    both = pl.concat([kept.drop("known").with_columns(line), few], how="diagonal")
+    both.write_ipc(held.file, record_batch_size=averages.AT_ONCE)
+    return held
 
 
 def pieces(rows: Rows, /, processes: int = 1) -> list[Piece]:
@@ -244,8 +250,12 @@ def _piece(
 
 
 def _hold(rows: Rows) -> None:
-    """Keep the rows in a worker process that has just started; Ctrl-C is its parent's to tell."""
+    """Keep the rows in a worker process that has just started; Ctrl-C is its parent's to tell.
+
+    A matrix product has one thread there: the threads of several processes would wait for one another.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threadpool_limits(1)
     _HELD.append(rows)
 
 

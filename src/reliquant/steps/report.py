@@ -11,7 +11,7 @@ import polars as pl
 from reliquant.files import scratch
 from reliquant.files.artifacts import read_sealed_json, save_json, save_sealed_json, whole
 from reliquant.files.digests import digest_of_file
-from reliquant.files.stored_frames import damage_named, require_once, scan_rows
+from reliquant.files.stored_frames import KEYS, damage_named, require_once, scan_rows
 from reliquant.report import claims, escaping, frames, page, published, source_rows
 from reliquant.report.facts import equivalence_of, require_facts, require_study
 from reliquant.steps import run
@@ -33,8 +33,9 @@ def main() -> None:
     with scratch.folder(args.output, "replicates") as folder:
         with damage_named(args.rows):
             rows, counts = page.lean(every, folder), page.counts(every)
-        require_study(rows.frame["study"].cast(pl.String).unique().to_list(), facts, str(args.rows), str(args.facts))
-        require_once(rows.frame.filter(pl.col("scheme") != "all"), args.rows)
+        studies = rows.lazy().select(pl.col("study").cast(pl.String).unique()).collect()["study"].to_list()
+        require_study(studies, facts, str(args.rows), str(args.facts))
+        require_once(rows.lazy().filter(pl.col("scheme") != "all").select(KEYS).collect(), args.rows)
         _report(rows, counts, facts, args)
 
 

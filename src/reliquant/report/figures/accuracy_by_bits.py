@@ -19,18 +19,13 @@ on the left to the fewest bits on the right; where a line falls off, the method 
 where there are more than six). Whiskers are 95 % intervals over test images; marks are set apart sideways only to be
 seen."""
 MANY = 6
+Lines = tuple[list[str], str, pl.DataFrame, pl.DataFrame]  # precisions, what a line is of, variants, means
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Lines | None = None) -> Figure:
     """Draw lines of accuracy over precisions; raise NothingToDraw without two precisions, FP32 among them."""
-    accuracies = frames.select(rows, "accuracy")
-    precisions = frames.ordered_precisions(accuracies)
-    if len(precisions) < 2:
-        raise NothingToDraw("fewer than two precisions (FP32 is one) have an accuracy on a clean set")
-    runs = frames.mean_of_sets(accuracies)
-    by = "scheme" if frames.quantized(runs)["scheme"].n_unique() <= MANY else "family"
-    lines = frames.mean_of_runs(runs, ["source", by, "precision"])
+    precisions, by, runs, lines = prepared(rows) if made is None else made
     sources = sorted(lines["source"].unique())
     names = sorted(frames.quantized(runs)[by].unique())
     looks, marks = plotting.looks(rows), plotting.markers(rows, by)
@@ -61,3 +56,14 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     ]
     plotting.key(fig, entries, loc="outside upper center", ncols=min(len(names), 3 * columns))
     return fig
+
+
+def prepared(rows: Rows, /) -> Lines:
+    """Return the mean accuracies that the lines join; raise NothingToDraw without two precisions, FP32 among them."""
+    accuracies = frames.select(rows, "accuracy")
+    precisions = frames.ordered_precisions(accuracies)
+    if len(precisions) < 2:
+        raise NothingToDraw("fewer than two precisions (FP32 is one) have an accuracy on a clean set")
+    runs = frames.mean_of_sets(accuracies)
+    by = "scheme" if frames.quantized(runs)["scheme"].n_unique() <= MANY else "family"
+    return precisions, by, runs, frames.mean_of_runs(runs, ["source", by, "precision"])

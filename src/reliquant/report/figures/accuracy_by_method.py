@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -17,16 +18,13 @@ QUESTION, PLACE = "accuracy", 1
 READ = """Bars are the mean change of top-1 accuracy to the FP32 model, over in-distribution sets, models, scopes and
 seeds; left of zero is worse. Colour is the source of the pre-training data. Whiskers are 95 % intervals over test
 images; the short ticks are the single variants."""
+Means = tuple[pl.DataFrame, pl.DataFrame]
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Means | None = None) -> Figure:
     """Draw bars of change of accuracy; raise NothingToDraw without quantized variants."""
-    changes = frames.quantized(frames.select(rows, "accuracy_change"))
-    if changes.is_empty():
-        raise NothingToDraw("no quantized variant has a change of accuracy on a clean set")
-    runs = frames.mean_of_sets(changes)
-    bars = frames.mean_of_runs(runs, ["precision", "family", "scheme", "source"])
+    runs, bars = prepared(rows) if made is None else made
     precisions, schemes = frames.ordered_precisions(bars), frames.ordered_schemes(bars)
     looks, sources = plotting.looks(rows), sorted(bars["source"].unique())
     across = min(len(precisions), 3 if columns == 2 else 1)
@@ -61,3 +59,12 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     ]
     fig.legend(handles=swatches, loc="outside upper center", ncols=len(sources))
     return fig
+
+
+def prepared(rows: Rows, /) -> Means:
+    """Return the mean changes of variants, and of methods over them; raise NothingToDraw without quantized variants."""
+    changes = frames.quantized(frames.select(rows, "accuracy_change"))
+    if changes.is_empty():
+        raise NothingToDraw("no quantized variant has a change of accuracy on a clean set")
+    runs = frames.mean_of_sets(changes)
+    return runs, frames.mean_of_runs(runs, ["precision", "family", "scheme", "source"])

@@ -23,12 +23,9 @@ LINES = 80  # variants per panel above which whiskers would hide the marks
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
     """Draw change of ECE against change of accuracy; raise NothingToDraw without quantized variants."""
-    changes = frames.quantized(frames.select(rows, ["accuracy_change", "accuracy_delta", "ece_change"]))
-    if changes.is_empty() or "ece_change" not in changes["measure"]:
-        raise NothingToDraw("no quantized variant has a change of accuracy and of ECE on a clean set")
-    points = frames.wide(frames.mean_of_sets(changes)).drop_nulls(["accuracy_change", "ece_change"])
+    points = prepared(rows) if made is None else made
     looks, marks = plotting.looks(rows), plotting.markers(rows)
     shares = plotting.shades(frames.ordered_precisions(points))
     sources = sorted(points["source"].unique())
@@ -53,6 +50,14 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     ]
     plotting.key(fig, entries, loc="outside upper center", ncols=min(len(entries), 3 * columns))
     return fig
+
+
+def prepared(rows: Rows, /) -> pl.DataFrame:
+    """Return the variants with their mean changes; raise NothingToDraw without quantized variants."""
+    changes = frames.quantized(frames.select(rows, ["accuracy_change", "accuracy_delta", "ece_change"]))
+    if changes.is_empty() or "ece_change" not in changes["measure"]:
+        raise NothingToDraw("no quantized variant has a change of accuracy and of ECE on a clean set")
+    return frames.wide(frames.mean_of_sets(changes)).drop_nulls(["accuracy_change", "ece_change"])
 
 
 def _panel(ax: Axes, part: pl.DataFrame, colour: str, marks: dict[str, str], shares: dict[str, float]) -> None:

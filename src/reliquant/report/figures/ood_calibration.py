@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import polars as pl
 from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
@@ -19,14 +20,9 @@ confidence got worse."""
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
     """Draw change of AUROC against change of ECE; raise NothingToDraw without an OOD suite."""
-    ood = frames.quantized(frames.select(rows, "auroc_change", suite="ood"))
-    ece = frames.quantized(frames.select(rows, "ece_change"))
-    if ood.is_empty() or ece.is_empty():
-        raise NothingToDraw("no quantized variant has both a change of AUROC on OOD sets and a change of ECE")
-    x = frames.mean_of_sets(ece).select(*frames.VARIANT, ece="value")
-    points = frames.mean_of_sets(ood, "score").join(x, on=list(frames.VARIANT), how="inner")
+    points = prepared(rows) if made is None else made
     scores = sorted(points["score"].unique())
     looks, marks = plotting.looks(rows), plotting.markers(rows)
     shares = plotting.shades(frames.ordered_precisions(points))
@@ -49,3 +45,13 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     entries += [(f, {"marker": marks[f], "color": "#444444"}) for f in sorted(points["family"].unique())]
     plotting.key(fig, entries, loc="outside upper center", ncols=min(len(entries), 3 * columns))
     return fig
+
+
+def prepared(rows: Rows, /) -> pl.DataFrame:
+    """Return the variants with both mean changes; raise NothingToDraw without an OOD suite."""
+    ood = frames.quantized(frames.select(rows, "auroc_change", suite="ood"))
+    ece = frames.quantized(frames.select(rows, "ece_change"))
+    if ood.is_empty() or ece.is_empty():
+        raise NothingToDraw("no quantized variant has both a change of AUROC on OOD sets and a change of ECE")
+    x = frames.mean_of_sets(ece).select(*frames.VARIANT, ece="value")
+    return frames.mean_of_sets(ood, "score").join(x, on=list(frames.VARIANT), how="inner")

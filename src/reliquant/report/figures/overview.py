@@ -28,27 +28,21 @@ COLUMNS = {
     "spurious": ("spurious", "rsg_change", -1),
 }
 SQUARED = "calibration"
+KEYS = ["family", "scheme", "precision"]
 BETTER, WORSE, SAME = "#cfe0f0", "#fbdcb0", "#f2f2f2"
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
     """Draw the grid of signs; raise NothingToDraw without quantized variants."""
-    keys = ["family", "scheme", "precision"]
-    parts = []
-    for name, (suite, measure, _) in COLUMNS.items():
-        changes = frames.quantized(frames.select(rows, measure, suite=suite))
-        parts.append(frames.mean_of_runs(frames.mean_of_sets(changes), keys).with_columns(column=pl.lit(name)))
-    cells = pl.concat(parts)
-    if cells.is_empty():
-        raise NothingToDraw("no quantized variant has a change to FP32")
+    cells = prepared(rows) if made is None else made
     order = {p: i for i, p in enumerate(frames.ordered_precisions(cells))}
-    lines = sorted(cells.select(keys).unique().rows(), key=lambda k: (order[k[2]], k))
+    lines = sorted(cells.select(KEYS).unique().rows(), key=lambda k: (order[k[2]], k))
     names = [n for n in COLUMNS if n in cells["column"]]
     fig, axes = plotting.canvas(columns, 0.6 + 0.2 * len(lines))
     ax = axes[0, 0]
     significant = tabling.corrected(cells) < 0.05
-    shown = cells.select(*keys, "value", "column").iter_rows()
+    shown = cells.select(*KEYS, "value", "column").iter_rows()
     for (family, scheme, precision, value, name), known in zip(shown, significant, strict=True):
         x, y, sign = names.index(name), lines.index((family, scheme, precision)), COLUMNS[name][2]
         better = known and value * sign > 0
@@ -69,3 +63,15 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     for side in ax.spines.values():
         side.set_visible(False)
     return fig
+
+
+def prepared(rows: Rows, /) -> pl.DataFrame:
+    """Return the mean changes that the cells show; raise NothingToDraw without quantized variants."""
+    parts = []
+    for name, (suite, measure, _) in COLUMNS.items():
+        changes = frames.quantized(frames.select(rows, measure, suite=suite))
+        parts.append(frames.mean_of_runs(frames.mean_of_sets(changes), KEYS).with_columns(column=pl.lit(name)))
+    cells = pl.concat(parts)
+    if cells.is_empty():
+        raise NothingToDraw("no quantized variant has a change to FP32")
+    return cells

@@ -37,12 +37,13 @@ RINGS: dict[float, dict[str, Any]] = {  # least chance of being on the front: ho
     0.1: {"linewidth": 0.8, "edgecolor": "#b4b4b4"},
 }
 GREY = "#9a9a9a"
+Panels = dict[str, pl.DataFrame]  # name -> points
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Panels | None = None) -> Figure:
     """Draw each measure against size; raise NothingToDraw when no variant's size is known."""
-    panels = _panels(rows)
+    panels = prepared(rows) if made is None else made
     looks, marks = plotting.looks(rows), plotting.markers(rows) | {"FP32": "*"}
     across = min(len(panels), 3 if columns == 2 else 2)
     down = -(-len(panels) // across)
@@ -57,7 +58,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     return fig
 
 
-def _panels(rows: Rows) -> dict[str, pl.DataFrame]:
+def prepared(rows: Rows, /) -> Panels:
     """Return by panel the models with their size, the measure, and `chance`: of being on the front."""
     sizes = frames.wide(frames.select(rows, ["bytes", "bytes_fp32"], suite=""))
     if "bytes" not in sizes.columns or "bytes_fp32" not in sizes.columns:

@@ -28,6 +28,7 @@ has the paired changes of each family."""
 SUITES = {"clean": "clean", "shift": "shifted", "noise": "corrupted"}
 LEVELS = ("95", "90")
 GREY, PALE = "#444444", "#9a9a9a"
+Means = tuple[dict[str, pl.DataFrame], dict[str, pl.DataFrame]]
 WHOSE = {  # whose clean images set the threshold: label, mark, its fill, its line, on which side it stands
     "fp32": ("threshold of FP32", "o", GREY, "-", -1),
     "own": ("threshold of the variant", "D", "white", (0, (1, 1)), 1),
@@ -35,13 +36,9 @@ WHOSE = {  # whose clean images set the threshold: label, mark, its fill, its li
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Means | None = None) -> Figure:
     """Draw coverage at each level, and size, over precisions; raise NothingToDraw without prediction sets."""
-    runs = {suite: _runs(rows, suite) for suite in SUITES}
-    runs = {suite: part for suite, part in runs.items() if not frames.quantized(part).is_empty()}
-    if not runs:
-        raise NothingToDraw("the records hold no counts of classes, from which prediction sets follow")
-    means = {suite: frames.mean_of_runs(part, ["measure", "precision"]) for suite, part in runs.items()}
+    runs, means = prepared(rows) if made is None else made
     known = {name for part in means.values() for name in part["measure"]}
     levels = [level for level in LEVELS if any(f"_coverage_{level}_" in name for name in known)]
     sized = any("_size_" in name for name in known)
@@ -70,6 +67,15 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig.align_ylabels(axes[:, 0])
     _legend(fig, columns)
     return fig
+
+
+def prepared(rows: Rows, /) -> Means:
+    """Return by suite the means of variants, and over variants; raise NothingToDraw without prediction sets."""
+    runs = {suite: _runs(rows, suite) for suite in SUITES}
+    runs = {suite: part for suite, part in runs.items() if not frames.quantized(part).is_empty()}
+    if not runs:
+        raise NothingToDraw("the records hold no counts of classes, from which prediction sets follow")
+    return runs, {suite: frames.mean_of_runs(part, ["measure", "precision"]) for suite, part in runs.items()}
 
 
 def _runs(rows: Rows, suite: str) -> pl.DataFrame:

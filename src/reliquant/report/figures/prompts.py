@@ -34,22 +34,13 @@ GREY, BAND, LIMIT = "#444444", "#c4c4c4", "#e8e8e8"
 SMALL = {"color": "#777777", "markersize": 3, "linestyle": ""}
 KEYS = ["family", "scheme", "precision"]
 SET = ["model", "source", "dataset"]
+Means = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Means | None = None) -> Figure:
     """Draw changes of accuracy on bands of FP32's spread; raise NothingToDraw without templates taken alone."""
-    spreads = frames.select(rows, SPREAD).filter(scheme="fp32")
-    changes = frames.quantized(frames.select(rows, "accuracy_change")).join(spreads, on=SET, how="semi")
-    if changes.is_empty():
-        raise NothingToDraw("no clean set has several templates that were taken alone (config word templates_alone)")
-    changes = common(changes, frames.VARIANT, ()).rows
-    spreads = spreads.join(changes, on=SET, how="semi")  # marks are compared with bands: of the same models and sets
-    marks = frames.mean_of_runs(frames.mean_of_sets(changes), ["source", *KEYS])
-    bands = frames.mean_of_runs(frames.mean_of_sets(spreads), ["source"])
-    marks = _with_beyond(marks, bands)
-    ends = _ends(frames.select(rows, list(ENDS)).join(spreads, on=SET, how="semi"))
-    ends = ends.join(marks, on=["source", *KEYS], how="semi")
+    marks, bands, ends = prepared(rows) if made is None else made
     order = {p: i for i, p in enumerate(frames.ordered_precisions(marks))}
     lines = sorted(marks.select(KEYS).unique().rows(), key=lambda k: (order[k[2]], k))
     sources = sorted(marks["source"].unique())
@@ -71,6 +62,24 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     fig.supxlabel("change of accuracy (points)", fontsize=8)
     _legend(fig, columns)
     return fig
+
+
+def prepared(rows: Rows, /) -> Means:
+    """Return the mean changes, FP32's spreads, and the best and the worst template's changes.
+
+    Raises NothingToDraw without templates taken alone.
+    """
+    spreads = frames.select(rows, SPREAD).filter(scheme="fp32")
+    changes = frames.quantized(frames.select(rows, "accuracy_change")).join(spreads, on=SET, how="semi")
+    if changes.is_empty():
+        raise NothingToDraw("no clean set has several templates that were taken alone (config word templates_alone)")
+    changes = common(changes, frames.VARIANT, ()).rows
+    spreads = spreads.join(changes, on=SET, how="semi")  # marks are compared with bands: of the same models and sets
+    marks = frames.mean_of_runs(frames.mean_of_sets(changes), ["source", *KEYS])
+    bands = frames.mean_of_runs(frames.mean_of_sets(spreads), ["source"])
+    marks = _with_beyond(marks, bands)
+    ends = _ends(frames.select(rows, list(ENDS)).join(spreads, on=SET, how="semi"))
+    return marks, bands, ends.join(marks, on=["source", *KEYS], how="semi")
 
 
 def _with_beyond(marks: pl.DataFrame, bands: pl.DataFrame) -> pl.DataFrame:

@@ -33,17 +33,9 @@ PLACED = ["model", "reference", "dataset", "score"]
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: dict[str, pl.DataFrame] | None = None) -> Figure:
     """Draw changes by precision and family, one panel per measure; raise NothingToDraw without any of them."""
-    cells = {title: frames.quantized(frames.select(rows, m, suite=s)) for title, (s, m, _) in PANELS.items()}
-    full = cells["AUROC, full"]
-    if not full.is_empty():
-        cells["AUROC, clean"] = cells["AUROC, clean"].join(full, on=PLACED, how="semi")
-    cells = {title: part for title, part in cells.items() if not part.is_empty()}
-    if not {"AUGRC, clean", "AUGRC, shifted", "AUROC, full"} & set(cells):
-        raise NothingToDraw("no quantized variant has a change of AUGRC or of full-spectrum detection")
-    by = ["family", "precision"]
-    means = {title: frames.mean_of_runs(frames.mean_of_sets(part), by) for title, part in cells.items()}
+    means = prepared(rows) if made is None else made
     every = pl.concat(means.values())
     precisions, families = frames.ordered_precisions(every), sorted(every["family"].unique())
     across = min(len(means), 2)
@@ -63,6 +55,19 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
         entries.append((name, {"marker": mark, "markerfacecolor": fill, "color": GREY}))
     plotting.key(fig, entries, loc="outside upper center", ncols=min(len(families), 3 * columns))
     return fig
+
+
+def prepared(rows: Rows, /) -> dict[str, pl.DataFrame]:
+    """Return by panel the mean changes of families; raise NothingToDraw without any of the measures."""
+    cells = {title: frames.quantized(frames.select(rows, m, suite=s)) for title, (s, m, _) in PANELS.items()}
+    full = cells["AUROC, full"]
+    if not full.is_empty():
+        cells["AUROC, clean"] = cells["AUROC, clean"].join(full, on=PLACED, how="semi")
+    cells = {title: part for title, part in cells.items() if not part.is_empty()}
+    if not {"AUGRC, clean", "AUGRC, shifted", "AUROC, full"} & set(cells):
+        raise NothingToDraw("no quantized variant has a change of AUGRC or of full-spectrum detection")
+    by = ["family", "precision"]
+    return {title: frames.mean_of_runs(frames.mean_of_sets(part), by) for title, part in cells.items()}
 
 
 def _panel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -22,13 +23,9 @@ MEASURES = {"rsg_change": "change of RSG", "vuln_add": "Vuln_add"}
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
     """Draw bars by family and precision; raise NothingToDraw without a spurious suite."""
-    changes = frames.quantized(frames.select(rows, MEASURES, suite="spurious"))
-    if changes.is_empty():
-        raise NothingToDraw("the study asks no sets with a spurious cue (groups common and counter)")
-    bars = frames.mean_of_runs(frames.mean_of_sets(changes), ["measure", "family", "precision"])
-    bars = bars.with_columns(p=tabling.corrected(bars))
+    bars = prepared(rows) if made is None else made
     families, precisions = sorted(bars["family"].unique()), frames.ordered_precisions(bars)
     shown = [m for m in MEASURES if m in bars["measure"]]
     down, across = (1, len(shown)) if columns == 2 else (len(shown), 1)
@@ -63,3 +60,12 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     ]
     fig.legend(handles=handles, loc="outside upper center", ncols=len(precisions))
     return fig
+
+
+def prepared(rows: Rows, /) -> pl.DataFrame:
+    """Return the mean changes that the bars show, with p-values; raise NothingToDraw without a spurious suite."""
+    changes = frames.quantized(frames.select(rows, MEASURES, suite="spurious"))
+    if changes.is_empty():
+        raise NothingToDraw("the study asks no sets with a spurious cue (groups common and counter)")
+    bars = frames.mean_of_runs(frames.mean_of_sets(changes), ["measure", "family", "precision"])
+    return bars.with_columns(p=tabling.corrected(bars))
