@@ -115,3 +115,9 @@ def test_whatever_is_damaged_is_named(tmp_path):
         data[at] ^= 0x55
     assert len(messages) > 30
     assert all(str(path) in message for message in messages)
+
+
+def test_a_header_that_is_longer_than_most_is_read_whole():
+    header = bytes([0x18, 0xE8, 0x07]) + b"x" * 1_000 + bytes([0x15, 0x0A, 0])  # field 1: a text; field 2: 5; the end
+    found = parquet_limits._header(io.BytesIO(b"PAR1" + header + b"the page itself"), 4)
+    assert found == ({1: b"x" * 1_000, 2: 5}, len(header))

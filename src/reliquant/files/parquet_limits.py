@@ -23,9 +23,10 @@ COLUMN, EXPANSION = 2**28, 20  # bytes of a column in a row group, or so many ti
 VALUES = 8  # of a list in each row, such as captions
 RESULT, TIMES = 2**28, 60  # bytes of rows or records in memory, or so many times those of their file
 WIDTHS = {0: 1, 1: 4, 2: 8, 3: 12, 4: 4, 5: 8, 6: 16}  # bytes of a value in memory, by the number of its type
-PAGE_HEADER = 2**16  # bytes, with the least and the greatest value of the page
+PAGE_HEADER, SHORT = 2**16, 2**8  # bytes, with the least and the greatest value of the page
 NESTED = 16  # structs and lists in one another
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
+WHOLE = (I16, I32, I64)  # whole numbers, which nearly all fields are
 Struct = dict[int, Any]
 
 
@@ -56,7 +57,6 @@ def check_whole(path: Path, /) -> int:
                 unpacked += bytes_of_page
                 values += values_of_page
                 most = max(most, unpacked, values * width)
-                require_memory(path, taken + most, size)
             taken += most
             require_memory(path, taken, size)
         return rows
@@ -137,15 +137,26 @@ def _pages(file: IO[bytes], facts: Struct, size: int) -> Iterator[tuple[int, int
     while at < end and values != facts[5]:  # as polars goes on
         if at < len(MAGIC):
             raise ValueError("a page before the start")
-        file.seek(at)
-        reader = _Thrift(file.read(PAGE_HEADER))
-        header = reader.struct()
+        header, length = _header(file, at)
         data = header.get(5) or header.get(8) or {1: 0}
         if header[2] < 0 or header[3] < 0 or data[1] < 0:
             raise ValueError("a page of a negative size")
         values += data[1]
         yield header[2], data[1]
-        at += reader.at + header[3]
+        at += length + header[3]
+
+
+def _header(file: IO[bytes], at: int) -> tuple[Struct, int]:
+    """Return the header of the page at a place of a file, and its length; hardly any is longer than `SHORT`."""
+    for most in (SHORT, PAGE_HEADER):
+        file.seek(at)
+        reader = _Thrift(file.read(most))
+        try:
+            return reader.struct(), reader.at
+        except IndexError:
+            if most == PAGE_HEADER:
+                raise
+    raise AssertionError
 
 
 class _Thrift:
@@ -158,10 +169,16 @@ class _Thrift:
         if depth > NESTED:
             raise KeyError("nested too deeply")
         found: Struct = {}
-        number = 0
-        while byte := self._byte():
+        data, number = self.data, 0
+        while byte := data[self.at]:
+            self.at += 1
             number = number + (byte >> 4) if byte >> 4 else self._signed()
-            found[number] = self._value(byte & 15, depth)
+            if byte & 15 in WHOLE and (value := data[self.at]) < 128:  # most fields are whole numbers of one byte
+                self.at += 1
+                found[number] = (value >> 1) ^ -(value & 1)
+            else:
+                found[number] = self._value(byte & 15, depth)
+        self.at += 1
         return found
 
     def _byte(self) -> int:
@@ -169,9 +186,10 @@ class _Thrift:
         return self.data[self.at - 1]
 
     def _unsigned(self) -> int:
-        value = shift = 0
+        data, value, shift = self.data, 0, 0
         while True:
-            byte = self._byte()
+            byte = data[self.at]
+            self.at += 1
             value |= (byte & 127) << shift
             shift += 7
             if byte < 128:
@@ -188,7 +206,7 @@ class _Thrift:
             return kind == TRUE
         if kind == BYTE:
             return self._byte()
-        if kind in (I16, I32, I64):
+        if kind in WHOLE:
             return self._signed()
         if kind == DOUBLE:
             self.at += 8
