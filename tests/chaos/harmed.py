@@ -33,6 +33,8 @@ KINDS = {  # of files, by a pattern of their paths
     "rows of an explanation": r"results/[^/]+/explain/.*/rows\.parquet",
     "rows of the study": r"results/[^/]+/rows\.parquet",
     "facts": r"results/[^/]+/facts\.json",
+    "lists of a report": r"reports/[^/]+/(claims|summary|digests)\.json",
+    "pieces of a report": r"reports/[^/]+/(report\.html|(figures|tables|plots)/.*)",
 }
 
 

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reliquant.measures import resampling
+from reliquant.measures.row import Row as MeasuredRow
 from reliquant.measures.rows import HEADLINE_OF_EXPLAIN
 from reliquant.measures.stats import normal_test, strata, variance_of_mean, wilson
 
 
-class Row(TypedDict):
-    """Hold one measured value of a dataset with its 95 % interval, and p where it is a change; None where unknown.
+class Row(MeasuredRow):
+    """Hold one measured value of a dataset, and of which group of layers or ranks and at which logit scale it is."""
 
-    `replicates` are its values in the resamples of `resampling.weights`, (KEPT,); None where none are kept.
-    """
-
-    measure: str
     group: str
     scale: str
-    value: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    replicates: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)

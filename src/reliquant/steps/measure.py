@@ -33,11 +33,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     require_records_of(args.labels, args.variant, args.samples, args.baseline)
-    samples = _records(args.samples)
-    snapshots = "iteration" in samples.columns
-    baseline = _records(args.baseline, all_suites=snapshots) if args.baseline else None
-    own = read_samples(args.samples[0]).select(PLACE).unique()
+    shard = read_samples(args.samples[0])
+    own = shard.select(PLACE).unique()
     require_shard(own, args.suites, args.samples[0])
+    samples = _with_others(shard, args.samples[1:])
+    snapshots = "iteration" in samples.columns
+    baseline = None
+    if args.baseline:
+        baseline = _with_others(read_samples(args.baseline[0]), args.baseline[1:], all_suites=snapshots)
     if snapshots and baseline is None:
         raise ValueError(f"{args.samples[0]}: records of snapshots are measured against FP32's: give --baseline")
     if snapshots:  # each has its own rows, against the same baseline
@@ -80,9 +83,9 @@ def _rows(
         return pl.concat(parts, how="diagonal").join(own, on=PLACE, how="semi", maintain_order="left")
 
 
-def _records(files: list[Path], *, all_suites: bool = False) -> pl.DataFrame:
-    """Read a shard's records and, of the other shards, clean and shifted ones, which its images are compared with."""
-    own, *others = (read_samples(file) for file in files)
+def _with_others(own: pl.DataFrame, files: list[Path], /, *, all_suites: bool = False) -> pl.DataFrame:
+    """Add to a shard's records clean and shifted ones of the other shards, which its images are compared with."""
+    others = [read_samples(file) for file in files]
     if not all_suites:
         others = [records.filter(pl.col("suite").is_in(["clean", "shift"])) for records in others]
     return pl.concat([own, *others], how="diagonal")
