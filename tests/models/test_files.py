@@ -1,3 +1,4 @@
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from reliquant import plugins
 from reliquant.cli.main import main
-from reliquant.files.artifacts import DamagedFile, read_header, save_tensors
+from reliquant.files.artifacts import DamagedFile, load_tensors, read_header, save_tensors
 from reliquant.layers.variant import load_variant
 from reliquant.models.files import load_model, save_model, trusted_entry
 from reliquant.models.open import open_model, open_shapes
-from reliquant.models.towers.small import tower
+from reliquant.models.towers.small import MODELS, tower
 
 ENTRY = {"tower": "small", "architecture": "small_vit", "seed": 5}
 
@@ -130,3 +132,53 @@ def test_a_header_names_no_folder_for_downloads(tmp_path):
     assert "cache" not in trusted_entry(tmp_path, header, None)
     (tmp_path / "anywhere" / "models--a--b").mkdir(parents=True)
     assert trusted_entry(tmp_path, header, None)["cache"] == str(tmp_path / "anywhere")
+
+
+@pytest.fixture
+def described(tmp_path):
+    """Return a function that writes a model of an architecture's JSON and of a list of words, with the JSON changed."""
+    words = (MODELS / "vocabulary.txt").read_text()
+    config = json.loads((MODELS / "architectures" / "small_vit.json").read_text())
+    entry = {"tower": "small", "architecture": str(tmp_path / "own.json"), "vocabulary": str(tmp_path / "words.txt")}
+
+    def written(name, swapped=False, **changes):
+        first, second, *others = words.splitlines()
+        first, second = (second, first) if swapped else (first, second)
+        (tmp_path / "words.txt").write_text("\n".join([first, second, *others]))
+        model = {**config.get("model_cfg", config), **changes.pop("model", {})}
+        (tmp_path / "own.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": changes}))
+        if name:
+            save_model(tmp_path / name, plugins.load("tower", entry)(None), entry)
+        return tmp_path / (name or "")
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": {"quick_gelu": True}}, "architecture"),
+        ({"mean": 0.1}, "architecture"),
+        ({"swapped": True}, "vocabulary"),
+    ],
+)
+def test_what_a_model_is_built_from_beside_tensors_is_in_its_sha256_and_checked(described, change, named):
+    first = described("a.safetensors")
+    other = read_header(described("b.safetensors", **change))
+    assert other["sha256"] != read_header(first)["sha256"]
+    with pytest.raises(DamagedFile, match=rf"a\.safetensors: was built from other files: {named} \(.*\) changed since"):
+        load_model(first)
+    described("")
+    assert load_model(first)[1]["sha256"] == read_header(first)["sha256"]
+
+
+def test_a_header_that_says_another_thing_of_what_the_model_is_built_from_is_found(described):
+    path = described("a.safetensors")
+    tensors, header = load_tensors(path)
+    save_tensors(path, tensors, header)
+    assert read_header(path) == header
+    changed = {**header["built_from"], "mean": [0.1, 0.1, 0.1]}
+    save_tensors(path, tensors, {**header, "built_from": changed})
+    assert read_header(path)["sha256"] != header["sha256"]
+    with pytest.raises(ValueError, match="was written for images of the mean"):
+        load_model(path)

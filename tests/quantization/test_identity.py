@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,15 @@ def test_code_versions_words_and_machine_are_part_of_the_identity(vit, monkeypat
         with monkeypatch.context() as patch:
             patch.setattr(target, lambda *_, **__: "other")
             assert run_identity(vit, "cpu", ENTRY, "small", pairs={"sha256": "ab"}) != made
+
+
+def test_what_a_model_is_beside_its_tensors_is_part_of_the_identity():
+    clip = plugins.load("tower", TOWER)(None)
+    made = run_identity(clip, "cpu", ENTRY, "small")
+    assert run_identity(replace(clip, mean=(0.1, 0.1, 0.1)), "cpu", ENTRY, "small") != made
+    heads = next(module for module in clip.model.modules() if hasattr(module, "num_heads"))
+    heads.num_heads *= 2
+    assert run_identity(clip, "cpu", ENTRY, "small") != made
 
 
 def test_the_header_of_a_variant_is_not_that_of_a_machine(lsq, tmp_path):

@@ -105,20 +105,28 @@ def provenance(**facts: Any) -> dict[str, Any]:
     return {**facts, "versions": versions | {p: version(p) for p in packages}}
 
 
-def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], /) -> str:
-    """Hash names, types, shapes and bytes of the tensors in the order of their names."""
+def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], built_from: Any = None, /) -> str:
+    """Hash names, types, shapes and bytes of the tensors in the order of their names.
+
+    `built_from` is what else the outputs of a model depend on, as JSON reads it back; None where there is nothing.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         array = np.asarray(tensors[name], order="C")
         digest.update(f"{name}\0{array.dtype}\0{array.shape}\0".encode())
         if array.size:
             digest.update(array.reshape(-1).view(np.uint8).data)
+    if built_from is not None:
+        digest.update(json.dumps(built_from, sort_keys=True).encode())
     return digest.hexdigest()
 
 
 def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any], /) -> None:
-    """Write arrays and a JSON header as safetensors, whole or not at all; the header gains sha256 and digest."""
-    facts = digests.with_digest({**header, "sha256": sha256_of_tensors(tensors)})
+    """Write arrays and a JSON header as safetensors, whole or not at all; the header gains sha256 and digest.
+
+    The sha256 is of the arrays, and of what the header says under `built_from`, if it has that.
+    """
+    facts = digests.with_digest({**header, "sha256": sha256_of_tensors(tensors, header.get("built_from"))})
     with whole(path) as part:
         arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         save_file(arrays, part, metadata={"reliquant": json.dumps(facts, sort_keys=True)})
@@ -136,7 +144,7 @@ def load_tensors(path: Path, /) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
         return {name: file.get_tensor(name) for name in file.keys()}, _header(path, file)  # noqa: SIM118
 
     tensors, header = _open(path, read)
-    if header.get("sha256") != sha256_of_tensors(tensors):
+    if header.get("sha256") != sha256_of_tensors(tensors, header.get("built_from")):
         raise DamagedFile(
             f"{path}: the tensors do not match the sha256 in the header: the file was altered; {digests.AGAIN}"
         )

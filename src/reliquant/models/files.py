@@ -11,12 +11,19 @@ import torch
 from reliquant import plugins
 from reliquant.files.artifacts import DamagedFile, load_tensors, provenance, require_words, save_tensors
 from reliquant.models.clip import Clip
+from reliquant.study.built_from import describing_files, require_same_files
 
 
 def save_model(path: Path, clip: Clip, entry: Mapping[str, Any], /, **facts: Any) -> None:
-    """Write a model's FP32 state dict; the header holds the tower entry that loads it, its Clip's facts and others."""
+    """Write a model's FP32 state dict; the header holds the tower entry that loads it, its Clip's facts and others.
+
+    `built_from` in it is what else its outputs depend on: the entry, the files that it names, the preprocessing.
+    """
     arrays = {name: value.detach().cpu().numpy() for name, value in clip.model.state_dict().items()}
     parameters = sum(p.numel() for p in clip.model.parameters())
+    words = {word: value for word, value in entry.items() if word != "cache"}
+    pixels = {"form": clip.form, "mean": list(clip.mean), "std": list(clip.std)}
+    facts["built_from"] = {"tower": words, "files": describing_files(entry), **pixels}
     made = provenance(kind="model", tower=dict(entry), form=clip.form, parameters=parameters, **clip.facts, **facts)
     save_tensors(path, arrays, made)
 
@@ -32,6 +39,7 @@ def load_model(path: Path, /, *, tower: str | None = None) -> tuple[Clip, dict[s
         raise DamagedFile(f"{path}: is a {header.get('kind')}, not a model")
     require_words(header, {"sha256": str, "tower": dict, "form": str}, f"{path}: its header")
     entry = trusted_entry(path, header, tower)
+    require_same_files(path, header)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     try:
         clip = plugins.load("tower", entry)(state)
@@ -65,7 +73,8 @@ def trusted_entry(path: Path, header: Mapping[str, Any], tower: str | None, /) -
 def _check_preprocessing(path: Path, clip: Clip, header: Mapping[str, Any]) -> None:
     """Raise ValueError unless the tower prepares images as it did when the model was written."""
     own = {"form": clip.form, "mean": list(clip.mean), "std": list(clip.std)}
+    written = {**header["built_from"], **header} if isinstance(header.get("built_from"), dict) else header
     for word, value in own.items():
-        if word in header and header[word] != value:
-            told = f"was written for images of the {word} {header[word]}, and its tower now says {value}"
+        if word in written and written[word] != value:
+            told = f"was written for images of the {word} {written[word]}, and its tower now says {value}"
             raise ValueError(f"{path}: {told}: make the file again")

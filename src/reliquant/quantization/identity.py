@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from reliquant import fingerprint, plugins
 from reliquant.files.artifacts import provenance
+from reliquant.files.digests import digest_of
 from reliquant.models.clip import Clip
 from reliquant.study.config import quantizer_words
 
@@ -39,9 +41,17 @@ def run_identity(
         "code": fingerprint.code("reliquant.quantization.quantize_model", data=SHIPPED, **named),
         "machine": machine(device),
         "type": str(next(clip.model.parameters()).dtype),
+        "pixels": {"form": clip.form, "mean": clip.mean, "std": clip.std},
+        "modules": digest_of({name: _described(module) for name, module in clip.model.named_modules()}),
         "versions": provenance()["versions"],
     }
     return json.loads(json.dumps(made))
+
+
+def _described(module: nn.Module) -> list[Any]:
+    """Say what of a module is in no tensor: its kind, and its plain attributes, such as the number of heads."""
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, str | int | float | None)}
+    return [type(module).__qualname__, module.extra_repr(), {name: str(value) for name, value in plain.items()}]
 
 
 def machine(device: str, /) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="the folder of a prepared dataset with captions")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--placed", default="", help="digest of the files that the entry names, empty without any")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.recipe.get("seed", 0))  # the initial weights
@@ -34,9 +35,12 @@ def main() -> None:
     pairs = load(args.pairs)
     pretrain(clip, pairs.images, pairs.meta["captions"], **args.recipe)
     check_model(clip, args.output.stem)
+    if args.placed:
+        placed.require(args.placed, placed.model_digest(args.entry), args.output.stem)
     facts = {"recipe": args.recipe, "pairs": pairs.meta["entry"], "pairs_sha256": pairs.meta["sha256"]}
     with placed.recorded(args.output):
         save_model(args.output, clip, args.entry, **facts)
+    placed.record(str(args.output.with_suffix(".placed.json")), args.placed)
 
 
 if __name__ == "__main__":
