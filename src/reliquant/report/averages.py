@@ -161,7 +161,6 @@ def moved_to(file: Path, kept: pl.LazyFrame, order: pl.DataFrame, /) -> pl.Serie
     for batch in only.collect_batches(chunk_size=100_000):
         table[line[at : at + batch.height]] = batch["replicates"].to_numpy()
         at += batch.height
-    table.flush()
     places = np.full(len(known), -1)
     places[known] = line
     return pl.select(line=pl.when(pl.Series(places) >= 0).then(pl.Series(places))).to_series()

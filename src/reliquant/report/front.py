@@ -44,10 +44,11 @@ def confidence(
     estimates = posterior.Estimates(
         np.where(quantized, value - value[base], value), *posterior.errors(low, high, table_of(both)), whole, quantized
     )
-    drawn = posterior.draws(estimates, np.random.default_rng(seed), number=draws)
-    true = drawn + np.where(quantized, drawn[:, base], 0.0)
-    chance = unbeaten(points["size"].to_numpy(), true if highest else -true).mean(axis=0)
-    return pl.Series(np.where(known, chance, np.nan), nan_to_null=True)
+    size, sign, count = points["size"].to_numpy(), 1 if highest else -1, np.zeros(points.height, np.int64)
+    for drawn in posterior.rounds(estimates, np.random.default_rng(seed), number=draws):
+        true = drawn + np.where(quantized, drawn[:, base], 0.0)
+        count += unbeaten(size, sign * true).sum(axis=0)
+    return pl.Series(np.where(known, count / draws, np.nan), nan_to_null=True)
 
 
 def unbeaten(size: NDArray[np.floating], good: NDArray[np.floating], /) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ have the covariance of their replicates. So luck that variants share cancels whe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,12 @@ class Estimates:
 
 
 def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> Floats:
-    """Return draws (number, n) of the true values.
+    """Return draws (number, n) of the true values, made as by `rounds`."""
+    return np.concatenate(list(rounds(estimates, rng, number=number)))
+
+
+def rounds(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> Iterator[Floats]:
+    """Yield draws of the true values, (some, n), as many together as the number says.
 
     Errors are normal with the covariance of the replicates, of which a share is moved to the diagonal: so few
     replicates would otherwise find correlations that are noise (Schaefer and Strimmer 2005). Groups have normal priors;
@@ -58,8 +64,7 @@ def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> 
     centre = np.where(changes, 0.0, means)
     wide = FLAT * np.sqrt((member.T @ (estimates.value**2 + own)) / member.sum(axis=0) + 1e-30)
     each = -(-number // ROUNDS)
-    parts = []
-    for _ in range(ROUNDS):
+    for start in range(0, number, each):
         spreads = []
         for i, g in enumerate(groups):
             at = estimates.group == g
@@ -75,8 +80,7 @@ def draws(estimates: Estimates, rng: np.random.Generator, /, *, number: int) -> 
         seen += rng.standard_normal((each, replicates)) @ common.T
         missed = _solved(prior + own, np.hstack([common, wide * member]), (estimates.value - seen).T)
         moved = prior[:, None] * missed + member @ (wide[:, None] ** 2 * (member.T @ missed))
-        parts.append(true + moved.T)
-    return np.concatenate(parts)[:number]
+        yield (true + moved.T)[: number - start]
 
 
 def errors(low: Floats, high: Floats, replicates: NDArray[np.floating], /) -> tuple[Floats, Floats]:
