@@ -76,6 +76,20 @@ def test_a_plugin_may_live_outside_the_package(tmp_path, monkeypatch):
     assert without_dot.endswith(", or a module of your own, my_package.my_module")
 
 
+@pytest.mark.parametrize("package", [True, False], ids=["in a package", "in a folder"])
+def test_checking_runs_no_code_of_a_plugin_nor_of_the_packages_it_lies_in(tmp_path, monkeypatch, package):
+    inner = tmp_path / "outer_of_others" / "inner"
+    inner.mkdir(parents=True)
+    for folder in (inner.parent, inner) if package else (inner,):
+        (folder / "__init__.py").write_text("raise SystemExit('code ran')\n")
+    (inner / "own.py").write_text("raise SystemExit('code ran')\ndef score(features, train, /, *, k: int = 3): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert plugins.check("score", {"score": "outer_of_others.inner.own", "k": 5}) == []
+    (problem,) = plugins.check("score", {"score": "outer_of_others.inner.other"})
+    assert problem.endswith("there is no such Python module")
+    assert not [name for name in sys.modules if name.startswith("outer_of_others")]
+
+
 def test_a_plugin_that_python_cannot_read_or_import_is_named(tmp_path, monkeypatch):
     (tmp_path / "wrong_scores").mkdir()
     (tmp_path / "wrong_scores" / "__init__.py").write_text("")

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -159,9 +160,8 @@ def check_words(path: Path, function: str, given: Entry, /) -> list[str]:
     """Validate words against the function's signature; return the problems."""
     fields = words(path, function)
     wrong = [f"{w}: unknown word; {path.stem} takes {', '.join(fields) or 'none'}" for w in given if w not in fields]
-    model = _schema(path, function)
     try:
-        model.validate_python({w: v for w, v in given.items() if w in fields})
+        _schema(path, function).validate_python({w: v for w, v in given.items() if w in fields})
     except ValidationError as error:
         for e in error.errors():
             where = ".".join(str(part) for part in e["loc"])
@@ -216,9 +216,8 @@ def load(family: str, entry: Entry, /) -> partial[Any]:
     """
     if problems := check(family, entry):
         raise ConfigError(f"{family} {entry.get(family)!r}: {p}" for p in problems)
-    path = source(family, entry[family])
     given = {k: v for k, v in entry.items() if k != family}
-    values = _schema(path, family).validate_python(given)
+    values = _schema(source(family, entry[family]), family).validate_python(given)
     bound = {w: getattr(values, w) for w in given}
     return partial(getattr(module(family, entry[family]), family), **bound)
 
@@ -290,15 +289,16 @@ def _names(folder: Path, /) -> tuple[str, ...]:
 
 @cache
 def file_of(module: str, /) -> Path | None:
-    """Find a module's file without importing it (its parent packages, all but empty here, are imported)."""
-    if module.split(".")[0] == "reliquant":
-        base = PACKAGE.joinpath(*module.split(".")[1:])
+    """Find a module's file; nothing is imported for it, neither the module nor the packages that it lies in."""
+    first, *parts = module.split(".")
+    if first == "reliquant":
+        base = PACKAGE.joinpath(*parts)
         path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
         return path if path.is_file() else None
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
+    spec = None if first == "__main__" else importlib.util.find_spec(first)
+    for part in parts:  # by their last names: whoever asks for `package.part` has the package imported
+        places = spec.submodule_search_locations if spec else None
+        spec = PathFinder.find_spec(part, list(places)) if places else None
     return Path(spec.origin) if spec and spec.has_location and spec.origin else None
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from reliquant.cli.output import Output
 from reliquant.cli.plan import read_config
 from reliquant.cli.verify_study import Checked, verify_study
-from reliquant.files.artifacts import read_sealed_json, require_words
+from reliquant.files.digests import AGAIN, DamagedFile
+from reliquant.names import name_problem
 from reliquant.study import paths
+from reliquant.study.stored import stored_study
 
 EXAMPLE = "reliquant verify config/config.yaml"
 
@@ -23,17 +25,16 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 def run(*, study: str) -> Output:
     """Check all files of a study; the exit code is 1 where one is broken, or missing."""
     facts, text = Path(paths.facts(study)), Path(study)
-    if not text.is_file() and not facts.is_file():
+    if text.is_file():
+        whole = read_config(text.read_bytes(), str(text), command="verify")
+    elif name_problem(study) or not facts.is_file():
         raise FileNotFoundError(f"{study}: no such config, and there is no {facts}")
-    config = text.read_bytes() if text.is_file() else _config_of(facts)
-    found = verify_study(read_config(config, str(text if text.is_file() else facts), command="verify"))
+    else:
+        whole = stored_study(facts)
+        if whole.name != study:
+            raise DamagedFile(f"{facts}: is of the study {whole.name}, in the place of another; {AGAIN}")
+    found = verify_study(whole)
     return Output([one._asdict() for one in found], _text(found), code=int(any(one.problem for one in found)))
-
-
-def _config_of(facts: Path) -> str:
-    found = read_sealed_json(facts)
-    require_words(found, {"config": str}, f"{facts}:")
-    return str(found["config"])
 
 
 def _text(found: list[Checked]) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import yaml
-
 from reliquant.files.artifacts import require_words
-from reliquant.files.bounded import load_yaml
 from reliquant.files.digests import AGAIN, DamagedFile
 from reliquant.study.config import EQUIVALENCE
+from reliquant.study.stored import config_in
 
 STUDY = {"study": str, "title": str, "note": str, "config": str, "models": dict, "datasets": dict, "versions": dict}
 MODEL = {"source": str, "architecture": str, "n_parameters": int}
@@ -29,11 +27,7 @@ def require_facts(facts: Mapping[str, Any], path: str, /) -> None:
 
 def equivalence_of(facts: Mapping[str, Any], path: str, /) -> float:
     """Return the difference that the study's config says is none, or the usual one; raise DamagedFile naming `path`."""
-    try:
-        config = load_yaml(facts["config"]) or {}
-        found = config.get("equivalence", EQUIVALENCE)
-    except (yaml.YAMLError, AttributeError) as error:
-        raise DamagedFile(f"{path}: config is no YAML of keys and values ({str(error)[:200]}); {AGAIN}") from error
+    found = config_in(facts, path).get("equivalence", EQUIVALENCE)
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1:
         raise DamagedFile(f"{path}: config: equivalence must be a number between 0 and 1, not {found!r:.60}; {AGAIN}")
     return found
