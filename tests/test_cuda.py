@@ -214,8 +214,9 @@ def test_gptq_gives_another_variant_of_the_same_error(name, monkeypatch):
     errors = output_errors(name, (here, nearby, there))
     assert errors.sum(0) / errors[:, 0].sum() == pytest.approx([1, 1, 1], abs=0.02)
     assert errors[:, 2] / errors[:, 0] == pytest.approx(1, abs=0.1)
-    sides = [features(restored(name, made, "cpu")[0], "cpu") for made in (here, there)]
-    require_close(name, *sides, 0.95, 0.05)
+    exact, other, found = (features(restored(name, made, "cpu")[0], "cpu") for made in (here, nearby, there))
+    apart = np.sqrt(((other - exact) ** 2).sum(1).mean())
+    require_close(name, exact, found, 0.95, 1.25 * apart)
 
 
 def output_errors(name, variants):
@@ -320,7 +321,9 @@ def test_inputs_are_rounded_to_the_bits_of_the_cpu(bits, symmetric, zero, scale)
     for here in (x, x.t(), x[:, ::3], x[:0]):
         found, expected = rounding(here.cuda()), rounding(here)
         assert found.shape == expected.shape
-        assert torch.equal(found.cpu().contiguous().view(torch.int32), expected.contiguous().view(torch.int32))
+        numbers = ~expected.isnan()  # a GPU has NaN of its own bits
+        assert torch.equal(found.cpu().isnan(), ~numbers)
+        assert torch.equal(found.cpu()[numbers].view(torch.int32), expected[numbers].view(torch.int32))
     half = x[:, :-8].bfloat16()
     assert torch.equal(rounding(half.cuda()).cpu(), rounding(half))
 
