@@ -37,9 +37,7 @@ def test_facts_may_name_no_module_of_others_and_run_none(tmp_path, monkeypatch, 
     (folder / "mod.py").write_text("raise SystemExit('code ran')\n")
     monkeypatch.syspath_prepend(tmp_path)
     place(config, "results_of_others.evil.mod")
-    with pytest.raises(
-        DamagedFile, match=r"json: its config names the \w+ .results_of_others.evil.mod., none of"
-    ):
+    with pytest.raises(DamagedFile, match=r"json: its config names the \w+ .results_of_others.evil.mod., none of"):
         stored_study(stored(tmp_path / "facts.json", config))
     assert not [name for name in sys.modules if name.startswith("results_of_others")]
 

@@ -43,6 +43,7 @@ ROW_SCHEMA = pl.Schema(COLUMNS)
 
 
 LARGEST_JSON = 2**30  # bytes: captions of millions of images
+TYPES = {"BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "F64", "I64", "U64"}  # that numpy has, too
 SPARE = 2**20  # bytes: a disk that has less is full
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # a disk that takes no more
 KINDS: dict[Any, str] = {  # of what JSON holds
@@ -141,7 +142,11 @@ def load_tensors(path: Path, /) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     """Read arrays and header; raise DamagedFile when truncated, altered (sha256) or not written by `save_tensors`."""
 
     def read(file: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        return {name: file.get_tensor(name) for name in file.keys()}, _header(path, file)  # noqa: SIM118
+        header, names = _header(path, file), list(file.keys())
+        for name in names:
+            if (kind := file.get_slice(name).get_dtype()) not in TYPES:
+                raise DamagedFile(f"{path}: {name} is {kind}, a type that is never written here; {digests.AGAIN}")
+        return {name: file.get_tensor(name) for name in names}, header
 
     tensors, header = _open(path, read)
     if header.get("sha256") != sha256_of_tensors(tensors, header.get("built_from")):

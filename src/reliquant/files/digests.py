@@ -99,6 +99,8 @@ class Seal:
             facts = json.loads(text)
             known = facts.pop(OF_JSON) == digest_of(facts)
             known = known and (facts["block"], facts["bytes"]) == (BLOCK, self.bytes)
+            known = known and isinstance(facts["about"], dict) and isinstance(facts["xxh3_128"], list)
+            known = known and len(facts["xxh3_128"]) == -(-self.bytes // BLOCK)
         except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
             known = False
         if not known:
@@ -233,6 +235,8 @@ def _digest_at(path: Path, place: int) -> str:
 
 def _place(path: Path) -> int | None:
     """Return where the digest stands in a parquet file; None where it has none."""
+    if not path.is_file():  # a pipe would never end
+        raise FileNotFoundError(f"{path}: no such file")
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         if size < 12:

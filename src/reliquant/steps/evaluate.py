@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from tempfile import gettempdir
 
 import polars as pl
 import torch
 
 from reliquant import plugins
 from reliquant.device import add_words, chosen
-from reliquant.download.unpack import unpack
 from reliquant.evaluation.evaluate import evaluate
 from reliquant.evaluation.scales import scales_of
-from reliquant.files import scratch
+from reliquant.evaluation.snapshots import unpacked
 from reliquant.files.artifacts import provenance, save_frame
 from reliquant.files.stored_frames import errors_named
 from reliquant.layers.backend import use_backend
@@ -51,30 +48,20 @@ def main() -> None:
     words = {"batch": args.batch, "device": device, "dtype": args.dtype, "needs": needs, "negatives": negatives}
     words["templates_alone"] = args.templates_alone
     records, facts = [], {}
-    with _files(args.variant) as files:
+    is_archive = args.variant.suffix == ".tar"  # of snapshots
+    with unpacked(args.variant) if is_archive else nullcontext([args.variant]) as files:
         for path in files:
-            with errors_named(args.variant) if path != args.variant else nullcontext():  # an archive of snapshots
+            with errors_named(args.variant) if is_archive else nullcontext():
                 clip, header = load_variant(args.model, path, tower=args.tower)
             clip.model.to(device, getattr(torch, args.dtype))
             backend = use_backend(clip.model, args.backend, str(path))
             frame = evaluate(clip, args.cells, scores, scales=scales_of(header), **words)
-            if path != args.variant:  # a snapshot
+            if is_archive:
                 frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
             records.append(frame)
             facts = {name: header.get(name) for name in ("entry", "labels", "model_sha256")}
             facts |= {"variant": header["sha256"], "dtype": args.dtype, "backend": backend}
     save_frame(args.output, pl.concat(records), provenance(**facts, device=torch.device(device).type))
-
-
-@contextmanager
-def _files(variant: Path) -> Iterator[list[Path]]:
-    """Yield a variant's file, or those of its snapshots in order, unpacked until the block ends."""
-    if variant.suffix != ".tar":
-        yield [variant]
-        return
-    with scratch.folder(Path(gettempdir()), "snapshots", private=True) as folder:
-        unpack(variant, folder)
-        yield sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem))
 
 
 if __name__ == "__main__":

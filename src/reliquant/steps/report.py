@@ -63,17 +63,18 @@ def _report(rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], ar
     end, content = source_rows.as_file(used)
     _save(tables / f"claims{end}", content)
     _save(Path(paths.page(args.output)), page.page(made, judged, summary, facts, used).encode())
-    _seal(args.output)
+    _seal(args.output, {"rows": args.rows, "facts": args.facts})
 
 
-def _seal(folder: Path) -> None:
-    """List the files of a report with their digests, for `reliquant verify`."""
+def _seal(folder: Path, made_of: dict[str, Path]) -> None:
+    """List the files of a report with their digests, and those of what it was drawn from, for `reliquant verify`."""
     own = (paths.page(folder), paths.summary(folder), paths.claims(folder))
     files = [Path(file) for file in own]
     for part in (paths.figures(folder), paths.tables(folder), paths.plots(folder)):
         files += sorted(Path(part).iterdir())
     found = {str(file.relative_to(folder)): digest_of_file(file) for file in files}
-    save_sealed_json(Path(paths.digests(folder)), found)
+    drawn_from = {what: digest_of_file(file) for what, file in made_of.items()}
+    save_sealed_json(Path(paths.digests(folder)), {"files": found, "made_of": drawn_from})
 
 
 def _save(path: Path, content: bytes) -> None:

@@ -1,0 +1,145 @@
+"""How each kind of a study's files is checked: against its digest, and against what it must be of; free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from reliquant.download.http import file_name, sha256_of
+from reliquant.evaluation.belonging import require_labels, require_records_of
+from reliquant.evaluation.snapshots import unpacked
+from reliquant.files.artifacts import load_tensors, read_facts, read_header, read_sealed_json, require_words
+from reliquant.files.digests import AGAIN, DamagedFile, Seal, digest_of_file
+from reliquant.files.stored_frames import errors_named, require_unchanged
+from reliquant.images.meta import read_meta
+from reliquant.report.collect import of_shards, require_made_of
+from reliquant.report.facts import require_facts
+from reliquant.study import paths
+from reliquant.study.config import Config
+from reliquant.study.placed import require_as_made
+from reliquant.study.stored import config_in
+from reliquant.study.study import Study
+
+Check = Callable[[], object]
+
+
+def download(folder: Path, /) -> None:
+    """Check the record of a download, and its files."""
+    record = read_sealed_json(Path(paths.fetched(str(folder))))
+    require_words(record, {"files": list}, f"{paths.fetched(str(folder))}:")
+    for fetched in record["files"]:
+        file = folder / file_name(fetched["url"])
+        if not fetched["unpack"] and not (file.is_file() and sha256_of(file) == fetched["sha256"]):
+            raise DamagedFile(
+                f"{file} is gone, or changed since it was fetched; delete {paths.FETCHED} to fetch it anew"
+            )
+
+
+def model(path: Path, /) -> None:
+    """Check a model in FP32."""
+    load_tensors(path)
+    require_as_made(path)
+
+
+def array(path: Path, /) -> None:
+    """Check an array of a prepared folder, and that it is the one of which its `meta.json` tells."""
+    seal = Seal(path)
+    seal.require()
+    wanted = seal.identity
+    with suppress(OSError, ValueError):  # a broken meta.json has a line of its own
+        wanted = read_meta(path.parent)["arrays"].get(path.name, "")
+    if seal.identity != wanted:
+        raise DamagedFile(f"{path}: {path.name} and {paths.META} do not belong together; prepare it again")
+
+
+def corrupted(path: Path, made_of: Mapping[str, Any], folder: Path, /) -> None:
+    """Check corrupted images, and that they are of the images that lie in the prepared folder."""
+    seal = Seal(path)
+    seal.require()
+    if seal.about != {**made_of, "images": read_meta(folder)["arrays"].get(paths.IMAGES)}:
+        raise DamagedFile(f"{path}: holds another corruption, other severities or other images; {AGAIN}")
+
+
+def variant(path: Path, labels: Mapping[str, Any], /) -> None:
+    """Check the codes of a variant."""
+    _, header = load_tensors(path)
+    require_labels(header, labels, path)
+
+
+def snapshots(path: Path, labels: Mapping[str, Any], iterations: Sequence[int], /) -> None:
+    """Check each state that a variant had on its way through training, and that none is missing."""
+    with unpacked(path) as files:
+        if [int(file.stem) for file in files] != list(iterations):
+            told = ", ".join(file.stem for file in files)
+            raise DamagedFile(f"{path}: holds the iterations {told}, not {', '.join(map(str, iterations))}; {AGAIN}")
+        for file in files:
+            with errors_named(path):
+                variant(file, labels)
+
+
+def samples(path: Path, variant_file: Path, labels: Mapping[str, Any], /) -> None:
+    """Check the records of a variant."""
+    require_unchanged(path)
+    require_records_of(labels, variant_file, [path], [])
+
+
+def rows(path: Path, wanted: Mapping[str, Any], /) -> None:
+    """Check what was measured of a variant."""
+    require_unchanged(path)
+    require_made_of(wanted, path)
+
+
+def study_rows(study: Study, /) -> None:
+    """Check the rows of the whole study, and that they are those of the shards that lie there."""
+    path = Path(paths.rows(study.name))
+    require_unchanged(path)
+    shards = [paths.shard_rows(study.name, *evaluation) for evaluation in study.evaluations]
+    shards += [paths.explain_rows(study.name, variant) for variant in study.explained]
+    if read_facts(path).get("shards") != of_shards([Path(shard) for shard in shards]):
+        raise DamagedFile(f"{path}: was collected from other rows than those that lie there: collect again")
+
+
+def facts(study: Study, /) -> None:
+    """Check what stands behind a study's rows: its config, and the models and images that lie there."""
+    path = Path(paths.facts(study.name))
+    found = read_sealed_json(path)
+    require_facts(found, str(path))
+    own = Config.model_validate(config_in(found, str(path)))
+    if found["study"] != study.name or own != study.config:
+        raise DamagedFile(f"{path}: tells of another study, or of another config than this one; {AGAIN}")
+    for name in study.config.models:
+        told = now = found["models"].get(name, {}).get("sha256", "")
+        with suppress(OSError, ValueError):  # a broken model has a line of its own
+            now = read_header(Path(paths.model(name))).get("sha256")
+        if told != now:
+            raise DamagedFile(f"{path}: tells of another model {name} than the one that lies there; {AGAIN}")
+
+
+def listed(report: Path, made_of: Mapping[str, Path], /) -> None:
+    """Check the list of the files of a report, and that it was drawn from the rows and facts that lie there."""
+    path = Path(paths.digests(report))
+    found = read_sealed_json(path)
+    require_words(found, {"files": dict, "made_of": dict}, f"{path}:")
+    own = (paths.page(report), paths.summary(report), paths.claims(report))
+    if lacking := [file for file in own if Path(file).name not in found["files"]]:
+        raise DamagedFile(f"{path}: does not list {', '.join(lacking)}; draw the report again")
+    for what, file in made_of.items():
+        if file.is_file() and found["made_of"].get(what) != digest_of_file(file):
+            raise DamagedFile(f"{path}: the report was drawn from other {what} than {file}; draw the report again")
+
+
+def pieces(report: Path, /) -> Iterator[tuple[str, Check]]:
+    """Yield each file that a report lists, and how it is checked; none where the list cannot be read."""
+    with suppress(OSError, ValueError):
+        found = read_sealed_json(Path(paths.digests(report))).get("files")
+        for name, digest in found.items() if isinstance(found, dict) else ():
+            file = Path(name)
+            if not (file.is_absolute() or ".." in file.parts):
+                yield str(report / file), lambda file=report / file, digest=digest: _piece(file, digest)
+
+
+def _piece(file: Path, digest: str) -> None:
+    if digest_of_file(file) != digest:
+        raise DamagedFile(f"{file}: changed since it was written; draw the report again")
