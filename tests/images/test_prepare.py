@@ -176,6 +176,7 @@ def test_meta_says_nothing_where_there_is_nothing_to_say(tmp_path, capsys):
         "skipped",
         "sha256",
         "arrays",
+        "form",
     }
     assert capsys.readouterr().err == ""
 

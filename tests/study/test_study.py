@@ -105,10 +105,10 @@ def test_fp32_is_tuned_on_every_proxy_that_a_scheme_uses(config):
     config["schemes"]["lsq"]["proxies"] = ["captions", "half"]
     study = read_study(config)
     fp32 = study.variants[str(fp32_of("lab-vit-web"))]
-    folder = study.prepared("pairs", "lab-vit-web")
+    folder, entry = study.prepared("pairs", "lab-vit-web"), study.dataset_entry("pairs")
     assert study.tuned_on(fp32) == {
-        "captions": {"folder": folder, "pairs": 500, "held_out": 0.2},
-        "half": {"folder": folder, "pairs": 100, "held_out": 0.5},
+        "captions": {"folder": folder, "entry": entry, "pairs": 500, "held_out": 0.2},
+        "half": {"folder": folder, "entry": entry, "pairs": 100, "held_out": 0.5},
     }
     assert not any(study.tuned_on(v) for v in study.variants.values() if v.scheme != "fp32")
     config["tuning"] = "none"

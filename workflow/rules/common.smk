@@ -13,7 +13,7 @@ from snakemake.utils import update_config
 
 sys.path[:0] = [f"{workflow.basedir}/src", str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
 from reliquant import fingerprint, plugins
-from reliquant.study import paths, placed
+from reliquant.study import made_of, paths, placed
 from reliquant.study.check import read_study
 from reliquant.study.config import sliced
 
@@ -151,7 +151,8 @@ def proxy_words(w, input):
     if variant(w).proxy == "none":
         return ["--tune-on", json.dumps(proxies, sort_keys=True)] if proxies else []
     (proxy,) = proxies.values()
-    return ["--proxy", proxy["folder"], "--pairs", str(proxy["pairs"]), "--held-out", str(proxy["held_out"])]
+    words = ["--proxy", proxy["folder"], "--proxy-entry", json.dumps(proxy["entry"], sort_keys=True)]
+    return [*words, "--pairs", str(proxy["pairs"]), "--held-out", str(proxy["held_out"])]
 
 
 @quick
@@ -185,29 +186,20 @@ def placed_lexicon():
     return "" if study.fetched_lexicon() else placed.lexicon_digest(*study.negatives())
 
 
-records = cache(study.records)
-
-
 def shards_of(variant, shard):
-    """The record files that a shard's measures need: its own first, then those of its OOD sets' references.
+    """The record files that a shard's measures need: its own first, then those of its OOD sets' references."""
+    return [SAMPLES.format(variant=variant, shard=other) for other in made_of.shards_needed(study, variant, shard)]
 
-    The records of snapshots are all in one shard. Their FP32 baseline has no snapshots: its records are in the shards
-    of the suites.
-    """
-    if shard != study.SNAPSHOTS:
-        needed = records(shard)
-    elif study.snapshots(variant):
-        needed = [shard]
-    else:
-        needed = dict.fromkeys(study.shard_of(suite) for suite in study.suites_in(shard))
-    return [SAMPLES.format(variant=variant, shard=other) for other in needed]
+
+def explain_shards():
+    """The shards whose records an explanation reads: of the clean suite, and of the spurious one if there is one."""
+    suites = ["clean", "spurious"] if study.config.suites.spurious else ["clean"]
+    return list(dict.fromkeys(study.shard_of(suite) for suite in suites))
 
 
 def explain_records(variant):
-    """The record files that an explanation reads: those of the clean suite, and of the spurious one if there is one."""
-    suites = ["clean", "spurious"] if study.config.suites.spurious else ["clean"]
-    shards = dict.fromkeys(study.shard_of(suite) for suite in suites)
-    return [SAMPLES.format(variant=variant, shard=shard) for shard in shards]
+    """The record files that an explanation reads."""
+    return [SAMPLES.format(variant=variant, shard=shard) for shard in explain_shards()]
 
 
 def explain_images(w):

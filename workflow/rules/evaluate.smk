@@ -15,9 +15,13 @@ rule inventory:
         runtime=more(60),
     params:
         placed=quick(lambda w: placed_lexicon()),
+        entries=entry(lambda w: made_of.entries_of(study, w.model, w.shard)),
         code=code("inventory"),
     shell:
-        "python -m reliquant.steps.inventory --files {input:q} --output {output:q} 2> {log:q}"
+        "python -m reliquant.steps.inventory"
+        " --files {input:q}"
+        " --entries {params.entries:q}"
+        " --output {output:q} 2> {log:q}"
 
 
 rule evaluate:
@@ -60,6 +64,7 @@ rule evaluate:
         " {params.tower:q}"
         " --variant {input.variant:q}"
         " --cells {params.cells:q}"
+        " --data {input.data:q}"
         " --scores {params.scores:q}"
         " {params.negatives:q}"
         " --templates-alone {params.templates_alone:q}"
@@ -76,6 +81,7 @@ rule measure:
         samples=quick(lambda w: shards_of(variant(w), w.shard)),
         baseline=quick(lambda w: [] if variant(w).scheme == "fp32" else shards_of(variant(w).baseline, w.shard)),
         variant=QUANTIZED,
+        data=quick(lambda w: made_of.inventories_of(study, variant(w), w.shard)),
     output:
         paths.shard_rows(study.name, "{variant}", "{shard}"),
     log:
@@ -95,6 +101,7 @@ rule measure:
         " --samples {input.samples:q}"
         " --baseline {input.baseline:q}"
         " --variant {input.variant:q}"
+        " --data {input.data:q}"
         " --labels {params.labels:q}"
         " --suites {params.suites:q}"
         " --resamples {params.resamples:q}"

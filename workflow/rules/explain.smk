@@ -9,6 +9,7 @@ rule explain:
         samples=lambda w: explain_records(w.variant),
         baseline=lambda w: [] if variant(w).scheme == "fp32" else explain_records(variant(w).baseline),
         data=explain_images,
+        inventories=lambda w: [INVENTORY.format(model=variant(w).model, shard=shard) for shard in explain_shards()],
     output:
         EXPLAINED,
     log:
@@ -43,6 +44,7 @@ rule explain:
         " --variant {input.variant:q}"
         " --samples {input.samples:q}"
         " --baseline {input.baseline:q}"
+        " --data {input.inventories:q}"
         " --cells {params.cells:q}"
         " --records {params.records:q}"
         " --labels {params.labels:q}"

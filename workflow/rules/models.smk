@@ -56,6 +56,7 @@ rule pretrain:
         entry=entry(lambda w: study.tower_entry(w.model)),
         folder=folder_of(lambda input, output: input.images),
         recipe=entry(lambda w: study.pretrain_words(w.model)[1]),
+        pairs=entry(lambda w: study.dataset_entry(study.pretrain_words(w.model)[0])),
         placed=quick(lambda w: placed_model(w.model)),
         code=code("pretrain", SHIPPED, tower=lambda w: study.tower_entry(w.model)["tower"]),
     shell:
@@ -63,6 +64,7 @@ rule pretrain:
         " --entry {params.entry:q}"
         " --recipe {params.recipe:q}"
         " --pairs {params.folder:q}"
+        " --pairs-entry {params.pairs:q}"
         " --threads {threads}"
         " {params.placed:q}"
         " --output {output:q} 2> {log:q}"

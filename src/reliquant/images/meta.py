@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -11,14 +13,15 @@ from reliquant.study.prompts import template_problems
 
 WORDS = {"n": int, "classes": list, "templates": list, "entry": dict, "skipped": list, "sha256": str, "arrays": dict}
 OF_IMAGES = ("captions", "groups", "names")  # a text for each image, where there are any
-MORE = {"passed_over": dict, "assumed": list, "label_problem": str}
+MORE = {"form": str, "passed_over": dict, "assumed": list, "label_problem": str}
 
 
 class Meta(TypedDict):
     """Say what is known of prepared images, as `meta.json` holds it.
 
     `entry` is the config entry of the dataset, `skipped` names the images that could not be read, `sha256` is that of
-    all pixels and labels, `arrays` holds the identity of each array (`digests.Seal`). Datasets with captions also name
+    all pixels and labels, `arrays` holds the identity of each array (`digests.Seal`), `form` is that of the images
+    (`study/form.py`; files of an earlier version have none). Datasets with captions also name
     each image. `passed_over` counts by suffix what was no data, `assumed` says what the reader chose by itself,
     `label_problem` why the labels cannot be used; each is there only where there is something to say.
     """
@@ -30,12 +33,27 @@ class Meta(TypedDict):
     skipped: list[str]
     sha256: str
     arrays: dict[str, str]
+    form: NotRequired[str]
     captions: NotRequired[list[str]]
     groups: NotRequired[list[str]]
     names: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, int]]
     assumed: NotRequired[list[str]]
     label_problem: NotRequired[str]
+
+
+def require_made_of(entry: Mapping[str, Any], meta: Meta, folder: Path, /) -> None:
+    """Raise DamagedFile where prepared images are of another entry of a dataset, or of another form, than their place.
+
+    `entry` is that of the config; the folder is called after its form.
+    """
+    path, wanted = paths.meta(folder), json.loads(json.dumps(entry))
+    again = "another folder lies in its place, or it is of another config: delete the folder, and prepare it again"
+    if meta["entry"] != wanted:
+        told = f"{json.dumps(meta['entry'])[:300]}, not of {json.dumps(wanted)[:300]}"
+        raise DamagedFile(f"{path}: its images are of {told}: {again}")
+    if meta.get("form", folder.name) != folder.name:
+        raise DamagedFile(f"{path}: its images have the form {meta['form']}, not {folder.name}: {again}")
 
 
 def read_meta(folder: Path, /) -> Meta:

@@ -86,7 +86,7 @@ def prepare(
         _shorten(part, out, kept)
         arrays = {paths.IMAGES: seal(part)}
     arrays[paths.PHOTOGRAPHS] = save_array(folder / paths.PHOTOGRAPHS, keys[:kept])
-    _describe(dataset, folder, list(skipped), entry, digest, arrays)
+    _describe(dataset, folder, list(skipped), entry, form, digest, arrays)
     for line in _notes(dataset, list(skipped.values())):
         say(name or folder.parent.name, line)
 
@@ -150,6 +150,7 @@ def _describe(
     folder: Path,
     skipped: list[int],
     entry: Mapping[str, Any],
+    form: str,
     digest: Any,
     arrays: dict[str, str],
 ) -> None:
@@ -165,6 +166,7 @@ def _describe(
         "skipped": [dataset.names[i] for i in skipped],
         "sha256": digest.hexdigest(),
         "arrays": arrays,
+        "form": form,
     }
     if dataset.captions is not None:
         meta["captions"] = [dataset.captions[i] for i in keep]

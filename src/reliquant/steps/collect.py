@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from reliquant.evaluation.belonging import require_current
 from reliquant.files.artifacts import metadata, provenance, whole
 from reliquant.files.digests import seal_parquet
 from reliquant.report.collect import backends, collected, named_shards, of_shards
 from reliquant.steps import run
 from reliquant.study import paths
 from reliquant.study.check import read_study
+from reliquant.study.made_of import rows_made_of
 
 
 def main() -> None:
@@ -25,11 +27,21 @@ def main() -> None:
     args = parser.parse_args()
     of = _shards_of(args.study) if args.study else {Path(name): {} for name in _listed(args.shards_from) if name}
     shards = list(of)
+    if args.study:
+        _require_current(args.study)
     rows = collected(shards, of=of)
     facts = provenance(step="collect", backends=backends(shards), shards=of_shards(shards))
     with whole(args.output) as part, named_shards(shards):
         rows.sink_parquet(part, compression="lz4", metadata=metadata(facts))
         seal_parquet(part)
+
+
+def _require_current(config: dict[str, object]) -> None:
+    """Raise DamagedFile naming rows that are of other records or another variant than lie there."""
+    study, digests = read_study(config), dict[str, str]()
+    for rows, needed in rows_made_of(study).items():
+        if Path(rows).is_file():
+            require_current(Path(rows), [Path(name) for name in needed], digests)
 
 
 def _listed(path: Path) -> list[str]:

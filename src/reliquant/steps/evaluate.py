@@ -17,6 +17,7 @@ from reliquant.evaluation.scales import scales_of
 from reliquant.evaluation.snapshots import unpacked
 from reliquant.files.artifacts import provenance, save_frame
 from reliquant.files.stored_frames import errors_named
+from reliquant.images.inventory import require_as_listed
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--tower", help="the module of a tower plugin that the model's file may name")
     parser.add_argument("--variant", type=Path, required=True, help="a variant's file, or a tar of its snapshots")
     parser.add_argument("--cells", type=json.loads, required=True, help="the cells to forward: Study.cells, JSON")
+    parser.add_argument("--data", type=Path, help="the inventory of the files that the cells name")
     parser.add_argument("--scores", type=json.loads, default={}, help="entries of scores, by name, JSON")
     parser.add_argument("--negatives", type=json.loads, default=None, help="entry of a lexicon of negative words, JSON")
     parser.add_argument("--lexicon-root", type=Path, default=Path(), help="the folder of the lexicon's files")
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     placed.require_as_made(args.model)
+    data = require_as_listed(args.data) if args.data else None
     device = chosen(args)
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}
@@ -60,7 +63,7 @@ def main() -> None:
                 frame = frame.with_columns(iteration=pl.lit(header["iteration"], pl.Int64))
             records.append(frame)
             facts = {name: header.get(name) for name in ("entry", "labels", "model_sha256")}
-            facts |= {"variant": header["sha256"], "dtype": args.dtype, "backend": backend}
+            facts |= {"variant": header["sha256"], "data": data, "dtype": args.dtype, "backend": backend}
     save_frame(args.output, pl.concat(records), provenance(**facts, device=torch.device(device).type))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from reliquant.download.http import sha256_of
 from reliquant.files.artifacts import save_sealed_json
 from reliquant.files.digests import Seal
-from reliquant.images.meta import read_meta
+from reliquant.images.inventory import identity_of
+from reliquant.images.meta import read_meta, require_made_of
 from reliquant.steps import run
 from reliquant.study import paths
 
@@ -17,19 +20,21 @@ def main() -> None:
     """Parse, check or hash each file, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=Path, nargs="+", required=True, help="all files that the shard reads")
+    parser.add_argument("--entries", type=json.loads, default={}, help="entries of datasets, by meta.json, JSON")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    save_sealed_json(args.output, {str(path): _identity(path) for path in args.files})
+    save_sealed_json(args.output, {str(path): _identity(path, args.entries.get(str(path))) for path in args.files})
 
 
-def _identity(path: Path) -> str:
-    if path.suffix == ".npy":  # gigabytes: checked, and known by their digests
-        seal = Seal(path)
-        seal.require()
-        return seal.identity
+def _identity(path: Path, entry: Mapping[str, Any] | None) -> str:
+    """Check a file, and return its identity; `entry` is what prepared images must be of, if that is known."""
+    if path.suffix == ".npy":  # gigabytes
+        Seal(path).require()
     if path.name == paths.META:
-        read_meta(path.parent)
-    return sha256_of(path)
+        meta = read_meta(path.parent)
+        if entry is not None:
+            require_made_of(entry, meta, path.parent)
+    return identity_of(path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.evaluation.belonging import require_records_of, require_shard
+from reliquant.evaluation.belonging import made_of, require_records_of, require_shard
 from reliquant.evaluation.scales import scale_rows, scaled_rows
 from reliquant.evaluation.stored_records import read_samples
 from reliquant.files.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, require_words, save_frame
@@ -27,12 +27,13 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="this shard's records, then others")
     parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="records of FP32; none for FP32 itself")
     parser.add_argument("--variant", type=Path, required=True)
+    parser.add_argument("--data", type=Path, nargs="+", help="the inventories of what the shards are evaluated on")
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
     parser.add_argument("--suites", nargs="+", required=True, help="what to keep: suites, or suite/dataset")
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    require_records_of(args.labels, args.variant, args.samples, args.baseline)
+    require_records_of(args.labels, args.variant, args.samples, args.baseline, data=args.data)
     shard = read_samples(args.samples[0])
     own = shard.select(PLACE).unique()
     require_shard(own, args.suites, args.samples[0])
@@ -62,6 +63,7 @@ def main() -> None:
     backend = made.get("backend")
     used = backend.get("used", "") if isinstance(backend, dict) else ""
     computed = {"backend": used, "dtype": made.get("dtype", "")}
+    computed["made_of"] = made_of(args.variant, [*args.samples, *args.baseline])
     facts = provenance(labels=args.labels, suites=args.suites, **computed, device=made.get("device", ""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), facts)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from reliquant import plugins
+from reliquant.images.meta import require_made_of
 from reliquant.images.prepare import load
 from reliquant.models.check import check_model
 from reliquant.models.files import save_model
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--entry", type=json.loads, required=True, help="tower entry, JSON")
     parser.add_argument("--recipe", type=json.loads, required=True, help="the words of pretrain(), JSON")
     parser.add_argument("--pairs", type=Path, required=True, help="the folder of a prepared dataset with captions")
+    parser.add_argument("--pairs-entry", type=json.loads, help="the entry of that dataset, JSON")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--placed", default="", help="digest of the files that the entry names, empty without any")
@@ -33,6 +35,8 @@ def main() -> None:
     clip = plugins.load("tower", args.entry)(None)
     require_form(clip, args.pairs.name, str(args.pairs))
     pairs = load(args.pairs)
+    if args.pairs_entry is not None:
+        require_made_of(args.pairs_entry, pairs.meta, args.pairs)
     pretrain(clip, pairs.images, pairs.meta["captions"], **args.recipe)
     check_model(clip, args.output.stem)
     if args.placed:

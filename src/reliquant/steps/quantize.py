@@ -13,6 +13,7 @@ import torch
 
 from reliquant.device import add_words, chosen
 from reliquant.files.artifacts import provenance, save_tensors, whole
+from reliquant.images.meta import require_made_of
 from reliquant.images.prepare import load
 from reliquant.layers.variant import Arrays
 from reliquant.models.clip import Clip
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--entry", type=json.loads, required=True, help="quantizer entry with its grids, JSON")
     parser.add_argument("--labels", type=json.loads, required=True, help="the row columns of this variant, JSON")
     parser.add_argument("--proxy", type=Path, help="the folder of a prepared dataset with captions")
+    parser.add_argument("--proxy-entry", type=json.loads, help="the entry of that dataset, JSON")
     parser.add_argument("--pairs", type=int, help="how many pairs of the proxy; all if left out")
     parser.add_argument("--held-out", type=float, default=HELD_OUT, help="share of the pairs that only tuning sees")
     parser.add_argument("--tune-on", type=json.loads, default={}, help="of FP32: Study.tuned_on, JSON")
@@ -52,7 +54,7 @@ def main() -> None:
     made_of = {"entry": args.entry, "labels": args.labels, "model_sha256": model["sha256"]}
     pairs = None
     if args.proxy:
-        pairs = _pairs(clip, {"folder": args.proxy, "pairs": args.pairs, "held_out": args.held_out}, args, device)
+        pairs = _pairs(clip, _given(args), args, device)
         made_of["pairs"] = pairs.identity
     tunes = {"tuning": args.tuning, "tune_on": args.tune_on}
     identity = run_identity(clip, device, args.entry, model["tower"]["tower"], **made_of, **tunes)
@@ -78,11 +80,19 @@ def main() -> None:
     saved.clear()
 
 
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the words of `Study.proxy` that the command line gives."""
+    return {"folder": args.proxy, "entry": args.proxy_entry, "pairs": args.pairs, "held_out": args.held_out}
+
+
 def _pairs(clip: Clip, words: Mapping[str, Any], args: argparse.Namespace, device: str) -> Pairs:
     """Choose the pairs of a prepared folder; raise ValueError where too few are held out to tune on."""
     folder = Path(words["folder"])
     require_form(clip, folder.name, str(folder))
-    pairs = make_pairs(load(folder), words["pairs"], args.labels["seed"], device, held_out=words["held_out"])
+    prepared = load(folder)
+    if words.get("entry") is not None:
+        require_made_of(words["entry"], prepared.meta, folder)
+    pairs = make_pairs(prepared, words["pairs"], args.labels["seed"], device, held_out=words["held_out"])
     if args.tuning != "none":
         pairs.require_tunable()
     return pairs

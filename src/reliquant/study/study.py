@@ -30,6 +30,7 @@ class Study:
         self.schemes = {"fp32": FP32_SCHEME, **config.schemes}
         self.shards: dict[str, list[str]] = config.shards or {s: [s] for s in self.suites}
         self._forms: dict[str, str] = {}
+        self._records: dict[str, list[str]] = {}
 
     # -- the grid
 
@@ -71,7 +72,7 @@ class Study:
     def tuned_on(self, variant: Variant, /) -> dict[str, Entry]:
         """Return the proxies on which FP32's logit scale is tuned: all that its variants are tuned on, by name.
 
-        Each has the folder of its prepared images, how many pairs, and which share of them is held out.
+        Each has the folder and the entry of its prepared images, how many pairs, and which share of them is held out.
         """
         if variant.scheme != "fp32" or self.config.tuning == "none":
             return {}
@@ -79,9 +80,10 @@ class Study:
         return {name: self.proxy(name, variant.model) for name in sorted(used)}
 
     def proxy(self, name: str, model: str, /) -> Entry:
-        """Return the folder of a proxy's images in a model's form, how many pairs, and which share is held out."""
+        """Return folder and entry of a proxy's images in a model's form, how many pairs, and the share held out."""
         proxy = self.config.proxies[name]
-        return {"folder": self.prepared(proxy.of, model), "pairs": proxy.pairs, "held_out": proxy.held_out}
+        words = {"entry": self.dataset_entry(proxy.of), "pairs": proxy.pairs, "held_out": proxy.held_out}
+        return {"folder": self.prepared(proxy.of, model), **words}
 
     def tower_entry(self, model: str, /) -> Entry:
         """Return the tower entry of a model; a model to pre-train from scratch loses its `pretrained` word."""
@@ -229,6 +231,8 @@ class Study:
         OOD sets are told from the clean images of their reference and from shifted ones; under shift and noise the
         prediction sets are calibrated on clean images.
         """
+        if shard in self._records:
+            return self._records[shard]
         model = next(iter(self.config.models))
         cells = self.cells(model, shard)
         clean = {cell["reference"] for cell in cells if cell["suite"] in ("ood", "shift", "noise")}
@@ -239,7 +243,8 @@ class Study:
                 suite, reference = cell["suite"], cell["reference"]
                 if (suite == "clean" and reference in clean) or (suite == "shift" and reference in shifted):
                     needed.append(other)
-        return list(dict.fromkeys(needed))
+        self._records[shard] = list(dict.fromkeys(needed))
+        return self._records[shard]
 
     def _word(self, suite: str, cell: Cell) -> str:
         """Return the word of `shards` that a cell belongs to: `suite/reference`, `suite/dataset`, else the suite."""
