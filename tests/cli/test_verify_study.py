@@ -4,14 +4,17 @@ import os
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from safetensors.numpy import save_file
 
 from reliquant.cli import file_checks
 from reliquant.cli.verify_study import verify_study
-from reliquant.files.artifacts import save_array, save_json, save_sealed_json
-from reliquant.files.digests import DamagedFile, digest_of_file
+from reliquant.evaluation.belonging import made_of
+from reliquant.files.artifacts import read_header, save_array, save_frame, save_json, save_sealed_json, save_tensors
+from reliquant.files.digests import DamagedFile, digest_of, digest_of_file
+from reliquant.images.inventory import identity_of
 from reliquant.study import paths
 from reliquant.study.check import read_study
 
@@ -131,3 +134,76 @@ def test_facts_of_another_config_are_told(key):
             continue
         with pytest.raises(DamagedFile, match=told):
             file_checks.facts(STUDY)
+
+
+LABELS = {"study": "s", "model": "m", "scheme": "rtn", "precision": "w4a8", "scope": "image", "proxy": "p", "seed": 0}
+
+
+def meta_of(folder, **words):
+    found = {"n": 2, "classes": ["a"], "templates": ["{}"], "entry": {"dataset": "lab"}, "skipped": [], "sha256": "ab"}
+    save_sealed_json(folder / paths.META, {**found, "arrays": {}, "form": folder.name, **words})
+
+
+def test_a_variant_of_another_model_or_of_other_pairs_is_told(tmp_path):
+    pairs, model, variant = tmp_path / "native", Path(paths.model("m")), tmp_path / "v.safetensors"
+    meta_of(pairs)
+    save_tensors(model, {"w": np.zeros(2)}, {"kind": "model"})
+    sums = {"model_sha256": read_header(model)["sha256"], "pairs": {"sha256": "ab"}}
+    for change, told in (
+        ({}, None),
+        ({"model_sha256": "b"}, "another model"),
+        ({"pairs": None}, "with other pairs than"),
+    ):
+        save_tensors(variant, {"w": np.zeros(1)}, {"labels": LABELS, **sums, **change})
+        if told is None:
+            file_checks.variant(variant, LABELS, pairs)
+            continue
+        with pytest.raises(DamagedFile, match=rf"v\.safetensors: was made .*{told}"):
+            file_checks.variant(variant, LABELS, pairs)
+
+
+def test_prepared_images_of_another_entry_are_told(tmp_path):
+    meta_of(tmp_path / "native")
+    file_checks.described(tmp_path / "native", {"dataset": "lab"})
+    with pytest.raises(
+        DamagedFile, match=r"meta\.json: its images are of {.*}, not of {.*7}: another folder lies in its"
+    ):
+        file_checks.described(tmp_path / "native", {"dataset": "lab", "seed": 7})
+
+
+def test_an_inventory_of_other_files_is_told(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    listed, files = tmp_path / "list.json", [str(tmp_path / "a"), str(tmp_path / "b")]
+    save_sealed_json(listed, {file: identity_of(Path(file)) for file in files})
+    file_checks.inventory(listed, files)
+    with pytest.raises(DamagedFile, match=r"list\.json: lists .*b, which its shard does not read"):
+        file_checks.inventory(listed, files[:1])
+    with pytest.raises(DamagedFile, match=r"list\.json: does not list c"):
+        file_checks.inventory(listed, [*files, "c"])
+    (tmp_path / "a").write_text("other")
+    with pytest.raises(DamagedFile, match=r"a: is another file than .*list\.json tells of"):
+        file_checks.inventory(listed, files)
+
+
+def test_records_and_rows_of_other_data_are_told(tmp_path):
+    variant, data, records, rows = (
+        tmp_path / name for name in ("v.safetensors", "list.json", "s.parquet", "r.parquet")
+    )
+    save_tensors(variant, {"w": np.zeros(1)}, {"labels": LABELS, "model_sha256": "a"})
+    save_sealed_json(data, {"a": "1"})
+    facts = {
+        "variant": read_header(variant)["sha256"],
+        "labels": LABELS,
+        "model_sha256": "a",
+        "data": digest_of({"a": "1"}),
+    }
+    save_frame(records, pl.DataFrame({"x": [1]}), facts)
+    save_frame(rows, pl.DataFrame({"x": [1]}), {"labels": LABELS, "made_of": made_of(variant, [records])})
+    file_checks.samples(records, variant, LABELS, data)
+    file_checks.rows(rows, {"labels": LABELS}, [str(variant), str(records)])
+    save_frame(records, pl.DataFrame({"x": [2]}), facts | {"data": digest_of({"a": "2"})})
+    with pytest.raises(DamagedFile, match=r"s\.parquet: holds records of other images than .*list\.json tells of"):
+        file_checks.samples(records, variant, LABELS, data)
+    with pytest.raises(DamagedFile, match=r"r\.parquet: was made of another .*s\.parquet than lies there"):
+        file_checks.rows(rows, {"labels": LABELS}, [str(variant), str(records)])

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from reliquant.download.http import file_name, sha256_of
-from reliquant.evaluation.belonging import require_labels, require_records_of
+from reliquant.evaluation.belonging import require_current, require_labels, require_records_of
 from reliquant.evaluation.snapshots import unpacked
 from reliquant.files.artifacts import load_tensors, read_facts, read_header, read_sealed_json, require_words
 from reliquant.files.digests import AGAIN, DamagedFile, Seal, digest_of_file
 from reliquant.files.stored_frames import errors_named, require_unchanged
+from reliquant.images.inventory import read_inventory, require_as_listed
 from reliquant.images.meta import read_meta
+from reliquant.images.meta import require_made_of as require_made_of_entry
 from reliquant.report.collect import of_shards, require_made_of
 from reliquant.report.facts import require_facts
 from reliquant.study import paths
+from reliquant.study.built_from import require_same_files
 from reliquant.study.config import Config
 from reliquant.study.placed import require_as_made
 from reliquant.study.stored import config_in
@@ -38,9 +41,22 @@ def download(folder: Path, /) -> None:
 
 
 def model(path: Path, /) -> None:
-    """Check a model in FP32."""
-    load_tensors(path)
+    """Check a model in FP32, and that the files that describe it are those that it was built from."""
+    _, header = load_tensors(path)
     require_as_made(path)
+    require_same_files(path, header)
+
+
+def described(folder: Path, entry: Mapping[str, Any], /) -> None:
+    """Check what is known of prepared images, and that they are of this entry of a dataset."""
+    require_made_of_entry(entry, read_meta(folder), folder)
+
+
+def inventory(path: Path, files: Sequence[str], /) -> None:
+    """Check that an inventory lists what the evaluations of a shard read, and that these files lie there."""
+    require_as_listed(path, list(files))
+    if strange := sorted({*read_inventory(path)} - {*files}):
+        raise DamagedFile(f"{path}: lists {', '.join(strange[:3])}, which its shard does not read; {AGAIN}")
 
 
 def array(path: Path, /) -> None:
@@ -62,13 +78,25 @@ def corrupted(path: Path, made_of: Mapping[str, Any], folder: Path, /) -> None:
         raise DamagedFile(f"{path}: holds another corruption, other severities or other images; {AGAIN}")
 
 
-def variant(path: Path, labels: Mapping[str, Any], /) -> None:
-    """Check the codes of a variant."""
+def variant(path: Path, labels: Mapping[str, Any], pairs: Path | None, /) -> None:
+    """Check the codes of a variant, and that they are of the FP32 model and the prepared `pairs` that lie there."""
     _, header = load_tensors(path)
     require_labels(header, labels, path)
+    file, now = Path(paths.model(labels["model"])), header.get("model_sha256")
+    with suppress(OSError, ValueError):  # a broken model has a line of its own
+        now = read_header(file).get("sha256")
+    if header.get("model_sha256") != now:
+        raise DamagedFile(f"{path}: was made of another model than {file} holds; {AGAIN}")
+    own = header.get("pairs")
+    told = known = own.get("sha256") if isinstance(own, dict) else None
+    if pairs is not None:
+        with suppress(OSError, ValueError):  # so has a broken meta.json
+            known = read_meta(pairs)["sha256"]
+    if told != known:
+        raise DamagedFile(f"{path}: was made with other pairs than {pairs} holds; {AGAIN}")
 
 
-def snapshots(path: Path, labels: Mapping[str, Any], iterations: Sequence[int], /) -> None:
+def snapshots(path: Path, labels: Mapping[str, Any], pairs: Path | None, iterations: Sequence[int], /) -> None:
     """Check each state that a variant had on its way through training, and that none is missing."""
     with unpacked(path) as files:
         if [int(file.stem) for file in files] != list(iterations):
@@ -76,19 +104,20 @@ def snapshots(path: Path, labels: Mapping[str, Any], iterations: Sequence[int], 
             raise DamagedFile(f"{path}: holds the iterations {told}, not {', '.join(map(str, iterations))}; {AGAIN}")
         for file in files:
             with errors_named(path):
-                variant(file, labels)
+                variant(file, labels, pairs)
 
 
-def samples(path: Path, variant_file: Path, labels: Mapping[str, Any], /) -> None:
-    """Check the records of a variant."""
+def samples(path: Path, variant_file: Path, labels: Mapping[str, Any], data: Path, /) -> None:
+    """Check the records of a variant, and that they are of the data that an inventory lists."""
     require_unchanged(path)
-    require_records_of(labels, variant_file, [path], [])
+    require_records_of(labels, variant_file, [path], [], data=[data])
 
 
-def rows(path: Path, wanted: Mapping[str, Any], /) -> None:
-    """Check what was measured of a variant."""
+def rows(path: Path, wanted: Mapping[str, Any], needed: Sequence[str], /) -> None:
+    """Check what was measured of a variant, and that it is of the records and the variant that lie there."""
     require_unchanged(path)
     require_made_of(wanted, path)
+    require_current(path, [Path(name) for name in needed])
 
 
 def study_rows(study: Study, /) -> None:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from reliquant.cli import file_checks
 from reliquant.cli.file_checks import Check
-from reliquant.files.artifacts import read_sealed_json
-from reliquant.images.meta import read_meta
 from reliquant.progress import message_of, progress
 from reliquant.study import paths
+from reliquant.study.made_of import rows_made_of
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
 
@@ -55,22 +54,24 @@ def _checks(study: Study) -> Iterator[tuple[str, Check]]:
     yield from _of_images(study)
     for path, variant in study.variants.items():
         yield from _of_variant(study, path, variant)
+    made_of = rows_made_of(study)
     for path in study.explained:
         rows = Path(paths.explain_rows(study.name, path))
         wanted = {"labels": study.row_labels(study.variants[path]), "suites": ["explain"]}
-        yield str(rows), _bound(file_checks.rows, rows, wanted)
+        yield str(rows), _bound(file_checks.rows, rows, wanted, made_of[str(rows)])
     yield paths.rows(study.name), _bound(file_checks.study_rows, study)
     yield paths.facts(study.name), _bound(file_checks.facts, study)
     report = Path(paths.report(study.name))
-    made_of = {"rows": Path(paths.rows(study.name)), "facts": Path(paths.facts(study.name))}
-    yield paths.digests(report), _bound(file_checks.listed, report, made_of)
+    drawn_from = {"rows": Path(paths.rows(study.name)), "facts": Path(paths.facts(study.name))}
+    yield paths.digests(report), _bound(file_checks.listed, report, drawn_from)
     yield from file_checks.pieces(report)
 
 
 def _of_images(study: Study) -> Iterator[tuple[str, Check]]:
     """Yield the files of the prepared folders of a study, and its corrupted images."""
     for folder in dict.fromkeys(_folders(study)):
-        yield paths.meta(folder), _bound(read_meta, Path(folder))
+        dataset, _ = paths.dataset_and_form(folder)
+        yield paths.meta(folder), _bound(file_checks.described, Path(folder), study.dataset_entry(dataset))
         for array in (paths.images(folder), paths.labels(folder), paths.photographs(folder)):
             yield array, _bound(file_checks.array, Path(array))
     for model, shard in _shards(study):
@@ -80,7 +81,7 @@ def _of_images(study: Study) -> Iterator[tuple[str, Check]]:
                 made_of = {"corruption": cell["corruption"], "severities": cell["severities"]}
                 yield path, _bound(file_checks.corrupted, Path(path), made_of, Path(cell["folder"]))
         inventory = paths.inventory(study.name, model, shard)
-        yield inventory, _bound(read_sealed_json, Path(inventory))
+        yield inventory, _bound(file_checks.inventory, Path(inventory), study.inputs(model, shard))
 
 
 def _folders(study: Study) -> Iterator[str]:
@@ -108,14 +109,17 @@ def _shards(study: Study) -> list[tuple[str, str]]:
 def _of_variant(study: Study, path: str, variant: Variant) -> Iterator[tuple[str, Check]]:
     """Yield the files of a variant: codes, snapshots, records and rows."""
     file, labels = Path(paths.variant(study.name, path)), study.row_labels(variant)
-    yield str(file), _bound(file_checks.variant, file, labels)
+    pairs = None if variant.proxy == "none" else Path(study.proxy(variant.proxy, variant.model)["folder"])
+    yield str(file), _bound(file_checks.variant, file, labels, pairs)
     if iterations := study.snapshots(variant):
         archive = Path(paths.snapshots(file))
-        yield str(archive), _bound(file_checks.snapshots, archive, labels, iterations)
+        yield str(archive), _bound(file_checks.snapshots, archive, labels, pairs, iterations)
     for shard in [shard for own, shard in study.evaluations if own == path]:
         samples, rows = (Path(of(study.name, path, shard)) for of in (paths.samples, paths.shard_rows))
-        yield str(samples), _bound(file_checks.samples, samples, file, labels)
-        yield str(rows), _bound(file_checks.rows, rows, {"labels": labels, "suites": study.suites_in(shard)})
+        data, wanted = paths.inventory(study.name, variant.model, shard), {"labels": labels}
+        yield str(samples), _bound(file_checks.samples, samples, file, labels, Path(data))
+        wanted["suites"], needed = study.suites_in(shard), [str(file), str(samples)]
+        yield str(rows), _bound(file_checks.rows, rows, wanted, needed)
 
 
 def _bound(check: Callable[..., object], *words: Any) -> Check:
