@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import polars as pl
@@ -151,19 +152,30 @@ def moved_to(file: Path, kept: pl.LazyFrame, order: pl.DataFrame, /) -> pl.Serie
     small part of them is in memory at a time.
     """
     known = order["known"].to_numpy()
-    by = order.filter("known").drop("known").with_row_index("row").sort(*order.drop("known").columns)["row"].to_numpy()
+    some = order.filter("known").drop("known").with_row_index("row")
+    by = some.sort(*order.drop("known").columns, maintain_order=True)["row"].to_numpy()
     line = np.empty(len(by), np.int64)
     line[by] = np.arange(len(by))
-    table = np.lib.format.open_memmap(file, "w+", np.float32, (len(by), KEPT))
+    start = np.lib.format.open_memmap(file, "w+", np.float32, (len(by), KEPT)).offset
     take_space(file)
     at = 0
     only = kept.select("replicates").filter(pl.col("replicates").is_not_null())
-    for batch in only.collect_batches(chunk_size=100_000):
-        table[line[at : at + batch.height]] = batch["replicates"].to_numpy()
-        at += batch.height
+    with open(file, "r+b") as stream:  # pages that are written through a map stay in the process's memory
+        for batch in only.collect_batches(chunk_size=AT_ONCE):
+            _write_lines(stream, start, line[at : at + batch.height], batch["replicates"].to_numpy())
+            at += batch.height
     places = np.full(len(known), -1)
     places[known] = line
     return pl.select(line=pl.when(pl.Series(places) >= 0).then(pl.Series(places))).to_series()
+
+
+def _write_lines(stream: IO[bytes], start: int, lines: NDArray[np.int64], table: NDArray[np.float32]) -> None:
+    """Write lines of a table to their places in a file whose line 0 begins at `start`: those that follow at once."""
+    order = np.argsort(lines)
+    for run in np.split(order, np.flatnonzero(np.diff(lines[order]) > 1) + 1):
+        if len(run):
+            stream.seek(start + int(lines[run[0]]) * table[run[0]].nbytes)
+            stream.write(table[run].data)
 
 
 def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
