@@ -1,4 +1,4 @@
-"""Arithmetic of integer grids: ranges, scales, codes, and fake quantization with a straight-through gradient.
+"""Arithmetic of grids: ranges, scales, codes, and fake quantization with a straight-through gradient.
 
 Every granularity is a case of one thing once a tensor is seen as rows, each of which has one scale: `blocks` gives that
 view, (rows, k), and scales and zero points are (rows, 1).
@@ -6,12 +6,16 @@ view, (rows, k), and scales and zero points are (rows, 1).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn.functional import pad
 
-from reliquant.grid import Grid
+from reliquant.grid import ELEMENTS, Grid
+from reliquant.layers.floats import codes_of, levels, nearest_float_, power_of_two
 
 SMALLEST_SCALE = 1e-8  # as in the first author's code; a row of zeros gets it, too
+HALF = torch.finfo(torch.float16)
 
 
 def blocks(x: torch.Tensor, grid: Grid, /) -> torch.Tensor:
@@ -49,11 +53,47 @@ def affine(low: torch.Tensor, high: torch.Tensor, grid: Grid, /) -> tuple[torch.
     then exactly a code (Jacob et al. 2018, section 2.1).
     """
     if grid.symmetric:
-        scale = divided(torch.maximum(low.abs(), high.abs()), grid.high)
-        return scale.clamp(min=SMALLEST_SCALE), torch.zeros_like(scale)
+        largest = torch.maximum(low.abs(), high.abs())
+        if grid.scale_type == "e8m0":
+            scale = (power_of_two(largest) * 2.0**-grid.top).clamp(2.0**-127, 2.0**127)
+        else:
+            scale = stored_scale(divided(largest, grid.high), grid)
+        return scale, torch.zeros_like(scale)
     low, high = low.clamp(max=0), high.clamp(min=0)
-    scale = divided(high - low, grid.high - grid.low).clamp(min=SMALLEST_SCALE)
+    scale = stored_scale(divided(high - low, grid.high - grid.low), grid)
     return scale, (grid.low - torch.round(low / scale)).clamp(grid.low, grid.high)
+
+
+def stored_scale(scale: torch.Tensor, grid: Grid, /) -> torch.Tensor:
+    """Return positive scales as their type stores them, in the type of the given ones.
+
+    `fp32`: at least SMALLEST_SCALE. `fp16` and `e4m3` (in units of the tensor's scale): the nearest that the type has,
+    from its smallest positive number to its largest. `e8m0` scales are made by `affine`, and any other is rounded down
+    to a power of two here. Raises ValueError for `e4m3` where the tensor's scale is not known yet.
+    """
+    if grid.scale_type == "fp32":
+        return scale.clamp(min=SMALLEST_SCALE)
+    if grid.scale_type == "fp16":
+        return scale.clamp(HALF.smallest_normal * HALF.eps, HALF.max).half().to(scale.dtype)
+    if grid.scale_type == "e8m0":
+        return power_of_two(scale).clamp(2.0**-127, 2.0**127)
+    if grid.tensor_scale is None:
+        raise ValueError("the scale of the whole tensor is not known yet")
+    kind = ELEMENTS["e4m3"]
+    units = nearest_float_((scale / grid.tensor_scale).float(), "e4m3")
+    return (units.clamp_(min=kind.smallest) * grid.tensor_scale).to(scale.dtype)
+
+
+def fitted(largest: torch.Tensor | float, grid: Grid, /) -> Grid:
+    """Return the grid with the scale of a tensor whose largest absolute value is given; others than NVFP4 as they are.
+
+    It is the largest value over the largest level times the largest scale: 448 * 6 of NVFP4, so that the block that
+    holds that value has the largest scale.
+    """
+    if grid.scale_type != "e4m3":
+        return grid
+    scale = torch.as_tensor(largest, dtype=torch.float32) / (ELEMENTS["e4m3"].largest * grid.high)
+    return replace(grid, tensor_scale=float(scale.clamp(min=torch.finfo(torch.float32).tiny)))
 
 
 def weight_affine(weight: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,10 +105,12 @@ def weight_affine(weight: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, to
 def nearest_codes(
     x: torch.Tensor, scale: torch.Tensor | float, zero: torch.Tensor | float, grid: Grid, /
 ) -> torch.Tensor:
-    """Return clip(round(x / scale + zero)): the codes, still as floating-point numbers, in one new tensor.
+    """Return clip(round(x / scale + zero)): the levels, in floating point and units of the scale, in one new tensor.
 
     x and scale broadcast: (rows, k) with scales (rows, 1), or any shape with one scale. Halves go to the even code.
     """
+    if grid.is_float:
+        return nearest_float_((x / scale).float(), grid.element).to(x.dtype)
     return (x / scale).add_(zero).round_().clamp_(grid.low, grid.high)
 
 
@@ -86,14 +128,24 @@ def code_type(grid: Grid, /) -> torch.dtype:
 
 
 def quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> torch.Tensor:
-    """Return the codes clip(round(x / scale + zero)) as integers, of the shape of x."""
-    codes = nearest_codes(blocks(x, grid), scale, zero, grid)
-    return unblocks(codes, x.shape, grid).to(code_type(grid))
+    """Return the codes clip(round(x / scale + zero)) as integers, of the shape of x; of floats, their bits."""
+    return to_codes(unblocks(nearest_codes(blocks(x, grid), scale, zero, grid), x.shape, grid), grid)
+
+
+def to_codes(numbers: torch.Tensor, grid: Grid, /) -> torch.Tensor:
+    """Return the integers that stand for levels, as `nearest_codes` gives them, of their shape."""
+    return (codes_of(numbers, grid.element) if grid.is_float else numbers).to(code_type(grid))
+
+
+def of_codes(codes: torch.Tensor, grid: Grid, kind: torch.dtype, /) -> torch.Tensor:
+    """Return the levels, of a floating-point type and in units of the scale, for which codes stand."""
+    return levels(grid.element).to(codes.device, kind)[codes.long()] if grid.is_float else codes.to(kind)
 
 
 def dequantize(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> torch.Tensor:
     """Return scale * (codes - zero) in the scale's type, of the shape of the codes."""
-    return unblocks(scale * (blocks(codes.to(scale.dtype), grid) - zero), codes.shape, grid)
+    numbers = blocks(of_codes(codes, grid, scale.dtype), grid)
+    return unblocks(scale * (numbers - zero), codes.shape, grid)
 
 
 def fake_quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> torch.Tensor:
@@ -102,7 +154,11 @@ def fake_quantize(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid
     Unlike `rounded` it clips first and works in new tensors: autograd takes the gradient from that clipping.
     """
     rows = blocks(x, grid)
-    inside = (rows / scale + zero).clamp(grid.low - 0.5, grid.high + 0.5)
-    codes = torch.round(inside).clamp(grid.low, grid.high)
+    if grid.is_float:
+        inside = (rows / scale).clamp(grid.low, grid.high)
+        codes = nearest_codes(inside.detach(), 1.0, 0, grid)
+    else:
+        inside = (rows / scale + zero).clamp(grid.low - 0.5, grid.high + 0.5)
+        codes = torch.round(inside).clamp(grid.low, grid.high)
     smooth = (inside - zero) * scale  # equals x inside the range, constant outside
     return unblocks(smooth + ((codes - zero) * scale - smooth).detach(), x.shape, grid)
