@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from reliquant.evaluation.zero_shot import image_features, text_head
 from reliquant.layers.backend import use_backend
 from reliquant.layers.integer import integer_twin, unfit
+from reliquant.layers.stored import unpack as codes_of
 from reliquant.layers.surgery import twins
 from reliquant.layers.variant import restore
-from reliquant.layers.variant import unpack as codes_of
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy

@@ -31,9 +31,10 @@ from reliquant.images.datasets.lab_captions import dataset as lab_captions
 from reliquant.images.prepare import prepare
 from reliquant.layers.backend import use_backend
 from reliquant.layers.integer import integer_twin
+from reliquant.layers.stored import unpack
 from reliquant.layers.surgery import twins, unpack_attention
 from reliquant.layers.twins import DynamicInput, QuantLinear, StaticInput, twin
-from reliquant.layers.variant import restore, unpack
+from reliquant.layers.variant import restore
 from reliquant.models.files import save_model
 from reliquant.models.preprocess import batches, pixel_words
 from reliquant.quantization.checkpoints import Checkpoints

@@ -1,6 +1,6 @@
 import pytest
 
-from reliquant.grid import Grid, parse_precision
+from reliquant.grid import Grid, bits_of, parse_precision
 
 
 def test_code_ranges():
@@ -31,8 +31,9 @@ def test_impossible_grids_are_refused(words, message):
 
 
 def test_precisions_are_read():
-    assert parse_precision("w4a8") == (4, 8)
-    assert parse_precision("w2a16") == (2, 16)
+    assert parse_precision("w4a8") == ({"bits": 4}, {"bits": 8})
+    assert bits_of("w2a16") == (2, 16)
+    assert bits_of("wnvfp4afp8") == (4, 8)
 
 
 @pytest.mark.parametrize("word", ["w1a8", "w8a32", "W4A8", "int8", "w4"])

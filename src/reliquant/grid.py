@@ -124,7 +124,7 @@ class Grid:
 
     @property
     def low(self) -> float:
-        """Smallest level in units of the scale: -(2^(b-1)) of signed integers, 0 of unsigned ones, -largest of floats."""
+        """Smallest level in units of the scale: -(2^(b-1)) of signed integers, 0 of unsigned, -largest of floats."""
         if self.is_float:
             return -ELEMENTS[self.element].largest
         return -(2 ** (self.bits - 1)) if self.signed else 0
@@ -177,8 +177,8 @@ def parse_precision(precision: str, /) -> tuple[dict[str, Any], dict[str, Any]]:
     match = re.fullmatch(f"w({number})a({number})", precision)  # no word for one precision twice
     if not match:
         raise ValueError(
-            f"precision {precision!r} must read w<bits>a<bits>, like w4a8 (a16: floating point), with a format in place "
-            f"of bits, like w4afp8, or be a format for both; formats: {', '.join(FORMATS)}"
+            f"precision {precision!r} must read w<bits>a<bits>, like w4a8 (a16: floating point), with a format for "
+            f"bits, like w4afp8, or be a format for both; formats: {', '.join(FORMATS)}"
         )
     names = match.groups()
     if names[0] == names[1] and names[0] in FORMATS:

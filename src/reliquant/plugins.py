@@ -256,6 +256,11 @@ def how(family: str, name: str, /) -> str:
     return " ".join(_literal(family, name, "HOW").split())
 
 
+def takes_formats(quantizer: str, /) -> bool:
+    """Read the literal FORMATS of a quantizer's file: whether it takes small floats and blocks beside integers."""
+    return bool(_literal("quantizer", quantizer, "FORMATS"))
+
+
 def place(family: str, name: str, /) -> str | None:
     """Read the literal PLACE, the folder below its root that people fill by hand, words in braces; None without one."""
     return _literal(family, name, "PLACE")

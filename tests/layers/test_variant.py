@@ -6,8 +6,9 @@ import torch
 
 from reliquant.files.artifacts import save_tensors
 from reliquant.grid import Grid
+from reliquant.layers.stored import pack, unpack
 from reliquant.layers.surgery import targets, twins, unpack_attention
-from reliquant.layers.variant import export, pack, restore, size_in_bytes, unpack
+from reliquant.layers.variant import export, restore, size_in_bytes
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
 from reliquant.quantization.checkpoints import Checkpoints

@@ -10,7 +10,7 @@ from reliquant import plugins
 from reliquant.cli.count_rows import expected_rows
 from reliquant.cli.missing import files_read, images_read, missing, sources_fetched, trusted
 from reliquant.files.bounded import load_yaml
-from reliquant.grid import parse_precision
+from reliquant.grid import bits_of
 from reliquant.study import paths
 from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.study import Study
@@ -160,7 +160,7 @@ def _held(study: Study, variant: Variant) -> float:
     if variant.scheme == "fp32":
         return sum(_held_out(proxy) for proxy in study.tuned_on(variant).values())
     towers = [part for name, part in _parts(study, variant.model).items() if name in TOWERS[variant.scope]]
-    return variant_bytes(towers, parse_precision(variant.precision)[0])
+    return variant_bytes(towers, bits_of(variant.precision)[0])
 
 
 def variant_bytes(towers: Iterable[Mapping[str, float]], bits: int, /) -> float:

@@ -84,6 +84,14 @@ def stored_scale(scale: torch.Tensor, grid: Grid, /) -> torch.Tensor:
     return (units.clamp_(min=kind.smallest) * grid.tensor_scale).to(scale.dtype)
 
 
+def require_stored(scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> None:
+    """Raise ValueError if scales or zero points are not of the type that their grid stores."""
+    if not torch.equal(stored_scale(scale, grid), scale):
+        raise ValueError(f"scales are not those of {grid.scale_type}")
+    if grid.scale_type == "fp16" and not torch.equal(zero.half().to(zero.dtype), zero):
+        raise ValueError("zero points are not those of fp16")
+
+
 def fitted(largest: torch.Tensor | float, grid: Grid, /) -> Grid:
     """Return the grid with the scale of a tensor whose largest absolute value is given; others than NVFP4 as they are.
 
@@ -97,8 +105,13 @@ def fitted(largest: torch.Tensor | float, grid: Grid, /) -> Grid:
 
 
 def weight_affine(weight: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scale and zero point, (rows, 1), that cover a weight's smallest and largest values (absmax)."""
+    """Return scale and zero point, (rows, 1), that cover a weight's smallest and largest values (absmax).
+
+    Raises ValueError where a scale is above what its type holds.
+    """
     rows = blocks(weight, grid)
+    if grid.tensor_scale is None:
+        grid = fitted(weight.abs().amax(), grid)
     return affine(rows.amin(1, keepdim=True), rows.amax(1, keepdim=True), grid)
 
 

@@ -1,7 +1,7 @@
 """Rounding to small floating-point types, and their codes: the bits of a number, sign first.
 
-Numbers are exact in float32, in which all of this is computed: each type's numbers, and their products with a scale that
-is a power of two. To the nearest, ties to the even mantissa, saturating: as OFP8 v1.0 and MX v1.0 ask for.
+All is computed in float32, which holds each type's numbers, and their products with powers of two, exactly. Rounding is
+to the nearest, ties to the even mantissa, saturating: as OFP8 v1.0 and MX v1.0 ask for.
 """
 
 from __future__ import annotations

@@ -33,6 +33,10 @@ def unfit(layer: Twin, /) -> str:
         return "a convolution that pads by the size of its input"
     if activation.floating or weight.floating:
         return f"{'activations' if activation.floating else 'weights'} stay in floating point"
+    if activation.is_float or weight.is_float:
+        return f"{'inputs' if activation.is_float else 'weights'} are small floats"
+    if activation.granularity == "group":
+        return "inputs have one scale per block"
     if activation.bits > 8 or weight.bits > 8:
         return f"codes of {max(activation.bits, weight.bits)} bits do not fit int8"
     if weight.granularity == "group":

@@ -13,7 +13,19 @@ from torch import nn
 from torch.nn.functional import conv2d, linear
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import affine, dequantize, fake_quantize, quantize, rounded, weight_affine
+from reliquant.layers.arithmetic import (
+    affine,
+    blocks,
+    dequantize,
+    fake_quantize,
+    fitted,
+    quantize,
+    require_stored,
+    rounded,
+    unblocks,
+    weight_affine,
+)
+from reliquant.layers.floats import nearest_float_
 from reliquant.layers.one_pass import on_grid
 from reliquant.layers.plain import plain, timm
 
@@ -58,32 +70,47 @@ class StaticInput(nn.Module):
             return rounded(x.float(), self.scale, self.zero, g).to(x.dtype)
         if torch.is_grad_enabled() and x.requires_grad:
             scale, zero = self.scale, int(self.zero)
+            if g.is_float:
+                return fake_quantize(x.float(), x.new_full((), scale), x.new_zeros(()), g).to(x.dtype)
             return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, g.low, g.high).to(x.dtype)
         return self._rounded(x.float()).to(x.dtype)
 
     def _rounded(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what torch's operator returns, to the bit, in a third of its time.
+        """Return what torch's operator returns for integers, to the bit, in a third of its time.
 
-        That operator multiplies by 1 / scale and clips x / scale, not the codes, so `arithmetic.rounded` would differ.
         NaN stays NaN here, so that a variant that fails is seen to fail.
         """
-        inverse = (1 / torch.tensor(self.scale, dtype=torch.float32)).item()
-        low, high = self.grid.low - self.zero, self.grid.high - self.zero
-        if x.is_cuda:
-            return on_grid(x, inverse, low, high, scale=self.scale)
+        if x.is_cuda and not self.grid.is_float:
+            low, high = self.grid.low - self.zero, self.grid.high - self.zero
+            return on_grid(x, self._inverse, low, high, scale=self.scale)
         if not x.is_contiguous() or x.device.type != "cpu":
-            return torch.mul(x, inverse).round_().clamp_(low, high).mul_(self.scale)
+            return self._round_into(x, torch.empty_like(x))
         lends = self.scratch is not None and not torch.is_grad_enabled()  # a gradient would need the result later
         out = self.scratch.like(x) if lends else torch.empty_like(x)
         for part, into in zip(x.view(-1).split(CHUNK), out.view(-1).split(CHUNK), strict=True):
-            torch.mul(part, inverse, out=into).round_().clamp_(low, high).mul_(self.scale)
+            self._round_into(part, into)
         return out
+
+    @property
+    def _inverse(self) -> float:
+        return (1 / torch.tensor(self.scale, dtype=torch.float32)).item()
+
+    def _round_into(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Write x on its grid into `out` and return it.
+
+        Torch's operator multiplies by 1 / scale and clips x / scale, not the codes; `arithmetic.rounded` would differ.
+        """
+        torch.mul(x, self._inverse, out=out)
+        if self.grid.is_float:
+            return nearest_float_(out, self.grid.element).mul_(self.scale)
+        return out.round_().clamp_(self.grid.low - self.zero, self.grid.high - self.zero).mul_(self.scale)
 
 
 class DynamicInput(nn.Module):
-    """Round the input on a grid whose scale is taken from the input itself, for the whole tensor or for each token.
+    """Round the input on a grid whose scale is taken from the input itself.
 
-    A token is a row of (..., d), or a position of the images (n, d, h, w) that a convolution reads (`axis` -3).
+    One scale for the whole tensor, for each token or for each run of `group` numbers of a token. A token is a row of
+    (..., d), or a position of the images (n, d, h, w) that a convolution reads (`axis` -3).
     """
 
     def __init__(self, grid: Grid, /, axis: int = -1) -> None:
@@ -93,9 +120,24 @@ class DynamicInput(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, of the same shape."""
         rows = x.movedim(self.axis, -1)
+        if self.grid.granularity == "group":
+            return self._in_groups(rows).movedim(-1, self.axis)
         low, high = rows.aminmax() if self.grid.granularity == "tensor" else rows.aminmax(dim=-1, keepdim=True)
         scale, zero = affine(low.reshape(-1, 1), high.reshape(-1, 1), self.grid)
         return fake_quantize(rows, scale, zero, self.grid).movedim(-1, self.axis)
+
+    def _in_groups(self, rows: torch.Tensor) -> torch.Tensor:
+        """Round rows (..., d), each in groups."""
+        flat = rows.reshape(-1, rows.shape[-1]).float()
+        if torch.is_grad_enabled() and flat.requires_grad:
+            scale, zero = weight_affine(flat.detach(), self.grid)
+            return fake_quantize(flat, scale, zero, self.grid).view(rows.shape).to(rows.dtype)
+        out = torch.empty_like(flat)
+        height = max(1, CHUNK // flat.shape[1]) if flat.device.type == "cpu" else len(flat)
+        for part, into in zip(flat.split(height), out.split(height), strict=True):
+            scale, zero = weight_affine(part, self.grid)
+            into.copy_(unblocks(rounded(blocks(part, self.grid), scale, zero, self.grid), part.shape, self.grid))
+        return out.view(rows.shape).to(rows.dtype)
 
 
 class SparedInput(nn.Module):
@@ -141,6 +183,7 @@ class Twin(nn.Module):
     def freeze(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /) -> None:
         """Fix the weight to the given codes; from now on it is computed no more."""
         self.settle()
+        require_stored(scale, zero, self.weight_grid)
         self.codes, self.weight_scale, self.weight_zero = codes, scale, zero
         value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
         self.weight = nn.Parameter(value, requires_grad=False)
@@ -150,6 +193,8 @@ class Twin(nn.Module):
         """Say that a method has done all that it changes in floating point, so that it can be checked."""
         if self.before_rounding is not None:
             self.before_rounding()
+        if self.weight_grid.tensor_scale is None:
+            self.weight_grid = fitted(self.weight.detach().abs().amax(), self.weight_grid)
 
     def spare(self, columns: torch.Tensor, values: torch.Tensor, /) -> None:
         """Keep some input columns (k,) in floating point: of the input, and of the frozen weight (o, d) as (o, k)."""

@@ -9,7 +9,6 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
@@ -17,7 +16,7 @@ from torch import nn
 
 from reliquant.files.artifacts import DamagedFile, load_tensors, require_words
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import code_type
+from reliquant.layers import stored
 from reliquant.layers.surgery import Scope, crossed, insert_twins, places_of, twins, unpack_attention
 from reliquant.layers.transforms import RootMeanSquare, Stream, attach, build
 from reliquant.layers.twins import DynamicInput, Scratch, SparedInput, StaticInput, Twin
@@ -27,24 +26,6 @@ from reliquant.models.files import load_model
 Arrays = dict[str, NDArray[Any]]
 GRID = TypeAdapter(Grid)  # which refuses words of other types, as a config does
 WORDS = {"sha256": str, "model_sha256": str, "modules": dict, "logit_scale_tuned": object}  # of a variant's header
-
-
-def pack(codes: NDArray[np.integer], low: int, bits: int, /) -> NDArray[np.uint8]:
-    """Pack integer codes in [low, low + 2^bits) into bits * n / 8 bytes.
-
-    >>> pack(np.array([-2, 1, 0, -1]), -2, 2).tolist()  # 00 11 10 01
-    [57]
-    """
-    shifted = (codes.reshape(-1, 1).astype(np.int32) - low).astype(np.uint16)
-    return np.packbits((shifted >> np.arange(bits - 1, -1, -1, dtype=np.uint16)).astype(np.uint8) & 1)
-
-
-def unpack(packed: NDArray[np.uint8], low: int, bits: int, count: int, /) -> NDArray[np.int16]:
-    """Undo `pack` for a known count of codes; raise ValueError when there are too few bytes."""
-    if len(packed) != -(-count * bits // 8):
-        raise ValueError(f"{len(packed)} bytes cannot be {count} codes of {bits} bits")
-    digits = np.unpackbits(packed, count=count * bits).reshape(count, bits)
-    return (digits @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int32)) + low).astype(np.int16)
 
 
 def export(clip: Clip, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
@@ -61,13 +42,7 @@ def export(clip: Clip, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
     for name, module in twins(clip.model).items():
         modules[name] = _facts(module)
         if module.codes is not None:
-            grid = module.weight_grid
-            arrays[f"{name}.codes"] = pack(module.codes.cpu().numpy(), grid.low, grid.bits)
-            arrays[f"{name}.scale"] = module.weight_scale.cpu().numpy()
-            zero = module.weight_zero.cpu().numpy()
-            whole = not (zero % 1).any()  # not so with half steps (StatsQ, DoReFa) or optimised zero points (HQQ)
-            if zero.any():
-                arrays[f"{name}.zero"] = zero.astype(np.int16) if whole else zero
+            arrays |= stored.arrays(name, module)
             owned.add(f"{name}.weight")
     for name, value in clip.model.state_dict().items():
         if clip.parts.in_scope(name, scope) and name not in owned:
@@ -84,7 +59,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
         return
     unpack_attention(model, crossed)
     there, places = dict(model.named_modules()), places_of(model)
-    scratch = Scratch()
+    scratch, frozen = Scratch(), set[str]()
     for name, facts in modules.items():
         changed = name.rpartition(".")[0] if facts.get("kind") == "stream" else name  # a block gets a stream
         if changed not in there:
@@ -100,10 +75,10 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
         if made.bias is None and f"{name}.bias" in arrays:  # it came from a folded LayerNorm
             made.bias = nn.Parameter(torch.zeros(made.weight.shape[0]))
         if f"{name}.codes" in arrays:
-            _restore_weight(made, name, arrays)
+            made.freeze(*stored.codes_of(name, made, arrays))
+            frozen |= {f"{name}.{part}" for part in stored.PARTS}
         if f"{name}.spared" in arrays:
             made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))
-    frozen = {f"{name}.{part}" for name in modules for part in ("codes", "scale", "zero")}
     rest = {name: torch.from_numpy(array) for name, array in arrays.items() if name not in frozen}
     unknown = model.load_state_dict(rest, strict=False).unexpected_keys
     if unknown:
@@ -144,14 +119,6 @@ def _input(layer: Twin, static: dict[str, Any] | None, scratch: Scratch) -> nn.M
     if not all(isinstance(number, Real) and math.isfinite(number) for number in (static["scale"], static["zero"])):
         raise ValueError(f"an input's scale and zero must be numbers, not {static}")
     return StaticInput(grid, static["scale"], static["zero"], scratch)
-
-
-def _restore_weight(made: Twin, name: str, arrays: Arrays) -> None:
-    grid = made.weight_grid
-    codes = unpack(arrays[f"{name}.codes"], grid.low, grid.bits, made.weight.numel()).reshape(made.weight.shape)
-    scale = torch.from_numpy(arrays[f"{name}.scale"])
-    zero = torch.from_numpy(arrays.get(f"{name}.zero", np.zeros_like(scale))).to(scale.dtype)
-    made.freeze(torch.from_numpy(codes).to(code_type(grid)), scale, zero)
 
 
 def load_variant(model: Path, variant: Path, /, *, tower: str | None = None) -> tuple[Clip, dict[str, Any]]:

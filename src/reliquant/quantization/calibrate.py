@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.layers.arithmetic import affine
+from reliquant.layers.arithmetic import affine, fitted
 from reliquant.layers.twins import DynamicInput, StaticInput, Twin
 from reliquant.models.clip import Clip
 from reliquant.quantization.observers import Bounds, Range, observed
@@ -106,16 +106,21 @@ def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> 
         grid = layer.activation_grid
         if grid.floating:
             continue
-        if grid.dynamic:
+        if not is_static(layer):
             layer.input = DynamicInput(grid, layer.inputs)
             continue
         bounds = observers[name].bounds(grid)
         if bounds is None:
             raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
+        if grid.dynamic:
+            layer.activation_grid = fitted(torch.maximum(bounds[0].abs(), bounds[1].abs()).item(), grid)
+            layer.input = DynamicInput(layer.activation_grid, layer.inputs)
+            continue
         scale, zero = affine(*bounds, grid)
         layer.input = StaticInput(grid, scale.item(), int(zero.item()))
 
 
 def is_static(layer: Twin, /) -> bool:
-    """Whether a layer's inputs take their range from calibration."""
-    return not (layer.activation_grid.floating or layer.activation_grid.dynamic)
+    """Whether a layer's inputs take their range, or of NVFP4 the scale of the whole tensor, from calibration."""
+    grid = layer.activation_grid
+    return not grid.floating and (not grid.dynamic or grid.scale_type == "e4m3")

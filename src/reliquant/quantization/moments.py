@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks, code_type, nearest_codes, unblocks, weight_affine
+from reliquant.layers.arithmetic import blocks, fitted, nearest_codes, to_codes, unblocks, weight_affine
 from reliquant.layers.twins import QuantLinear, Twin
 from reliquant.models.clip import Clip
 from reliquant.models.parts import Parts
@@ -113,6 +113,7 @@ def gptq_codes(
     hessian.diagonal()[dead] = 1
     order = hessian.diagonal().argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
     weight = weight.to(hessian.dtype)
+    grid = fitted(weight.abs().amax(), grid)
     scale, zero = weight_affine(weight, grid)
     left = weight.masked_fill(dead, 0)[:, order].T.contiguous()  # (d, o): a column of the weight is a row here
     upper = _inverse_factor(hessian[order][:, order], damp)
@@ -135,7 +136,7 @@ def gptq_codes(
         scale, zero = (v.T.reshape(len(weight), -1)[:, :: grid.group].reshape(-1, 1) for v in (scales, zeros))
     final = torch.empty_like(codes)
     final[order] = codes
-    return final.T.contiguous().to(code_type(grid)), scale.float(), zero.float()
+    return to_codes(final.T.contiguous(), grid), scale.float(), zero.float()
 
 
 def output_error(error: torch.Tensor, gram: torch.Tensor, /) -> torch.Tensor:

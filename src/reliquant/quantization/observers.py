@@ -192,6 +192,8 @@ class Sample:
         """Return the range with the least mean squared error on the kept values, or None if nothing was seen."""
         if self.block is None:
             return None
+        if grid.dynamic:  # the scale of the whole tensor, in NVFP4
+            return self.block[: self.filled].aminmax()
         return mse_bounds(self.block[: self.filled].reshape(1, -1), grid, self.candidates, self.smallest)
 
 

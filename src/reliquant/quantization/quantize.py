@@ -12,7 +12,8 @@ from torch import nn
 from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, Grid
 from reliquant.layers.coverage import Coverage, coverage
-from reliquant.layers.surgery import insert_twins, nothing_found, targets, unpack
+from reliquant.layers.stored import bits_per_weight
+from reliquant.layers.surgery import insert_twins, nothing_found, targets, twins, unpack
 from reliquant.layers.variant import Arrays, export, size_in_bytes
 from reliquant.models.clip import Clip
 from reliquant.models.parts import Scope
@@ -32,7 +33,7 @@ class Facts(TypedDict):
     """What a variant's file says of it, besides how it was made."""
 
     modules: dict[str, Any]  # what each twin and each other piece is, by module name
-    measures: dict[str, float]  # bytes; shares of weights and products that ran quantized; the least share meant
+    measures: dict[str, float]  # bytes; bits per quantized weight; shares that ran quantized; the least share meant
     coverage: list[dict[str, Any]]  # each product with its bits, or the reason why it stayed FP32
     logit_scale_tuned: float | None  # on the held-out pairs; None without tuning
     logit_scale_tuned_fp32: float | None  # of the FP32 model on the same pairs
@@ -131,6 +132,7 @@ def _described(
     measures = {"bytes": rest + size_in_bytes(arrays), "bytes_fp32": sum(sizes.values())}
     products: list[dict[str, Any]] = []
     if proxy:
+        measures["stored_bits"] = bits_per_weight(arrays, twins(clip.model))
         with torch.no_grad():
             seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
         require_share(entry["quantizer"], seen)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.grid import parse_precision
+from reliquant.grid import bits_of
 from reliquant.measures.stats import p_of_interval
 from reliquant.report.averages import (
     AT_ONCE,
@@ -189,12 +189,12 @@ def ordered_precisions(frame: pl.DataFrame, /) -> list[str]:
 
 def weight_bits(precision: str, /) -> float:
     """Return the bits of a weight in a precision such as `w4a8`; `fp32` has 32."""
-    return 32.0 if precision == "fp32" else float(parse_precision(precision)[0])
+    return 32.0 if precision == "fp32" else float(bits_of(precision)[0])
 
 
 def activation_bits(precision: str, /) -> float:
     """Return the bits of an activation in a precision."""
-    return 32.0 if precision == "fp32" else float(parse_precision(precision)[1])
+    return 32.0 if precision == "fp32" else float(bits_of(precision)[1])
 
 
 def ordered_schemes(frame: pl.DataFrame, /) -> list[tuple[str, str]]:

@@ -178,16 +178,30 @@ def quantizer_words(entry: Mapping[str, Any], /) -> Entry:
 
 
 def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
-    """Add a precision's bits to an entry's grids.
+    """Add what a precision says, its bits and the words of its formats, to an entry's grids.
 
     By default weights have one scale per channel, activations one per tensor.
     """
     weight, activation = parse_precision(precision)
     return {
         **entry,
-        "weight": {"granularity": "channel", **entry.get("weight", {}), "bits": weight},
-        "activation": {"granularity": "tensor", **entry.get("activation", {}), "bits": activation},
+        "weight": {"granularity": "channel", **entry.get("weight", {}), **weight},
+        "activation": {"granularity": "tensor", **entry.get("activation", {}), **activation},
     }
+
+
+def format_problems(entry: Mapping[str, Any], precision: str, /) -> Iterator[str]:
+    """Say where a scheme's grids contradict the formats of a precision, and where its method takes none of them."""
+    for role, words in zip(("weight", "activation"), parse_precision(precision), strict=True):
+        own = entry.get(role, {})
+        fixed = {**words, "symmetric": True, "signed": True} if len(words) > 1 else words
+        for word in fixed.keys() & own.keys():
+            if own[word] != fixed[word]:
+                told = f"{role}: {word}: {own[word]!r} is not what {precision} means, {fixed[word]!r}"
+                yield f"{told}; leave it out, or give the scheme `precisions` without {precision}"
+        if len(words) > 1 and not plugins.takes_formats(entry["quantizer"]):
+            yield f"precision {precision}: {entry['quantizer']} takes plain integers only; give the scheme `precisions`"
+            return
 
 
 def grid_problems(entry: Mapping[str, Any], /) -> Iterator[str]:

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from reliquant import plugins
-from reliquant.grid import FLOAT_BITS, parse_precision
-from reliquant.study.config import FAMILY_OF, STUDY_KEYS, grid_problems, own_words, with_grids
+from reliquant.grid import FLOAT_BITS, bits_of
+from reliquant.study.config import FAMILY_OF, STUDY_KEYS, format_problems, grid_problems, own_words, with_grids
 from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.prompts import class_problems, template_problems
 
@@ -40,7 +40,12 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
             yield from _recipe_problems(entry["pretrain"])
     if section == "datasets":
         yield from _prompt_problems(words)
-    yield from plugins.check(FAMILY_OF[section], words)
+    problems = list(plugins.check(FAMILY_OF[section], words))
+    yield from problems
+    if section == "schemes" and not problems:
+        for precision in _list(entry, "precisions") or _list(given, "precisions"):
+            if not any(precision_problems(precision)):
+                yield from format_problems(own_words(section, entry), precision)
 
 
 def is_malformed(section: str, entry: Mapping[str, Any], /) -> bool:
@@ -54,7 +59,7 @@ def is_malformed(section: str, entry: Mapping[str, Any], /) -> bool:
 def precision_problems(precision: str) -> Iterator[str]:
     """Say what is wrong with a precision, such as `w1a8`."""
     try:
-        if parse_precision(precision) == (FLOAT_BITS, FLOAT_BITS):
+        if bits_of(precision) == (FLOAT_BITS, FLOAT_BITS):
             yield f"precision {precision!r} quantizes nothing; the fp32 scheme is built in"
     except (ValueError, TypeError) as error:
         yield str(error)

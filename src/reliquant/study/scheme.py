@@ -7,7 +7,7 @@ from typing import Any
 
 from reliquant import plugins
 from reliquant.files.bounded import load_yaml
-from reliquant.study.config import grid_problems, quantizer_words, with_grids
+from reliquant.study.config import format_problems, grid_problems, quantizer_words, with_grids
 from reliquant.study.entries import key_problems
 
 
@@ -24,6 +24,7 @@ def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str
     kept = {word: value for word, value in words.items() if word == "least_share"}
     problems = [*grid_problems(words), *key_problems("schemes", kept)]
     entry = {} if problems else with_grids(quantizer_words(words), precision)
-    if problems := problems or plugins.check("quantizer", entry):
+    problems = problems or plugins.check("quantizer", entry) or list(format_problems(words, precision))
+    if problems:
         raise plugins.ConfigError(f"scheme: {problem}" for problem in problems)
     return {**entry, **kept}

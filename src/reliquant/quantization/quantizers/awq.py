@@ -11,7 +11,11 @@ from __future__ import annotations
 import torch
 
 from reliquant.grid import Grid
+<<<<<<< HEAD
 from reliquant.layers.arithmetic import affine, blocks, divided, fake_quantize, quantize, weight_affine
+=======
+from reliquant.layers.arithmetic import affine, blocks, fake_quantize, fitted, quantize, weight_affine
+>>>>>>> 1ecf4bb (Formats)
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.transforms import Smoothing
 from reliquant.layers.twins import Twin
@@ -24,6 +28,8 @@ from reliquant.quantization.proxy import Proxy
 
 # layers that make queries and keys: their ranges are not cut
 ATTENDING = {"qkv", "q", "k", "q_proj", "k_proj", "query", "key"}
+
+FORMATS = True  # it takes small floats and blocks, too
 
 
 def quantizer(
@@ -75,7 +81,8 @@ def _scaled_up(
             gram = seen[name].gram / torch.outer(factor, factor)
             for member, layer in layers.items():
                 tried = 1 if member.rpartition(".")[2] in ATTENDING else shares
-                grids[member] = affine(*best_range(layer.weight.detach(), gram, grid, tried), grid)
+                own = fitted(layer.weight.detach().abs().amax(), grid)
+                grids[member] = affine(*best_range(layer.weight.detach(), gram, own, tried), own)
         seen = gram = None  # frees them before those of the next block come
     return grids
 

@@ -14,6 +14,8 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.moments import gptq
 from reliquant.quantization.proxy import Proxy
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks, nearest_codes, quantize
+from reliquant.layers.arithmetic import blocks, nearest_codes, quantize, stored_scale
 from reliquant.layers.surgery import insert_twins
 from reliquant.models.clip import Clip
 from reliquant.quantization.calibrate import calibrate_inputs
@@ -41,7 +41,7 @@ def quantizer(
     pairs: int = 512,
 ) -> None:
     """Quantize the named layers in place; only the bits of the weight grid count, the method sets the rest itself."""
-    grid = replace(weight, granularity="group", group=group, symmetric=False, signed=False)
+    grid = replace(weight, granularity="group", group=group, symmetric=False, signed=False, scale_type="fp16")
     made = insert_twins(clip.model, names, grid, activation)
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for layer in made.values():
@@ -71,7 +71,7 @@ def optimise(
         best, least = zero, mean
         zero = (codes - (rows - _shrink(error, beta, norm)) / scale).mean(1, keepdim=True)
         beta *= kappa
-    return scale, best
+    return stored_scale(scale, grid), best.half().to(best.dtype)
 
 
 def _shrink(x: torch.Tensor, beta: float, norm: float) -> torch.Tensor:

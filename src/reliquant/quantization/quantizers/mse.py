@@ -16,6 +16,8 @@ from reliquant.quantization.observers import Sample
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.ranges import mse_bounds, weight_rows
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,
@@ -41,6 +43,7 @@ def quantizer(
     fix_inputs(made, observers)
     for layer in made.values():
         if not weight.floating:
-            rows = weight_rows(layer.weight, weight)
-            scale, zero = affine(*mse_bounds(rows, weight, candidates, smallest), weight)
-            layer.freeze(quantize(layer.weight.detach(), scale, zero, weight), scale, zero)
+            layer.settle()
+            grid, rows = layer.weight_grid, weight_rows(layer.weight, weight)
+            scale, zero = affine(*mse_bounds(rows, grid, candidates, smallest), grid)
+            layer.freeze(quantize(layer.weight.detach(), scale, zero, grid), scale, zero)

@@ -16,6 +16,8 @@ from reliquant.quantization.observers import Percentile
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.ranges import percentile_bounds, weight_rows
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,
@@ -42,5 +44,7 @@ def quantizer(
     fix_inputs(made, observers)
     for layer in made.values():
         if not weight.floating:
-            scale, zero = affine(*percentile_bounds(weight_rows(layer.weight, weight), weight_percent, weight), weight)
-            layer.freeze(quantize(layer.weight.detach(), scale, zero, weight), scale, zero)
+            layer.settle()
+            grid, rows = layer.weight_grid, weight_rows(layer.weight, weight)
+            scale, zero = affine(*percentile_bounds(rows, weight_percent, grid), grid)
+            layer.freeze(quantize(layer.weight.detach(), scale, zero, grid), scale, zero)

@@ -21,6 +21,8 @@ from reliquant.quantization.moments import gptq
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rotation import rotate
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,

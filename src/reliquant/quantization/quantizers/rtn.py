@@ -9,6 +9,8 @@ from reliquant.quantization.calibrate import calibrate_inputs
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,

@@ -20,6 +20,8 @@ from reliquant.quantization.proxy import Proxy
 
 SMALLEST = 1e-5
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,
