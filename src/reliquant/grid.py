@@ -103,8 +103,6 @@ class Grid:
             raise ValueError("an unsigned grid has a zero point: say symmetric: false")
         if self.granularity == "token" and not self.dynamic:
             raise ValueError("granularity token needs dynamic: true; tokens have no calibrated range")
-        if self.scale_type is None:
-            object.__setattr__(self, "scale_type", "fp16" if self.granularity == "group" else "fp32")
         if self.element != "int":
             self._check_float()
         if self.scale_type in ("e8m0", "e4m3") and (self.granularity != "group" or not self.symmetric):
@@ -116,6 +114,11 @@ class Grid:
             raise ValueError(f"{self.element} has no zero point: symmetric: false is for integers")
         if self.bits != bits:
             raise ValueError(f"{self.element} has {bits} bits, not {self.bits}")
+
+    @property
+    def stored_scale(self) -> ScaleType:
+        """Type in which scales are stored."""
+        return self.scale_type or ("fp16" if self.granularity == "group" else "fp32")
 
     @property
     def is_float(self) -> bool:

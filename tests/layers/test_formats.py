@@ -129,6 +129,6 @@ def test_nvfp4_is_that_of_torchao():
     of_tensor = nv.per_tensor_amax_to_scale(x.abs().max())
     theirs = nv.NVFP4Tensor.to_nvfp4(x, per_tensor_scale=of_tensor).dequantize(torch.float32)
     ours, scale = on_grid(x, Grid(**FORMATS["nvfp4"]))
-    normal = (scale >= of_tensor * 2.0**-6).expand(-1, 16).reshape(x.shape)  # torchao has no scale below the normal ones
+    normal = (scale >= of_tensor * 2.0**-6).expand(-1, 16).reshape(x.shape)  # torchao has no smaller scales
     assert normal.float().mean() > 0.9
     torch.testing.assert_close(ours[normal], theirs[normal], rtol=1e-6, atol=0)

@@ -62,13 +62,13 @@ def test_a_model_is_pretrained_on_pairs_by_the_words_of_the_training():
 
 
 def test_a_precision_says_bits_of_weights_and_activations():
-    told = {word: list(precision_problems(word)) for word in ("w4a8", "w4a16", "w16a16", "w4")}
-    assert told == {
-        "w4a8": [],
-        "w4a16": [],
-        "w16a16": ["precision 'w16a16' quantizes nothing; the fp32 scheme is built in"],
-        "w4": ["precision 'w4' must read w<bits>a<bits>, like w4a8 (a16: floating point)"],
-    }
+    for word in ("w4a8", "w4a16", "nvfp4", "w4afp8", "wmxfp4a16"):
+        assert list(precision_problems(word)) == []
+    assert list(precision_problems("w16a16")) == ["precision 'w16a16' quantizes nothing; the fp32 scheme is built in"]
+    (told,) = precision_problems("w4")
+    assert told.startswith("precision 'w4' must read w<bits>a<bits>, like w4a8 (a16: floating point), with a format")
+    assert told.endswith("mxfp4, nvfp4")
+    assert list(precision_problems("wfp8afp8")) == ["precision 'wfp8afp8': say 'fp8' where both are that format"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def slow(w, bits, p=0.7, beta=10.0, kappa=1.01, iterations=20):
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_scale_and_zero_equal_a_slow_transcription(bits):
     w = np.random.default_rng(bits).standard_t(4, size=(40, 64)) * 0.05
-    grid = Grid(bits=bits, granularity="group", group=64, symmetric=False, signed=False)
+    grid = Grid(bits=bits, granularity="group", group=64, symmetric=False, signed=False, scale_type="fp32")
     scale, zero = optimise(torch.tensor(w), grid, 0.7, 10.0, 1.01, 20)
     expected_scale, expected_zero = slow(w, bits)
     np.testing.assert_allclose(scale, expected_scale)

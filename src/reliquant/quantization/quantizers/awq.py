@@ -11,11 +11,7 @@ from __future__ import annotations
 import torch
 
 from reliquant.grid import Grid
-<<<<<<< HEAD
-from reliquant.layers.arithmetic import affine, blocks, divided, fake_quantize, quantize, weight_affine
-=======
-from reliquant.layers.arithmetic import affine, blocks, fake_quantize, fitted, quantize, weight_affine
->>>>>>> 1ecf4bb (Formats)
+from reliquant.layers.arithmetic import affine, blocks, divided, fake_quantize, fitted, quantize, weight_affine
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.transforms import Smoothing
 from reliquant.layers.twins import Twin

@@ -41,7 +41,7 @@ def quantizer(
     pairs: int = 512,
 ) -> None:
     """Quantize the named layers in place; only the bits of the weight grid count, the method sets the rest itself."""
-    grid = replace(weight, granularity="group", group=group, symmetric=False, signed=False, scale_type="fp16")
+    grid = replace(weight, granularity="group", group=group, symmetric=False, signed=False)
     made = insert_twins(clip.model, names, grid, activation)
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for layer in made.values():
@@ -55,7 +55,10 @@ def quantizer(
 def optimise(
     rows: torch.Tensor, grid: Grid, norm: float, beta: float, kappa: float, iterations: int, /
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scale and zero point, each (rows, 1); stop as soon as the mean absolute error no longer falls."""
+    """Return scale and zero point, each (rows, 1) and as the grid stores them.
+
+    It stops as soon as the mean absolute error no longer falls.
+    """
     low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
     scale = 1 / (grid.high / (high - low)).clamp(max=LARGEST_INVERSE)
     zero = -low / scale
@@ -71,7 +74,9 @@ def optimise(
         best, least = zero, mean
         zero = (codes - (rows - _shrink(error, beta, norm)) / scale).mean(1, keepdim=True)
         beta *= kappa
-    return stored_scale(scale, grid), best.half().to(best.dtype)
+    if grid.stored_scale == "fp16":
+        best = best.half().to(best.dtype)
+    return stored_scale(scale, grid), best
 
 
 def _shrink(x: torch.Tensor, beta: float, norm: float) -> torch.Tensor:
