@@ -212,8 +212,16 @@ def test_the_code_hash_follows_the_files_that_a_module_reads():
 @pytest.mark.parametrize(
     ("role", "grid", "told"),
     [
-        ("activation", {"bits": 8, "granularity": "group"}, "'group' is not for activations; they take tensor, token"),
-        ("activation", {"bits": 8, "granularity": "channel", "dynamic": True}, "'channel' is not for activations"),
+        (
+            "activation",
+            {"bits": 8, "granularity": "group"},
+            "group needs dynamic: true; blocks have no calibrated range",
+        ),
+        (
+            "activation",
+            {"bits": 8, "granularity": "channel", "dynamic": True},
+            "'channel' is not for activations; they take tensor, token, group",
+        ),
         (
             "weight",
             {"bits": 8, "granularity": "token", "dynamic": True},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -161,6 +162,20 @@ class Grid:
     def whole_groups(self) -> bool:
         """Whether a width must be a multiple of the group, as in the MX formats and NVFP4."""
         return self.scale_type in ("e8m0", "e4m3")
+
+
+def share_problems(words: Mapping[str, Any], /) -> list[str]:
+    """Say which grids among a method's words share a scale in a way that weights, or activations, do not know."""
+    problems = []
+    known = {word for allowed in SHARES.values() for word in allowed}
+    for role, allowed in SHARES.items():
+        grid = words.get(role)
+        word = grid.get("granularity", "tensor") if isinstance(grid, Mapping) else "tensor"
+        if word in known.difference(allowed):
+            problems.append(f"{role}.granularity: {word!r} is not for {role}s; they take {', '.join(allowed)}")
+        if (role, word) == ("activation", "group") and not grid.get("dynamic"):
+            problems.append("activation.granularity: group needs dynamic: true; blocks have no calibrated range")
+    return problems
 
 
 def parse_precision(precision: str, /) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 
-from reliquant.grid import SHARES, Bits, Grid
+from reliquant.grid import Bits, Grid, share_problems
 from reliquant.names import module_problem, visible
 
 PACKAGE = Path(__file__).parent
@@ -179,24 +179,13 @@ def check(family: str, entry: object, /) -> list[str]:
     try:
         path = source(family, entry[family])
         given = {word: value for word, value in entry.items() if word != family}
-        problems = check_words(path, family, given) + _shares(given)
+        problems = check_words(path, family, given) + share_problems(given)
         for word, value in given.items():
             for inner_family, inner in entries(value):
                 problems += [f"{word}: {problem}" for problem in check(inner_family, inner)]
         return problems
     except ConfigError as error:
         return error.problems
-
-
-def _shares(given: Entry) -> list[str]:
-    """Say which grids share a scale in a way that weights, or activations, do not know."""
-    said = [(role, given[role].get("granularity", "tensor")) for role in SHARES if isinstance(given.get(role), Mapping)]
-    known = {word for words in SHARES.values() for word in words}
-    return [
-        f"{role}.granularity: {word!r} is not for {role}s; they take {', '.join(SHARES[role])}"
-        for role, word in said
-        if word in known.difference(SHARES[role])
-    ]
 
 
 def entries(value: Any, /) -> list[tuple[str, Entry]]:
@@ -248,25 +237,21 @@ def published(family: str, name: str, /) -> bool:
 
 def needs(family: str, name: str, /) -> str:
     """Read the literal NEEDS of a plugin's file, such as a score's `train`; "" if it has none."""
-    return _literal(family, name, "NEEDS")
+    return literal(family, name, "NEEDS")
 
 
 def how(family: str, name: str, /) -> str:
     """Read the literal HOW of a plugin's file, where to get what people place by hand; "" if it has none."""
-    return " ".join(_literal(family, name, "HOW").split())
-
-
-def takes_formats(quantizer: str, /) -> bool:
-    """Read the literal FORMATS of a quantizer's file: whether it takes small floats and blocks beside integers."""
-    return bool(_literal("quantizer", quantizer, "FORMATS"))
+    return " ".join(literal(family, name, "HOW").split())
 
 
 def place(family: str, name: str, /) -> str | None:
     """Read the literal PLACE, the folder below its root that people fill by hand, words in braces; None without one."""
-    return _literal(family, name, "PLACE")
+    return literal(family, name, "PLACE")
 
 
-def _literal(family: str, name: str, constant: str) -> Any:
+def literal(family: str, name: str, constant: str, /) -> Any:
+    """Read a literal that a plugin's file assigns to a constant; "" if it has none."""
     value = _assigned(family, name, constant)
     return "" if value is None else ast.literal_eval(value)
 

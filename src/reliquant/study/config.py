@@ -199,7 +199,7 @@ def format_problems(entry: Mapping[str, Any], precision: str, /) -> Iterator[str
             if own[word] != fixed[word]:
                 told = f"{role}: {word}: {own[word]!r} is not what {precision} means, {fixed[word]!r}"
                 yield f"{told}; leave it out, or give the scheme `precisions` without {precision}"
-        if len(words) > 1 and not plugins.takes_formats(entry["quantizer"]):
+        if len(words) > 1 and not plugins.literal("quantizer", entry["quantizer"], "FORMATS"):
             yield f"precision {precision}: {entry['quantizer']} takes plain integers only; give the scheme `precisions`"
             return
 
