@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypedDict
 
 from reliquant.download import part_file
+from reliquant.download.contents import contents
 from reliquant.download.http import FetchError, download, file_name, offline, sha256_of
 from reliquant.download.source import Source
 from reliquant.download.unpack import unpack
@@ -40,8 +41,8 @@ def fetch(
 
     Before anything is unpacked, `check(url, facts)` may refuse, by raising, a file whose sha256 nobody publishes.
     `patience` are the words of `download`. After a kill the next call goes on where this one was; while another
-    process fetches into the folder, it waits. What was fetched is written into the `record`, with facts `about` it;
-    what the other process recorded there meanwhile is not fetched again.
+    process fetches into the folder, it waits. What was fetched is written into the `record`, with facts `about` it
+    and digests of what was unpacked; what the other process recorded there meanwhile is not fetched again.
     """
     before = _stamp(record)
     with part_file.alone(folder) as waited:
@@ -64,11 +65,11 @@ def fetch(
             fetched.append(facts)
             if source.unpack:
                 archives.append(path)
-        unpack(archives, folder)
+        names = unpack(archives, folder)
         for archive in archives:
             archive.unlink()
         if record:
-            save_sealed_json(record, {**about, "files": fetched})
+            save_sealed_json(record, {**about, "files": fetched, "contents": contents(folder, names)})
         return fetched
 
 

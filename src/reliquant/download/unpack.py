@@ -29,10 +29,10 @@ DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFE
 # gzip and bz2 raise OSError, zipfile OSError (EINVAL) and IndexError too, and RuntimeError for what it cannot read
 
 
-def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | None = None) -> None:
-    """Unpack tars (plain or compressed) or zips into a folder; nothing appears there before all are unpacked.
+def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | None = None) -> list[str]:
+    """Unpack tars (plain or compressed) or zips into a folder; return the names of what was unpacked there.
 
-    Archives may share folders; top entries of an earlier call are replaced. Raises ValueError naming a member that is a
+    Nothing appears there before all are unpacked. Archives may share folders; top entries of an earlier call are replaced. Raises ValueError naming a member that is a
     link or device, has an absolute path or one with `..`, is in another archive with other content, or with which an
     archive exceeds `limit` bytes (default: 50 times the archive's size); DamagedFile when an archive is damaged or of
     an unsupported kind.
@@ -51,11 +51,13 @@ def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | Non
                 said = f"{archive}: truncated or damaged, or of an unsupported kind ({error}); delete it to get it anew"
                 raise DamagedFile(said) from error
             _merge(single, merged, archive)
-        for path in sorted(merged.iterdir()):
-            there = folder / path.name
+        names = sorted(path.name for path in merged.iterdir())
+        for name in names:
+            path, there = merged / name, folder / name
             if there.is_dir():
                 shutil.rmtree(there)
             path.replace(there)
+        return names
 
 
 def _extract(archive: Path, folder: Path, limit: int) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from reliquant import plugins
 from reliquant.device import add_words, chosen
+from reliquant.download.contents import require_contents
 from reliquant.evaluation.evaluate import evaluate
 from reliquant.evaluation.scales import scales_of
 from reliquant.evaluation.snapshots import unpacked
@@ -21,7 +22,7 @@ from reliquant.images.inventory import require_as_listed
 from reliquant.layers.backend import use_backend
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
-from reliquant.study import placed
+from reliquant.study import paths, placed
 
 
 def main() -> None:
@@ -47,6 +48,8 @@ def main() -> None:
     device = chosen(args)
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}
+    if args.negatives and (record := Path(paths.fetched(str(args.lexicon_root)))).is_file():
+        require_contents(record)
     negatives = plugins.load("lexicon", args.negatives)(args.lexicon_root) if args.negatives else None
     words = {"batch": args.batch, "device": device, "dtype": args.dtype, "needs": needs, "negatives": negatives}
     words["templates_alone"] = args.templates_alone

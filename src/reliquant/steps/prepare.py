@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 from reliquant import plugins
+from reliquant.download.contents import require_contents
 from reliquant.images.prepare import prepare
 from reliquant.steps import run
-from reliquant.study import placed
+from reliquant.study import paths, placed
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.placed:
         placed.require(args.placed, placed.dataset_digest(args.entry, str(args.root)), str(args.root))
+    if (record := Path(paths.fetched(str(args.root)))).is_file():
+        require_contents(record)
     dataset = plugins.load("dataset", args.entry)(args.root)
     words = {"form": args.form, "entry": args.entry, "unreadable": args.unreadable, "workers": args.workers}
     prepare(dataset, args.output, **words)
