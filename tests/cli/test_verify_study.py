@@ -1,5 +1,6 @@
 """What `reliquant verify` asks of single files; a whole study is asked in `tests/workflow/test_study.py`."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.numpy import save_file
 
 from reliquant.cli import file_checks
 from reliquant.cli.verify_study import verify_study
+from reliquant.download.contents import contents
 from reliquant.evaluation.belonging import made_of
 from reliquant.files.artifacts import read_header, save_array, save_frame, save_json, save_sealed_json, save_tensors
 from reliquant.files.digests import DamagedFile, digest_of, digest_of_file
@@ -207,3 +209,16 @@ def test_records_and_rows_of_other_data_are_told(tmp_path):
         file_checks.samples(records, variant, LABELS, data)
     with pytest.raises(DamagedFile, match=r"r\.parquet: was made of another .*s\.parquet than lies there"):
         file_checks.rows(rows, {"labels": LABELS}, [str(variant), str(records)])
+
+
+def test_a_download_whose_files_changed_is_told(tmp_path):
+    files = [{"url": "http://a.org/b.bin", "unpack": False, "sha256": hashlib.sha256(b"b").hexdigest()}]
+    for name in ("b.bin", "set"):
+        (tmp_path / name).write_bytes(b"b")
+    record = {"files": files, "contents": contents(tmp_path, ["set"])}
+    save_sealed_json(tmp_path / paths.FETCHED, record)
+    file_checks.download(tmp_path)
+    for name in ("set", "b.bin"):
+        (tmp_path / name).write_bytes(b"c")
+        with pytest.raises(DamagedFile, match=f"{name}.* changed"):
+            file_checks.download(tmp_path)

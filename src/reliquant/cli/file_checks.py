@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from reliquant.download.contents import require_contents
 from reliquant.download.http import file_name, sha256_of
 from reliquant.evaluation.belonging import require_current, require_labels, require_records_of
 from reliquant.evaluation.snapshots import unpacked
@@ -38,6 +39,7 @@ def download(folder: Path, /) -> None:
             raise DamagedFile(
                 f"{file} is gone, or changed since it was fetched; delete {paths.FETCHED} to fetch it anew"
             )
+    require_contents(Path(paths.fetched(str(folder))))
 
 
 def model(path: Path, /) -> None:

@@ -32,10 +32,10 @@ DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFE
 def unpack(archives: Path | Sequence[Path], folder: Path, /, *, limit: int | None = None) -> list[str]:
     """Unpack tars (plain or compressed) or zips into a folder; return the names of what was unpacked there.
 
-    Nothing appears there before all are unpacked. Archives may share folders; top entries of an earlier call are replaced. Raises ValueError naming a member that is a
-    link or device, has an absolute path or one with `..`, is in another archive with other content, or with which an
-    archive exceeds `limit` bytes (default: 50 times the archive's size); DamagedFile when an archive is damaged or of
-    an unsupported kind.
+    Nothing appears there before all are unpacked. Archives may share folders; top entries of an earlier call are
+    replaced. Raises ValueError naming a member that is a link or device, has an absolute path or one with `..`, is in
+    another archive with other content, or with which an archive exceeds `limit` bytes (default: 50 times the archive's
+    size); DamagedFile when an archive is damaged or of an unsupported kind.
     """
     with scratch.folder(folder, "unpack") as temporary:
         merged = Path(temporary, "all")
