@@ -264,6 +264,15 @@ def test_no_server_is_said(tmp_path, server):
         download(source(server, url="file:///etc/passwd"), tmp_path)
 
 
+@pytest.mark.parametrize("end", ["", "a%00b", ".netrc", "C:%5Cx"])
+def test_an_address_without_the_name_of_a_file_is_refused(tmp_path, end):
+    url = f"https://a.org/{end}"
+    with pytest.raises(ValueError, match="the name of its file must ") as refusal:
+        download(Source(url, None, None, ""), tmp_path / "there")
+    assert str(refusal.value).startswith(f"{url}: ")
+    assert not (tmp_path / "there").exists()
+
+
 def test_too_little_space_is_said_before_the_download(server, tmp_path):
     with pytest.raises(FetchError, match=r"needs \d+\.\d GiB"):
         download(source(server, bytes=2**60), tmp_path)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from reliquant.images import decoding
 from reliquant.images.dataset import Dataset, UnreadableImage
-from reliquant.images.decoding import ImageFiles, decode, opened
+from reliquant.images.decoding import SCANS, ImageFiles, _passes, decode, opened
 from reliquant.images.prepare import load, prepare
 
 RNG = np.random.default_rng(0)
@@ -200,3 +200,24 @@ def test_too_little_memory_is_no_fault_of_the_image(monkeypatch):
     monkeypatch.setattr(decoding, "_eight_bits", no_memory)
     with pytest.raises(MemoryError):
         decode(FILES["BMP"], "x")
+
+
+@pytest.mark.parametrize("kind", ["baseline", "progressive"])
+def test_what_stands_behind_a_jpegs_end_is_none_of_it(kind):
+    rng = np.random.default_rng(0)
+    file = io.BytesIO()
+    words = {"progressive": kind == "progressive", "restart_marker_rows": 1, "comment": b"\xff\xda" * 500}
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(file, "JPEG", **words)
+    alone, film = file.getvalue(), rng.bytes(8 * 2**20)  # as in a telephone's motion photo
+    assert film.count(b"\xff\xda") > SCANS
+    assert (decode(alone + film, "x") == decode(alone, "x")).all()
+
+
+def test_passes_over_a_jpegs_pixels_are_counted_up_to_its_end():
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    assert _passes(data, SCANS) == _passes(data + data, SCANS) == data.count(b"\xff\xda") > 5
+    begin = data.index(b"\xff\xda")
+    many = data[:begin] + data[begin:-2] * 50 + data[-2:]
+    assert _passes(many, 10**6) == many.count(b"\xff\xda") > SCANS

@@ -91,6 +91,14 @@ def test_a_snapshot_of_another_run_or_iteration_ends_a_run_that_goes_on(tmp_path
     assert not tmp_path.exists()
 
 
+@pytest.mark.parametrize("kind", ["a file", "a link that leads nowhere"])
+def test_something_else_in_the_folders_place_is_named_before_any_training(tmp_path, kind):
+    place = tmp_path / "v.checkpoints"
+    place.write_text("mine") if kind == "a file" else place.symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"v\.checkpoints: is no folder, .*; delete it"):
+        Checkpoints(place, 1, {}).latest()
+
+
 def _keep_snapshot(saved, iteration):
     header = {"run": saved.name_of_run, "iteration": iteration}
     save_tensors(saved.snapshot_path(iteration), {"x": np.ones(1, np.float32)}, header)

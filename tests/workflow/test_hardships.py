@@ -64,6 +64,20 @@ def test_a_read_only_folder_is_named_at_once(disk):
     assert str(folder) in output
 
 
+def test_braces_in_the_name_of_the_codes_folder_are_refused_in_one_line(tmp_path):
+    code = tmp_path / "c{x}"
+    for part in ("workflow", "src", "Snakefile"):
+        code.mkdir(exist_ok=True)
+        (code / part).symlink_to(ROOT / part)
+    words = ["--configfile", TINY, "--directory", tmp_path / "run", "-n"]
+    done = subprocess.run(
+        ["snakemake", "-s", code / "Snakefile", *words], capture_output=True, text=True, env=ENVIRONMENT, cwd=code
+    )
+    assert done.returncode == 1
+    assert f"{code}: Snakemake takes what stands in braces for a wildcard: rename" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_clock_set_back_costs_nothing_but_is_named_where_something_is_made(tmp_path):
     code, output = snakemake(tmp_path, "--until", "pretrain")
     assert code == 0, output[-4000:]

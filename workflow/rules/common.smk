@@ -32,7 +32,11 @@ changed = "\n".join(filter(None, map(placed.model_problem, study.config.models))
 if changed:
     raise WorkflowError(changed)
 
-here = shlex.quote(str(workflow.basedir)).replace("{", "{{").replace("}", "}}")
+if set("{}") & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"{workflow.basedir}: Snakemake takes what stands in braces for a wildcard: rename the folder of the code"
+    )
+here = shlex.quote(str(workflow.basedir))
 shell.prefix(f"export PYTHONPATH={here}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 # In a command every word is quoted (:q); a parameter that is a list is so many words, an empty one is none.

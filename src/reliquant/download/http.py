@@ -25,6 +25,7 @@ from reliquant.download import part_file
 from reliquant.download.part_file import Begun
 from reliquant.download.source import Source
 from reliquant.files.artifacts import DISK, DamagedFile
+from reliquant.names import file_problem
 from reliquant.progress import ROOM, progress
 
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # a server that may answer later
@@ -50,8 +51,10 @@ def download(source: Source, folder: Path, /, *, tries: int = 6, stall: float = 
     source = replace(source, url=_address(source.url))
     if urlsplit(source.url).scheme not in SCHEMES:
         raise ValueError(f"{source.url}: only http and https are fetched")
-    folder.mkdir(parents=True, exist_ok=True)
     name = file_name(source.url)
+    if problem := file_problem(name):
+        raise ValueError(f"{source.url}: the name of its file {problem}, got {name!r}")
+    folder.mkdir(parents=True, exist_ok=True)
     path, part = folder / name, folder / f".{name}.part"
     if path.is_file() and source.sha256 in (None, sha256_of(path)):
         return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from reliquant.files.bounded import limit, require
+from reliquant.files.bounded import TooMuch, limit, require, told
 from reliquant.images.dataset import UnreadableImage
 from reliquant.images.formats import FORMATS, HEAD, described, head_of
 
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")  # Pillow makes RGB of these
 PIXELS = 2**26  # of an image: decoding takes up to 12 bytes for each, in each worker
 LARGE, _LARGE_ONES = 2**24, Lock()  # images of more pixels are decoded one at a time, however many workers there are
-SCAN, SCANS = b"\xff\xda", 100  # what begins a pass of a JPEG over all its pixels; progressive ones have about 10
+MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # what begins a part of a JPEG
+SCAN, END, BARE = 0xDA, 0xD9, (0x01, 0xD8)  # markers: of pixels, of the end, and of parts without a length
+SCANS = 100  # passes of a JPEG over all its pixels; progressive ones have about 10
 TILE = (322, 323)  # tags of TIFF: width and height of its parts
 THUMBNAIL, BITS, TWELVE = 254, 258, (12,)  # tags of TIFF: whether a picture is a small copy; bits of each channel
 
@@ -86,7 +89,24 @@ def _check_declared(image: Image.Image, source: bytes | Path) -> None:
     require(f"tiles of {across} x {down}", "pixels", across * down, PIXELS)
     if image.format in ("JPEG", "MPO"):
         data = source if isinstance(source, bytes) else source.read_bytes()
-        require("a JPEG", "passes over its pixels", data.count(SCAN), SCANS)
+        if _passes(data, most := limit(SCANS)) > most:
+            raise TooMuch(f"a JPEG of more passes over its pixels than any has; {told(most)}")
+
+
+def _passes(data: bytes, most: int) -> int:
+    """Count a JPEG's passes over its pixels, one more than `most` at most; what stands behind its end is none of it.
+
+    Parts are found as libjpeg finds them (ITU T.81, B.1.1): a telephone puts a film there, a camera more pictures.
+    """
+    passes = at = 0
+    while passes <= most and (found := MARKER.search(data, at)):
+        marker, at = found[1][0], found.end()
+        if marker == END:
+            break
+        passes += marker == SCAN
+        if marker not in BARE:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return passes
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,9 +68,14 @@ class Checkpoints:
         """Return the iterations done and the state after them; (0, {}) if none of this very run is kept.
 
         What is kept of another run, or damaged, is deleted with its snapshots; a line says why training starts anew.
+        Raises DamagedFile where something else lies in the folder's place.
         """
-        if self.folder is None or not self.folder.exists():
+        if self.folder is None or not os.path.lexists(self.folder):
             return 0, {}
+        if not self.folder.is_dir():
+            raise DamagedFile(
+                f"{self.folder}: is no folder, where a training keeps its states; delete it, and start again"
+            )
         try:
             iteration, state = self._read()
         except FileNotFoundError:
