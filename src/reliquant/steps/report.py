@@ -28,6 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     facts = read_sealed_json(args.facts, needed=False)
     require_facts(facts, str(args.facts))
+    equivalence = equivalence_of(facts, str(args.facts))
     every = scan_rows(args.rows)
     args.output.mkdir(parents=True, exist_ok=True)
     with scratch.folder(args.output, "replicates") as folder:
@@ -36,14 +37,16 @@ def main() -> None:
         studies = rows.lazy().select(pl.col("study").cast(pl.String).unique()).collect()["study"].to_list()
         require_study(studies, facts, str(args.rows), str(args.facts))
         require_once(rows.lazy().filter(pl.col("scheme") != "all").select(KEYS).collect(), args.rows)
-        _report(rows, counts, facts, args)
+        _report(rows, counts, facts, equivalence, args)
 
 
-def _report(rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], args: argparse.Namespace) -> None:
+def _report(
+    rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], equivalence: float, args: argparse.Namespace
+) -> None:
     """Make and save all pieces of the report."""
     made, summary = page.pieces(rows, args.processes), page.summary(rows) | counts
     recorded = frames.Recorded(rows)
-    judged = claims.judge(recorded, equivalence=equivalence_of(facts, str(args.facts)))
+    judged = claims.judge(recorded, equivalence=equivalence)
     used = source_rows.gathered(recorded.read.values())
     figures, tables = Path(paths.figures(args.output)), Path(paths.tables(args.output))
     plots = Path(paths.plots(args.output))
