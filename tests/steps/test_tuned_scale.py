@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from reliquant.files.artifacts import load_tensors, read_facts, read_header
+from reliquant.files.artifacts import DamagedFile, load_tensors, read_facts, read_header
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
 from reliquant.layers.int8 import takes_unsigned
@@ -41,6 +41,16 @@ def world(tmp_path):
     data = Dataset(["red", "blue"], ["a {} star"], labels, lambda i: images[i], names, captions=captions)
     prepare(data, tmp_path / "native", form="native", entry={"dataset": "x"})
     return tmp_path
+
+
+def test_pairs_of_another_entry_are_refused(world, monkeypatch):
+    labels = {"model": "m", "scheme": "lsq", "precision": "w4a8", "scope": "image", "proxy": "p", "seed": 0}
+    words = {"model": world / "model.safetensors", "labels": labels, "device": "cpu", "output": world / "v.safetensors"}
+    other = {"folder": str(world / "native"), "entry": {"dataset": "y"}, "pairs": 60, "held_out": 0.2}
+    ways = {"entry": ENTRY, "proxy": world / "native", "proxy_entry": {"dataset": "y"}}, {"tune_on": {"p": other}}
+    for way in ways:
+        with pytest.raises(DamagedFile, match=r'its images are of {"dataset": "x"}, not of {"dataset": "y"}'):
+            run(quantize, monkeypatch, **words, **{"entry": {"quantizer": "none"}, **way})
 
 
 def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world, monkeypatch):
