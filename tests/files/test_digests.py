@@ -1,6 +1,7 @@
 """Digests inside files: every bit of a small file, and each kind of access to a large one."""
 
 import json
+import os
 from contextlib import suppress
 
 import numpy as np
@@ -169,3 +170,21 @@ def test_digests_that_are_longer_than_those_of_the_blocks_are_not_read(tmp_path)
     save_array(tmp_path / "x.npy", np.arange(3.0), {"of": "y" * 2**21})
     with pytest.raises(DamagedFile, match=r"x\.npy: truncated, or its digests are damaged"):
         Seal(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("harm", [{"xxh3_128": []}, {"xxh3_128": "ab"}, {"about": []}], ids=str)
+def test_forged_digests_of_another_form_are_damage_and_no_error_of_ours(tmp_path, harm):
+    path = tmp_path / "a.npy"
+    save_array(path, np.zeros(9, np.uint8))
+    size = Seal(path).bytes
+    facts = {"block": BLOCK, "bytes": size, "xxh3_128": ["0" * 32], "about": {}, **harm}
+    text = json.dumps({**facts, "digest": digests.digest_of(facts)}).encode()
+    path.write_bytes(path.read_bytes()[:size] + text + digests.LENGTH.pack(len(text)) + digests.END)
+    with pytest.raises(DamagedFile, match=r"a\.npy: truncated, or its digests are damaged"):
+        open_array(path, np.uint8, 1)
+
+
+def test_a_pipe_has_no_digest_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "rows.parquet")
+    with pytest.raises(FileNotFoundError):
+        digests.digest_in_parquet(tmp_path / "rows.parquet")
