@@ -43,6 +43,38 @@ def test_the_error_is_at_most_that_of_absmax(bits):
         assert errors[0].sum() < 0.8 * errors[1].sum()
 
 
+def least_error(x, grid, shares):
+    """Search every row's symmetric or asymmetric range by brute force."""
+    low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
+    if grid.symmetric:
+        low, high = -x.abs().amax(1, keepdim=True), x.abs().amax(1, keepdim=True)
+    return torch.stack([error_of(x, (low * s, high * s), grid) for s in shares]).amin(0)
+
+
+def error_of(x, edges, grid):
+    return (fake_quantize(x, *affine(*edges, grid), grid) - x).square().sum(1)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 3])
+def test_rows_with_heavy_tails_have_the_range_of_a_brute_force_search(bits, symmetric):
+    torch.manual_seed(0)
+    x = torch.distributions.StudentT(4.0).sample((32, 3072))
+    grid = Grid(bits=bits, granularity="channel", symmetric=symmetric)
+    least = least_error(x, grid, np.geomspace(1, 0.01, 600))
+    assert (error_of(x, mse_bounds(x, grid, 60, 0.02), grid) < 1.02 * least).all()
+    if bits == 2 and symmetric:  # most rows are best below a fifth of their largest value
+        assert error_of(x, mse_bounds(x, grid, 60, 0.2), grid).sum() > 1.2 * least.sum()
+
+
+def test_the_search_ends_at_the_smallest_share_that_is_given():
+    row = torch.cat([torch.ones(99_999), torch.tensor([100.0])])[None]  # best is a level at 1, a hundredth of the range
+    grid = Grid(bits=2, granularity="channel")
+    assert mse_bounds(row, grid, 40, 0.01)[1].item() == pytest.approx(1.0)
+    assert mse_bounds(row, grid, 40, 0.015)[1].item() == pytest.approx(1.5)
+    assert mse_bounds(row, grid, 40, 0.5)[1].item() == 100.0
+
+
 def test_the_range_of_least_error_by_hand():
     row = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.25]])  # to cover 1.25 the levels are 0 and 1.25
     low, high = mse_bounds(row, Grid(bits=2), 2, 0.8)  # tried are 1.25 (error 4 / 16) and 1 (error 1 / 16)

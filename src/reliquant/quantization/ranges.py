@@ -10,6 +10,7 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import affine, blocks, rounded
 
 Edges = tuple[torch.Tensor, torch.Tensor]
+NARROW = 0.2  # of a row's full range: at few bits rows with heavy tails are best below it
 CHUNK = 2**17  # numbers of a row searched at a time, because a search copies them with an index for each
 
 
@@ -41,7 +42,8 @@ def _extreme(rows: torch.Tensor, count: int, view: Callable[[torch.Tensor], torc
 def mse_bounds(rows: torch.Tensor, grid: Grid, candidates: int, smallest: float, /) -> Edges:
     """Return the range, each (rows, 1), whose grid has the least mean squared error on each row (rows, k).
 
-    It tries `candidates` evenly spaced shares, from `smallest` to 1, of each row's full range.
+    It tries `candidates` evenly spaced shares of each row's full range, from 1 to NARROW, and half as many more from
+    there to `smallest`, each by the same factor below the one before; the former end at `smallest` if that is larger.
     """
     low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
     if grid.symmetric:
@@ -49,12 +51,19 @@ def mse_bounds(rows: torch.Tensor, grid: Grid, candidates: int, smallest: float,
         low = -high
     best = torch.full_like(high, torch.inf)
     share = torch.ones_like(high)
-    for candidate in torch.linspace(1, smallest, candidates).tolist():
+    for candidate in _shares(candidates, smallest):
         scale, zero = affine(low * candidate, high * candidate, grid)
         error = rounded(rows, scale, zero, grid).sub_(rows).square_().sum(1, keepdim=True)
         better = error < best
         best, share = torch.where(better, error, best), share.masked_fill(better, candidate)
     return low * share, high * share
+
+
+def _shares(candidates: int, smallest: float) -> list[float]:
+    """List the shares that `mse_bounds` tries, largest first."""
+    even = torch.linspace(1, max(smallest, NARROW), candidates).tolist()
+    more = -(-candidates // 2) if smallest < NARROW else 0
+    return even + [NARROW * (smallest / NARROW) ** (i / more) for i in range(1, more + 1)]
 
 
 def weight_rows(weight: torch.Tensor, grid: Grid, /) -> torch.Tensor:

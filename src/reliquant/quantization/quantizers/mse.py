@@ -1,7 +1,8 @@
 """Round to nearest on the ranges with the least mean squared error (Nagel et al. 2021, Equation 10).
 
 Ranges are searched among shares of the whole range, for each row of a weight and for each layer's input, of which the
-calibration pairs give a sample of values. Dynamic inputs keep their whole range.
+calibration pairs give a sample of values; `smallest` is the least share that is tried. Dynamic inputs keep their whole
+range.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def quantizer(
     weight: Grid,
     activation: Grid,
     candidates: int = 60,
-    smallest: float = 0.2,
+    smallest: float = 0.02,
     sample: int = 16384,
     batch: int = 64,
     pairs: int = 512,
