@@ -178,7 +178,7 @@ class Twin(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the layer to the rounded input with the rounded weight."""
         weight = self.weight if self.weight_rule is None else self.weight_rule(self.weight)
-        return self._apply_layer(self.input(self.transform(x)), weight)
+        return self.applied(self.input(self.transform(x)), weight)
 
     def freeze(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /) -> None:
         """Fix the weight to the given codes; from now on it is computed no more."""
@@ -211,7 +211,8 @@ class Twin(nn.Module):
         scale, zero = weight_affine(self.weight.detach(), self.weight_grid)
         self.freeze(quantize(self.weight.detach(), scale, zero, self.weight_grid), scale, zero)
 
-    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def applied(self, x: torch.Tensor, weight: torch.Tensor, /) -> torch.Tensor:
+        """Return what the layer gives for an input, as it is, and a weight, as it is."""
         raise NotImplementedError
 
 
@@ -220,7 +221,8 @@ class QuantLinear(Twin):
 
     inputs = -1  # the axis of what the weight sums over
 
-    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def applied(self, x: torch.Tensor, weight: torch.Tensor, /) -> torch.Tensor:
+        """Return x weight^T + bias, (..., o)."""
         return linear(x, weight, self.bias)
 
 
@@ -234,7 +236,8 @@ class QuantConv2d(Twin):
         self.stride, self.padding = inner.stride, inner.padding
         self.dilation, self.groups = inner.dilation, inner.groups
 
-    def _apply_layer(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def applied(self, x: torch.Tensor, weight: torch.Tensor, /) -> torch.Tensor:
+        """Return the convolution of x (n, c, h, w) with the weight."""
         if self.pads_same:
             x = timm.pad_same(x, weight.shape[-2:], self.stride, self.dilation)
         return conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

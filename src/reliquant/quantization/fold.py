@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reliquant.layers.coverage import located
-from reliquant.layers.twins import QuantLinear
+from reliquant.layers.twins import QuantLinear, Twin
 from reliquant.models.clip import Clip
 from reliquant.models.parts import storage_of, tensors_in
 from reliquant.quantization.calibrate import feed
@@ -56,7 +56,7 @@ def shift_output(norm: nn.LayerNorm, shift: torch.Tensor, readers: Iterable[nn.L
 
 
 @torch.no_grad()
-def add_bias(layer: nn.Linear | QuantLinear, bias: torch.Tensor, /) -> None:
+def add_bias(layer: nn.Linear | Twin, bias: torch.Tensor, /) -> None:
     """Add to a layer's bias; it gets one if it has none."""
     if layer.bias is None:
         layer.bias = nn.Parameter(bias.clone())

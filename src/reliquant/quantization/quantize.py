@@ -18,6 +18,7 @@ from reliquant.layers.variant import Arrays, export, size_in_bytes
 from reliquant.models.clip import Clip
 from reliquant.models.parts import Scope
 from reliquant.progress import say
+from reliquant.quantization.bias_correction import BiasCorrection
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.logit_scale import Objective
 from reliquant.quantization.proxy import Proxy, embed
@@ -74,7 +75,12 @@ def quantize(
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
+    correction = None
+    if proxy and entry.get("bias_correction"):
+        correction = BiasCorrection(clip, proxy, batch=words.get("batch", 64), pairs=words.get("pairs"))
     method(clip, names, proxy, saved)
+    if correction:
+        correction.apply()
     return described(clip.model)
 
 

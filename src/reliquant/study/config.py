@@ -115,6 +115,10 @@ class Config(_Part):
     explain: Explain | None = None
 
 
+OF_VARIANTS = (
+    "least_share",
+    "bias_correction",
+)  # keys that variants keep, beside a quantizer's words
 LEAST_SHARE = 0.8  # of the weights in the blocks: what a scheme means to quantize, unless its `least_share` says so
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
 
@@ -129,6 +133,7 @@ STUDY_KEYS: dict[str, dict[str, Any]] = {  # the keys of an entry that the study
         "family": str,
         "seeds": list[Seed],
         "least_share": Annotated[float, Field(ge=0, le=1)],
+        "bias_correction": bool,
         "snapshots": list[int] | dict[str, list[int]],
     },
     "datasets": {"folder": str, "native": bool},
@@ -174,7 +179,7 @@ def least_share(entry: Mapping[str, Any], /) -> float:
 
 def quantizer_words(entry: Mapping[str, Any], /) -> Entry:
     """Return the words of a scheme's entry that its quantizer takes."""
-    return {word: value for word, value in entry.items() if word != "least_share"}
+    return {word: value for word, value in entry.items() if word not in OF_VARIANTS}
 
 
 def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
@@ -202,6 +207,18 @@ def format_problems(entry: Mapping[str, Any], precision: str, /) -> Iterator[str
         if len(words) > 1 and not plugins.literal("quantizer", entry["quantizer"], "FORMATS"):
             yield f"precision {precision}: {entry['quantizer']} takes plain integers only; give the scheme `precisions`"
             return
+
+
+def correction_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
+    """Say where a scheme asks for `bias_correction` of a method that has none: it trains biases, or rounds nothing."""
+    method = entry.get("quantizer", "")
+    if not entry.get("bias_correction") or method not in plugins.names("quantizer"):
+        return
+    if method == "none":
+        yield "bias_correction: true is for methods that round and train nothing; none rounds nothing; leave it out"
+    elif "iterations" in plugins.words(plugins.source("quantizer", method), "quantizer"):
+        why = f"{method} trains the biases itself"
+        yield f"bias_correction: true is for methods that round and train nothing; {why}; leave it out"
 
 
 def grid_problems(entry: Mapping[str, Any], /) -> Iterator[str]:

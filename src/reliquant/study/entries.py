@@ -11,7 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, bits_of
-from reliquant.study.config import FAMILY_OF, STUDY_KEYS, format_problems, grid_problems, own_words, with_grids
+from reliquant.study.config import (
+    FAMILY_OF,
+    STUDY_KEYS,
+    correction_problems,
+    format_problems,
+    grid_problems,
+    own_words,
+    with_grids,
+)
 from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.prompts import class_problems, template_problems
 
@@ -23,6 +31,7 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
     if section == "schemes":
         yield from _axis_problems(entry, given)
         yield from grid_problems(words)
+        yield from correction_problems(entry)
         if not all(isinstance(words.get(grid, {}), Mapping) for grid in ("weight", "activation")):
             return
         words = with_grids(words, "w8a8")

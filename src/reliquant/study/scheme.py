@@ -7,24 +7,38 @@ from typing import Any
 
 from reliquant import plugins
 from reliquant.files.bounded import load_yaml
-from reliquant.study.config import format_problems, grid_problems, quantizer_words, with_grids
+from reliquant.study.config import (
+    OF_VARIANTS,
+    correction_problems,
+    format_problems,
+    grid_problems,
+    own_words,
+    quantizer_words,
+    with_grids,
+)
 from reliquant.study.entries import key_problems
 
 
 def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str, Any]:
     """Add the grids of a precision to `rtn` or `{quantizer: lsq, lr: 1e-5}`, in YAML or as a mapping.
 
-    Of the words that a study reads, `least_share` may be among them. Raises ConfigError with all that is wrong with it.
+    Of the words that a study reads, `least_share` and `bias_correction` may be among them. Raises ConfigError with all
+    that is wrong with it.
     """
     words: Mapping[str, Any]
     if isinstance(scheme, str):
         words = load_yaml(scheme) if scheme.lstrip().startswith("{") else {"quantizer": scheme}
     else:
         words = scheme
-    kept = {word: value for word, value in words.items() if word == "least_share"}
-    problems = [*grid_problems(words), *key_problems("schemes", kept)]
+    kept = {word: value for word, value in words.items() if word in OF_VARIANTS}
+    problems = [*grid_problems(words), *key_problems("schemes", kept), *correction_problems(words)]
     entry = {} if problems else with_grids(quantizer_words(words), precision)
     problems = problems or plugins.check("quantizer", entry) or list(format_problems(words, precision))
     if problems:
         raise plugins.ConfigError(f"scheme: {problem}" for problem in problems)
     return {**entry, **kept}
+
+
+def variant_words(scheme: Mapping[str, Any], /) -> dict[str, Any]:
+    """Return what a study's scheme makes its variants with: the quantizer's words and those of `OF_VARIANTS`."""
+    return own_words("schemes", scheme) | {word: scheme[word] for word in OF_VARIANTS if word in scheme}

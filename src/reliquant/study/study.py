@@ -14,6 +14,7 @@ from reliquant.study.cells import Cell, ExplainCell, PlacedCell, cells_of
 from reliquant.study.config import FP32_SCHEME, SUITES, Config, Entry, Suite, own_words, snapshots_of, with_grids
 from reliquant.study.form import NATIVE
 from reliquant.study.model_entries import known_form
+from reliquant.study.scheme import variant_words
 from reliquant.study.variants import Variant, variants_of, words_of_axis
 
 DEFAULT_FORM = "224-shortest-bicubic"  # of a model whose entry names none, where its own is not known either
@@ -57,9 +58,7 @@ class Study:
     def scheme_entry(self, variant: Variant, /) -> Entry:
         """Return the quantizer entry of a variant: the scheme's words and the grids of its precision."""
         scheme = self.schemes[variant.scheme]
-        entry = own_words("schemes", scheme)
-        if "least_share" in scheme:
-            entry["least_share"] = scheme["least_share"]
+        entry = variant_words(scheme)
         snapshots = self.snapshots(variant)
         if snapshots:
             entry["snapshots"] = snapshots

@@ -6,6 +6,7 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import fake_quantize, weight_affine
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import quantize
 from reliquant.quantization.quantizers.hqq import _rows, optimise, quantizer
 
 
@@ -66,3 +67,22 @@ def test_only_the_bits_of_the_weight_grid_count(convnext, proxy):
         assert layer.weight_grid == Grid(bits=3, granularity="group", group=32, symmetric=False, signed=False)
         columns = layer.weight[0].numel()
         assert layer.weight_scale.shape == (len(layer.weight) * -(-columns // 32), 1)
+
+
+@pytest.mark.parametrize(("granularity", "group", "bits"), [("group", 16, 4 + 32 / 16), ("channel", 64, None)])
+def test_the_schemes_grid_takes_the_place_of_hqqs_own(granularity, group, bits, vit, proxy):
+    words = {"granularity": granularity, "symmetric": False, "group": group}
+    entry = {"quantizer": "hqq", "grid": "scheme", "weight": {"bits": 4, **words}, "activation": {"bits": 16}}
+    _, facts = quantize(vit, entry, "image", proxy, Checkpoints())
+    for layer in twins(vit.model).values():
+        width = layer.weight[0].numel()
+        assert layer.weight_scale.numel() == len(layer.weight) * (-(-width // group) if granularity == "group" else 1)
+    if bits:
+        assert facts["measures"]["stored_bits"] == pytest.approx(bits, rel=0.01)
+
+
+@pytest.mark.parametrize("words", [{"granularity": "channel"}, {"granularity": "tensor", "symmetric": False}])
+def test_a_scheme_whose_grid_has_no_zero_point_of_its_own_is_refused(words, vit, proxy):
+    entry = {"quantizer": "hqq", "grid": "scheme", "weight": {"bits": 4, **words}, "activation": {"bits": 16}}
+    with pytest.raises(ValueError, match="hqq optimises a zero point of each channel or group: grid: scheme needs"):
+        quantize(vit, entry, "image", proxy, Checkpoints())

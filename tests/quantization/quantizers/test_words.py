@@ -40,6 +40,7 @@ WORDS = {
     },
     "hqq": GRIDS
     | {
+        "grid": ("Literal['own', 'scheme']", "own"),
         "group": ("int", 64),
         "norm": ("float", 0.7),
         "beta": ("float", 10.0),
@@ -58,7 +59,7 @@ WORDS = {
     "mse": GRIDS
     | {
         "candidates": ("int", 60),
-        "smallest": ("float", 0.2),
+        "smallest": ("float", 0.02),
         "sample": ("int", 16384),
         "batch": ("int", 64),
         "pairs": ("int", 512),

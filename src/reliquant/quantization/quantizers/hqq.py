@@ -3,11 +3,14 @@
 Groups of weights get an asymmetric grid whose zero point, a real number, is optimised so that the error is sparse:
 alternately W_e = shrink_p(W - W_r) and zero = mean(W_q - (W - W_e) / scale). Inputs, where they are rounded at all, are
 calibrated as in round to nearest. Linear and Conv2d are treated alike: a group lies within one output channel.
+`grid: scheme` compares it with other methods on their grid; zero points, being no codes, still take 16 bits of a group
+or 32 of a channel where those of other methods take the bits of a code.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -31,6 +34,7 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
+    grid: Literal["own", "scheme"] = "own",
     group: int = 64,
     norm: float = 0.7,
     beta: float = 10.0,
@@ -40,15 +44,25 @@ def quantizer(
     batch: int = 64,
     pairs: int = 512,
 ) -> None:
-    """Quantize the named layers in place; only the bits of the weight grid count, the method sets the rest itself."""
-    grid = replace(weight, granularity="group", group=group, symmetric=False, signed=False)
-    made = insert_twins(clip.model, names, grid, activation)
+    """Quantize the named layers in place; the first `pairs` of the proxy fix the ranges of inputs.
+
+    The grid is HQQ's `own`, of which the precision gives the bits, or that of the `scheme`, per channel or group, which
+    must be asymmetric. Raises ValueError for other grids of the scheme.
+    """
+    if grid == "scheme" and (weight.symmetric or weight.granularity == "tensor"):
+        raise ValueError(
+            "hqq optimises a zero point of each channel or group: grid: scheme needs weight: {symmetric: false} and "
+            f"granularity channel or group, not symmetric: {str(weight.symmetric).lower()}, {weight.granularity}"
+        )
+    shared = weight if grid == "scheme" else replace(weight, granularity="group", group=group)
+    shared = replace(shared, symmetric=False, signed=False)
+    made = insert_twins(clip.model, names, shared, activation)
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for layer in made.values():
         if not weight.floating:
             value = layer.weight.detach().float()
-            scale, zero = optimise(_rows(value, grid), grid, norm, beta, kappa, iterations)
-            layer.freeze(quantize(value, scale, zero, grid), scale, zero)
+            scale, zero = optimise(_rows(value, shared), shared, norm, beta, kappa, iterations)
+            layer.freeze(quantize(value, scale, zero, shared), scale, zero)
 
 
 @torch.no_grad()
@@ -88,5 +102,5 @@ def _shrink(x: torch.Tensor, beta: float, norm: float) -> torch.Tensor:
 def _rows(weight: torch.Tensor, grid: Grid) -> torch.Tensor:
     """View the weight as groups; copies of a row's last weight fill up its last group, so that no range widens."""
     flat = weight.reshape(len(weight), -1)
-    missing = -flat.shape[1] % grid.group
+    missing = -flat.shape[1] % grid.group if grid.granularity == "group" else 0
     return blocks(torch.cat([flat, flat[:, -1:].expand(-1, missing)], 1), grid)
