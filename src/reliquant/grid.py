@@ -170,7 +170,8 @@ def share_problems(words: Mapping[str, Any], /) -> list[str]:
     known = {word for allowed in SHARES.values() for word in allowed}
     for role, allowed in SHARES.items():
         grid = words.get(role)
-        word = grid.get("granularity", "tensor") if isinstance(grid, Mapping) else "tensor"
+        grid = grid if isinstance(grid, Mapping) else {}
+        word = grid.get("granularity", "tensor")
         if word in known.difference(allowed):
             problems.append(f"{role}.granularity: {word!r} is not for {role}s; they take {', '.join(allowed)}")
         if (role, word) == ("activation", "group") and not grid.get("dynamic"):

@@ -69,14 +69,14 @@ class Piece:
 def figure(rows: Rows, name: str, /) -> Piece:
     """Draw a figure plugin in both widths; where there is nothing to draw, the piece says why.
 
-    A plugin may have a function `prepared(rows)`; what it returns is then given to both as `made`.
+    A plugin may have a function `prepared(rows)`; what it returns is then given to both after the rows.
     """
 
     def make(draw: Callable[..., Any], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
         prepared = getattr(plugins.module("figure", name), "prepared", None)
-        once = {"made": prepared(recorded)} if prepared else {}  # what both widths show
-        broad = draw(recorded, columns=2, **once)
-        narrow = plotting.save(draw(recorded, columns=1, **once), "pdf")
+        once = [prepared(recorded)] if prepared else []  # what both widths show
+        broad = draw(recorded, *once, columns=2)
+        narrow = plotting.save(draw(recorded, *once, columns=1), "pdf")
         made = {".pdf": plotting.save(broad, "pdf"), ".png": plotting.save(broad, "png"), "-1column.pdf": narrow}
         return made, data_uri(plotting.save(broad, "svg"), "image/svg+xml")
 

@@ -23,7 +23,7 @@ Lines = tuple[list[str], str, pl.DataFrame, pl.DataFrame]  # precisions, what a 
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Lines | None = None) -> Figure:
+def figure(rows: Rows, made: Lines | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw lines of accuracy over precisions; raise NothingToDraw without two precisions, FP32 among them."""
     precisions, by, runs, lines = prepared(rows) if made is None else made
     sources = sorted(lines["source"].unique())

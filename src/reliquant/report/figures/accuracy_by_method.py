@@ -22,7 +22,7 @@ Means = tuple[pl.DataFrame, pl.DataFrame]
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Means | None = None) -> Figure:
+def figure(rows: Rows, made: Means | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw bars of change of accuracy; raise NothingToDraw without quantized variants."""
     runs, bars = prepared(rows) if made is None else made
     precisions, schemes = frames.ordered_precisions(bars), frames.ordered_schemes(bars)

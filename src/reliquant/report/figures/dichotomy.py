@@ -23,7 +23,7 @@ LINES = 80  # variants per panel above which whiskers would hide the marks
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
+def figure(rows: Rows, made: pl.DataFrame | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw change of ECE against change of accuracy; raise NothingToDraw without quantized variants."""
     points = prepared(rows) if made is None else made
     looks, marks = plotting.looks(rows), plotting.markers(rows)

@@ -20,7 +20,7 @@ confidence got worse."""
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
+def figure(rows: Rows, made: pl.DataFrame | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw change of AUROC against change of ECE; raise NothingToDraw without an OOD suite."""
     points = prepared(rows) if made is None else made
     scores = sorted(points["score"].unique())

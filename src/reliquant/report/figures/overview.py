@@ -33,7 +33,7 @@ BETTER, WORSE, SAME = "#cfe0f0", "#fbdcb0", "#f2f2f2"
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
+def figure(rows: Rows, made: pl.DataFrame | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw the grid of signs; raise NothingToDraw without quantized variants."""
     cells = prepared(rows) if made is None else made
     order = {p: i for i, p in enumerate(frames.ordered_precisions(cells))}

@@ -41,7 +41,7 @@ Panels = dict[str, pl.DataFrame]  # name -> points
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Panels | None = None) -> Figure:
+def figure(rows: Rows, made: Panels | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw each measure against size; raise NothingToDraw when no variant's size is known."""
     panels = prepared(rows) if made is None else made
     looks, marks = plotting.looks(rows), plotting.markers(rows) | {"FP32": "*"}

@@ -36,7 +36,7 @@ WHOSE = {  # whose clean images set the threshold: label, mark, its fill, its li
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Means | None = None) -> Figure:
+def figure(rows: Rows, made: Means | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw coverage at each level, and size, over precisions; raise NothingToDraw without prediction sets."""
     runs, means = prepared(rows) if made is None else made
     known = {name for part in means.values() for name in part["measure"]}

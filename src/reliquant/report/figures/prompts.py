@@ -38,7 +38,7 @@ Means = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: Means | None = None) -> Figure:
+def figure(rows: Rows, made: Means | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw changes of accuracy on bands of FP32's spread; raise NothingToDraw without templates taken alone."""
     marks, bands, ends = prepared(rows) if made is None else made
     order = {p: i for i, p in enumerate(frames.ordered_precisions(marks))}

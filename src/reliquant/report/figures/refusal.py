@@ -33,7 +33,7 @@ PLACED = ["model", "reference", "dataset", "score"]
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: dict[str, pl.DataFrame] | None = None) -> Figure:
+def figure(rows: Rows, made: dict[str, pl.DataFrame] | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw changes by precision and family, one panel per measure; raise NothingToDraw without any of them."""
     means = prepared(rows) if made is None else made
     every = pl.concat(means.values())

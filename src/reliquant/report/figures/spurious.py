@@ -23,7 +23,7 @@ MEASURES = {"rsg_change": "change of RSG", "vuln_add": "Vuln_add"}
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2, made: pl.DataFrame | None = None) -> Figure:
+def figure(rows: Rows, made: pl.DataFrame | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw bars by family and precision; raise NothingToDraw without a spurious suite."""
     bars = prepared(rows) if made is None else made
     families, precisions = sorted(bars["family"].unique()), frames.ordered_precisions(bars)
