@@ -114,10 +114,10 @@ def found_of(model: str, name: str, precision: str, proxy: Proxy, sets: Any, fp3
     right, ece = measured(variant, sets)
     change = right.astype(float) - fp32
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
-    size = size_in_bytes(arrays) / whole
+    size, dead = size_in_bytes(arrays) / whole, int(facts["measures"]["dead_channels"])
     facts = {"change": change.mean(), "half": half, "ece": ece, "size": size, "seconds": seconds}
     facts["snr_db"] = signal_to_noise(opened(model, proxy).model, arrays, modules)
-    return {"accuracy": right.mean(), **facts}
+    return {"accuracy": right.mean(), **facts, "dead": dead}
 
 
 def signal_to_noise(model: torch.nn.Module, arrays: Any, modules: Any) -> float:

@@ -139,6 +139,15 @@ class Grid:
         return ELEMENTS[self.element].largest if self.is_float else self.low + 2**self.bits - 1
 
     @property
+    def positive_levels(self) -> int:
+        """How many levels lie above 0: `high` of integers without a zero point."""
+        if not self.is_float:
+            return int(self.high)
+        element = ELEMENTS[self.element]
+        steps = (self.high / 2.0**element.top - 1) * 2**element.mantissa  # within the largest binade
+        return (element.top + element.bias) * 2**element.mantissa + int(steps)
+
+    @property
     def first_code(self) -> int:
         """Smallest code as it is stored: the lowest level of integers, 0 of floats, whose codes are their bits."""
         return 0 if self.is_float else int(self.low)

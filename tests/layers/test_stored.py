@@ -36,6 +36,16 @@ def test_what_is_stored_gives_the_same_weight_to_the_bit(name):
     assert len(again.weight.unique()) > 2
 
 
+def test_scales_of_nvfp4_come_back_whatever_the_scale_of_the_tensor():
+    for number in torch.linspace(1e-5, 2e-3, 300).tolist():  # of some, u * number / number is not u
+        grid = Grid(**FORMATS["nvfp4"], tensor_scale=number)
+        made = twin(nn.Linear(96, 8), grid, Grid(bits=8))
+        made.freeze_absmax()
+        again = twin(nn.Linear(96, 8), grid, Grid(bits=8))
+        again.freeze(*codes_of("a", again, arrays("a", made)))
+        assert torch.equal(again.weight, made.weight)
+
+
 @pytest.mark.parametrize(
     ("name", "bits"),
     [

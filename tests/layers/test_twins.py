@@ -78,3 +78,16 @@ def test_a_frozen_linear_computes_with_its_codes():
 def test_a_convolution_that_pads_by_reflection_is_refused():
     with pytest.raises(ValueError, match="padding mode 'reflect' is not supported"):
         twin(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), Grid(bits=4), Grid(bits=8))
+
+
+def test_channels_of_which_rounding_leaves_nothing_are_counted_and_pruned_ones_are_not():
+    layer = twin(nn.Linear(4, 3), Grid(bits=4, granularity="channel"), Grid(bits=8))
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 2, 3, 4], [0.1, 0.2, 0.3, 0.4], [0, 0, 0, 0]]))
+    scale = torch.tensor([[0.5], [1.0], [1e-8]])  # the second is too coarse: all its codes are 0
+    codes = quantize(layer.weight.detach(), scale, torch.zeros(3, 1), layer.weight_grid)
+    layer.freeze(codes, scale, torch.zeros(3, 1))
+    assert layer.dead_channels == 1
+    fine = twin(nn.Linear(4, 3), Grid(bits=2, granularity="channel"), Grid(bits=8))
+    fine.freeze_absmax()
+    assert fine.dead_channels == 0

@@ -70,9 +70,9 @@ def test_rules_go_where_there_is_something_to_learn_and_freezing_removes_them(vi
     assert isinstance(made[learned].input, LearnedInput)
     assert isinstance(made[dynamic].input, DynamicInput)
     assert made[floating].weight_rule is None
-    made[learned].input.scale.data.fill_(0.75)
-    made[learned].weight_rule.scale.data.fill_(0.125)
-    freeze(made.values())
+    made[learned].input.scale.start.fill_(0.75)
+    made[learned].weight_rule.scale.start.fill_(0.125)
+    freeze(made)
     assert made[learned].input.scale == 0.75
     assert (made[learned].weight_scale == 0.125).all()
     assert all(layer.weight_rule is None for layer in made.values())
@@ -89,3 +89,20 @@ def test_grids_without_one_static_range_are_refused_in_the_name_of_the_method(wo
     require_symmetric("mine", Grid(bits=8))
     with pytest.raises(ValueError, match="mine learns a symmetric range"):
         require_symmetric("mine", Grid(bits=8, symmetric=False))
+
+
+@pytest.mark.parametrize(("part", "count"), [("weights", 2), ("inputs", 1)])
+def test_what_has_fallen_is_named(vit, part, count):
+    from reliquant.layers.surgery import insert_twins
+
+    unpack_attention(vit.model)
+    name = targets(vit, "image")[0]
+    made = insert_twins(vit.model, [name], WEIGHT, Grid(bits=8))
+    made[name].input = StaticInput(Grid(bits=8), 0.25)
+    rows = len(made[name].weight)
+    install(made, LearnedInput, lambda weight, grid: LearnedWeight(torch.ones(rows, 1), grid))
+    rule = made[name].weight_rule if part == "weights" else made[name].input
+    rule.scale.log_ratio.data.view(-1)[:count] = -25.0
+    total = rows if part == "weights" else 1
+    with pytest.raises(ValueError, match=rf"{name}: {count} of {total} learned scales of its {part} have fallen"):
+        freeze(made)

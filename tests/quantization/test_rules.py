@@ -1,24 +1,26 @@
 import pytest
 import torch
 
-from reliquant.grid import Grid
+from reliquant.grid import ELEMENTS, FORMATS, Grid
 from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks
+from reliquant.layers.floats import levels
 from reliquant.layers.twins import StaticInput
 from reliquant.quantization.rules import (
     AbsMaxWeight,
+    Learned,
     LearnedInput,
     LearnedStep,
     LearnedWeight,
     StraightThrough,
-    positive,
 )
+from reliquant.quantization.train import EPS_OF_SCALES
 
 
 def test_gradients_of_the_learned_step_by_hand():
     # s = 0.5, codes -2..1: x/s = -6 (below), -0.6, 0.4, 5 (above)
     x = torch.tensor([-3.0, -0.3, 0.2, 2.5], requires_grad=True)
     scale = torch.tensor(0.5, requires_grad=True)
-    out = LearnedStep.apply(x, scale, None, -2, 1)
+    out = LearnedStep.apply(x, scale, None, Grid(bits=2))
     assert out.tolist() == [-1.0, -0.5, 0.0, 0.5]
     out.backward(torch.tensor([1.0, 10.0, 100.0, 1000.0]))
     assert x.grad.tolist() == [0, 10, 100, 0]
@@ -30,7 +32,7 @@ def test_gradients_of_the_learned_offset_by_hand():
     # s = 0.5, o = 1, codes 0..3: (x - o)/s = -8 (below), 0.4, 1.4, 6 (above)
     x = torch.tensor([-3.0, 1.2, 1.7, 4.0], requires_grad=True)
     scale, offset = torch.tensor(0.5, requires_grad=True), torch.tensor(1.0, requires_grad=True)
-    out = LearnedStep.apply(x, scale, offset, 0, 3)
+    out = LearnedStep.apply(x, scale, offset, Grid(bits=2, symmetric=False, signed=False))
     assert out.tolist() == [1.0, 1.0, 1.5, 2.5]
     out.backward(torch.tensor([1.0, 10.0, 100.0, 1000.0]))
     assert x.grad.tolist() == [0, 10, 100, 0]
@@ -44,13 +46,13 @@ def test_the_gradients_are_the_true_slopes_outside_the_range(offset):
     x = torch.tensor([40.0, -40.0, 33.0], dtype=torch.float64)
     scale = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
     moved = None if offset is None else torch.tensor(offset, dtype=torch.float64, requires_grad=True)
-    LearnedStep.apply(x, scale, moved, -8, 7).sum().backward()
+    LearnedStep.apply(x, scale, moved, Grid(bits=4)).sum().backward()
     eps = 1e-6
 
     def slope(*, of_scale, of_offset):
         sums = [
             LearnedStep.apply(
-                x, scale + s * of_scale * eps, moved if offset is None else moved + s * of_offset * eps, -8, 7
+                x, scale + s * of_scale * eps, moved if offset is None else moved + s * of_offset * eps, Grid(bits=4)
             )
             for s in (1, -1)
         ]
@@ -68,7 +70,7 @@ def test_the_inside_gradient_agrees_with_torch_where_both_rules_do():
         codes + torch.rand(500, generator=generator) * 0.9 - 0.45
     ) * 0.02  # and from ties, where rounding errors decide
     ours, theirs = torch.tensor([0.02], requires_grad=True), torch.tensor([0.02], requires_grad=True)
-    LearnedStep.apply(x, ours, None, -128, 127).square().sum().backward()
+    LearnedStep.apply(x, ours, None, Grid(bits=8)).square().sum().backward()
     zero = torch.zeros(1)
     torch._fake_quantize_learnable_per_tensor_affine(x, theirs, zero, -128, 127, 1.0).square().sum().backward()
     assert (ours.grad * (500 * 127) ** 0.5).item() == pytest.approx(theirs.grad.item(), rel=1e-3)
@@ -79,10 +81,10 @@ def test_a_row_with_its_own_scale_gets_the_gradients_of_a_tensor_with_one():
     x, grad = torch.randn(2, 3, 50, generator=generator)
     scales = torch.tensor([[0.05], [0.1], [0.2]])
     together, apart = scales.clone().requires_grad_(), scales.clone().requires_grad_()
-    out = LearnedStep.apply(x, together, None, -8, 7)
+    out = LearnedStep.apply(x, together, None, Grid(bits=4))
     out.backward(grad)
     for i in range(3):
-        row = LearnedStep.apply(x[i], apart[i], None, -8, 7)
+        row = LearnedStep.apply(x[i], apart[i], None, Grid(bits=4))
         assert torch.equal(out[i], row)
         row.backward(grad[i])
     torch.testing.assert_close(together.grad, apart.grad, rtol=1e-4, atol=1e-4)
@@ -92,7 +94,7 @@ def test_the_scale_gradient_keeps_its_precision_on_a_large_tensor():
     generator = torch.Generator().manual_seed(0)
     x, grad = torch.randn(2, 64, 5000, generator=generator)
     single, double = (torch.tensor(0.03, dtype=d, requires_grad=True) for d in (torch.float32, torch.float64))
-    LearnedStep.apply(x, single, None, -128, 127).backward(grad)
+    LearnedStep.apply(x, single, None, Grid(bits=8)).backward(grad)
     ratio = x.double() / double
     inside = (ratio > -128) & (ratio < 127)
     slope = torch.where(inside, ratio.clamp(-128, 127).round() - ratio, ratio.clamp(-128, 127))
@@ -143,9 +145,54 @@ def test_straight_through_stops_the_gradient_outside():
     assert x.grad.tolist() == [1, 0, 1]
 
 
-def test_a_scale_that_fell_below_zero_gets_a_gradient_and_comes_back():
-    scale = torch.tensor([-1e-3, 0.5], requires_grad=True)
-    seen = positive(scale)
-    assert seen.tolist() == [pytest.approx(SMALLEST_SCALE), 0.5]
-    seen.sum().backward()
-    assert scale.grad.tolist() == [1.0, 1.0]
+def test_a_learned_scale_starts_at_the_given_one_and_gets_the_gradient_of_its_logarithm():
+    scale = Learned(torch.tensor([0.5, 2.0]))
+    assert scale().tolist() == [0.5, 2.0]
+    (scale() * torch.tensor([1.0, 10.0])).sum().backward()
+    assert scale.log_ratio.grad.tolist() == [0.5, 20.0]  # s times the gradient of s
+
+
+@pytest.mark.parametrize("start", [1e-5, 1.0])
+def test_steps_of_adam_do_not_carry_a_learned_scale_across_zero_however_small_it_is(start):
+    scale = Learned(torch.tensor(start))
+    optimizer = torch.optim.AdamW(scale.parameters(), lr=1e-2, weight_decay=0.0, eps=EPS_OF_SCALES)
+    for _ in range(100):
+        optimizer.zero_grad()
+        scale().backward()
+        optimizer.step()
+    assert scale.item() / start == pytest.approx(0.427, abs=0.001)  # the gradient, too, shrinks with the scale
+
+
+def test_scales_that_have_fallen_to_the_smallest_are_counted_but_not_those_that_began_there():
+    scale = Learned(torch.tensor([1.0, SMALLEST_SCALE, 0.5]))
+    assert scale.fallen() == 0
+    scale.log_ratio.data = torch.tensor([-30.0, 0.0, torch.nan])
+    assert scale.fallen() == 2
+
+
+FLOATS = {"e2m1": 7, "e2m3": 31, "e3m2": 31, "e5m2": 123, "e4m3": 126}
+
+
+@pytest.mark.parametrize(("element", "count"), FLOATS.items())
+def test_positive_levels_are_those_of_the_table(element, count):
+    numbers = levels(element)
+    assert ((numbers > 0) & numbers.isfinite()).sum() == count
+    assert Grid(bits=ELEMENTS[element].bits, element=element).positive_levels == count
+
+
+def test_gradients_of_the_learned_step_of_a_small_float_by_hand():
+    # E2M1, s = 0.5: x/s = -8 (below -6), -0.6 (rounds to -0.5), 2.6 (to 3), 2.5 (a tie: to 2), 20 (above)
+    x = torch.tensor([-4.0, -0.3, 1.3, 1.25, 10.0], requires_grad=True)
+    scale = torch.tensor(0.5, requires_grad=True)
+    out = LearnedStep.apply(x, scale, None, Grid(bits=4, element="e2m1"))
+    assert out.tolist() == [-3.0, -0.25, 1.5, 1.0, 3.0]
+    out.backward(torch.tensor([1.0, 10.0, 100.0, 1000.0, 10000.0]))
+    assert x.grad.tolist() == [0, 10, 100, 1000, 0]
+    expected = 1 * -6 + 10 * (-0.5 + 0.6) + 100 * (3 - 2.6) + 1000 * (2 - 2.5) + 10000 * 6
+    assert scale.grad.item() == pytest.approx(expected / (5 * 7) ** 0.5, rel=1e-5)
+
+
+def test_learned_scales_of_weights_in_blocks_whose_scales_have_a_type_of_their_own_are_refused():
+    grid = Grid(**FORMATS["mxfp4"])
+    with pytest.raises(ValueError, match="takes no blocks of e8m0"):
+        LearnedWeight(torch.ones(2, 1), grid)

@@ -18,7 +18,7 @@ from reliquant.study.study import Study
 from reliquant.study.variants import fp32_of
 
 OF_VARIANT = (  # known without images
-    *("bytes", "bytes_fp32", "stored_bits", "quantized_weight_share", "quantized_mac_share"),
+    *("bytes", "bytes_fp32", "stored_bits", "dead_channels", "quantized_weight_share", "quantized_mac_share"),
     *("quantized_block_share", "least_block_share"),
 )
 FEW = 8  # made-up images per cell

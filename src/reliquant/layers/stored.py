@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import blocks, code_type
 from reliquant.layers.floats import codes_of as codes_of_floats
-from reliquant.layers.floats import levels
+from reliquant.layers.floats import levels, nearest_float_
 from reliquant.layers.twins import Twin
 
 Arrays = dict[str, NDArray[Any]]
@@ -90,7 +90,8 @@ def _scale_as_stored(scale: torch.Tensor, grid: Grid) -> NDArray[Any]:
     if grid.stored_scale == "e8m0":
         return (torch.log2(scale.double()) + BIAS).to(torch.uint8).numpy()
     if grid.stored_scale == "e4m3":
-        return codes_of_floats(scale / grid.tensor_scale, "e4m3").to(torch.uint8).numpy()
+        units = nearest_float_((scale / grid.tensor_scale).float(), "e4m3")  # the quotient is not always exact
+        return codes_of_floats(units, "e4m3").to(torch.uint8).numpy()
     return scale.numpy().astype(np.float16 if grid.stored_scale == "fp16" else np.float32)
 
 

@@ -29,6 +29,7 @@ from reliquant.layers.floats import nearest_float_
 from reliquant.layers.one_pass import on_grid
 from reliquant.layers.plain import plain, timm
 
+FAINT = 0.01  # of its largest weight: a channel of which rounding leaves less is dead
 CHUNK = 2**17  # numbers that are rounded at a time, so that they stay in the cache from one pass to the next
 ROOM = 2**23  # numbers (32 MB); for larger tensors malloc would fetch new pages from the system in every call
 
@@ -172,6 +173,7 @@ class Twin(nn.Module):
         self.input: nn.Module = nn.Identity()
         self.weight_rule: nn.Module | None = None
         self.codes: torch.Tensor | None = None
+        self.dead_channels = 0  # output channels of which rounding has left nothing, or almost
         self.weight_scale: torch.Tensor | None = None
         self.weight_zero: torch.Tensor | None = None
 
@@ -186,6 +188,8 @@ class Twin(nn.Module):
         require_stored(scale, zero, self.weight_grid)
         self.codes, self.weight_scale, self.weight_zero = codes, scale, zero
         value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
+        reach = self.weight.detach().flatten(1).abs().amax(1)
+        self.dead_channels = int((value.flatten(1).abs().amax(1) < FAINT * reach).sum()) if not value.is_meta else 0
         self.weight = nn.Parameter(value, requires_grad=False)
         self.weight_rule = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -16,7 +16,7 @@ from reliquant.quantization.calibrate import fix_inputs, is_static, watch_inputs
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.observers import Bounds, Range
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import AbsMaxWeight, LearnedInput
+from reliquant.quantization.rules import AbsMaxWeight, Learned, LearnedInput
 from reliquant.quantization.train import train
 from reliquant.quantization.training_words import DEFAULTS, Training, TrainingWords
 
@@ -56,7 +56,7 @@ def learn(
         layer.settle()
     install(made, input_rule, weight_rule)
     train(clip, proxy, saved, training, freeze)
-    freeze(made.values())
+    freeze(made)
 
 
 def learn_lsq(
@@ -76,9 +76,11 @@ def learn_lsq(
 ) -> None:
     """Learn one scale per input tensor as LSQ does, started from moving averages; weights follow `weight_rule`.
 
-    Raises ValueError, in the name of the method, for a grid of inputs that is not symmetric, static and per tensor.
+    Inputs in the blocks of a format have their scales from the input at hand: nothing of them is learned. Raises
+    ValueError, in the name of the method, for any other grid of inputs that is not symmetric, static and per tensor.
     """
-    require_symmetric(method, activation)
+    if not activation.whole_groups:
+        require_symmetric(method, activation)
     grids = {"weight": weight, "activation": activation}
     watch = partial(Range, momentum)
     learn(clip, names, proxy, saved, words, LearnedInput, weight_rule, **grids, watch=watch, change=change)
@@ -93,14 +95,28 @@ def install(made: dict[str, Twin], input_rule: InputRule, weight_rule: WeightRul
             layer.input = input_rule(layer.input).to(layer.weight.device)
 
 
-def freeze(layers: Iterable[Twin], /) -> None:
-    """Replace each twin's rules by the codes, scales and zero points that they have come to."""
-    for layer in layers:
+def freeze(layers: Mapping[str, Twin], /) -> None:
+    """Replace the rules of twins, by name, by the codes, scales and zero points that they have come to.
+
+    Raises ValueError with the name of a layer, and how many, whose learned scales have fallen to the smallest one.
+    """
+    for name, layer in layers.items():
+        _require_scales(name, layer)
         if hasattr(layer.input, "freeze"):
             layer.input = layer.input.freeze()
         if layer.weight_rule is not None:
             with torch.no_grad():
                 layer.freeze(*layer.weight_rule.freeze(layer.weight.detach()))
+
+
+def _require_scales(name: str, layer: Twin) -> None:
+    for rule, what in ((layer.input, "inputs"), (layer.weight_rule, "weights")):
+        for learned in rule.modules() if rule is not None else ():
+            if isinstance(learned, Learned) and (count := learned.fallen()):
+                raise ValueError(
+                    f"{name}: {count} of {learned.start.numel()} learned scales of its {what} have fallen to the "
+                    "smallest scale, which leaves nothing of what they scale; train with a smaller scale_lr"
+                )
 
 
 def require_static(name: str, activation: Grid, /) -> None:

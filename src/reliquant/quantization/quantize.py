@@ -34,7 +34,9 @@ class Facts(TypedDict):
     """What a variant's file says of it, besides how it was made."""
 
     modules: dict[str, Any]  # what each twin and each other piece is, by module name
-    measures: dict[str, float]  # bytes; bits per quantized weight; shares that ran quantized; the least share meant
+    measures: dict[
+        str, float
+    ]  # bytes; bits per quantized weight; dead channels; shares that ran quantized; the least share meant
     coverage: list[dict[str, Any]]  # each product with its bits, or the reason why it stayed FP32
     logit_scale_tuned: float | None  # on the held-out pairs; None without tuning
     logit_scale_tuned_fp32: float | None  # of the FP32 model on the same pairs
@@ -123,6 +125,13 @@ def shortfall(seen: Coverage, least: float, /) -> str:
     )
 
 
+def dead_channels(dead: Mapping[str, int], /) -> str:
+    """Say how many output channels rounding has left nothing of, and in which layers, given by how many each."""
+    named = ", ".join(f"{name} ({count})" for name, count in list(dead.items())[:3])
+    more = f" and {len(dead) - 3} more" if len(dead) > 3 else ""
+    return f"{sum(dead.values())} output channels are dead: their rounded weights are all about 0, in {named}{more}"
+
+
 def _described(
     clip: Clip,
     entry: Mapping[str, Any],
@@ -138,7 +147,12 @@ def _described(
     measures = {"bytes": rest + size_in_bytes(arrays), "bytes_fp32": sum(sizes.values())}
     products: list[dict[str, Any]] = []
     if proxy:
-        measures["stored_bits"] = bits_per_weight(arrays, twins(clip.model))
+        layers = twins(clip.model)
+        measures["stored_bits"] = bits_per_weight(arrays, layers)
+        measures["dead_channels"] = sum(layer.dead_channels for layer in layers.values())
+        if measures["dead_channels"]:
+            dead = {name: layer.dead_channels for name, layer in layers.items() if layer.dead_channels}
+            say(entry["quantizer"], f"warning: {dead_channels(dead)}")
         with torch.no_grad():
             seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
         require_share(entry["quantizer"], seen)

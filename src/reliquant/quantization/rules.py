@@ -12,7 +12,16 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, rounded, unblocks, weight_affine
+from reliquant.layers.arithmetic import (
+    SMALLEST_SCALE,
+    blocks,
+    nearest_codes,
+    quantize,
+    rounded,
+    stored_scale,
+    unblocks,
+    weight_affine,
+)
 from reliquant.layers.twins import StaticInput
 
 Frozen = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # codes, scale, zero point
@@ -36,36 +45,37 @@ class StraightThrough(torch.autograd.Function):
 class LearnedStep(torch.autograd.Function):
     """round(clip((x - o) / s, low, high)) * s + o with the gradients of LSQ (Esser et al. 2020, Equations 1, 3, 5).
 
-    x is (..., k) with one scale, or (rows, k) with scales (rows, 1). With an offset o these are the gradients of LSQ+
+    Small floats round to the nearest of their levels; the count of positive ones, `positive_levels`, is then the
+    paper's Qp, which is `high` of integers. x is (..., k) with one scale, or (rows, k) with scales (rows, 1). With an offset o these are the gradients of LSQ+
     (Bhalgat et al. 2020, Equations 5 and 6). Unlike `arithmetic.rounded` it clips before it rounds and adds the offset
     in units of x, as the papers do. Two passes over memory forward, three backward: they bound the training of a ViT.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor | None, low: int, high: int
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor | None, grid: Grid
     ) -> torch.Tensor:
         """Return x on the grid; the gradient needs x, the scale and the result, which the layer keeps anyway."""
         out = x / scale if offset is None else (x - offset).div_(scale)
-        out.clamp_(low, high).round_().mul_(scale)
+        out.clamp_(grid.low, grid.high)
+        out = (nearest_codes(out, 1.0, 0, grid) if grid.is_float else out.round_()).mul_(scale)
         if offset is not None:
             out.add_(offset)
         ctx.save_for_backward(x, scale, offset, out)
-        ctx.bounds = low, high
+        ctx.grid = grid
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Pass the gradient g inside the range; the scale gets sum g (q - x/s) inside and g q outside, / sqrt(N high).
+        """Pass the gradient g inside the range; the scale gets sum g (q - x/s) inside and g q outside, / sqrt(N Qp).
 
         As s (q - x/s) = out - x, that sum is (g . out - (g inside) . x) / s: two dot products. The offset gets the sum
         of g over the clipped values. N is the count of values per scale.
         """
         x, scale, offset, out = ctx.saved_tensors
-        low, high = ctx.bounds
-        inside = _inside(grad, x, scale, offset, low, high)
+        inside = _inside(grad, x, scale, offset, ctx.grid)
         if not any(ctx.needs_input_grad[1:3]):
-            return inside, None, None, None, None
+            return inside, None, None, None
         rows, shift, grad_offset = scale.numel(), 0.0, None
         grads, insides = grad.reshape(rows, -1), inside.reshape(rows, -1)
         if offset is not None:
@@ -73,8 +83,8 @@ class LearnedStep(torch.autograd.Function):
             shift = offset.reshape(-1) * clipped
             grad_offset = clipped.reshape(offset.shape)
         slope = _dot(grads, out.reshape(rows, -1)) - _dot(insides, x.reshape(rows, -1)) - shift
-        slope = slope.reshape(scale.shape) / scale / (x.numel() / rows * high) ** 0.5
-        return inside, slope, grad_offset, None, None
+        slope = slope.reshape(scale.shape) / scale / (x.numel() / rows * ctx.grid.positive_levels) ** 0.5
+        return inside, slope, grad_offset, None
 
 
 class AbsMaxWeight(nn.Module):
@@ -96,29 +106,56 @@ class AbsMaxWeight(nn.Module):
         return quantize(weight, scale, zero, self.grid), scale, zero
 
 
-def positive(scale: torch.Tensor, least: float = SMALLEST_SCALE, /) -> torch.Tensor:
-    """Return a learned scale, at least `least`; the gradient passes even below it, so that the scale can come back."""
-    return scale.clamp(min=least).detach() + (scale - scale.detach())
+class Learned(nn.Module):
+    """Hold positive numbers that are learned as the logarithms of their ratios to where they start.
+
+    AdamW moves a parameter by about its learning rate, whatever the parameter's size, so that a small scale that was
+    learned itself would cross zero and end its channel. Here a step changes a scale by about that share of itself, and
+    its sign cannot change: the balance that LSQ's gradient scale is for (Esser et al. 2020, section 2.2). What a
+    number's own gradient is stays with the rule that uses it.
+    """
+
+    def __init__(self, start: torch.Tensor, /) -> None:
+        super().__init__()
+        self.start, self.log_ratio = nn.Buffer(start.detach().clone()), nn.Parameter(torch.zeros_like(start))
+
+    def forward(self) -> torch.Tensor:
+        """Return the numbers as they are now, of the shape of the first ones."""
+        return self.start * self.log_ratio.exp()
+
+    @torch.no_grad()
+    def fallen(self) -> int:
+        """Count the numbers that have come down to the smallest scale, or to no number, and did not start there."""
+        return int((~(self() > SMALLEST_SCALE) & (self.start > SMALLEST_SCALE)).sum())
+
+    @torch.no_grad()
+    def item(self) -> float:
+        """Return the one number as it is now."""
+        return self().item()
 
 
 class LearnedWeight(nn.Module):
-    """Round a weight with learned scales (LSQ), one for each row of `blocks`, started at the given ones."""
+    """Round a weight with learned scales (LSQ), one for each row of `blocks`, started at the given ones.
+
+    A scale in use is the nearest that its type stores; the gradient goes to the one behind it.
+    """
 
     def __init__(self, scale: torch.Tensor, grid: Grid, /) -> None:
         super().__init__()
         if not grid.symmetric:
             raise ValueError("learned scales of weights need a symmetric grid: weight takes no symmetric: false")
-        self.grid, self.scale = grid, nn.Parameter(scale.clamp(min=SMALLEST_SCALE))
+        if grid.whole_groups:
+            raise ValueError(f"learned scales of weights are FP32 or FP16: weight takes no blocks of {grid.scale_type}")
+        self.grid, self.scale = grid, Learned(scale.clamp(min=SMALLEST_SCALE))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight on its grid, of the same shape."""
-        rows, scale = blocks(weight, self.grid), positive(self.scale)
-        out = LearnedStep.apply(rows, scale, None, self.grid.low, self.grid.high)
+        out = LearnedStep.apply(blocks(weight, self.grid), as_stored(self.scale(), self.grid), None, self.grid)
         return unblocks(out, weight.shape, self.grid)
 
     def freeze(self, weight: torch.Tensor, /) -> Frozen:
         """Return codes, scale and zero point of the weight."""
-        scale = self.scale.detach().clamp(min=SMALLEST_SCALE)
+        scale = stored_scale(self.scale().detach(), self.grid)
         zero = torch.zeros_like(scale)
         return quantize(weight, scale, zero, self.grid), scale, zero
 
@@ -128,26 +165,30 @@ class LearnedInput(nn.Module):
 
     def __init__(self, calibrated: StaticInput, /) -> None:
         super().__init__()
-        self.grid, self.scale = calibrated.grid, nn.Parameter(torch.tensor(calibrated.scale))
+        self.grid, self.scale = calibrated.grid, Learned(torch.tensor(calibrated.scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
-        scale = positive(self.scale)
-        return LearnedStep.apply(x.float(), scale, None, self.grid.low, self.grid.high)
+        return LearnedStep.apply(x.float(), self.scale(), None, self.grid)
 
     def freeze(self) -> StaticInput:
         """Return the quantizer with the scale as it is now."""
-        return StaticInput(self.grid, self.scale.clamp(min=SMALLEST_SCALE).item())
+        return StaticInput(self.grid, self.scale.item())
 
 
-def _inside(grad: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, offset: Any, low: int, high: int) -> torch.Tensor:
+def as_stored(scale: torch.Tensor, grid: Grid, /) -> torch.Tensor:
+    """Return the nearest scales that a grid stores; the gradient passes unchanged."""
+    return StraightThrough.apply(scale, stored_scale(scale.detach(), grid))
+
+
+def _inside(grad: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, offset: Any, grid: Grid) -> torch.Tensor:
     """Return the gradient where low < (x - offset) / scale < high, else 0, in one pass if there is one scale."""
     if scale.numel() == 1:
         start = 0.0 if offset is None else offset.item()
-        bounds = start + low * scale.item(), start + high * scale.item()
+        bounds = start + grid.low * scale.item(), start + grid.high * scale.item()
         return torch.ops.aten.hardtanh_backward(grad, x, *bounds)
     ratio = (x if offset is None else x - offset) / scale
-    return torch.ops.aten.hardtanh_backward(grad, ratio, low, high)
+    return torch.ops.aten.hardtanh_backward(grad, ratio, grid.low, grid.high)
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed_all
 from reliquant.quantization.training_words import Training
 
+EPS_OF_SCALES = 1e-15  # AdamW's 1e-8 is larger than the gradient of a small scale's logarithm, and would hold it still
 PARTS = ("input", "weight_rule")  # the attributes in which a twin holds its rules
 
 
@@ -31,11 +32,11 @@ class Diverged(ArithmeticError):
 
 
 def train(
-    clip: Clip, proxy: Proxy, saved: Checkpoints, training: Training, freeze: Callable[[Iterable[Twin]], None], /
+    clip: Clip, proxy: Proxy, saved: Checkpoints, training: Training, freeze: Callable[[Mapping[str, Twin]], None], /
 ) -> None:
     """Train the quantized towers of a model in place with AdamW; the logit scale and the other tower stay fixed.
 
-    `freeze` fixes the twins of a copy of the model for a snapshot. Raises Diverged before the step if a loss or a
+    `freeze` fixes the twins, by name, of a copy of the model for a snapshot. Raises Diverged before the step if a loss or a
     gradient is not finite, so that a checkpoint holds only weights whose loss was finite. Raises ValueError for
     snapshots with no place to keep them.
     """
@@ -115,7 +116,7 @@ def _optimizer(clip: Clip, training: Training) -> torch.optim.Optimizer:
             (scales if id(parameter) in rules else weights).append(parameter.requires_grad_())
     groups = [
         {"params": weights, "initial_lr": training.lr, "weight_decay": training.weight_decay},
-        {"params": scales, "initial_lr": training.scale_lr, "weight_decay": 0.0},
+        {"params": scales, "initial_lr": training.scale_lr, "weight_decay": 0.0, "eps": EPS_OF_SCALES},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
 
@@ -135,9 +136,9 @@ def _penalty(model: nn.Module) -> torch.Tensor | float:
     return sum(layer.input.penalty() for layer in twins(model).values() if hasattr(layer.input, "penalty"))
 
 
-def _frozen(model: nn.Module, freeze: Callable[[Iterable[Twin]], None]) -> nn.Module:
+def _frozen(model: nn.Module, freeze: Callable[[Mapping[str, Twin]], None]) -> nn.Module:
     copied = copy.deepcopy(model)
-    freeze(twins(copied).values())
+    freeze(twins(copied))
     return copied
 
 

@@ -18,7 +18,7 @@ def run(clip, proxy, **words):
 
 def test_weights_start_at_the_published_step():
     weight = torch.tensor([[1.0, -3.0], [0.5, 0.5]])
-    scale = _published(weight, Grid(bits=4, granularity="channel")).scale
+    scale = _published(weight, Grid(bits=4, granularity="channel")).scale()
     torch.testing.assert_close(scale.detach(), torch.tensor([[2 * 2 / 7**0.5], [2 * 0.5 / 7**0.5]]))
 
 

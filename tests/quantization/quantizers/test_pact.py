@@ -19,20 +19,20 @@ def test_gradients_by_hand():
     assert out.tolist() == [-2.0, -0.5, 0.5, 1.5]
     out.backward(torch.tensor([1.0, 10.0, 100.0, 1000.0]))
     assert x.grad.tolist() == [0, 10, 100, 0]
-    assert rule.alpha.grad.item() == pytest.approx(1000 - 4 / 3)
+    assert rule.alpha.log_ratio.grad.item() == pytest.approx(1.5 * (1000 - 4 / 3))  # alpha times that of alpha
 
 
 def test_the_level_gradient_is_the_slope_of_the_clipped_part():
     rule = LearnedClip(StaticInput(Grid(bits=4), 0.25), l2=0.0).double()
     x = torch.tensor([9.0, -9.0, 9.0], dtype=torch.float64)
     rule(x).sum().backward()
-    slope = rule.alpha.grad.item()
+    slope = rule.alpha.log_ratio.grad.item() / rule.alpha.item()
     eps = 0.1
     with torch.no_grad():
         sums = []
         for sign in (1, -1):
             moved = copy.deepcopy(rule)
-            moved.alpha += sign * eps
+            moved.alpha.start += sign * eps
             sums.append(moved(x).double().sum().item())
     assert slope == pytest.approx((sums[0] - sums[1]) / (2 * eps), rel=1e-5)
 

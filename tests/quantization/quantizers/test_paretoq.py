@@ -48,4 +48,4 @@ def test_three_bits_and_more_take_learned_steps_from_absmax():
     weight = torch.tensor([[1.0, -3.0], [0.5, 0.2]])
     rule = _by_bits(weight, Grid(bits=3, granularity="channel"))
     assert isinstance(rule, LearnedWeight)
-    torch.testing.assert_close(rule.scale.detach(), torch.tensor([[1.0], [0.5 / 3]]))
+    torch.testing.assert_close(rule.scale().detach(), torch.tensor([[1.0], [0.5 / 3]]))

@@ -28,11 +28,11 @@ def test_codes_lie_half_a_step_beside_zero():
     assert (rule(weight) != 0).all()
 
 
-def test_the_gradient_passes_where_nothing_is_clipped_and_ignores_the_scale():
+def test_the_gradient_passes_clipped_weights_too_and_ignores_the_scale():
     weight = torch.tensor([[0.1, -0.2, 0.3, 1.4]], requires_grad=True)  # 2 mean|w| = 1
     rule = StatisticWeight(weight.detach(), Grid(bits=4, granularity="channel", symmetric=False))
     rule(weight).backward(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
-    assert weight.grad.tolist() == [[1, 2, 3, 0]]
+    assert weight.grad.tolist() == [[1, 2, 3, 4]]
 
 
 def test_the_padding_of_a_group_does_not_shrink_its_scale():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reliquant import plugins
-from reliquant.grid import Grid
+from reliquant.grid import Grid, parse_precision
 from reliquant.layers.coverage import coverage
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.layers.variant import export, restore
@@ -155,3 +155,41 @@ def test_nan_in_calibration_and_too_few_pairs_are_named(vit, proxy, name):
     vit.model.visual.conv1.weight.data[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"calibration: the input of visual\.\S+ holds NaN"):
         run(name, vit, proxy)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_no_channel_dies_of_a_large_learning_rate(vit, proxy, name):
+    run(name, vit, proxy, bits=8, iterations=8, scale_lr=0.1, warmup=0.0, schedule="constant")
+    assert {name: layer.dead_channels for name, layer in twins(vit.model).items() if layer.dead_channels} == {}
+
+
+@pytest.mark.parametrize("name", ["lsq", "lsq_plus", "paretoq", "statsq", "dorefa", "ste"])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_scales_of_groups_are_those_that_are_stored(vit, proxy, name, bits):
+    more = {"weights": "learned"} if name == "lsq" else {}
+    grid = Grid(bits=bits, granularity="group", group=16)
+    fresh = copy.deepcopy(vit.model)
+    model = run(name, vit, proxy, iterations=3, scale_lr=1e-2, weight=grid, **more)
+    restore(fresh, *export(vit, "image"))
+    with torch.no_grad():
+        assert torch.equal(model.encode_image(pixels()), fresh.encode_image(pixels()))
+
+
+WITH_FORMATS = [n for n in TRAINED if plugins.literal("quantizer", n, "FORMATS")]
+
+
+@pytest.mark.parametrize("name", WITH_FORMATS)
+@pytest.mark.parametrize("precision", ["fp8", "mxfp4", "nvfp4", "wmxfp4afp8", "wfp4a8"])
+def test_formats_train_and_store_what_they_gave(vit, proxy, name, precision):
+    weight, activation = parse_precision(precision)
+    grids = {"weight": Grid(**{"granularity": "channel", **weight}), "activation": Grid(**activation)}
+    fresh, start = copy.deepcopy(vit.model), copy.deepcopy(vit.model)
+    model = run(name, vit, proxy, iterations=3, **grids)
+    assert not torch.equal(start.visual.conv1.weight, model.visual.conv1.weight)
+    restore(fresh, *export(vit, "image"))
+    with torch.no_grad():
+        assert torch.equal(model.encode_image(pixels()), fresh.encode_image(pixels()))
+    for layer in twins(model).values():
+        assert layer.weight_grid.element == weight["element"]
+        assert (layer.weight_grid.tensor_scale is None) == (weight.get("scale_type") != "e4m3")
+        assert (layer.activation_grid.tensor_scale is None) == (activation.get("scale_type") != "e4m3")

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, divided, quantize, rounded, unblocks
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, divided, quantize, rounded, stored_scale, unblocks
 from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
@@ -67,7 +67,8 @@ class TanhWeight(nn.Module):
     def _bent(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows = blocks(weight, self.grid)
         largest = rows.detach().abs().amax(1, keepdim=True).clamp(min=SMALLEST_SCALE)
-        return rows.tanh() * (largest / largest.tanh()), divided(2 * largest, self.grid.high - self.grid.low)
+        step = divided(2 * largest, self.grid.high - self.grid.low)
+        return rows.tanh() * (largest / largest.tanh()), stored_scale(step, self.grid)
 
 
 class FixedRange(nn.Module):
@@ -80,8 +81,7 @@ class FixedRange(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
-        grid = self.calibrated.grid
-        return LearnedStep.apply(x.float(), self.scale, self.offset, grid.low, grid.high)
+        return LearnedStep.apply(x.float(), self.scale, self.offset, self.calibrated.grid)
 
     def freeze(self) -> StaticInput:
         """Return the calibrated quantizer."""

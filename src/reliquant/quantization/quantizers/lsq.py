@@ -19,6 +19,8 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, LearnedWeight
 from reliquant.quantization.training_words import TrainingWords
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,
@@ -40,5 +42,10 @@ def quantizer(
 
 
 def _published(weight: torch.Tensor, grid: Grid) -> LearnedWeight:
-    """Start each scale at 2 mean|w| / sqrt(Qp) (Esser et al. 2020, section 2.1)."""
-    return LearnedWeight(divided(2 * blocks(weight, grid).abs().mean(1, keepdim=True), grid.high**0.5), grid)
+    """Start each scale at 2 mean|w| / sqrt(Qp) (Esser et al. 2020, section 2.1).
+
+    So the range starts at 2 mean|w| sqrt(Qp). That is kept for small floats, where Qp counts the positive levels and
+    the largest level is another number.
+    """
+    reach = 2 * blocks(weight, grid).abs().mean(1, keepdim=True)
+    return LearnedWeight(divided(reach, grid.high / grid.positive_levels**0.5), grid)

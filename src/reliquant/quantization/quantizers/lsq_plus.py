@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks
+from reliquant.layers.arithmetic import blocks
 from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn, require_static
 from reliquant.quantization.observers import Sample
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import LearnedStep, LearnedWeight, positive
+from reliquant.quantization.rules import Learned, LearnedStep, LearnedWeight
 from reliquant.quantization.training_words import TrainingWords
 
 
@@ -52,22 +52,31 @@ def quantizer(
 
 
 class LearnedOffset(nn.Module):
-    """Round an input with a learned scale and a learned offset."""
+    """Round an input with a learned scale and a learned offset.
+
+    The offset is learned as a share of the calibrated range, so that one learning rate moves both ends of a range
+    alike, however small it is.
+    """
 
     def __init__(self, calibrated: StaticInput, /) -> None:
         super().__init__()
-        self.grid, self.scale = calibrated.grid, nn.Parameter(torch.tensor(calibrated.scale))
-        self.offset = nn.Parameter(torch.tensor(-calibrated.zero * calibrated.scale))
+        self.grid, self.scale = calibrated.grid, Learned(torch.tensor(calibrated.scale))
+        self.start = -calibrated.zero * calibrated.scale
+        self.range = calibrated.scale * (self.grid.high - self.grid.low)
+        self.moved = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
-        scale = positive(self.scale)
-        return LearnedStep.apply(x.float(), scale, self.offset, self.grid.low, self.grid.high)
+        return LearnedStep.apply(x.float(), self.scale(), self.offset(), self.grid)
+
+    def offset(self) -> torch.Tensor:
+        """Return the offset as it is now."""
+        return self.start + self.range * self.moved
 
     def freeze(self) -> StaticInput:
         """Return the quantizer with scale and offset as they are now; the zero point -o/s need not be whole."""
-        scale = max(self.scale.item(), SMALLEST_SCALE)
-        return StaticInput(self.grid, scale, -self.offset.item() / scale)
+        scale = self.scale.item()
+        return StaticInput(self.grid, scale, -self.offset().item() / scale)
 
 
 def _three_sigma(weight: torch.Tensor, grid: Grid) -> LearnedWeight:

@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, divided, rounded
+from reliquant.layers.arithmetic import divided, rounded
 from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn, require_symmetric
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import AbsMaxWeight, StraightThrough, positive
+from reliquant.quantization.rules import AbsMaxWeight, Learned, StraightThrough
 from reliquant.quantization.training_words import TrainingWords
 
 
@@ -57,19 +57,19 @@ class LearnedClip(nn.Module):
     def __init__(self, calibrated: StaticInput, /, *, l2: float) -> None:
         super().__init__()
         self.grid, self.l2 = calibrated.grid, l2
-        self.alpha = nn.Parameter(torch.tensor(calibrated.scale * self.grid.high))
+        self.alpha = Learned(torch.tensor(calibrated.scale * self.grid.high))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x on its grid, float32, of the same shape."""
-        alpha = positive(self.alpha, SMALLEST_SCALE * self.grid.high)
+        alpha = self.alpha()
         clipped = torch.clamp(x.float(), alpha * (self.grid.low / self.grid.high), alpha)
         value = rounded(clipped.detach(), divided(alpha.detach(), self.grid.high), 0, self.grid)
         return StraightThrough.apply(clipped, value)
 
     def penalty(self) -> torch.Tensor:
         """Return l2 alpha^2, which the loss takes (Choi et al. 2018, section 3): it makes the range shrink."""
-        return self.l2 * self.alpha.square()
+        return self.l2 * self.alpha().square()
 
     def freeze(self) -> StaticInput:
         """Return the quantizer with the level as it is now."""
-        return StaticInput(self.grid, max(self.alpha.item() / self.grid.high, SMALLEST_SCALE))
+        return StaticInput(self.grid, self.alpha.item() / self.grid.high)

@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, unblocks, weight_affine
+from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, stored_scale, unblocks, weight_affine
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn, require_symmetric
 from reliquant.quantization.observers import Range
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.rules import Frozen, LearnedInput, LearnedWeight, positive
+from reliquant.quantization.rules import Frozen, Learned, LearnedInput, LearnedWeight, as_stored
 from reliquant.quantization.training_words import TrainingWords
 
 CLIP = 0.99  # the authors' code clips here, so that the outermost levels get weights of full width
@@ -59,16 +59,18 @@ class StretchedWeight(nn.Module):
 
     def __init__(self, alpha: torch.Tensor, grid: Grid, /) -> None:
         super().__init__()
-        self.grid, self.alpha = grid, nn.Parameter(alpha.clamp(min=SMALLEST_SCALE))
+        self.grid, self.steps = grid, 2 ** (grid.bits - 1)
+        self.alpha = Learned(alpha.clamp(min=SMALLEST_SCALE))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight on its grid, of the same shape."""
-        out = Stretched.apply(blocks(weight, self.grid), positive(self.alpha), self.grid.bits)
+        alpha = as_stored(self.alpha() / self.steps, self.grid) * self.steps
+        out = Stretched.apply(blocks(weight, self.grid), alpha, self.grid.bits)
         return unblocks(out, weight.shape, self.grid)
 
     def freeze(self, weight: torch.Tensor, /) -> Frozen:
         """Return codes, scale and zero point of the weight."""
-        scale = self.alpha.detach().clamp(min=SMALLEST_SCALE) / 2 ** (self.grid.bits - 1)
+        scale = stored_scale(self.alpha().detach() / self.steps, self.grid)
         zero = torch.full_like(scale, (self.grid.low + self.grid.high) / 2)
         return quantize(weight, scale, zero, self.grid), scale, zero
 

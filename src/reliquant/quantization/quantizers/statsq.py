@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import SMALLEST_SCALE, blocks, quantize, rounded, unblocks
+from reliquant.layers.arithmetic import blocks, quantize, rounded, stored_scale, unblocks
 from reliquant.models.clip import Clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import learn_lsq
@@ -48,12 +48,10 @@ class StatisticWeight(nn.Module):
         self.grid, self.zero = grid, (grid.low + grid.high) / 2  # -1/2 of a signed grid
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the weight on its grid, of the same shape; the gradient passes where it is not clipped."""
+        """Return the weight on its grid, of the same shape; the gradient passes everywhere, as in OFQ's code."""
         rows = blocks(weight, self.grid)
         scale = self._step(weight)
-        edge = scale * 2 ** (self.grid.bits - 1)
-        inside = (rows.detach() >= -edge) & (rows.detach() <= edge * (1 - 1e-6))
-        out = StraightThrough.apply(rows, rounded(rows.detach(), scale, self.zero, self.grid), inside)
+        out = StraightThrough.apply(rows, rounded(rows.detach(), scale, self.zero, self.grid))
         return unblocks(out, weight.shape, self.grid)
 
     def freeze(self, weight: torch.Tensor, /) -> Frozen:
@@ -64,7 +62,7 @@ class StatisticWeight(nn.Module):
 
     def _step(self, weight: torch.Tensor) -> torch.Tensor:
         mean = _row_mean(weight.detach().abs(), self.grid)
-        return (2 * mean / 2 ** (self.grid.bits - 1)).clamp(min=SMALLEST_SCALE)
+        return stored_scale(2 * mean / 2 ** (self.grid.bits - 1), self.grid)
 
 
 def _row_mean(weight: torch.Tensor, grid: Grid) -> torch.Tensor:

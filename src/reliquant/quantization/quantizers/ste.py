@@ -23,6 +23,8 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, LearnedStep
 from reliquant.quantization.training_words import TrainingWords
 
+FORMATS = True  # it takes small floats and blocks, too
+
 
 def quantizer(
     clip: Clip,
@@ -65,7 +67,7 @@ class MovingRange(nn.Module):
             self.high.lerp_(high, self.momentum)
         scale, zero = affine(self.low, self.high, self.grid)
         offset = None if self.grid.symmetric else -zero * scale
-        return LearnedStep.apply(x.float(), scale, offset, self.grid.low, self.grid.high)
+        return LearnedStep.apply(x.float(), scale, offset, self.grid)
 
     def freeze(self) -> StaticInput:
         """Return the quantizer with the range as it is now."""
