@@ -146,7 +146,7 @@ def test_the_rows_of_a_small_study_are_counted_by_hand(bare):
     fp32 = 18 + 9 + 2  # measures of cifar10, of one score on svhn, the bytes of the model twice
     fp32 += 4 + 3  # prediction sets at two levels, the spread over templates
     fp32 += 15  # measures of confidence, at a temperature
-    quantized = 41 + 18 + 7  # the same with changes, flips and divergences; bytes, bits and shares that ran quantized
+    quantized = 41 + 18 + 8  # the same with changes, flips and divergences; bytes, bits, dead channels, shares
     quantized += 16 + 5  # sets by two thresholds and with changes; the change of the spread, and in terms of it
     quantized += 30 + 14  # at a temperature: with changes to FP32 as it is, and changes to FP32 at its temperature
     assert estimate(read_study(SMALL))["rows"] == fp32 + 2 * quantized

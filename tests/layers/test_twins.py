@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
+from reliquant.layers.arithmetic import quantize
 from reliquant.layers.twins import ROOM, DynamicInput, QuantConv2d, QuantLinear, Scratch, SparedInput, StaticInput, twin
 
 

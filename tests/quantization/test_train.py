@@ -165,11 +165,8 @@ def adamw(clip, proxy, text, rates, given):
             m, v = first[name] / (1 - 0.9**step), second[name] / (1 - 0.999**step)
             is_scale = name.endswith("input.scale.log_ratio")
             decay = 0 if is_scale else given["weight_decay"] * parameter.detach()
-            move = (
-                rate
-                * given["scale_lr" if is_scale else "lr"]
-                * (m / (v.sqrt() + (1e-15 if is_scale else 1e-8)) + decay)
-            )
+            eps = 1e-15 if is_scale else 1e-8
+            move = rate * given["scale_lr" if is_scale else "lr"] * (m / (v.sqrt() + eps) + decay)
             parameter.data -= move
     return named
 
@@ -183,8 +180,10 @@ def test_steps_are_those_of_adamw_clipped_scheduled_and_without_decay_of_scales(
     expected = adamw(by_hand, proxy, text, [0.5, 1.0, 1.0, 0.5], given)
     start, end = (dict(clip.model.named_parameters()) for clip in (before, found))
     for name, wanted in expected.items():
-        noise = 0.03 if name.endswith("log_ratio") else 0.01  # rounding errors of gradients that almost cancel
-        assert (end[name] - wanted).norm() < noise * (wanted - start[name]).norm(), name
+        allowed = 0.01 * (wanted - start[name]).norm()
+        if name.endswith("log_ratio"):  # a code that falls the other way moves it; no scale has moved three whole steps
+            allowed = 0.05 * 3 * given["scale_lr"]
+        assert (end[name] - wanted).norm() < allowed, name
 
 
 def test_losses_are_summed(vit, proxy, tmp_path):

@@ -10,7 +10,7 @@ TRAINING = GRIDS | {
     "iterations": ("int", 200),
     "batch": ("int", 64),
     "lr": ("float", 1e-05),
-    "scale_lr": ("float", 0.0001),
+    "scale_lr": ("float", 0.001),
     "weight_decay": ("float", 0.01),
     "clip_norm": ("float", 1.0),
     "warmup": ("float", 0.1),
@@ -65,7 +65,7 @@ WORDS = {
         "pairs": ("int", 512),
     },
     "none": {},
-    "pact": TRAINING | {"alpha_l2": ("float", 0.0001), "scale_lr": ("float", 0.01), "momentum": ("float", 0.1)},
+    "pact": TRAINING | {"alpha_l2": ("float", 0.0001), "momentum": ("float", 0.1)},
     "paretoq": TRAINING | {"momentum": ("float", 0.1)},
     "percentile": GRIDS
     | {

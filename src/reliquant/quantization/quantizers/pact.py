@@ -35,20 +35,17 @@ def quantizer(
     weight: Grid,
     activation: Grid,
     alpha_l2: float = 1e-4,
-    scale_lr: float = 1e-2,
     momentum: float = 0.1,
     **training: Unpack[TrainingWords],
 ) -> None:
     """Calibrate the named layers, train them in place, and fix the codes.
 
-    `scale_lr` is the learning rate of alpha, which is `high` times as large as a scale; so its default is larger, too.
     `alpha_l2` weighs alpha^2 in the loss.
     """
     require_symmetric("pact", activation)
     grids = {"weight": weight, "activation": activation}
-    words: TrainingWords = {"scale_lr": scale_lr, **training}
     rule = partial(LearnedClip, l2=alpha_l2)
-    learn(clip, names, proxy, saved, words, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
+    learn(clip, names, proxy, saved, training, rule, AbsMaxWeight, **grids, watch=partial(Range, momentum))
 
 
 class LearnedClip(nn.Module):

@@ -16,7 +16,8 @@ TITLE = "Accuracy against training steps"
 QUESTION, PLACE = "accuracy", 3
 READ = """Each line follows quantization-aware training from its start: mean top-1 accuracy over in-distribution sets,
 models and seeds. A line that falls forgets what pre-training knew; one that climbs recovers from few bits. Marks are
-precisions, dashes methods."""
+precisions, dashes methods. All points of a line are states of one training: those before the last saw learning rates
+that had not yet fallen, unless the scheme says `schedule: constant`."""
 
 
 @plotting.styled
