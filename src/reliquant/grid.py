@@ -183,7 +183,7 @@ def share_problems(words: Mapping[str, Any], /) -> list[str]:
         word = grid.get("granularity", "tensor")
         if word in known.difference(allowed):
             problems.append(f"{role}.granularity: {word!r} is not for {role}s; they take {', '.join(allowed)}")
-        if (role, word) == ("activation", "group") and not grid.get("dynamic"):
+        if (role, word) == ("activation", "group") and isinstance(grid, Mapping) and not grid.get("dynamic"):
             problems.append("activation.granularity: group needs dynamic: true; blocks have no calibrated range")
     return problems
 

@@ -46,9 +46,10 @@ class LearnedStep(torch.autograd.Function):
     """round(clip((x - o) / s, low, high)) * s + o with the gradients of LSQ (Esser et al. 2020, Equations 1, 3, 5).
 
     Small floats round to the nearest of their levels; the count of positive ones, `positive_levels`, is then the
-    paper's Qp, which is `high` of integers. x is (..., k) with one scale, or (rows, k) with scales (rows, 1). With an offset o these are the gradients of LSQ+
-    (Bhalgat et al. 2020, Equations 5 and 6). Unlike `arithmetic.rounded` it clips before it rounds and adds the offset
-    in units of x, as the papers do. Two passes over memory forward, three backward: they bound the training of a ViT.
+    paper's Qp, which is `high` of integers. x is (..., k) with one scale, or (rows, k) with scales (rows, 1). With an
+    offset o these are the gradients of LSQ+ (Bhalgat et al. 2020, Equations 5 and 6). Unlike `arithmetic.rounded` it
+    clips before it rounds and adds the offset in units of x, as the papers do. Two passes over memory forward, three
+    backward: they bound the training of a ViT.
     """
 
     @staticmethod

@@ -36,8 +36,8 @@ def train(
 ) -> None:
     """Train the quantized towers of a model in place with AdamW; the logit scale and the other tower stay fixed.
 
-    `freeze` fixes the twins, by name, of a copy of the model for a snapshot. Raises Diverged before the step if a loss or a
-    gradient is not finite, so that a checkpoint holds only weights whose loss was finite. Raises ValueError for
+    `freeze` fixes the twins, by name, of a copy of the model for a snapshot. Raises Diverged before the step if a loss
+    or a gradient is not finite, so that a checkpoint holds only weights whose loss was finite. Raises ValueError for
     snapshots with no place to keep them.
     """
     if training.snapshots and saved.snapshot is None:

@@ -49,9 +49,9 @@ class Training:
     `losses` are entries whose losses are summed; each iteration takes a `batch` of pairs. The learning rates of weights
     (`lr`) and of quantizer scales (`scale_lr`, without `weight_decay`) rise over the `warmup` share of the iterations,
     then fall to 0 by a cosine or stay. Scales are learned as logarithms of ratios: `scale_lr` is about the share of
-    itself by which a step changes one. Gradients are clipped to the norm `clip_norm`. `bf16` runs the towers under bfloat16
-    autocast. `snapshots` are the iterations after which the model is kept, its codes fixed as if training had ended
-    there; under a cosine it has not, since a shorter training would have brought its rates down to 0 by then.
+    itself by which a step changes one. Gradients are clipped to the norm `clip_norm`. `bf16` runs the towers under
+    bfloat16 autocast. `snapshots` are the iterations after which the model is kept, its codes fixed as if training had
+    ended there; under a cosine a training that ended there would have brought its rates down to 0 by then.
     """
 
     losses: Sequence[Mapping[str, Any]]
