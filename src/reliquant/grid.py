@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -161,6 +161,15 @@ class Grid:
     def wide(self) -> bool:
         """Whether codes are kept in 16-bit integers, because int8 does not hold all of them."""
         return self.bits > 8 or not self.signed or (self.is_float and self.bits == 8)
+
+    def at(self, words: Mapping[str, Any], /) -> Grid:
+        """Return this grid at another precision's words; what a format had fixed here is the default again."""
+        plain: dict[str, Any] = {"element": "int", "scale_type": None, "tensor_scale": None}
+        if self.whole_groups:
+            plain |= {"granularity": "tensor" if self.dynamic else "channel", "dynamic": False, "group": 64}
+        elif "group" in words:  # a block has no zero point
+            plain |= {"symmetric": True, "signed": True}
+        return replace(self, **{**plain, **words})
 
     @property
     def floating(self) -> bool:

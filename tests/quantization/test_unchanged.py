@@ -123,7 +123,7 @@ def test_what_every_method_changes_in_floating_point_changes_no_embedding(clip, 
             super().require_method(method)
 
     unchanged = Watched(clip, proxy)
-    names = prepare(clip, method, "both", proxy)
+    names = prepare(clip, {"quantizer": method}, "both", proxy).names
     unchanged.watch(method)
     plugins.load("quantizer", {**W8A8, **few, "quantizer": method})(clip, names, proxy, Checkpoints())
     assert called == [method]

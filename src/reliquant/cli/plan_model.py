@@ -22,6 +22,7 @@ from reliquant.models.shapes import is_shape_only, shapes_only
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
 from reliquant.quantization.quantize import prepare, require_share, shortfall
+from reliquant.quantization.where import require_own
 from reliquant.study.config import least_share, quantizer_words
 from reliquant.study.model_entries import RANDOM
 
@@ -68,8 +69,10 @@ def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) ->
     images = rng.integers(0, 256, (PAIRS, *clip.shape, 3), dtype=np.uint8)
     proxy = Proxy(images, ["a photo"] * PAIRS, device=device)
     method = plugins.load("quantizer", _shortened(quantizer_words(entry)))
-    method(clip, prepare(clip, entry["quantizer"], scope, proxy), proxy, Checkpoints())
-    seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 1))))
+    where = prepare(clip, entry, scope, proxy)
+    method(clip, where.names, proxy, Checkpoints())
+    require_own(clip.model, entry["quantizer"])
+    seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 1))), where.kept)
     require_share(entry["quantizer"], seen)
     products = [_described(p, clip.model.get_submodule(p.module)) for p in seen.products]
     products += [_described(Product(m, "", 0, 32, 32, NO_PRODUCT), None) for m in _others(clip.model, seen.products)]
@@ -79,8 +82,8 @@ def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) ->
         "share of multiply-accumulates quantized": seen.mac_share,
         "share of the weights in blocks quantized": seen.block_share,
     }
-    by_data = len(bits) > 1 or any(p.reason == "outlier columns" for p in seen.products)
-    warning = shortfall(seen, least_share(entry))
+    by_data = (len(bits) > 1 and not where.other) or any(p.reason == "outlier columns" for p in seen.products)
+    warning = shortfall(seen, least_share(entry) * (1 - seen.kept_share))
     return {"products": products, "shares": shares, "from_data": by_data, "warning": warning}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +30,9 @@ CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 FORMULAS = {**flop_registry, CPU_ATTENTION: _attention_flops}
 
 
+KEPT = "kept by the scheme"
+
+
 @dataclass(frozen=True)
 class Product:
     """One matrix product (or convolution) that really ran: where, which operator, and its multiply-accumulates."""
@@ -54,10 +57,13 @@ class Coverage:
     weight_share: float
     mac_share: float
     block_share: float
+    kept_share: float  # of the weights in the blocks, in layers that a scheme keeps in floating point
 
 
-def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], /) -> Coverage:
+def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], kept: Container[str] = (), /) -> Coverage:
     """Watch `run()`, one forward of the model, and account for each product that torch's dispatcher sees.
+
+    `kept` are the layers that a scheme keeps in floating point.
 
     A product counts as quantized only inside a twin that really rounded both its weight and its input. Raises
     RuntimeError when a twin was never called.
@@ -72,7 +78,7 @@ def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], /) -> Coverage:
     products: list[Product] = []
     inside: list[Product] = []
     for seen, macs in watch.macs.items():
-        found = _products(clip, seen, macs, scope)
+        found = _products(clip, seen, macs, scope, kept)
         products += found
         top = scope == "image" and seen.owner in clip.parts.image  # a product of the tower itself: its projection
         inside += found if clip.parts.in_scope(seen.owner, scope) and not top else []
@@ -82,11 +88,14 @@ def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], /) -> Coverage:
     weights = {n: p for n, p in clip.model.named_parameters() if clip.parts.in_scope(n, scope) and p.ndim >= 2}
     whole = sum(weight.numel() for weight in weights.values())
     shares = rounded / max(whole, 1), quantized / max(total, 1)
-    return Coverage(products, *shares, _block_share(clip, weights, inside))
+    left = _block_share(clip, weights, [], kept)
+    return Coverage(products, *shares, _block_share(clip, weights, inside), left)
 
 
-def _block_share(clip: Clip, weights: Mapping[str, nn.Parameter], products: Iterable[Product]) -> float:
-    """Return the share of the given weights inside the blocks whose layer ran rounded; embeddings are no weights."""
+def _block_share(
+    clip: Clip, weights: Mapping[str, nn.Parameter], products: Iterable[Product], kept: Container[str] = ()
+) -> float:
+    """Return the share of the given weights in the blocks whose layer ran rounded, or is kept; embeddings are none."""
     rounded = {product.module for product in products if not product.reason}
     whole, share = 0, 0
     for name, weight in weights.items():
@@ -97,6 +106,8 @@ def _block_share(clip: Clip, weights: Mapping[str, nn.Parameter], products: Iter
         whole += weight.numel()
         if layer in rounded and isinstance(module, Twin):
             share += _rounded_weights(module)
+        elif layer in kept:
+            share += weight.numel()
     return share / max(whole, 1)
 
 
@@ -167,14 +178,14 @@ def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
             handle.remove()
 
 
-def _products(clip: Clip, seen: _Seen, macs: int, scope: Scope) -> list[Product]:
+def _products(clip: Clip, seen: _Seen, macs: int, scope: Scope, kept: Container[str]) -> list[Product]:
     """Account for a product; the columns that a twin spares are a product of their own."""
     name, operator = seen.module, seen.operator
     module = clip.model.get_submodule(name)
     if isinstance(module, Rotation):
         return [Product(name, operator, macs, 32, 32, "online rotation")]
     if not isinstance(module, Twin):
-        return [Product(name, operator, macs, 32, 32, _reason(seen, scope, clip.parts))]
+        return [Product(name, operator, macs, 32, 32, KEPT if name in kept else _reason(seen, scope, clip.parts))]
     spared = 0
     if isinstance(module.input, SparedInput):
         spared = macs * len(module.input.columns) // module.weight.shape[1]

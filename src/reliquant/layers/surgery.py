@@ -95,14 +95,18 @@ def insert_twins(
     """Replace the named layers by their quantized twins, in place; return the twins by name.
 
     A layer that is a twin already stays, with what was prepared in it, and takes the given grids. `places` saves the
-    search for them where this is called layer by layer. Raises ValueError naming a layer that has no twin.
+    search for them where this is called layer by layer. Raises ValueError naming a layer that has no twin, or that has
+    not the width for a grid.
     """
     made = {}
     places = places_of(model) if places is None else places
     for name in names:
         inner = model.get_submodule(name)
         if isinstance(inner, Twin):
-            inner.weight_grid, inner.activation_grid = weight, activation
+            try:
+                inner.take(weight, activation)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
             made[name] = inner
             continue
         try:

@@ -7,6 +7,7 @@ codes and scales and, computed once, the weight that they stand for: evaluation 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -169,6 +170,7 @@ class Twin(nn.Module):
         computed = plain(inner)
         self.weight, self.bias, self.pads_same = computed.weight, computed.bias, computed.pads_same
         self.before_rounding: Callable[[], None] | None = None
+        self.own_words: tuple[dict[str, Any], dict[str, Any]] | None = None  # of a precision other than its neighbours'
         self.transform: nn.Module = nn.Identity()
         self.input: nn.Module = nn.Identity()
         self.weight_rule: nn.Module | None = None
@@ -176,6 +178,22 @@ class Twin(nn.Module):
         self.dead_channels = 0  # output channels of which rounding has left nothing, or almost
         self.weight_scale: torch.Tensor | None = None
         self.weight_zero: torch.Tensor | None = None
+
+    def take(self, weight_grid: Grid, activation_grid: Grid, /) -> None:
+        """Take the grids of a scheme, at the layer's own precision if it has one.
+
+        Raises ValueError where blocks of a format do not divide what the weight sums over.
+        """
+        if self.own_words:
+            weight_grid, activation_grid = weight_grid.at(self.own_words[0]), activation_grid.at(self.own_words[1])
+        widths = {"weight": self.weight[0].numel(), "input": self.weight.shape[1] * getattr(self, "groups", 1)}
+        for (what, width), grid in zip(widths.items(), (weight_grid, activation_grid), strict=True):
+            if grid.whole_groups and width % grid.group:
+                told = f"blocks of {grid.group} do not divide the {width} numbers of a row of its {what}"
+                raise ValueError(
+                    f"{told}; keep the layer in floating point (layers: keep) or give it another precision"
+                )
+        self.weight_grid, self.activation_grid = weight_grid, activation_grid
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the layer to the rounded input with the rounded weight."""

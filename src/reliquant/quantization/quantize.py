@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from reliquant import plugins
-from reliquant.grid import FLOAT_BITS, Grid
-from reliquant.layers.coverage import Coverage, coverage
+from reliquant.grid import FLOAT_BITS, Grid, parse_precision
+from reliquant.layers.coverage import KEPT, Coverage, coverage
 from reliquant.layers.stored import bits_per_weight
-from reliquant.layers.surgery import insert_twins, nothing_found, targets, twins, unpack
+from reliquant.layers.surgery import insert_twins, twins, unpack
 from reliquant.layers.variant import Arrays, export, size_in_bytes
 from reliquant.models.clip import Clip
 from reliquant.models.parts import Scope
@@ -24,10 +24,17 @@ from reliquant.quantization.logit_scale import Objective
 from reliquant.quantization.proxy import Proxy, embed
 from reliquant.quantization.tuning import Tuned, Tuning, embedded, tune, tuned_embeddings
 from reliquant.quantization.unchanged import Unchanged
+from reliquant.quantization.where import Chosen, chosen, require_own
 from reliquant.study.config import least_share, quantizer_words
 
 FLOATING = Grid(bits=FLOAT_BITS)
-ELSEWHERE = ("attention product", "outside the blocks", "outside the scope", "online rotation")  # no weight of a block
+ELSEWHERE = (
+    KEPT,
+    "attention product",
+    "outside the blocks",
+    "outside the scope",
+    "online rotation",
+)  # no weight of a block
 
 
 class Facts(TypedDict):
@@ -69,41 +76,42 @@ def quantize(
     tuner = _tuner(clip, held_out, tuning) if proxy and tuning != "none" else None
     sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
     method = plugins.load("quantizer", quantizer_words(entry))
-    names = prepare(clip, entry["quantizer"], scope, proxy) if proxy else []
+    where = prepare(clip, entry, scope, proxy) if proxy else Chosen([], {}, frozenset())
     words = {k: asdict(w) if isinstance(w, Grid) else w for k, w in plugins.bound(method).items()}
 
     def described(model: nn.Module) -> tuple[Arrays, Facts]:
-        return _described(clip.with_model(model), entry, scope, proxy, sizes, tuner, words)
+        return _described(clip.with_model(model), entry, scope, proxy, sizes, tuner, words, where.kept)
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
     correction = None
     if proxy and entry.get("bias_correction"):
         correction = BiasCorrection(clip, proxy, batch=words.get("batch", 64), pairs=words.get("pairs"))
-    method(clip, names, proxy, saved)
+    method(clip, where.names, proxy, saved)
+    require_own(clip.model, entry["quantizer"])
     if correction:
         correction.apply()
     return described(clip.model)
 
 
-def prepare(clip: Clip, quantizer: str, scope: Scope, proxy: Proxy, /) -> list[str]:
-    """Put twins, which round nothing yet, in the places of the layers in scope; return their names.
+def prepare(clip: Clip, entry: Mapping[str, Any], scope: Scope, proxy: Proxy, /) -> Chosen:
+    """Put twins, which round nothing yet, in the places of the layers that an entry quantizes; say which they are.
 
     Raises ValueError where there is nothing to quantize, where a layer has no twin, and where the twins do not compute
     what the layers do; what a method then changes in floating point is checked before the first code is fixed.
     """
     unchanged, _ = Unchanged(clip, proxy), clip.parts  # both of the model as it is before anything is changed
     unpack(clip)
-    names = targets(clip, scope)
-    if not names:
-        raise ValueError(nothing_found(clip, scope))
+    where, quantizer = chosen(clip, scope, entry.get("layers", {})), entry["quantizer"]
     for tower in ("image", "text") if scope == "both" else ():
-        if not any(clip.parts.in_tower(name, tower) for name in names):
+        if not any(clip.parts.in_tower(name, tower) for name in where.names):
             say(quantizer, f"scope both, but nothing in the {tower} tower is quantized: no layers in blocks are there")
-    insert_twins(clip.model, names, FLOATING, FLOATING)
+    made = insert_twins(clip.model, where.names, FLOATING, FLOATING)
     unchanged.require_twins()
     unchanged.watch(quantizer)
-    return names
+    for name, precision in where.other.items():
+        made[name].own_words = parse_precision(precision)
+    return where
 
 
 def require_share(quantizer: str, seen: Coverage, /) -> None:
@@ -140,6 +148,7 @@ def _described(
     sizes: dict[str, int],
     tuner: Tuner | None,
     words: dict[str, Any],
+    kept: frozenset[str],
 ) -> tuple[Arrays, Facts]:
     """Export a quantized model; `sizes` are the bytes of the FP32 model by name."""
     rest = sum(size for name, size in sizes.items() if not clip.parts.in_scope(name, scope))
@@ -154,9 +163,9 @@ def _described(
             dead = {name: layer.dead_channels for name, layer in layers.items() if layer.dead_channels}
             say(entry["quantizer"], f"warning: {dead_channels(dead)}")
         with torch.no_grad():
-            seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))))
+            seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 2))), kept)
         require_share(entry["quantizer"], seen)
-        least = least_share(entry)
+        least = least_share(entry) * (1 - seen.kept_share)
         if warning := shortfall(seen, least):
             say(entry["quantizer"], f"warning: {warning}")
         measures |= {"quantized_weight_share": seen.weight_share, "quantized_mac_share": seen.mac_share}

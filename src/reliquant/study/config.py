@@ -80,6 +80,17 @@ class Explain(_Part):
     seeds: list[int] | None = None
 
 
+class Layers(_Part):
+    """Where a scheme quantizes, by name patterns (`*`, `?`) and by `first` and `last`, the end blocks of each tower.
+
+    `keep`: layers that stay in floating point; `other`: layers of another precision; `also`: layers outside the blocks.
+    """
+
+    keep: list[str] = []
+    other: dict[str, str] = {}
+    also: list[str] = []
+
+
 class Config(_Part):
     """The shape of a study config; whether the names in it lead somewhere is checked in `check.py`."""
 
@@ -115,10 +126,7 @@ class Config(_Part):
     explain: Explain | None = None
 
 
-OF_VARIANTS = (
-    "least_share",
-    "bias_correction",
-)  # keys that variants keep, beside a quantizer's words
+OF_VARIANTS = ("least_share", "bias_correction", "layers")  # keys that variants keep, beside a quantizer's words
 LEAST_SHARE = 0.8  # of the weights in the blocks: what a scheme means to quantize, unless its `least_share` says so
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
 
@@ -134,6 +142,7 @@ STUDY_KEYS: dict[str, dict[str, Any]] = {  # the keys of an entry that the study
         "seeds": list[Seed],
         "least_share": Annotated[float, Field(ge=0, le=1)],
         "bias_correction": bool,
+        "layers": Layers,
         "snapshots": list[int] | dict[str, list[int]],
     },
     "datasets": {"folder": str, "native": bool},

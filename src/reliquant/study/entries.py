@@ -51,10 +51,18 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
         yield from _prompt_problems(words)
     problems = list(plugins.check(FAMILY_OF[section], words))
     yield from problems
-    if section == "schemes" and not problems:
+    if section == "schemes" and not problems and not any(key_problems(section, entry)):
+        yield from layers_problems(entry)
         for precision in _list(entry, "precisions") or _list(given, "precisions"):
             if not any(precision_problems(precision)):
                 yield from format_problems(own_words(section, entry), precision)
+
+
+def layers_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
+    """Say which precisions of `layers: other` are wrong, or are none that the method takes."""
+    for precision in entry.get("layers", {}).get("other", {}).values():
+        problems = list(precision_problems(precision)) or list(format_problems(own_words("schemes", entry), precision))
+        yield from (f"layers: other: {problem}" for problem in problems)
 
 
 def is_malformed(section: str, entry: Mapping[str, Any], /) -> bool:

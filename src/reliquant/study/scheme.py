@@ -16,14 +16,14 @@ from reliquant.study.config import (
     quantizer_words,
     with_grids,
 )
-from reliquant.study.entries import key_problems
+from reliquant.study.entries import key_problems, layers_problems
 
 
 def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str, Any]:
     """Add the grids of a precision to `rtn` or `{quantizer: lsq, lr: 1e-5}`, in YAML or as a mapping.
 
-    Of the words that a study reads, `least_share` and `bias_correction` may be among them. Raises ConfigError with all
-    that is wrong with it.
+    Of the words that a study reads, `least_share`, `bias_correction` and `layers` may be among them. Raises
+    ConfigError with all that is wrong with it.
     """
     words: Mapping[str, Any]
     if isinstance(scheme, str):
@@ -34,6 +34,7 @@ def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str
     problems = [*grid_problems(words), *key_problems("schemes", kept), *correction_problems(words)]
     entry = {} if problems else with_grids(quantizer_words(words), precision)
     problems = problems or plugins.check("quantizer", entry) or list(format_problems(words, precision))
+    problems = problems or list(layers_problems(words))
     if problems:
         raise plugins.ConfigError(f"scheme: {problem}" for problem in problems)
     return {**entry, **kept}

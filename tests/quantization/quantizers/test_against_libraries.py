@@ -137,7 +137,7 @@ def test_awq_gives_the_factors_of_torchao(bits, seed):
     for part in x.split(16):
         theirs(part, None)
         seen.update(part)
-    factor = best_factor([w], seen, grid, 20)
+    factor = best_factor([(w, grid)], seen, 20)
     assert factor.std() > 0.1  # a factor was worth it
     torch.testing.assert_close(factor, theirs.calculate_qparams(), rtol=1e-4, atol=0)
 

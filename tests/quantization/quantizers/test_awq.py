@@ -76,7 +76,7 @@ def slow_ranges(x, w, grid, shares):
 def test_the_factor_equals_a_slow_search_on_the_inputs_themselves(grid):
     x, w = salient(), torch.randn(12, 24, generator=torch.Generator().manual_seed(1))
     expected, error, unscaled = slow_factor(x, w, grid)
-    torch.testing.assert_close(best_factor([w], moments(x), grid, 20), expected)
+    torch.testing.assert_close(best_factor([(w, grid)], moments(x), 20), expected)
     assert error < unscaled * 0.9  # alpha = 0 is round to nearest
 
 

@@ -47,17 +47,17 @@ def quantizer(
     if alphas < 1 or shares < 1:
         raise ValueError(f"awq: needs alphas >= 1 and shares >= 1, not {alphas} and {shares}")
     made = insert_twins(clip.model, names, weight, activation)
-    grids = {} if weight.floating else _scaled_up(clip, made, proxy, weight, alphas, shares, batch=batch, pairs=pairs)
+    grids = {} if weight.floating else _scaled_up(clip, made, proxy, alphas, shares, batch=batch, pairs=pairs)
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for name, layer in made.items():
         if name in grids:
-            layer.freeze(quantize(layer.weight.detach(), *grids[name], weight), *grids[name])
+            layer.freeze(quantize(layer.weight.detach(), *grids[name], layer.weight_grid), *grids[name])
         else:
             layer.freeze_absmax()
 
 
 def _scaled_up(
-    clip: Clip, made: dict[str, Twin], proxy: Proxy, grid: Grid, alphas: int, shares: int, /, *, batch: int, pairs: int
+    clip: Clip, made: dict[str, Twin], proxy: Proxy, alphas: int, shares: int, /, *, batch: int, pairs: int
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Scale up the weights of the Linears, block after block; return the scale and zero point of each."""
     norm_of = {group[0]: (norm, group) for norm, group in layer_norm_readers(clip, list(made), proxy).items()}
@@ -68,7 +68,8 @@ def _scaled_up(
         for name in [name for name in seen if name not in done_with_first]:
             norm, group = norm_of.get(name, (None, [name]))
             layers = {member: made[member] for member in group}
-            factor = best_factor([layer.weight.detach() for layer in layers.values()], seen[name], grid, alphas)
+            weights = [(layer.weight.detach(), layer.weight_grid) for layer in layers.values()]
+            factor = best_factor(weights, seen[name], alphas)
             if norm:
                 divide_output(clip.model.get_submodule(norm), factor, layers.values())
             else:
@@ -77,14 +78,14 @@ def _scaled_up(
             gram = seen[name].gram / torch.outer(factor, factor)
             for member, layer in layers.items():
                 tried = 1 if member.rpartition(".")[2] in ATTENDING else shares
-                own = fitted(layer.weight.detach().abs().amax(), grid)
+                own = fitted(layer.weight.detach().abs().amax(), layer.weight_grid)
                 grids[member] = affine(*best_range(layer.weight.detach(), gram, own, tried), own)
         seen = gram = None  # frees them before those of the next block come
     return grids
 
 
 @torch.no_grad()
-def best_factor(weights: list[torch.Tensor], seen: Moments, grid: Grid, alphas: int, /) -> torch.Tensor:
+def best_factor(weights: list[tuple[torch.Tensor, Grid]], seen: Moments, alphas: int, /) -> torch.Tensor:
     """Return the s (d,), over alpha = 0, 1/alphas, ..., of the least output error of all weights, each (o, d)."""
     mean = divided(seen.absolute, seen.count)
     best, least = torch.ones_like(mean), torch.inf
@@ -92,7 +93,7 @@ def best_factor(weights: list[torch.Tensor], seen: Moments, grid: Grid, alphas: 
         factor = (mean ** (i / alphas)).clamp(min=1e-4)
         factor = factor / (factor.max() * factor.min()).sqrt()
         error = 0.0
-        for weight in weights:
+        for weight, grid in weights:
             scaled = weight * factor
             rounded = fake_quantize(scaled, *weight_affine(scaled, grid), grid) / factor
             error += output_error(rounded - weight, seen.gram).sum().item()

@@ -61,8 +61,9 @@ def quantizer(
     for layer in made.values():
         if not weight.floating:
             value = layer.weight.detach().float()
-            scale, zero = optimise(_rows(value, shared), shared, norm, beta, kappa, iterations)
-            layer.freeze(quantize(value, scale, zero, shared), scale, zero)
+            own = layer.weight_grid
+            scale, zero = optimise(_rows(value, own), own, norm, beta, kappa, iterations)
+            layer.freeze(quantize(value, scale, zero, own), scale, zero)
 
 
 @torch.no_grad()
