@@ -195,7 +195,7 @@ def model_problem(name: str, /) -> str:
     if not path.is_file():
         return ""
     try:
-        return _changed(path, lambda file: _contents([(name, file)], _known("data/models", {"model": name}))[name])
+        return _changed(path, lambda file: _contents([(name, file)], _known(str(path.parent), {"model": name}))[name])
     except (OSError, ValueError) as error:
         return str(error)
 
