@@ -145,3 +145,40 @@ def test_codes_at_the_ends_of_the_range_do_not_overflow():
     x = torch.full((17, 4096), 1e9)
     x[1] = -1e9
     torch.testing.assert_close(integer_twin(made)(x), made(x), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("kernel", ["onednn", "int_mm"])
+@pytest.mark.parametrize(
+    "rounding", ["static", "between codes", "far zero", "tensor", "token", "spared", "convolution"]
+)
+def test_nan_in_an_input_is_seen_where_the_simulation_shows_it(monkeypatch, kernel, rounding):
+    if kernel == "int_mm":
+        monkeypatch.setattr("reliquant.layers.int8.fast_on", lambda device: "as on a CPU without VNNI")
+    inputs = {
+        "between codes": StaticInput(Grid(bits=8, symmetric=False), 0.03, -0.4),
+        "far zero": StaticInput(Grid(bits=8, symmetric=False), 0.03, 1e7),
+        "tensor": DynamicInput(Grid(bits=8, dynamic=True)),
+        "token": DynamicInput(Grid(bits=8, granularity="token", symmetric=False, dynamic=True)),
+    }
+    if rounding == "convolution":
+        made, x = layer(nn.Conv2d(3, 16, 4, 4)), torch.randn(5, 3, 8, 8, generator=generator())
+    else:
+        made = layer(nn.Linear(24, 16), CHANNEL, inputs.get(rounding))
+        x = torch.randn(5, 7, 24, generator=generator())
+    if rounding == "spared":
+        made.spare(torch.tensor([3, 20]), torch.randn(16, 2, generator=generator()))
+    x[3, 2, 3] = torch.nan
+    expected, found = made(x).isnan(), integer_twin(made)(x).isnan()
+    assert expected.any()
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.skipif(not takes_unsigned(torch.device("cpu")), reason="needs a CPU with VNNI")
+def test_nan_that_would_become_codes_is_a_stop():
+    first = integer_twin(layer(nn.Linear(24, 16)))
+    first.product.then("gelu", 0.05, 128)
+    x = torch.randn(5, 24, generator=generator())
+    assert first(x).dtype == torch.uint8
+    x[3, 2] = torch.nan
+    with pytest.raises(ValueError, match="1 of 5 rows that a quantized layer reads hold NaN"):
+        first(x)

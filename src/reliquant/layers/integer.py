@@ -7,6 +7,8 @@ al. 2018, Equation 7).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn.functional import pad
@@ -104,11 +106,14 @@ class IntegerTwin(nn.Module):
         """Multiply transformed inputs (m, d) by the weight: (m, o), float32 unless the product ends in codes."""
         x = x.float()
         if not self.granularity:
-            out = self.product(self.codes(x, 1 / torch.tensor(self.rounding.scale), self.rounding.zero))
+            codes, lost = self._codes(x, 1 / torch.tensor(self.rounding.scale), self.rounding.zero)
+            out = self.product(codes)
+            if lost:
+                out = _with_nan(out, x)
         else:
             seen = x if self.columns is None else x.index_fill(-1, self.columns, 0)
             scale, zero = self._range(seen)
-            out = self.product(self.codes(seen, 1 / scale, zero))
+            out = self.product(self.codes(seen, 1 / scale, zero))  # the scale of what holds NaN is NaN
             if not self.grid.symmetric:
                 out = torch.addr(out, zero.expand(len(x), 1)[:, 0], self.sums, alpha=-1)
             out = out * scale if self.bias is None else torch.addcmul(self.bias, out, scale)
@@ -119,6 +124,10 @@ class IntegerTwin(nn.Module):
 
         Not `arithmetic.nearest_codes`: this multiplies by 1 / scale and, where it can, rounds by adding ONE.
         """
+        return self._codes(x, inverse, zero)[0]
+
+    def _codes(self, x: torch.Tensor, inverse: torch.Tensor, zero: torch.Tensor | float) -> tuple[torch.Tensor, bool]:
+        """Return the codes, and whether x, on a CPU and with a static range, holds NaN, for which there is none."""
         dynamic = isinstance(zero, torch.Tensor)
         between_codes = not dynamic and not self.rounding.has_whole_zero
         out = torch.empty(x.shape, dtype=torch.uint8 if self.unsigned else torch.int8, device=x.device)
@@ -126,22 +135,35 @@ class IntegerTwin(nn.Module):
         if dynamic or between_codes or max(abs(low - zero), abs(high - zero)) > REACH:
             codes = x * inverse
             codes = codes.add_(zero).round_() if between_codes else codes.round_().add_(zero)
-            return out.copy_(codes.clamp_(low, high).add_(self.shift))
+            codes.clamp_(low, high).add_(self.shift)
+            return out.copy_(codes), not dynamic and not x.is_cuda and bool(codes.sum().isnan())
         if x.is_cuda:
-            return out.copy_(on_grid(x, inverse.item(), low - zero, high - zero, move=zero + self.shift))
+            return out.copy_(on_grid(x, inverse.item(), low - zero, high - zero, move=zero + self.shift)), False
         size = CHUNK if x.device.type == "cpu" else x.numel()
         sums, factor, one = torch.empty(min(size, x.numel()), device=x.device), inverse.item(), torch.tensor(ONE)
-        bits = sums.view(torch.int32)
+        bits, lost = sums.view(torch.int32), False
         for some, into in zip(x.reshape(-1).split(size), out.view(-1).split(size), strict=True):
             torch.add(one, some, alpha=factor, out=sums[: len(some)]).clamp_(ONE + low - zero, ONE + high - zero)
             into.copy_(bits[: len(some)])  # only the lowest byte fits
+            lost = lost or math.isnan(sums[: len(some)].sum().item())  # while they are in the cache
         move = (int(zero) + self.shift) % 256
-        return out.add_(move - 256 if move > 127 and not self.unsigned else move)  # modulo 256
+        return out.add_(move - 256 if move > 127 and not self.unsigned else move), lost  # modulo 256
 
     def _range(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return scale and zero point, (m, 1) or (1, 1), of the input at hand."""
         low, high = x.aminmax() if self.granularity == "tensor" else x.aminmax(dim=-1, keepdim=True)
         return affine(low.reshape(-1, 1), high.reshape(-1, 1), self.grid)
+
+
+def _with_nan(out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return the outputs (m, o) of inputs (m, d) with NaN in the rows that the inputs have it in.
+
+    Raises ValueError where the outputs are codes, which cannot say it.
+    """
+    lost = x.isnan().any(1)
+    if out.dtype == torch.uint8:
+        raise ValueError(f"{int(lost.sum())} of {len(x)} rows that a quantized layer reads hold NaN, which has no code")
+    return out.masked_fill_(lost[:, None], torch.nan)
 
 
 class IntegerLinear(IntegerTwin):
