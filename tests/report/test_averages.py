@@ -168,3 +168,22 @@ def test_replicates_that_stand_in_a_file_give_the_same_means_in_parts(tmp_path, 
     together = frames.mean_of_sets(held)
     assert apart.select(columns).equals(together.select(columns))
     np.testing.assert_array_equal(averages.table_of(apart), averages.table_of(together))
+
+
+def test_seeds_whose_replicates_stand_in_a_file_are_averaged_as_in_memory(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    lines, seeds = 40, 3
+    keys = {name: ["x"] * lines * seeds for name in frames.VARIANT}
+    keys |= {"scheme": np.repeat(np.arange(lines), seeds).astype(str), "seed": np.tile(np.arange(seeds), lines)}
+    value = rng.normal(size=lines * seeds)
+    rows = pl.DataFrame({**keys, "value": value, "low": value - 1, "high": value + 1, "n": 9})
+    kept = rng.normal(value[:, None], 0.5, (len(rows), KEPT)).astype(np.float32)
+    np.save(tmp_path / "kept.npy", kept)
+    together = frames.mean_of_runs(rows.with_columns(pl.Series("replicates", kept, dtype=REPLICATES)), ["scheme"])
+    monkeypatch.setattr(averages, "AT_ONCE", 7)  # no part ends inside of a scheme: each is longer than this
+    line = averages.in_file(rows.with_columns(line=pl.int_range(pl.len())), tmp_path / "kept.npy")
+    apart = frames.mean_of_runs(line, ["scheme"])
+    assert together["freedom"].is_finite().all()
+    columns = [name for name in apart.columns if name != "replicates"]
+    assert apart.select(columns).equals(together.select(columns))
+    np.testing.assert_array_equal(averages.table_of(apart), averages.table_of(together))

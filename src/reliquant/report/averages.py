@@ -51,7 +51,12 @@ def averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> 
     the groups.
     """
     if frame.height > AT_ONCE and "kept_in" in frame.columns:
-        return pl.concat([averaged(part, keys, **others) for part in in_parts(frame, keys)])
+        return pl.concat([_averaged(part, keys, **others) for part in in_parts(frame, keys)])
+    return _averaged(frame, keys, **others)
+
+
+def _averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) -> pl.DataFrame:
+    """Return what `averaged` does, of rows whose replicates are in memory together."""
     ordered = frame.sort(keys, maintain_order=True)
     groups = ordered.group_by(keys, maintain_order=True).agg(
         pl.col("value").mean(),
@@ -106,6 +111,15 @@ def _together(
 def in_file(frame: pl.DataFrame, file: Path, /) -> pl.DataFrame:
     """Return rows with a column `line` that say in which file their replicates stand: they are read in parts."""
     return frame.with_columns(kept_in=pl.lit(str(file)))
+
+
+def at_hand(frame: pl.DataFrame, /) -> pl.DataFrame:
+    """Return rows with their replicates in memory, wherever they stand."""
+    if "kept_in" not in frame.columns:
+        return frame
+    if frame.is_empty():
+        return frame.drop("line", "kept_in").with_columns(pl.lit(None, REPLICATES).alias("replicates"))
+    return with_replicates(frame.drop("kept_in"), Path(frame["kept_in"][0]))
 
 
 def in_parts(frame: pl.DataFrame, keys: Sequence[str], /) -> Iterator[pl.DataFrame]:
@@ -185,7 +199,7 @@ def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     effect, add: the variance between them (n - 1) by their number; `seed_freedom` is their number less 1, and null
     where there is but one. Images that one seed gets right and another wrong are in both; `seed_images` is that part.
     """
-    counts = {"seed", "n", "sets", "runs", "replicates"}
+    counts = {"seed", "n", "sets", "runs", "replicates", "line", "kept_in"}
     keys = [c for c, kind in runs.schema.items() if c in by or (not kind.is_float() and c not in counts)]
     means = averaged(
         runs,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reliquant.measures import shift
 from reliquant.report import frames, tabling
-from reliquant.report.averages import replicated, spread, table_of
+from reliquant.report.averages import at_hand, replicated, spread, table_of
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -33,16 +33,22 @@ def table(rows: Rows, /) -> pl.DataFrame:
     shifted = frames.select(rows, "accuracy", suite="shift")
     if shifted.is_empty():
         raise NothingToDraw("the study asks no shifted sets")
-    both = _beside(shifted, frames.select(rows, "accuracy"), [*frames.VARIANT, "reference"], "clean", how="inner")
-    parts = [_of_set(part) for _, part in both.group_by("dataset", maintain_order=True)]
-    kept = [part for part in parts if part is not None]
-    if not kept:
+    clean = frames.select(rows, "accuracy")
+    changes = frames.select(rows, "accuracy_change", suite="shift"), frames.select(rows, "accuracy_change")
+    lines = []
+    for _, part in shifted.group_by("dataset", maintain_order=True):  # the replicates of one set are enough at a time
+        both = _beside(at_hand(part), clean, [*frames.VARIANT, "reference"], "clean", how="inner")
+        runs = _of_set(both)
+        if runs is None:
+            continue
+        columns = [column for column in runs.columns if column in (*shifted.columns, "replicates")]
+        mean = frames.mean_of_runs(runs.select(columns), KEYS)
+        change = frames.mean_of_runs(_changes(runs, *changes, columns), KEYS)
+        mean = mean.select(*KEYS, frames.CELL.alias("effective robustness"))
+        lines.append(mean.join(change.select(*KEYS, frames.CELL.alias("change")), on=KEYS, how="left"))
+    if not lines:
         raise NothingToDraw("a line needs FP32 models of at least two clean accuracies")
-    runs = pl.concat(kept)
-    shown = frames.mean_of_runs(runs.select(shifted.columns), KEYS)
-    change = frames.mean_of_runs(_changes(rows, runs, shifted.columns), KEYS)
-    shown = shown.select(*KEYS, frames.CELL.alias("effective robustness"))
-    shown = shown.join(change.select(*KEYS, frames.CELL.alias("change")), on=KEYS, how="left")
+    shown = pl.concat(lines)
     shown = tabling.changes(shown, ["effective robustness", "change"])
     return shown.sort("dataset", "precision", "family", "scheme", "scope").rename({"dataset": "shifted set"})
 
@@ -52,7 +58,8 @@ def _beside(
 ) -> pl.DataFrame:
     """Put the values, ends and replicates of other rows beside those of a frame: `<name>_value` and so on."""
     new = {f"{name}_{column}": column for column in (*ENDS, "replicates")}
-    return frame.join(other.select(*on, **new), on=list(on), how=how, maintain_order="left")
+    known = at_hand(other.join(frame.select(on).unique(), on=list(on), how="semi"))
+    return frame.join(known.select(*on, **new), on=list(on), how=how, maintain_order="left")
 
 
 def _of_set(part: pl.DataFrame) -> pl.DataFrame | None:
@@ -67,8 +74,8 @@ def _of_set(part: pl.DataFrame) -> pl.DataFrame | None:
     return part.with_columns(found).with_columns(slope=pl.Series(slope))
 
 
-def _changes(rows: Rows, runs: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Return the change of each quantized run from its FP32 model.
+def _changes(runs: pl.DataFrame, moved: pl.DataFrame, cleaner: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Return the change of each quantized run from its FP32 model; `moved` and `cleaner` are changes of accuracy.
 
     What the line predicts changes with the clean accuracy, by the slope there; where the slope is another one than at
     FP32, the noise of FP32's clean accuracy is in the change, too.
@@ -78,9 +85,8 @@ def _changes(rows: Rows, runs: pl.DataFrame, columns: Sequence[str]) -> pl.DataF
     base = runs.filter(scheme="fp32").select("dataset", "model", "^clean_.*$")
     base = base.rename({c: c.replace("clean", "base") for c in base.columns if c.startswith("clean")})
     changed = changed.join(base, on=["dataset", "model"], how="left", maintain_order="left")
-    moved = frames.select(rows, "accuracy_change", suite="shift")
     changed = _beside(changed, moved, [*frames.VARIANT, "dataset"], "moved")
-    changed = _beside(changed, frames.select(rows, "accuracy_change"), [*frames.VARIANT, "reference"], "cleaner")
+    changed = _beside(changed, cleaner, [*frames.VARIANT, "reference"], "cleaner")
     slope = changed["slope"].to_numpy()
     terms = [
         (np.ones(changed.height), _named(changed, "moved")),
