@@ -1,4 +1,4 @@
-"""Every quantizer at every precision on the lab's ViT and ConvNeXt: accuracy, ECE, size and time, as Markdown.
+"""Every quantizer at every precision on the lab's ViT and ConvNeXt: accuracy, ECE, stored bits, size, time; Markdown.
 
 `python benchmarks/quantizers.py FOUND.jsonl > docs/results/quantizers_table.md`: figures go to the file as found, and a
 run that was stopped goes on from it. About half an hour on one core. `--scheme '{quantizer: lsq, scale_lr: 1.0e-3}'
@@ -48,9 +48,22 @@ POST = ["rtn", "percentile", "mse", "smoothquant", "repq", "quarot", "llm_int8",
 TRAINED = ["ste", "dorefa", "pact", "lsq", "lsq_plus", "statsq", "lsq_mse", "distill", "paretoq", "rot_lsq"]
 AGAINST_OUTLIERS = ["rtn", "smoothquant", "quarot", "llm_int8"]
 OF_WEIGHTS = ["rtn", "hqq", "gptq", "awq", "raana"]
+WEIGHT_GRIDS = {  # on which weight-only methods are compared with one another
+    "channel": "granularity: channel, symmetric: false",
+    "group 32": "granularity: group, group: 32, symmetric: false",
+    "group 64": "granularity: group, group: 64, symmetric: false",
+    "group 128": "granularity: group, group: 128, symmetric: false",
+}
+ON_GRIDS = {"rtn": "", "mse": "", "gptq": "", "awq": "", "hqq": "grid: scheme, "}
 TRAINING = "iterations: 100, batch: 64, lr: 1.0e-4"
 TASKS = ["shape", "colour", "texture", "background", "count"]
 IMAGES, PAIRS = 800, 500
+
+
+def on_grids() -> list[str]:
+    """List the schemes of weight-only methods on matched grids."""
+    grids = WEIGHT_GRIDS.values()
+    return [f"{{quantizer: {name}, {own}weight: {{{grid}}}}}" for grid in grids for name, own in ON_GRIDS.items()]
 
 
 def cases() -> Iterator[tuple[str, str, str]]:
@@ -59,7 +72,7 @@ def cases() -> Iterator[tuple[str, str, str]]:
         for precision in PRECISIONS:
             yield from ((model, name, precision) for name in POST + TRAINED)
         for precision in WEIGHT_ONLY:
-            yield from ((model, name, precision) for name in OF_WEIGHTS)
+            yield from ((model, name, precision) for name in OF_WEIGHTS + on_grids())
     yield from ((OUTLIERS, name, precision) for precision in PRECISIONS[:3] for name in AGAINST_OUTLIERS)
 
 
@@ -114,8 +127,9 @@ def found_of(model: str, name: str, precision: str, proxy: Proxy, sets: Any, fp3
     right, ece = measured(variant, sets)
     change = right.astype(float) - fp32
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
-    size, dead = size_in_bytes(arrays) / whole, int(facts["measures"]["dead_channels"])
-    facts = {"change": change.mean(), "half": half, "ece": ece, "size": size, "seconds": seconds}
+    size, seen = size_in_bytes(arrays) / whole, facts["measures"]
+    dead, stored = int(seen["dead_channels"]), seen["stored_bits"]
+    facts = {"change": change.mean(), "half": half, "ece": ece, "size": size, "seconds": seconds, "stored_bits": stored}
     facts["snr_db"] = signal_to_noise(opened(model, proxy).model, arrays, modules)
     return {"accuracy": right.mean(), **facts, "dead": dead}
 
@@ -168,23 +182,27 @@ def main() -> None:
 
 
 def print_tables(known: dict[tuple[str, ...], dict[str, Any]], fp32: dict[str, dict[str, Any]]) -> None:
-    """Print tables a model: methods down, precisions across."""
+    """Print tables a model: methods down, fewest stored bits first, precisions across."""
     print(f"""# Every quantizer on the lab's models
 
 Made by `python benchmarks/quantizers.py`; read in [quantizers](quantizers.md). The lab is synthetic. A cell: zero-shot
-top-1 on five sets of {IMAGES} images (change to FP32 ± 95 % interval, paired); mean ECE, both in %; bytes of the stored
-image tower / FP32's; processor seconds to quantize. Image tower, one seed, {PAIRS} captioned images as proxy; training:
-{TRAINING}.""")
+top-1 on five sets of {IMAGES} images (change to FP32 ± 95 % interval, paired); mean ECE, both in %; stored bits of a
+quantized weight, with its scales and zero points; bytes of the stored image tower / FP32's; processor seconds to
+quantize. Image tower, one seed, {PAIRS} captioned images as proxy; training: {TRAINING}.""")
     for model in [*MODELS, OUTLIERS]:
         base = fp32[model]
         print(f"\n## {model}: FP32 top-1 {100 * base['accuracy']:.1f} %, ECE {100 * base['ece']:.1f} %")
-        for precisions, names in ((PRECISIONS, POST + TRAINED + AGAINST_OUTLIERS), (WEIGHT_ONLY, OF_WEIGHTS)):
+        for precisions, names in (
+            (PRECISIONS, POST + TRAINED + AGAINST_OUTLIERS),
+            (WEIGHT_ONLY, OF_WEIGHTS + on_grids()),
+        ):
             across = [p for p in precisions if (model, "rtn", p) in known]
             if not across:
                 continue
             print(f"\n| quantizer | {' | '.join(p.upper() for p in across)} |")
             print("|---" * (len(across) + 1) + "|")
-            for name in dict.fromkeys(n for n in names if (model, n, across[0]) in known):
+            shown = dict.fromkeys(n for n in names if (model, n, across[0]) in known)
+            for name in sorted(shown, key=lambda n: known[model, n, across[-1]].get("stored_bits", 0)):
                 print(f"| {name} | {' | '.join(cell(known[model, name, p]) for p in across)} |")
 
 
@@ -192,7 +210,9 @@ def cell(found: dict[str, Any]) -> str:
     if "refused" in found:
         return "refused: " + found["refused"]
     points = [100 * found[k] for k in ("accuracy", "change", "half", "ece", "size")]
-    return "{:.1f} ({:+.1f} ± {:.1f}); {:.1f}; {:.0f} %; {:.1f} s".format(*points, found["seconds"])
+    *measured, size = points
+    stored = f"{found['stored_bits']:.2f} bits" if "stored_bits" in found else ""  # not in figures from before
+    return "{:.1f} ({:+.1f} ± {:.1f}); {:.1f}; {}; {:.0f} %; {:.1f} s".format(*measured, stored, size, found["seconds"])
 
 
 if __name__ == "__main__":

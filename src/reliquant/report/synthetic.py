@@ -102,7 +102,19 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     frame = frame.with_columns(p=p.clip(0.0, 1.0), n=pl.lit(truth.images), study=pl.lit("synthetic"))
     frame = frame.with_columns(pl.col("severity").fill_null(0), pl.col("scale").fill_null("native"))
     frame = frame.with_columns(pl.col(pl.String).fill_null("")).drop("replicates").with_columns(_replicates(frame, rng))
-    return frame.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA)
+    frame = frame.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA)
+    return pl.concat([frame, _stored_bits(variants, truth)])  # last: what is drawn for the others stays what it was
+
+
+def _stored_bits(variants: pl.DataFrame, truth: Truth) -> pl.DataFrame:
+    """Return how many bits a weight takes in each quantized variant, one FP32 scale for each thousand of them."""
+    made = long(variants.filter(~pl.col("fp32")), {"stored_bits": pl.col("bits") + 0.032})
+    made = made.with_columns(
+        n=pl.lit(truth.images), study=pl.lit("synthetic"), severity=pl.lit(0), scale=pl.lit("native")
+    )
+    made = made.with_columns(**{c: pl.lit(None, kind) for c, kind in ROW_SCHEMA.items() if c not in made.columns})
+    texts = [name for name, kind in ROW_SCHEMA.items() if kind == pl.String]
+    return made.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA).with_columns(pl.col(texts).fill_null(""))
 
 
 def _replicates(frame: pl.DataFrame, rng: np.random.Generator) -> pl.Series:

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.measures import shift
-from reliquant.report import frames, tabling
+from reliquant.report import frames, stored_bits, tabling
 from reliquant.report.averages import at_hand, replicated, spread, table_of
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
@@ -50,7 +50,9 @@ def table(rows: Rows, /) -> pl.DataFrame:
         raise NothingToDraw("a line needs FP32 models of at least two clean accuracies")
     shown = pl.concat(lines)
     shown = tabling.changes(shown, ["effective robustness", "change"])
-    return shown.sort("dataset", "precision", "family", "scheme", "scope").rename({"dataset": "shifted set"})
+    shown = stored_bits.beside(shown, rows, KEYS)
+    places = ["dataset", "precision", stored_bits.FEWEST, "family", "scheme", "scope"]
+    return shown.sort(places).rename({"dataset": "shifted set"})
 
 
 def _beside(

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.report import frames, tabling
+from reliquant.report import frames, stored_bits, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -52,7 +52,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
     known = [name for name in LEVELS if name in shown.columns]
     levels = [pl.col(name).struct["value"].map_elements(tabling.number, pl.String).alias(name) for name in known]
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
-    shown = shown.with_columns(levels).sort(pl.col("precision").replace_strict(order), "family").fill_null("")
+    shown = stored_bits.beside(shown.with_columns(levels), rows, ["precision", "family"])
+    shown = shown.sort(pl.col("precision").replace_strict(order), stored_bits.FEWEST, "family").fill_null("")
     return shown.with_columns(pl.col("precision").str.to_uppercase())
 
 

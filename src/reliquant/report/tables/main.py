@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.report import frames, tabling
+from reliquant.report import frames, stored_bits, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -56,7 +56,9 @@ def table(rows: Rows, /) -> pl.DataFrame:
     if shown is None:
         raise NothingToDraw("no quantized variant has a change to FP32")
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
-    shown = shown.sort("source", pl.col("precision").replace_strict(order), "scope", "family", "scheme")
+    shown = stored_bits.beside(shown, rows, KEYS)
+    places = ["source", pl.col("precision").replace_strict(order), "scope", stored_bits.FEWEST, "family", "scheme"]
+    shown = shown.sort(places)
     named = [name for name in COLUMNS if name in shown.columns]
     shown = tabling.changes(shown, named, factors=dict.fromkeys(SQUARED, tabling.SQUARES))
     for name, (*_, highest) in COLUMNS.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.report import frames, tabling
+from reliquant.report import frames, stored_bits, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -28,7 +28,12 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
     if measure is None:
         return None
     of = {"reference": line["in-distribution"], "dataset": line["OOD set"], "score": line["score"]}
-    of |= {"suite": "ood", "source": line["source"], "group": line["distance"], "precision": precision.lower()}
+    of |= {
+        "suite": "ood",
+        "source": line["source"],
+        "group": line["distance"],
+        "precision": stored_bits.precision_of(precision),
+    }
     return of | {"measure": measure if precision == "FP32" else f"{measure}_change"}
 
 
@@ -46,10 +51,11 @@ def table(rows: Rows, /) -> pl.DataFrame:
         )
         shown = shown.join(column, on=KEYS, how="left")
     titles: list[str] = []
+    named = stored_bits.by_precision(rows)
     for precision in frames.ordered_precisions(frames.quantized(measured)):
         for measure, (name, _) in NAMES.items():
             part = changes.filter(precision=precision, measure=f"{measure}_change")
-            titles.append(f"{name}, {precision.upper()}")
+            titles.append(f"{name}, {named.get(precision, precision.upper())}")
             column = part.select(*KEYS, frames.CELL.alias(titles[-1]))
             shown = shown.join(column, on=KEYS, how="left")
     shown = tabling.changes(shown, titles)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.report import frames, tabling
+from reliquant.report import frames, stored_bits, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -27,7 +27,12 @@ def where(column: str, line: Mapping[str, Any], /) -> dict[str, str] | None:
     noise = line["set"].startswith("noise on ")
     of = {"source": line["source"], "dataset": line["set"].removeprefix("noise on ")}
     measure = "accuracy" if column == "FP32" else "accuracy_change"
-    return {"suite": "noise" if noise else "shift", "measure": measure, "precision": column.lower(), **of}
+    return {
+        "suite": "noise" if noise else "shift",
+        "measure": measure,
+        "precision": stored_bits.precision_of(column),
+        **of,
+    }
 
 
 def table(rows: Rows, /) -> pl.DataFrame:
@@ -43,11 +48,12 @@ def table(rows: Rows, /) -> pl.DataFrame:
         raise NothingToDraw("the study asks no shifted sets and no corruptions")
     means = frames.mean_of_runs(accuracies, [*KEYS, "precision", "measure"])
     shown = means.select(KEYS).unique()
+    titles = stored_bits.by_precision(rows)
     for precision in frames.ordered_precisions(means):
         fp32 = precision == "fp32"
         part = means.filter(precision=precision, measure="accuracy" if fp32 else "accuracy_change")
         cell = pl.col("value").map_elements(tabling.number, pl.String) if fp32 else frames.CELL
-        column = part.select(*KEYS, cell.alias(precision.upper()))
+        column = part.select(*KEYS, cell.alias(titles.get(precision, precision.upper())))
         shown = shown.join(column, on=KEYS, how="left")
     shown = tabling.changes(shown, [c for c in shown.columns[len(KEYS) :] if c != "FP32"])
     shown = shown.sort("source", pl.col("set").str.starts_with("noise"), "set").fill_null("")

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.report import frames, tabling
+from reliquant.report import frames, stored_bits, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -42,7 +42,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
         if part.height:
             shown = shown.join(column, on=["precision", "family"], how="left")
     shown = tabling.changes(shown, [name for name in COLUMNS if name in shown.columns])
-    shown = shown.sort(pl.col("precision").replace_strict(order), "family").fill_null("")
+    shown = stored_bits.beside(shown, rows, ["precision", "family"])
+    shown = shown.sort(pl.col("precision").replace_strict(order), stored_bits.FEWEST, "family").fill_null("")
     for name in COLUMNS:
         if name in shown.columns:
             shown = tabling.best(shown, name, highest=name == "worst group", by=("precision",))

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.report import frames, tabling
+from reliquant.report import frames, stored_bits, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -58,7 +58,8 @@ def table(rows: Rows, /) -> pl.DataFrame:
             shown = shown.join(part.select(*KEYS, cell.alias(name)), on=KEYS, how="left")
     shown = tabling.changes(shown, [c for c in shown.columns[len(KEYS) :] if c not in UNITS])
     order = {p: i for i, p in enumerate(frames.ordered_precisions(shown))}
-    shown = shown.sort(pl.col("precision").replace_strict(order), "family", "scheme").fill_null("")
+    shown = stored_bits.beside(shown, rows, KEYS)
+    shown = shown.sort(pl.col("precision").replace_strict(order), stored_bits.FEWEST, "family", "scheme").fill_null("")
     for name in ("SQNR (dB)", *BANDS):
         if name in shown.columns:
             shown = tabling.best(shown, name, highest=True, by=("precision",))
