@@ -180,3 +180,19 @@ def test_words_that_become_paths_or_arguments_have_one_form(config, change, told
     found = problems(config)
     assert any(p.startswith(told) for p in found), found
     assert all("\n" not in p for p in found)
+
+
+def test_schemes_of_the_full_study_have_their_published_grids():
+    schemes = yaml.safe_load((PACKAGE.parents[1] / "config" / "paper.yaml").read_text())["schemes"]
+    token, asymmetric = {"granularity": "token", "dynamic": True}, {"symmetric": False}
+    assert schemes["llm-int8"]["activation"] == schemes["quarot"]["activation"] == token
+    assert schemes["repq"]["activation"] == schemes["repq"]["weight"] == schemes["gptq"]["weight"] == asymmetric
+    assert schemes["awq"]["weight"] == {"granularity": "group", "group": 128, **asymmetric}
+
+
+def test_weight_only_methods_meet_on_the_same_grids():
+    schemes = yaml.safe_load((PACKAGE.parents[1] / "config" / "weight-only.yaml").read_text())["schemes"]
+    for family in ("channel", "group-32", "group-64", "group-128"):
+        of = {scheme["quantizer"]: scheme["weight"] for scheme in schemes.values() if scheme["family"] == family}
+        assert sorted(of) == ["awq", "gptq", "hqq", "mse", "rtn"]
+        assert all(grid == of["rtn"] and not grid["symmetric"] for grid in of.values())

@@ -179,7 +179,7 @@ def located(model: nn.Module, watch: Any, /) -> Iterator[None]:
 
 
 def _products(clip: Clip, seen: _Seen, macs: int, scope: Scope, kept: Container[str]) -> list[Product]:
-    """Account for a product; the columns that a twin spares are a product of their own."""
+    """Account for a product; what a twin keeps in floating point is a product of its own."""
     name, operator = seen.module, seen.operator
     module = clip.model.get_submodule(name)
     if isinstance(module, Rotation):
@@ -189,8 +189,10 @@ def _products(clip: Clip, seen: _Seen, macs: int, scope: Scope, kept: Container[
     spared = 0
     if isinstance(module.input, SparedInput):
         spared = macs * len(module.input.columns) // module.weight.shape[1]
-    whole = _product(module, name, operator, macs - spared)
-    return [whole, Product(name, operator, spared, 32, 32, "outlier columns")] if spared else [whole]
+    held = macs * len(module.held.rows) // len(module.weight) if module.held is not None else 0
+    products = [_product(module, name, operator, macs - spared - held)]
+    parts = {"outlier columns": spared, "output channels kept": held}
+    return products + [Product(name, operator, part, 32, 32, reason) for reason, part in parts.items() if part]
 
 
 def _product(module: Twin, name: str, operator: str, macs: int) -> Product:
@@ -206,7 +208,8 @@ def _product(module: Twin, name: str, operator: str, macs: int) -> Product:
 
 def _rounded_weights(layer: Twin) -> int:
     spared = layer.spared.numel() if isinstance(layer.input, SparedInput) else 0
-    return layer.weight.numel() - spared
+    held = layer.held.values.numel() if layer.held is not None else 0
+    return layer.weight.numel() - spared - held
 
 
 def _reason(seen: _Seen, scope: Scope, parts: Parts) -> str:

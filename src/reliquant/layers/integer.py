@@ -43,6 +43,8 @@ def unfit(layer: Twin, /) -> str:
         return f"codes of {max(activation.bits, weight.bits)} bits do not fit int8"
     if weight.granularity == "group":
         return "weights have one scale per group"
+    if layer.held is not None:
+        return "a part of the weight stays in floating point"
     if layer.codes is None or not isinstance(rounding, StaticInput | DynamicInput):
         return "weight or input is not fixed to a grid"
     if conv and isinstance(rounding, DynamicInput) and rounding.grid.granularity == "token":

@@ -24,7 +24,8 @@ from reliquant.layers.twins import Twin
 
 Arrays = dict[str, NDArray[Any]]
 PARTS = ("codes", "scale", "zero")
-OF_LAYER = (*PARTS, "spared", "input.columns")  # all arrays that a quantized weight takes
+HELD = ("held.mean", "held.rows", "held.values")
+OF_LAYER = (*PARTS, "spared", "input.columns", *HELD)  # all arrays that a quantized weight takes
 BIAS = 127  # of an E8M0 exponent
 
 
@@ -76,7 +77,7 @@ def codes_of(name: str, layer: Twin, given: Arrays, /) -> tuple[torch.Tensor, to
 
 
 def bits_per_weight(given: Arrays, layers: dict[str, Twin], /) -> float:
-    """Return how many bits a quantized weight takes, with its share of scales, zero points and spared columns."""
+    """Return how many bits a quantized weight takes, with its share of scales, zero points and what is kept of it."""
     stored = weights = 0
     for name, layer in layers.items():
         if f"{name}.codes" in given:

@@ -156,6 +156,19 @@ class SparedInput(nn.Module):
         return self.inner(x.index_fill(-1, columns, 0)).index_copy(-1, columns, x[..., columns])
 
 
+class Held(nn.Module):
+    """Hold what of a weight (o, d) stays in floating point beside its codes (RaanA's default steps).
+
+    `mean` (d,) is added to every row; `rows` (k,) are those that are not rounded at all, `values` (k, d) what they are.
+    """
+
+    def __init__(self, mean: torch.Tensor, rows: torch.Tensor, values: torch.Tensor, /) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("rows", rows.to(torch.int32))
+        self.register_buffer("values", values)
+
+
 class Twin(nn.Module):
     """Hold what a quantized Linear and a quantized Conv2d have in common.
 
@@ -173,6 +186,7 @@ class Twin(nn.Module):
         self.own_words: tuple[dict[str, Any], dict[str, Any]] | None = None  # of a precision other than its neighbours'
         self.transform: nn.Module = nn.Identity()
         self.input: nn.Module = nn.Identity()
+        self.held: Held | None = None
         self.weight_rule: nn.Module | None = None
         self.codes: torch.Tensor | None = None
         self.dead_channels = 0  # output channels of which rounding has left nothing, or almost
@@ -224,6 +238,13 @@ class Twin(nn.Module):
         self.register_buffer("spared", values)
         with torch.no_grad():
             self.weight[:, columns.long()] = values.to(self.weight.dtype)
+
+    def hold(self, held: Held, /) -> None:
+        """Keep a part of the frozen weight in floating point, beside the codes of the rest."""
+        self.held = held
+        with torch.no_grad():
+            self.weight += held.mean.to(self.weight.dtype)
+            self.weight[held.rows.long()] = held.values.to(self.weight.dtype)
 
     def freeze_absmax(self) -> None:
         """Fix the weight to the nearest codes of a grid that covers it: round to nearest."""

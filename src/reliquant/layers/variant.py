@@ -19,7 +19,7 @@ from reliquant.grid import Grid
 from reliquant.layers import stored
 from reliquant.layers.surgery import Scope, crossed, insert_twins, places_of, twins, unpack_attention
 from reliquant.layers.transforms import RootMeanSquare, Stream, attach, build
-from reliquant.layers.twins import DynamicInput, Scratch, SparedInput, StaticInput, Twin
+from reliquant.layers.twins import DynamicInput, Held, Scratch, SparedInput, StaticInput, Twin
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
 
@@ -77,6 +77,8 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
         if f"{name}.codes" in arrays:
             made.freeze(*stored.codes_of(name, made, arrays))
             frozen |= {f"{name}.{part}" for part in stored.PARTS}
+        if f"{name}.{stored.HELD[0]}" in arrays:
+            made.hold(Held(*(torch.from_numpy(arrays[f"{name}.{part}"]) for part in stored.HELD)))
         if f"{name}.spared" in arrays:
             made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))
     rest = {name: torch.from_numpy(array) for name, array in arrays.items() if name not in frozen}

@@ -5,10 +5,14 @@ import pytest
 import torch
 
 from reliquant.grid import Grid
+from reliquant.layers.integer import unfit
 from reliquant.layers.surgery import insert_twins, targets, twins, unpack_attention
+from reliquant.layers.twins import QuantLinear
+from reliquant.layers.variant import restore
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import quantize
 from reliquant.quantization.quantizers import raana
 from reliquant.quantization.quantizers.raana import quantizer
 from reliquant.quantization.rabitq import allocate_bits, rabitq_codes
@@ -30,7 +34,8 @@ def test_layers_are_what_rotation_sensitivity_and_rabitq_make_of_them(vit, proxy
     unpack_attention(vit.model)
     plain, names = copy.deepcopy(vit), targets(vit, "image")
     grids = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
-    quantizer(vit, names, proxy, Checkpoints(), **grids, choices=[3, 4, 5, 6], samples=2, candidates=7)
+    words = {"choices": [3, 4, 5, 6], "samples": 2, "candidates": 7, "centralize": False, "kept": 0.0}
+    quantizer(vit, names, proxy, Checkpoints(), **grids, **words)
     weights = [plain.model.get_submodule(name).weight.detach() for name in names]
     given = inputs_of(plain, names, proxy)
     felt = sensitivities(plain, insert_twins(plain.model, names, *grids.values()), proxy, 2)
@@ -74,3 +79,51 @@ def test_a_tower_of_convolutions_alone_is_rounded_to_nearest(proxy):
     for name, layer in twins(model).items():
         scale = weights[name].abs().amax((1, 2, 3), keepdim=True) / 7
         assert torch.equal(layer.codes, torch.round(weights[name] / scale).to(torch.int8))
+
+
+def centralized_and_held(weight, rate):
+    """Transcribe the steps of the authors' code on a weight (d_in, d_out): the rest, and the product that they add."""
+    mean = weight.mean(1)
+    rest = weight - mean[:, None]
+    largest = rest.norm(dim=0).sort(descending=True).indices[: int(weight.shape[1] * rate)]
+    kept = rest[:, largest].clone()
+    rest[:, largest] = 0
+
+    def added(x):
+        extra = (x @ mean)[:, None].repeat(1, weight.shape[1])
+        extra[:, largest] += x @ kept
+        return extra
+
+    return rest, added
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.003, 0.05])
+def test_the_steps_before_rounding_are_those_of_the_authors_code(rate):
+    torch.manual_seed(0)
+    weight, x = torch.randn(100, 24) * torch.rand(100, 1) + 0.3, torch.randn(7, 24)
+    held, rest = raana.held_out(weight, rate, centralize=True)
+    expected, added = centralized_and_held(weight.T, rate)
+    torch.testing.assert_close(rest, expected.T)
+    assert len(held.rows) == int(100 * rate)
+    layer = QuantLinear(torch.nn.Linear(24, 100, bias=False), Grid(bits=8, granularity="channel"), Grid(bits=16))
+    layer.weight.data = rest.clone()
+    layer.freeze_absmax()
+    rounded = layer.weight.detach().clone()
+    layer.hold(held)
+    torch.testing.assert_close(layer(x), x @ rounded.T + added(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer.weight[held.rows.long()], weight[held.rows.long()])
+
+
+def test_what_is_kept_is_stored_counted_and_restored(vit, proxy):
+    fresh = copy.deepcopy(vit.model)
+    entry = {"quantizer": "raana", "weight": {"bits": 4}, "activation": {"bits": 8}, "kept": 0.05}
+    arrays, facts = quantize(vit, entry, "image", proxy, Checkpoints())
+    name, layer = next((n, m) for n, m in twins(vit.model).items() if isinstance(m, QuantLinear))
+    rows = int(0.05 * len(layer.weight))
+    assert arrays[f"{name}.held.values"].shape == (rows, layer.weight.shape[1])
+    assert facts["measures"]["stored_bits"] > 4 + 32 * 0.04
+    assert any(product["reason"] == "output channels kept" for product in facts["coverage"])
+    restore(fresh, arrays, facts["modules"])
+    for name, layer in twins(vit.model).items():
+        assert torch.equal(fresh.get_submodule(name).weight, layer.weight)
+    assert "stays in floating point" in unfit(layer)

@@ -89,6 +89,8 @@ WORDS = {
     | {
         "choices": ("list[Bits]", [2, 3, 4, 5, 6, 7, 8]),
         "allocate": ("bool", True),
+        "centralize": ("bool", True),
+        "kept": ("float", 0.003),
         "samples": ("int", 16),
         "candidates": ("int", 64),
         "momentum": ("float", 0.1),

@@ -1,9 +1,12 @@
 """RaanA (Yang et al. 2025): random Hadamard rotation, RaBitQ's grid, and bits where the loss feels them.
 
 Inputs are rotated online (a power-of-two head, then a tail) and weights to match; each weight row is then rounded to
-half steps, scaled to be unbiased. The weight bits of the precision are an average: AllocateBits gives each Linear its
-own, minimising sum_k a_k 2^-b_k with a_k = |dL/dH_k| |X_k| |W_k| / sqrt(d_k), where L is the contrastive loss of a few
-pairs (Frobenius norms). Only Linears are treated so; convolutions are rounded to nearest at the average bits.
+half steps, scaled to be unbiased. Before that, as by default in the authors' code (raana 0.1.0: `trick_centralize`,
+`trick_norm_col`), the mean over a weight's rows is taken out (`centralize`), and of the rest the rows of largest norm,
+the share `kept` of them, rounded down; both stay in floating point. The weight bits of the precision are an average:
+AllocateBits gives each Linear its own, minimising sum_k a_k 2^-b_k with a_k = |dL/dH_k| |X_k| |W_k| / sqrt(d_k), where
+L is the contrastive loss of a few pairs (Frobenius norms, of whole weights). Only Linears are treated so; convolutions
+are rounded to nearest at the average bits.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from reliquant.grid import Bits, Grid
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.transforms import Rotation
-from reliquant.layers.twins import QuantLinear
+from reliquant.layers.twins import Held, QuantLinear
 from reliquant.models.clip import Clip
 from reliquant.quantization.calibrate import calibrate_inputs
 from reliquant.quantization.checkpoints import Checkpoints
@@ -38,6 +42,8 @@ def quantizer(
     activation: Grid,
     choices: list[Bits] = [2, 3, 4, 5, 6, 7, 8],  # noqa: B006  a literal, read from the source; never changed
     allocate: bool = True,
+    centralize: bool = True,
+    kept: float = 0.003,
     samples: int = 16,
     candidates: int = 64,
     momentum: float = 0.1,
@@ -45,6 +51,8 @@ def quantizer(
     pairs: int = 512,
 ) -> None:
     """Quantize the named layers in place; `samples` pairs give sensitivities, the first `pairs` give inputs' ranges."""
+    if not 0 <= kept < 1:
+        raise ValueError(f"raana: kept must be at least 0 and below 1, not {kept}")
     grid = replace(weight, granularity="channel", symmetric=True, signed=True)
     made = insert_twins(clip.model, names, grid, activation)
     linears = {name: layer for name, layer in made.items() if isinstance(layer, QuantLinear)}
@@ -60,6 +68,18 @@ def quantizer(
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for name, layer in made.items():
         if name in linears and not weight.floating:
-            layer.freeze(*rabitq_codes(layer.weight.detach(), layer.weight_grid.bits, candidates))
+            layer.settle()
+            held, rest = held_out(layer.weight.detach(), kept, centralize=centralize)
+            layer.freeze(*rabitq_codes(rest, layer.weight_grid.bits, candidates))
+            if centralize or len(held.rows):
+                layer.hold(held)
         else:
             layer.freeze_absmax()
+
+
+def held_out(weight: torch.Tensor, share: float, /, *, centralize: bool) -> tuple[Held, torch.Tensor]:
+    """Return what of a weight (o, d) stays in floating point, and the rest (o, d) to be rounded, 0 in the kept rows."""
+    mean = weight.mean(0) if centralize else torch.zeros_like(weight[0])
+    rest = weight - mean
+    rows = rest.norm(dim=1).argsort(descending=True)[: int(len(weight) * share)]
+    return Held(mean, rows, weight[rows].clone()), rest.index_fill(0, rows, 0)
