@@ -168,6 +168,11 @@ class Held(nn.Module):
         self.register_buffer("rows", rows.to(torch.int32))
         self.register_buffer("values", values)
 
+    def beside(self, value: torch.Tensor, /) -> torch.Tensor:
+        """Return the weight (o, d) whose rounded part is given."""
+        kind = value.dtype
+        return (value + self.mean.to(kind)).index_copy(0, self.rows.long(), self.values.to(kind))
+
 
 class Twin(nn.Module):
     """Hold what a quantized Linear and a quantized Conv2d have in common.
@@ -214,12 +219,15 @@ class Twin(nn.Module):
         weight = self.weight if self.weight_rule is None else self.weight_rule(self.weight)
         return self.applied(self.input(self.transform(x)), weight)
 
-    def freeze(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /) -> None:
-        """Fix the weight to the given codes; from now on it is computed no more."""
+    def freeze(
+        self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /, *, held: Held | None = None
+    ) -> None:
+        """Fix the weight to the given codes, and to what is held beside them; from now on it is computed no more."""
         self.settle()
         require_stored(scale, zero, self.weight_grid)
-        self.codes, self.weight_scale, self.weight_zero = codes, scale, zero
+        self.codes, self.weight_scale, self.weight_zero, self.held = codes, scale, zero, held
         value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
+        value = value if held is None else held.beside(value)
         reach = self.weight.detach().flatten(1).abs().amax(1)
         self.dead_channels = int((value.flatten(1).abs().amax(1) < FAINT * reach).sum()) if not value.is_meta else 0
         self.weight = nn.Parameter(value, requires_grad=False)
@@ -238,13 +246,6 @@ class Twin(nn.Module):
         self.register_buffer("spared", values)
         with torch.no_grad():
             self.weight[:, columns.long()] = values.to(self.weight.dtype)
-
-    def hold(self, held: Held, /) -> None:
-        """Keep a part of the frozen weight in floating point, beside the codes of the rest."""
-        self.held = held
-        with torch.no_grad():
-            self.weight += held.mean.to(self.weight.dtype)
-            self.weight[held.rows.long()] = held.values.to(self.weight.dtype)
 
     def freeze_absmax(self) -> None:
         """Fix the weight to the nearest codes of a grid that covers it: round to nearest."""

@@ -75,10 +75,8 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
         if made.bias is None and f"{name}.bias" in arrays:  # it came from a folded LayerNorm
             made.bias = nn.Parameter(torch.zeros(made.weight.shape[0]))
         if f"{name}.codes" in arrays:
-            made.freeze(*stored.codes_of(name, made, arrays))
+            made.freeze(*stored.codes_of(name, made, arrays), held=_held(name, arrays))
             frozen |= {f"{name}.{part}" for part in stored.PARTS}
-        if f"{name}.{stored.HELD[0]}" in arrays:
-            made.hold(Held(*(torch.from_numpy(arrays[f"{name}.{part}"]) for part in stored.HELD)))
         if f"{name}.spared" in arrays:
             made.spare(torch.from_numpy(arrays[f"{name}.input.columns"]), torch.from_numpy(arrays[f"{name}.spared"]))
     rest = {name: torch.from_numpy(array) for name, array in arrays.items() if name not in frozen}
@@ -90,6 +88,13 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
 def size_in_bytes(arrays: Arrays, /) -> int:
     """Return how many bytes the arrays take on disk."""
     return sum(array.nbytes for array in arrays.values())
+
+
+def _held(name: str, arrays: Arrays) -> Held | None:
+    """Return what of a weight stays in floating point beside its codes; None where that is nothing."""
+    if f"{name}.{stored.HELD[0]}" not in arrays:
+        return None
+    return Held(*(torch.from_numpy(arrays[f"{name}.{part}"]) for part in stored.HELD))
 
 
 def _facts(layer: Twin) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from reliquant.grid import Grid
+from reliquant.layers.arithmetic import dequantize, weight_affine
+from reliquant.layers.arithmetic import quantize as rounding
 from reliquant.layers.integer import unfit
 from reliquant.layers.surgery import insert_twins, targets, twins, unpack_attention
 from reliquant.layers.twins import QuantLinear
@@ -106,10 +108,12 @@ def test_the_steps_before_rounding_are_those_of_the_authors_code(rate):
     torch.testing.assert_close(rest, expected.T)
     assert len(held.rows) == int(100 * rate)
     layer = QuantLinear(torch.nn.Linear(24, 100, bias=False), Grid(bits=8, granularity="channel"), Grid(bits=16))
-    layer.weight.data = rest.clone()
-    layer.freeze_absmax()
-    rounded = layer.weight.detach().clone()
-    layer.hold(held)
+    layer.weight.data = weight.clone()
+    scale, zero = weight_affine(rest, layer.weight_grid)
+    codes = rounding(rest, scale, zero, layer.weight_grid)
+    rounded = dequantize(codes, scale, zero, layer.weight_grid)
+    layer.freeze(codes, scale, zero, held=held)
+    assert layer.dead_channels == 0
     torch.testing.assert_close(layer(x), x @ rounded.T + added(x), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(layer.weight[held.rows.long()], weight[held.rows.long()])
 

@@ -70,9 +70,9 @@ def quantizer(
         if name in linears and not weight.floating:
             layer.settle()
             held, rest = held_out(layer.weight.detach(), kept, centralize=centralize)
-            layer.freeze(*rabitq_codes(rest, layer.weight_grid.bits, candidates))
-            if centralize or len(held.rows):
-                layer.hold(held)
+            nothing = not centralize and not len(held.rows)
+            codes = rabitq_codes(rest, layer.weight_grid.bits, candidates)
+            layer.freeze(*codes, held=None if nothing else held)
         else:
             layer.freeze_absmax()
 
