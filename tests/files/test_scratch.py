@@ -89,3 +89,27 @@ def test_folders_of_one_name_do_not_meet_and_are_gone_afterwards(tmp_path):
     with scratch.folder(tmp_path, "x" * 200) as one, scratch.folder(tmp_path, "x" * 200) as other:
         assert one != other
     assert list(tmp_path.iterdir()) == []
+
+
+EXHAUSTED = """
+import os, resource, sys
+from pathlib import Path
+from reliquant.files import scratch
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
+held = []
+try:
+    with scratch.folder(Path(sys.argv[1]), "x") as folder:
+        (folder / "inside").mkdir()
+        (folder / "inside" / "half").write_text("half")
+        while True:
+            held.append(open(os.devnull))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_folder_is_gone_where_no_file_can_be_opened_any_more(tmp_path):
+    run = subprocess.run([sys.executable, "-c", EXHAUSTED, tmp_path], capture_output=True, text=True, check=True)
+    assert run.stdout == "Too many open files\n"
+    assert list(tmp_path.iterdir()) == []

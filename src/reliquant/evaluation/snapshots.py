@@ -21,7 +21,11 @@ def unpacked(archive: Path, /) -> Iterator[list[Path]]:
     variant's own entry names, once, and under its name.
     """
     with scratch.folder(Path(gettempdir()), "snapshots", private=True) as folder:
-        unpack(archive, folder, limit=archive.stat().st_size)  # it is written without compression
+        try:
+            unpack(archive, folder, limit=archive.stat().st_size)  # it is written without compression
+        except OSError as error:
+            error.filename = error.filename or str(folder)  # a full disk is told of an open file, which has no name
+            raise
         files = sorted(path for path in folder.iterdir() if path.is_file())
         if problem := _problem(files):
             raise DamagedFile(f"{archive}: {problem}; {AGAIN}")

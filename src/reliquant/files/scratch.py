@@ -32,11 +32,32 @@ def folder(parent: Path, name: str, /, *, private: bool = False) -> Iterator[Pat
     A `private` one is open to the user alone, as it must be where everybody may write.
     """
     sweep(parent)
+    spare = _spare()
     made = _made(Path(parent), name, 0o700 if private else 0o777)
     try:
         yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        with suppress(OSError):
+            if spare is not None:
+                os.close(spare)
+            _delete(made)
+
+
+def _spare() -> int | None:
+    """Open a file that can be closed when a folder must be listed and no other file can be opened; None at once so."""
+    with suppress(OSError):
+        return os.open(os.devnull, os.O_RDONLY)
+    return None
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder with one open file at a time; `shutil.rmtree` keeps one open for each level."""
+    for path in list(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            _delete(path)
+        else:
+            path.unlink()
+    folder.rmdir()
 
 
 def sweep(parent: Path, /) -> list[str]:
