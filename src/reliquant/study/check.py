@@ -20,6 +20,7 @@ from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, o
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
 from reliquant.study.study import Study
+from reliquant.study.unpaired import unpaired_problems
 from reliquant.study.variants import words_of_axis
 
 
@@ -103,6 +104,7 @@ def _study_problems(study: Study) -> Iterator[str]:
         yield "proxies: missing; schemes need image-caption pairs, such as {captions: {of: <dataset>, pairs: 1000}}"
     for precision in config.precisions:
         yield from (f"precisions: {p}" for p in precision_problems(precision))
+    yield from unpaired_problems(study)
     yield from _suite_problems(study)
     yield from _explain_problems(study)
     if config.suites.ood and not config.scores:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from reliquant.images.datasets import digits, lab_captions, lab_patterns
+from reliquant.images.datasets import data_free, digits, lab_captions, lab_patterns
 from reliquant.images.world.patterns import PATTERNS
 from reliquant.models.tokenizer import read_words
 from reliquant.models.towers.small import MODELS
@@ -63,3 +63,21 @@ def test_digits_are_scikit_learns_scans_enlarged():
 def test_more_digits_than_there_are_is_refused():
     with pytest.raises(ValueError, match="1798 asked for; scikit-learn ships 1797"):
         digits.dataset(HERE, images=1798)
+
+
+@pytest.mark.parametrize("kind", data_free.KINDS)
+def test_pairs_without_data_are_the_same_every_time_and_of_any_size(kind):
+    data, again = (data_free.dataset(HERE, kind=kind, images=n, size=50) for n in (6, 250))
+    assert data.read(5).shape == (50, 50, 3)
+    assert data.read(5).dtype == np.uint8
+    assert np.array_equal(data.read(5), again.read(5))
+    assert (kind == "gray") == (len(np.unique(data.read(0))) == 1)
+    assert not np.array_equal(data.read(0), data.read(1))
+    assert len(set(again.captions)) > 20
+    assert len(data_free.dataset(HERE, kind=kind, images=40, things=["cat"], templates=["a {}"]).captions) == 40
+
+
+def test_noise_has_every_level_as_often():
+    noise = data_free.dataset(HERE, kind="noise", images=20, size=64)
+    counts = np.bincount(np.concatenate([noise.read(i).ravel() for i in range(20)]), minlength=256)
+    assert counts.min() > 0.8 * counts.mean()

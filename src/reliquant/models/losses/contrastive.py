@@ -7,6 +7,8 @@ from torch.nn.functional import cross_entropy
 
 from reliquant.models.embedded import Embedded
 
+PAIRED = True  # it is lower where an image and its caption agree
+
 
 def loss(student: Embedded, teacher: Embedded | None, /, *, weight: float = 1.0) -> torch.Tensor:
     """Return weight times the symmetric InfoNCE (Radford et al. 2021, Figure 3), a scalar; the teacher is not used.
