@@ -14,28 +14,26 @@ def unpaired_problems(study: Study, /) -> Iterator[str]:
     unpaired = {name for name, proxy in study.config.proxies.items() if _is_unpaired(study, proxy.of)}
     if not unpaired:
         return
-    told = "the captions of its dataset say nothing about the images"
+    told, names = "the captions of its dataset say nothing about the images", ", ".join(sorted(unpaired))
     if study.config.tuning == "contrastive":
         for name in sorted(unpaired):
             yield f"proxy {name}: {told}: tuning: contrastive fits their agreement; say match_fp32 or none"
     for scheme in dict.fromkeys(v.scheme for v in study.variants.values() if v.proxy in unpaired):
         for loss in _paired_losses(study, scheme):
-            some = (
-                f"scheme {scheme}: losses: {loss} learns the agreement of pairs, but of {', '.join(sorted(unpaired))}"
-            )
-            yield f"{some} {told}; say {{loss: distillation}}, or narrow the scheme's proxies"
+            learned = f"losses: {loss} learns the agreement of pairs, but of {names} {told}"
+            yield f"scheme {scheme}: {learned}; say {{loss: distillation}}, or narrow the scheme's proxies"
 
 
 def _is_unpaired(study: Study, dataset: str) -> bool:
     entry = study.config.datasets.get(dataset, {})
-    return not plugins.check("dataset", own_words("datasets", entry)) and bool(
-        plugins.literal("dataset", entry["dataset"], "UNPAIRED")
-    )
+    if plugins.check("dataset", own_words("datasets", entry)):
+        return False  # told with the entry
+    return bool(plugins.literal("dataset", entry["dataset"], "UNPAIRED"))
 
 
 def _paired_losses(study: Study, scheme: str) -> list[str]:
     """Name the losses of a trained scheme that are lower where an image and its caption agree."""
     entry = study.schemes[scheme]
     words = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
-    losses = entry.get("losses", words["losses"][1]) if "losses" in words else []
+    losses: list[dict[str, str]] = entry.get("losses") or (words["losses"][1] if "losses" in words else [])
     return [loss["loss"] for loss in losses if plugins.literal("loss", loss["loss"], "PAIRED")]
