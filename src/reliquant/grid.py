@@ -190,7 +190,7 @@ def share_problems(words: Mapping[str, Any], /) -> list[str]:
         grid = words.get(role)
         grid = grid if isinstance(grid, Mapping) else {}
         word = grid.get("granularity", "tensor")
-        if word in known.difference(allowed):
+        if isinstance(word, str) and word in known.difference(allowed):  # another type is told with the words
             problems.append(f"{role}.granularity: {word!r} is not for {role}s; they take {', '.join(allowed)}")
         if (role, word) == ("activation", "group") and isinstance(grid, Mapping) and not grid.get("dynamic"):
             problems.append("activation.granularity: group needs dynamic: true; blocks have no calibrated range")

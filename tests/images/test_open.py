@@ -140,7 +140,7 @@ def test_what_is_passed_over_assumed_or_skipped_is_said_and_kept(data, capsys):
 
 def test_nothing_is_said_and_no_key_is_added_where_all_is_plain(data, capsys):
     found = open_images(str(data / "tree.tar"), "8-squash-bicubic")
-    assert set(found.meta) == {"n", "classes", "templates", "entry", "skipped", "sha256", "arrays"}
+    assert set(found.meta) == {"n", "classes", "templates", "entry", "form", "skipped", "sha256", "arrays"}
     assert capsys.readouterr().err == ""
 
 
