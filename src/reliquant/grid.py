@@ -117,7 +117,7 @@ class Grid:
             raise ValueError(f"{self.element} has {bits} bits, not {self.bits}")
 
     @property
-    def stored_scale(self) -> ScaleType:
+    def scales_as(self) -> ScaleType:
         """Type in which scales are stored."""
         return self.scale_type or ("fp16" if self.granularity == "group" else "fp32")
 
@@ -192,7 +192,7 @@ def share_problems(words: Mapping[str, Any], /) -> list[str]:
         word = grid.get("granularity", "tensor")
         if isinstance(word, str) and word in known.difference(allowed):  # another type is told with the words
             problems.append(f"{role}.granularity: {word!r} is not for {role}s; they take {', '.join(allowed)}")
-        if (role, word) == ("activation", "group") and isinstance(grid, Mapping) and not grid.get("dynamic"):
+        if (role, word) == ("activation", "group") and not grid.get("dynamic"):
             problems.append("activation.granularity: group needs dynamic: true; blocks have no calibrated range")
     return problems
 

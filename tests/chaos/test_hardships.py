@@ -126,31 +126,31 @@ def test_a_folder_that_may_not_be_written_is_named(study, forked, tally, tmp_pat
     assert not wrong, wrong
 
 
+def faults_under(limits, kind, study, forked, tally, folder, rule):
+    """Run a step anew under each limit, told in words; return what went wrong under which."""
+    step, faults = study.step(rule), []
+    for words, limit in limits.items():
+        study.copy(folder, step)
+        code, told = forked.run(step, folder, **limit)
+        wrong = after(study, forked, folder, step, code, told)
+        tally(kind, rule, "wrong" if wrong else "survived")
+        faults += [f"{words}: {wrong}"] if wrong else []
+        shutil.rmtree(folder)
+    return faults
+
+
 @several(0)
 def test_few_descriptors_are_enough_or_named(study, forked, tally, rng, tmp_path, rule):
-    step, faults = study.step(rule), []
-    folder = study.copy(tmp_path / "study", step)
-    for number in (4, rng.randrange(5, 9), rng.randrange(9, 30)):
-        code, told = forked.run(step, folder, descriptors=number)
-        wrong = after(study, forked, folder, step, code, told)
-        tally("few files", rule, "wrong" if wrong else "survived")
-        faults += [f"{number} descriptors: {wrong}"] if wrong else []
-        shutil.rmtree(folder)
-        study.copy(folder, step)
+    numbers = (4, rng.randrange(5, 9), rng.randrange(9, 30))
+    limits = {f"{number} descriptors": {"descriptors": number} for number in numbers}
+    faults = faults_under(limits, "few files", study, forked, tally, tmp_path / "study", rule)
     assert not faults, "\n".join(faults)
 
 
 @several(2)
 def test_little_memory_is_enough_or_named(study, forked, tally, rng, tmp_path, rule):
-    step, faults = study.step(rule), []
-    folder = study.copy(tmp_path / "study", step)
-    for megabytes in (1, rng.randrange(8, 60)):
-        code, told = forked.run(step, folder, more_memory=megabytes * 2**20)
-        wrong = after(study, forked, folder, step, code, told)
-        tally("memory", rule, "wrong" if wrong else "survived")
-        faults += [f"{megabytes} MB more: {wrong}"] if wrong else []
-        shutil.rmtree(folder)
-        study.copy(folder, step)
+    limits = {f"{number} MB more": {"more_memory": number * 2**20} for number in (1, rng.randrange(8, 60))}
+    faults = faults_under(limits, "memory", study, forked, tally, tmp_path / "study", rule)
     assert not faults, "\n".join(faults)
 
 

@@ -123,6 +123,6 @@ def described(grid: Grid, /) -> str:
         return "fp32"
     kind = f"{'int' if grid.signed else 'uint'}{grid.bits}" if grid.element == "int" else grid.element.upper()
     run = f" {grid.group}" if grid.granularity == "group" else ""
-    scales = f", scales {grid.stored_scale.upper()}" if grid.whole_groups else ""
+    scales = f", scales {grid.scales_as.upper()}" if grid.whole_groups else ""
     shared = f"{'dynamic ' if grid.dynamic else ''}{grid.granularity}{run}{scales}"
     return f"{kind} / {shared}{'' if grid.symmetric else ' + zero'}"

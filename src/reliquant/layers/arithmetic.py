@@ -54,7 +54,7 @@ def affine(low: torch.Tensor, high: torch.Tensor, grid: Grid, /) -> tuple[torch.
     """
     if grid.symmetric:
         largest = torch.maximum(low.abs(), high.abs())
-        if grid.stored_scale == "e8m0":
+        if grid.scales_as == "e8m0":
             scale = (power_of_two(largest) * 2.0**-grid.top).clamp(2.0**-127, 2.0**127)
         else:
             scale = stored_scale(divided(largest, grid.high), grid)
@@ -71,11 +71,11 @@ def stored_scale(scale: torch.Tensor, grid: Grid, /) -> torch.Tensor:
     from its smallest positive number to its largest. `e8m0` scales are made by `affine`, and any other is rounded down
     to a power of two here. Raises ValueError for `e4m3` where the tensor's scale is not known yet.
     """
-    if grid.stored_scale == "fp32":
+    if grid.scales_as == "fp32":
         return scale.clamp(min=SMALLEST_SCALE)
-    if grid.stored_scale == "fp16":
+    if grid.scales_as == "fp16":
         return scale.clamp(HALF.smallest_normal * HALF.eps, HALF.max).half().to(scale.dtype)
-    if grid.stored_scale == "e8m0":
+    if grid.scales_as == "e8m0":
         return power_of_two(scale).clamp(2.0**-127, 2.0**127)
     if grid.tensor_scale is None:
         raise ValueError("the scale of the whole tensor is not known yet")
@@ -86,36 +86,34 @@ def stored_scale(scale: torch.Tensor, grid: Grid, /) -> torch.Tensor:
 
 def require_stored(scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> None:
     """Raise ValueError if scales or zero points are not of the type that their grid stores."""
-    if grid.stored_scale == "fp32" or scale.is_meta:
+    if grid.scales_as == "fp32" or scale.is_meta:
         return
     if not torch.equal(stored_scale(scale, grid), scale):
-        raise ValueError(f"scales are not those of {grid.stored_scale}")
-    if grid.stored_scale == "fp16" and not torch.equal(zero.half().to(zero.dtype), zero):
+        raise ValueError(f"scales are not those of {grid.scales_as}")
+    if grid.scales_as == "fp16" and not torch.equal(zero.half().to(zero.dtype), zero):
         raise ValueError("zero points are not those of fp16")
 
 
-def fitted(largest: torch.Tensor | float, grid: Grid, /) -> Grid:
-    """Return the grid with the scale of a tensor whose largest absolute value is given; others than NVFP4 as they are.
+def fitted(x: torch.Tensor | float, grid: Grid, /) -> Grid:
+    """Return the grid with the scale of a tensor x, or of its largest value; others than NVFP4's as they are.
 
     It is the largest value over the largest level times the largest scale: 448 * 6 of NVFP4, so that the block that
     holds that value has the largest scale.
     """
-    if grid.stored_scale != "e4m3":
+    if grid.scales_as != "e4m3":
         return grid
-    if isinstance(largest, torch.Tensor) and largest.is_meta:
+    x = torch.as_tensor(x, dtype=torch.float32)
+    if x.is_meta:
         return replace(grid, tensor_scale=1.0)
-    scale = torch.as_tensor(largest, dtype=torch.float32) / (ELEMENTS["e4m3"].largest * grid.high)
+    scale = x.abs().amax() / (ELEMENTS["e4m3"].largest * grid.high)
     return replace(grid, tensor_scale=float(scale.clamp(min=torch.finfo(torch.float32).tiny)))
 
 
 def weight_affine(weight: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scale and zero point, (rows, 1), that cover a weight's smallest and largest values (absmax).
-
-    Raises ValueError where a scale is above what its type holds.
-    """
+    """Return scale and zero point, (rows, 1), that cover a weight's smallest and largest values (absmax)."""
     rows = blocks(weight, grid)
     if grid.tensor_scale is None:
-        grid = fitted(weight.abs().amax(), grid)
+        grid = fitted(weight, grid)
     return affine(rows.amin(1, keepdim=True), rows.amax(1, keepdim=True), grid)
 
 

@@ -58,7 +58,7 @@ def arrays(name: str, layer: Twin, /) -> Arrays:
     elif _are_codes(zero, grid):
         made[f"{name}.zero"] = pack(zero.astype(np.int16), grid.first_code, grid.bits)
     else:  # optimised zero points (HQQ)
-        made[f"{name}.zero"] = zero.astype(np.float16) if grid.stored_scale == "fp16" else zero
+        made[f"{name}.zero"] = zero.astype(np.float16) if grid.scales_as == "fp16" else zero
     return made
 
 
@@ -88,20 +88,20 @@ def bits_per_weight(given: Arrays, layers: dict[str, Twin], /) -> float:
 
 
 def _scale_as_stored(scale: torch.Tensor, grid: Grid) -> NDArray[Any]:
-    if grid.stored_scale == "e8m0":
+    if grid.scales_as == "e8m0":
         return (torch.log2(scale.double()) + BIAS).to(torch.uint8).numpy()
-    if grid.stored_scale == "e4m3":
+    if grid.scales_as == "e4m3":
         units = nearest_float_((scale / grid.tensor_scale).float(), "e4m3")  # the quotient is not always exact
         return codes_of_floats(units, "e4m3").to(torch.uint8).numpy()
-    return scale.numpy().astype(np.float16 if grid.stored_scale == "fp16" else np.float32)
+    return scale.numpy().astype(np.float16 if grid.scales_as == "fp16" else np.float32)
 
 
 def _scale_from_stored(scale: NDArray[Any], grid: Grid) -> torch.Tensor:
     """Return float32 scales; the same to the bit as those that were stored."""
     given = torch.from_numpy(scale)
-    if grid.stored_scale == "e8m0":
+    if grid.scales_as == "e8m0":
         return torch.exp2(given.double() - BIAS).float()
-    if grid.stored_scale == "e4m3":
+    if grid.scales_as == "e4m3":
         if grid.tensor_scale is None:
             raise ValueError("scales of e4m3 come without the scale of the tensor")
         return levels("e4m3")[given.long()] * grid.tensor_scale

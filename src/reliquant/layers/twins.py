@@ -238,7 +238,7 @@ class Twin(nn.Module):
         if self.before_rounding is not None:
             self.before_rounding()
         if self.weight_grid.tensor_scale is None:
-            self.weight_grid = fitted(self.weight.detach().abs().amax(), self.weight_grid)
+            self.weight_grid = fitted(self.weight.detach(), self.weight_grid)
 
     def spare(self, columns: torch.Tensor, values: torch.Tensor, /) -> None:
         """Keep some input columns (k,) in floating point: of the input, and of the frozen weight (o, d) as (o, k)."""

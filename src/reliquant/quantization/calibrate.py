@@ -123,4 +123,4 @@ def fix_inputs(made: Mapping[str, Twin], observers: Mapping[str, Bounds], /) -> 
 def is_static(layer: Twin, /) -> bool:
     """Whether a layer's inputs take their range, or of NVFP4 the scale of the whole tensor, from calibration."""
     grid = layer.activation_grid
-    return not grid.floating and (not grid.dynamic or grid.stored_scale == "e4m3")
+    return not grid.floating and (not grid.dynamic or grid.scales_as == "e4m3")

@@ -113,7 +113,7 @@ def gptq_codes(
     hessian.diagonal()[dead] = 1
     order = hessian.diagonal().argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
     weight = weight.to(hessian.dtype)
-    grid = fitted(weight.abs().amax(), grid)
+    grid = fitted(weight, grid)
     scale, zero = weight_affine(weight, grid)
     left = weight.masked_fill(dead, 0)[:, order].T.contiguous()  # (d, o): a column of the weight is a row here
     upper = _inverse_factor(hessian[order][:, order], damp)

@@ -78,7 +78,7 @@ def _scaled_up(
             gram = seen[name].gram / torch.outer(factor, factor)
             for member, layer in layers.items():
                 tried = 1 if member.rpartition(".")[2] in ATTENDING else shares
-                own = fitted(layer.weight.detach().abs().amax(), layer.weight_grid)
+                own = fitted(layer.weight.detach(), layer.weight_grid)
                 grids[member] = affine(*best_range(layer.weight.detach(), gram, own, tried), own)
         seen = gram = None  # frees them before those of the next block come
     return grids

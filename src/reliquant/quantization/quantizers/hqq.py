@@ -59,7 +59,7 @@ def quantizer(
     made = insert_twins(clip.model, names, shared, activation)
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for layer in made.values():
-        if not weight.floating:
+        if not layer.weight_grid.floating:
             value = layer.weight.detach().float()
             own = layer.weight_grid
             scale, zero = optimise(_rows(value, own), own, norm, beta, kappa, iterations)
@@ -89,7 +89,7 @@ def optimise(
         best, least = zero, mean
         zero = (codes - (rows - _shrink(error, beta, norm)) / scale).mean(1, keepdim=True)
         beta *= kappa
-    if grid.stored_scale == "fp16":
+    if grid.scales_as == "fp16":
         best = best.half().to(best.dtype)
     return stored_scale(scale, grid), best
 

@@ -43,7 +43,7 @@ def quantizer(
     watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
     fix_inputs(made, observers)
     for layer in made.values():
-        if not weight.floating:
+        if not layer.weight_grid.floating:
             layer.settle()
             grid, rows = layer.weight_grid, weight_rows(layer.weight, weight)
             scale, zero = affine(*mse_bounds(rows, grid, candidates, smallest), grid)
