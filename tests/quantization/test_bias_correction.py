@@ -16,7 +16,7 @@ GRIDS = {"weight": {"bits": 3, "granularity": "channel"}, "activation": {"bits":
 
 
 def trains(method):
-    return "iterations" in plugins.words(plugins.source("quantizer", method), "quantizer")
+    return "losses" in plugins.words(plugins.source("quantizer", method), "quantizer")
 
 
 TRAINED = sorted(filter(trains, plugins.names("quantizer")))

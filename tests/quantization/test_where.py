@@ -1,11 +1,16 @@
 """Which layers a scheme quantizes, and at which precision: words of `layers`."""
 
-import pytest
+import copy
 
+import pytest
+import torch
+
+from reliquant.layers.arithmetic import quantize as quantized
+from reliquant.layers.arithmetic import weight_affine
 from reliquant.layers.surgery import targets, twins, unpack
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.quantize import quantize
-from reliquant.quantization.where import chosen
+from reliquant.quantization.where import chosen, require_scales
 from reliquant.study.config import with_grids
 
 
@@ -41,7 +46,7 @@ def test_ends_and_patterns_stay_in_floating_point(clip, proxy):
     assert measures["quantized_block_share"] >= measures["least_block_share"]
 
 
-@pytest.mark.parametrize("quantizer", ["rtn", "gptq", "awq", "hqq", "mse", "percentile", "smoothquant"])
+@pytest.mark.parametrize("quantizer", ["rtn", "gptq", "awq", "hqq", "mse", "percentile", "smoothquant", "repq", "erq"])
 def test_a_layer_has_the_precision_that_its_pattern_says(clip, proxy, quantizer):
     facts = made(clip, proxy, {"other": {"*.c_fc": "w8a8", "last": "w6a16"}}, quantizer)
     for name, bits in bits_of(facts).items():
@@ -83,3 +88,46 @@ def test_blocks_that_do_not_divide_a_width_are_refused_with_the_layer(convnext, 
     with pytest.raises(ValueError, match=r"conv_dw: blocks of 32 do not divide the 49 numbers of a row of its weight"):
         made(convnext, proxy, {}, precision="mxfp4")
     assert twins(convnext.model)
+
+
+def test_groups_whose_scales_fp16_does_not_hold_are_refused_with_the_layer(clip, proxy):
+    clip.model.visual.transformer.resblocks[1].mlp.c_proj.weight.data[3, 5] = 1e7
+    grid = {"granularity": "group", "group": 16}
+    with pytest.raises(ValueError, match=r"resblocks\.1\.mlp\.c_proj: 1 scales of its weight are larger than fp16 has"):
+        made(clip, proxy, {}, weight=grid)
+    assert twins(clip.model)
+
+
+def test_a_weight_that_moved_beyond_the_scale_of_its_tensor_is_told(clip, proxy, capsys):
+    made(clip, proxy, {}, precision="wnvfp4a16")
+    name, layer = next(iter(twins(clip.model).items()))
+    require_scales(clip.model, "rtn")
+    assert "scales" not in capsys.readouterr().err
+    scale, zero = weight_affine(layer.weight * 10, layer.weight_grid)
+    layer.weight = torch.nn.Parameter(layer.weight * 10)
+    layer.freeze(quantized(layer.weight, scale, zero, layer.weight_grid), scale, zero)
+    require_scales(clip.model, "rtn")
+    assert f"{name}: {layer.cut_scales} scales of its weight are larger than e4m3 has" in capsys.readouterr().err
+
+
+def test_layers_with_rounded_weights_under_a_scheme_of_inputs_are_scaled_and_clipped_by_awq(clip, proxy):
+    other = {"other": {"*.c_fc": "w3a16"}}
+    plain = copy.deepcopy(clip)
+    made(clip, proxy, other, "awq", precision="w16a8")
+    made(plain, proxy, other, "rtn", precision="w16a8")
+    layers = {name: layer for name, layer in twins(clip.model).items() if name.endswith("c_fc")}
+    assert all(not torch.equal(layer.codes, twins(plain.model)[name].codes) for name, layer in layers.items())
+    assert all(layer.codes is None for name, layer in twins(clip.model).items() if name not in layers)
+
+
+def test_layers_in_floating_point_get_no_codes_from_awq(clip, proxy):
+    made(clip, proxy, {"other": {"*.c_fc": "w16a8"}}, "awq", precision="w3a8")
+    assert all((layer.codes is None) == name.endswith("c_fc") for name, layer in twins(clip.model).items())
+
+
+@pytest.mark.parametrize("method", ["repq", "erq"])
+def test_inputs_that_a_layer_norm_feeds_are_rounded_at_their_layers_own_precision(clip, proxy, method):
+    made(clip, proxy, {"other": {"last": "w8a8", "*.0.mlp.c_fc": "w16a8"}}, method, precision="w4a4")
+    for name, layer in twins(clip.model).items():
+        own = 8 if "resblocks.1." in name or name.endswith("0.mlp.c_fc") else 4
+        assert (layer.activation_grid.bits, layer.input.grid.bits) == (own, own), name

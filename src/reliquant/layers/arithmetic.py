@@ -84,6 +84,22 @@ def stored_scale(scale: torch.Tensor, grid: Grid, /) -> torch.Tensor:
     return (units.clamp_(min=kind.smallest) * grid.tensor_scale).to(scale.dtype)
 
 
+def cut_scales(weight: torch.Tensor, scale: torch.Tensor, grid: Grid, /) -> int:
+    """Count the scales that were cut to the largest of their type, too small for the weights of their row.
+
+    >>> grid = Grid(bits=4, granularity="group", group=2)
+    >>> weight = torch.tensor([[1e6, 0.0, 7.0, 0.0]])
+    >>> cut_scales(weight, weight_affine(weight, grid)[0], grid)
+    1
+    """
+    if weight.is_meta or grid.scales_as not in ("fp16", "e4m3"):
+        return 0
+    largest = HALF.max if grid.scales_as == "fp16" else ELEMENTS["e4m3"].largest * (grid.tensor_scale or 1.0)
+    low, high = blocks(weight.detach(), grid).aminmax(dim=1, keepdim=True)
+    needed = torch.maximum(-low, high) / grid.high if grid.symmetric else (high - low) / (grid.high - grid.low)
+    return int(((scale >= largest * (1 - 1e-6)) & (needed > largest * (1 + 2.0**-4))).sum())
+
+
 def require_stored(scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> None:
     """Raise ValueError if scales or zero points are not of the type that their grid stores."""
     if grid.scales_as == "fp32" or scale.is_meta:

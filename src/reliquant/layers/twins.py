@@ -17,6 +17,7 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import (
     affine,
     blocks,
+    cut_scales,
     dequantize,
     fake_quantize,
     fitted,
@@ -194,6 +195,7 @@ class Twin(nn.Module):
         self.held: Held | None = None
         self.weight_rule: nn.Module | None = None
         self.codes: torch.Tensor | None = None
+        self.cut_scales = 0  # of the weight, which are larger than their type stores
         self.dead_channels = 0  # output channels of which rounding has left nothing, or almost
         self.weight_scale: torch.Tensor | None = None
         self.weight_zero: torch.Tensor | None = None
@@ -226,6 +228,7 @@ class Twin(nn.Module):
         self.settle()
         require_stored(scale, zero, self.weight_grid)
         self.codes, self.weight_scale, self.weight_zero, self.held = codes, scale, zero, held
+        self.cut_scales = cut_scales(self.weight, scale, self.weight_grid)
         value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
         value = value if held is None else held.beside(value)
         reach = self.weight.detach().flatten(1).abs().amax(1)

@@ -117,7 +117,7 @@ def gptq_codes(
     scale, zero = weight_affine(weight, grid)
     left = weight.masked_fill(dead, 0)[:, order].T.contiguous()  # (d, o): a column of the weight is a row here
     upper = _inverse_factor(hessian[order][:, order], damp)
-    scales, zeros = (_columns(v, weight.shape, grid)[:, order].T.contiguous() for v in (scale, zero))
+    scales, zeros = (spread(v, weight.shape, grid)[:, order].T.contiguous() for v in (scale, zero))
     moving = grid.granularity == "group" and not act_order
     codes = torch.empty_like(left)
     for start in range(0, width, block):
@@ -154,7 +154,7 @@ def _pending(
     return now
 
 
-def _columns(value: torch.Tensor, shape: torch.Size, grid: Grid) -> torch.Tensor:
+def spread(value: torch.Tensor, shape: torch.Size, grid: Grid) -> torch.Tensor:
     """Spread values, one per scale (rows, 1), over the columns of a weight (o, d)."""
     like = blocks(torch.zeros(shape, device=value.device), grid)
     return unblocks(value.expand(like.shape).contiguous(), shape, grid)

@@ -24,7 +24,7 @@ from reliquant.quantization.logit_scale import Objective
 from reliquant.quantization.proxy import Proxy, embed
 from reliquant.quantization.tuning import Tuned, Tuning, embedded, tune, tuned_embeddings
 from reliquant.quantization.unchanged import Unchanged
-from reliquant.quantization.where import Chosen, chosen, require_own
+from reliquant.quantization.where import Chosen, chosen, require_own, require_scales
 from reliquant.study.config import least_share, quantizer_words
 
 FLOATING = Grid(bits=FLOAT_BITS)
@@ -89,6 +89,7 @@ def quantize(
         correction = BiasCorrection(clip, proxy, batch=words.get("batch", 64), pairs=words.get("pairs"))
     method(clip, where.names, proxy, saved)
     require_own(clip.model, entry["quantizer"])
+    require_scales(clip.model, entry["quantizer"])
     if correction:
         correction.apply()
     return described(clip.model)

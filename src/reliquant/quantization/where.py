@@ -16,6 +16,7 @@ from torch import nn
 from reliquant.layers.surgery import nothing_found, targets, twins
 from reliquant.models.clip import Clip
 from reliquant.models.parts import Scope
+from reliquant.progress import say
 
 ENDS = {"first": 0, "last": -1}
 
@@ -76,6 +77,23 @@ def _layers(clip: Clip, scope: Scope) -> list[str]:
     """Name the Linear and Conv2d modules of the towers in scope that a forward runs."""
     layers = [name for name, module in clip.model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     return [name for name in layers if clip.parts.in_scope(name, scope) and name not in clip.parts.idle]
+
+
+def require_scales(model: nn.Module, quantizer: str, /) -> None:
+    """Raise ValueError naming a layer of whose groups of weights one needs a larger scale than FP16 has.
+
+    Blocks of NVFP4, whose scales are relative to the tensor's, are only told of: a method may move a weight beyond it.
+    """
+    for name, twin in twins(model).items():
+        if not twin.cut_scales:
+            continue
+        told = f"{name}: {twin.cut_scales} scales of its weight are larger than {twin.weight_grid.scales_as} has"
+        if twin.weight_grid.scales_as == "e4m3":
+            say(quantizer, f"warning: {told}, and were cut to its largest number")
+        else:
+            raise ValueError(
+                f"{told}; keep the layer in floating point (layers: keep), or say weight: {{scale_type: fp32}}"
+            )
 
 
 def require_own(model: nn.Module, quantizer: str, /) -> None:

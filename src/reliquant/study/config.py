@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from reliquant import names, plugins
 from reliquant.grid import parse_precision
+from reliquant.study.refusals import refusals
 
 
 def _without(problem_of: Callable[[str], str]) -> AfterValidator:
@@ -205,7 +206,15 @@ def with_grids(entry: Mapping[str, Any], precision: str, /) -> Entry:
 
 
 def format_problems(entry: Mapping[str, Any], precision: str, /) -> Iterator[str]:
-    """Say where a scheme's grids contradict the formats of a precision, and where its method takes none of them."""
+    """Say where a scheme's grids contradict the formats of a precision, and where its method takes none of them.
+
+    Where they fit, say what the method refuses of a scheme whose words are right by themselves.
+    """
+    problems = list(_contradictions(entry, precision)) or refusals(with_grids(entry, precision))
+    yield from problems
+
+
+def _contradictions(entry: Mapping[str, Any], precision: str) -> Iterator[str]:
     for role, words in zip(("weight", "activation"), parse_precision(precision), strict=True):
         own = entry.get(role, {})
         fixed = {**words, "symmetric": True, "signed": True} if len(words) > 1 else words
@@ -225,7 +234,7 @@ def correction_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
         return
     if method == "none":
         yield "bias_correction: true is for methods that round and train nothing; none rounds nothing; leave it out"
-    elif "iterations" in plugins.words(plugins.source("quantizer", method), "quantizer"):
+    elif "losses" in plugins.words(plugins.source("quantizer", method), "quantizer"):
         why = f"{method} trains the biases itself"
         yield f"bias_correction: true is for methods that round and train nothing; {why}; leave it out"
 

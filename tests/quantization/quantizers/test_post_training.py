@@ -16,7 +16,20 @@ from reliquant.layers.variant import export, restore
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
 
-METHODS = ["rtn", "percentile", "mse", "smoothquant", "hqq", "gptq", "awq", "llm_int8", "quarot", "raana", "repq"]
+METHODS = [
+    "rtn",
+    "percentile",
+    "mse",
+    "smoothquant",
+    "hqq",
+    "gptq",
+    "awq",
+    "llm_int8",
+    "quarot",
+    "raana",
+    "repq",
+    "erq",
+]
 CHANNEL = {"bits": 4, "granularity": "channel"}
 
 
@@ -80,8 +93,8 @@ def test_codes_and_scales_are_the_same_where_division_by_a_plain_number_is_less_
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("activation", [{"symmetric": False}, {"granularity": "token", "dynamic": True}])
 def test_eight_bits_stay_near_fp32(vit, proxy, method, activation):
-    if method == "repq" and activation.get("dynamic"):
-        pytest.skip("repq refuses dynamic inputs: tested in test_repq.py")
+    if method in ("repq", "erq") and activation.get("dynamic"):
+        pytest.skip("they refuse dynamic inputs: tested in tests/study/test_refusals.py")
     before = outputs(vit.model)
     quantize(vit, proxy, method, "both", {**CHANNEL, "bits": 8}, {"bits": 8, **activation})
     for a, b in zip(outputs(vit.model), before, strict=True):

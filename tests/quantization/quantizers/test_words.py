@@ -29,6 +29,14 @@ WORDS = {
     },
     "distill": TRAINING | {"losses": ("list[dict]", [{"loss": "distillation"}]), "momentum": ("float", 0.1)},
     "dorefa": TRAINING | {"momentum": ("float", 0.1)},
+    "erq": GRIDS
+    | {
+        "ridge": ("float", 0.1),
+        "flips": ("int", 100),
+        "momentum": ("float", 0.1),
+        "batch": ("int", 64),
+        "pairs": ("int", 256),
+    },
     "gptq": GRIDS
     | {
         "damp": ("float", 0.01),

@@ -47,7 +47,8 @@ def quantizer(
     if alphas < 1 or shares < 1:
         raise ValueError(f"awq: needs alphas >= 1 and shares >= 1, not {alphas} and {shares}")
     made = insert_twins(clip.model, names, weight, activation)
-    grids = {} if weight.floating else _scaled_up(clip, made, proxy, alphas, shares, batch=batch, pairs=pairs)
+    rounds = any(not layer.weight_grid.floating for layer in made.values())
+    grids = _scaled_up(clip, made, proxy, alphas, shares, batch=batch, pairs=pairs) if rounds else {}
     calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for name, layer in made.items():
         if name in grids:
@@ -59,7 +60,10 @@ def quantizer(
 def _scaled_up(
     clip: Clip, made: dict[str, Twin], proxy: Proxy, alphas: int, shares: int, /, *, batch: int, pairs: int
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Scale up the weights of the Linears, block after block; return the scale and zero point of each."""
+    """Scale up the weights of the Linears, block after block; return the scale and zero point of each that is rounded.
+
+    Where none of the layers that read an input has rounded weights nothing is scaled.
+    """
     norm_of = {group[0]: (norm, group) for norm, group in layer_norm_readers(clip, list(made), proxy).items()}
     done_with_first = {name for _, group in norm_of.values() for name in group[1:]}
     grids = {}
@@ -68,7 +72,10 @@ def _scaled_up(
         for name in [name for name in seen if name not in done_with_first]:
             norm, group = norm_of.get(name, (None, [name]))
             layers = {member: made[member] for member in group}
-            weights = [(layer.weight.detach(), layer.weight_grid) for layer in layers.values()]
+            rounded = {member: layer for member, layer in layers.items() if not layer.weight_grid.floating}
+            if not rounded:
+                continue
+            weights = [(layer.weight.detach(), layer.weight_grid) for layer in rounded.values()]
             factor = best_factor(weights, seen[name], alphas)
             if norm:
                 divide_output(clip.model.get_submodule(norm), factor, layers.values())
@@ -76,7 +83,7 @@ def _scaled_up(
                 made[name].transform = Smoothing(factor)
                 made[name].weight.data.mul_(factor)
             gram = seen[name].gram / torch.outer(factor, factor)
-            for member, layer in layers.items():
+            for member, layer in rounded.items():
                 tried = 1 if member.rpartition(".")[2] in ATTENDING else shares
                 own = fitted(layer.weight.detach(), layer.weight_grid)
                 grids[member] = affine(*best_range(layer.weight.detach(), gram, own, tried), own)

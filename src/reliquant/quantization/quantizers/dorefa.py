@@ -25,6 +25,8 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import Frozen, LearnedStep, StraightThrough
 from reliquant.quantization.training_words import TrainingWords
 
+REFUSES = [({"activation.dynamic": True}, "ranges of inputs are static; leave out dynamic")]
+
 
 def quantizer(
     clip: Clip,

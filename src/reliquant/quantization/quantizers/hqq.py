@@ -24,6 +24,17 @@ from reliquant.quantization.proxy import Proxy
 
 LARGEST_INVERSE = 2e4  # the reference's floor of the scale, inverted
 
+REFUSES = [
+    (
+        {"grid": "scheme", "weight.symmetric": True},
+        "grid: scheme optimises zero points; say weight: {symmetric: false}",
+    ),
+    (
+        {"grid": "scheme", "weight.granularity": "tensor"},
+        "grid: scheme optimises a zero point of each channel or group; say weight: {granularity: channel} or group",
+    ),
+]
+
 
 def quantizer(
     clip: Clip,

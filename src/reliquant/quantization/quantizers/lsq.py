@@ -20,6 +20,21 @@ from reliquant.quantization.rules import AbsMaxWeight, LearnedWeight
 from reliquant.quantization.training_words import TrainingWords
 
 FORMATS = True  # it takes small floats and blocks, too
+REFUSES = [
+    (
+        {"activation.whole_groups": False, "activation.dynamic": True},
+        "inputs learn one static scale; leave out dynamic",
+    ),
+    ({"activation.symmetric": False}, "inputs learn a symmetric range; leave out activation: {symmetric: false}"),
+    (
+        {"weights": "learned", "weight.whole_groups": True},
+        "weights: learned learns scales in FP32 or FP16, and blocks of a format have others; say weights: absmax",
+    ),
+    (
+        {"weights": "learned", "weight.symmetric": False},
+        "weights: learned learns a symmetric range; leave out weight: {symmetric: false}",
+    ),
+]
 
 
 def quantizer(

@@ -24,6 +24,11 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import Learned, LearnedStep, LearnedWeight
 from reliquant.quantization.training_words import TrainingWords
 
+REFUSES = [
+    ({"activation.dynamic": True}, "inputs learn one static scale and offset; leave out dynamic"),
+    ({"weight.symmetric": False}, "scales of weights learn a symmetric range; leave out weight: {symmetric: false}"),
+]
+
 
 def quantizer(
     clip: Clip,

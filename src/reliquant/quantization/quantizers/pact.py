@@ -24,6 +24,14 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rules import AbsMaxWeight, Learned, StraightThrough
 from reliquant.quantization.training_words import TrainingWords
 
+REFUSES = [
+    (
+        {"activation.whole_groups": False, "activation.dynamic": True},
+        "inputs learn one static scale; leave out dynamic",
+    ),
+    ({"activation.symmetric": False}, "inputs learn a symmetric range; leave out activation: {symmetric: false}"),
+]
+
 
 def quantizer(
     clip: Clip,

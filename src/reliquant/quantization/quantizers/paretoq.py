@@ -26,6 +26,15 @@ from reliquant.quantization.training_words import TrainingWords
 
 CLIP = 0.99  # the authors' code clips here, so that the outermost levels get weights of full width
 
+REFUSES = [
+    (
+        {"activation.whole_groups": False, "activation.dynamic": True},
+        "inputs learn one static scale; leave out dynamic",
+    ),
+    ({"activation.symmetric": False}, "inputs learn a symmetric range; leave out activation: {symmetric: false}"),
+    ({"weight.symmetric": False}, "it has its own grids of weights; leave out weight: {symmetric: false}"),
+]
+
 
 def quantizer(
     clip: Clip,

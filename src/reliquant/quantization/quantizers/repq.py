@@ -8,20 +8,14 @@ FP32 here). The published form is `activation: {symmetric: false}`; a symmetric 
 
 from __future__ import annotations
 
-import torch
-
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import affine
 from reliquant.layers.surgery import insert_twins
-from reliquant.layers.twins import StaticInput
 from reliquant.models.clip import Clip
-from reliquant.quantization.calibrate import fix_inputs, watch_inputs
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.fold import divide_output, layer_norm_readers, shift_output
-from reliquant.quantization.observers import ChannelRange, Range
 from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.reparametrize import reparametrize
 
-SMALLEST_SHARE = 1e-2  # of the mean scale: a channel that never fires must not blow up LayerNorm
+REFUSES = [({"activation.dynamic": True}, "it fixes one static scale per tensor; leave out dynamic")]
 
 
 def quantizer(
@@ -41,28 +35,6 @@ def quantizer(
     if activation.dynamic:
         raise ValueError("repq fixes one static scale per tensor: activation takes no dynamic: true")
     made = insert_twins(clip.model, names, weight, activation)
-    readers = {} if activation.floating else layer_norm_readers(clip, names, proxy)
-    fed = {name for group in readers.values() for name in group}
-    watched = [] if activation.floating else made
-    observers = {name: ChannelRange(momentum) if name in fed else Range(momentum) for name in watched}
-    watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
-    fix_inputs(made, observers)
-    for norm, group in readers.items():
-        scale, zero = affine(*_bounds(observers[group[0]], activation), activation)
-        scale = scale.clamp(min=SMALLEST_SHARE * scale.mean().item())
-        one_scale, one_zero = scale.mean(), zero.mean().round()
-        layers = [made[name] for name in group]
-        module = clip.model.get_submodule(norm)
-        shift_output(module, scale * (zero - one_zero), layers)
-        divide_output(module, scale / one_scale, layers)
-        for layer in layers:
-            layer.input = StaticInput(activation, one_scale.item(), int(one_zero.item()))
+    reparametrize(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for layer in made.values():
         layer.freeze_absmax()
-
-
-def _bounds(seen: ChannelRange, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the range of each channel, (d,)."""
-    low, high = seen.channels()
-    largest = torch.maximum(-low, high)
-    return (-largest, largest) if grid.symmetric else (low, high)

@@ -19,6 +19,15 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rotation import rotate
 from reliquant.quantization.training_words import TrainingWords
 
+FORMATS = True  # it takes small floats and blocks, too
+REFUSES = [
+    (
+        {"activation.whole_groups": False, "activation.dynamic": True},
+        "inputs learn one static scale; leave out dynamic",
+    ),
+    ({"activation.symmetric": False}, "inputs learn a symmetric range; leave out activation: {symmetric: false}"),
+]
+
 
 def quantizer(
     clip: Clip,
