@@ -14,6 +14,7 @@ FLOAT_BITS = 16  # `w4a16`: activations stay in floating point
 Bits = Annotated[int, Field(ge=2, le=FLOAT_BITS)]
 ElementName = Literal["int", "e4m3", "e5m2", "e3m2", "e2m3", "e2m1"]
 ScaleType = Literal["fp32", "fp16", "e8m0", "e4m3"]
+SCALE_BITS: dict[ScaleType, int] = {"fp32": 32, "fp16": 16, "e8m0": 8, "e4m3": 8}
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,11 @@ class Grid:
     def wide(self) -> bool:
         """Whether codes are kept in 16-bit integers, because int8 does not hold all of them."""
         return self.bits > 8 or not self.signed or (self.is_float and self.bits == 8)
+
+    @property
+    def least_bits(self) -> float:
+        """Stored bits that a number takes at least: its code, and its share of the scale of a group."""
+        return self.bits + (SCALE_BITS[self.scales_as] / self.group if self.granularity == "group" else 0)
 
     def at(self, words: Mapping[str, Any], /) -> Grid:
         """Return this grid at another precision's words; what a format had fixed here is the default again."""

@@ -194,7 +194,11 @@ def test_text_and_json_tell_the_same_figures(bare, paper, name):
 def test_the_paper_s_study_is_whole(paper):
     study, found = study_of("paper"), paper
     assert found["models"] == 10
-    assert {e["quantizer"] for e in study.config.schemes.values()} == set(plugins.names("quantizer")) - {"none"}
+    assert {e["quantizer"] for e in study.config.schemes.values()} == set(plugins.names("quantizer")) - {
+        "none",
+        "mixed",
+        "erq",
+    }
     assert found["variants"] == 10 * (1 + 21 * 3 * 2 * 3 * 3)  # schemes, precisions, scopes, proxies, seeds
     cells = 4 + (2 * 5 + 6) + 6 + 15 * 5 + 2  # clean, ood, shift, noise, spurious
     assert found["evaluations"] == found["variants"] * cells

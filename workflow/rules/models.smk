@@ -99,7 +99,7 @@ rule quantize:
             "quantize",
             SHIPPED,
             tower=lambda w: study.tower_entry(variant(w).model)["tower"],
-            quantizer=lambda w: study.scheme_entry(variant(w))["quantizer"],
+            quantizer=lambda w: study.quantizers(variant(w)),
             loss=lambda w: study.losses(variant(w)),
         ),
     shell:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from reliquant import plugins
 from reliquant.evaluation.records import TUNED
 from reliquant.evaluation.scales import TEMPERATURE, scaled_rows
 from reliquant.measures.conformal import set_sizes
@@ -41,6 +42,8 @@ def expected_rows(study: Study, /) -> int:
     count = baselines * (_counted(exact, None) + 2 + len(proxies))  # of what is no image, bytes and tuned scales only
     if quantized:
         count += quantized * (_counted(samples, exact, *proxies[:1]) + len(OF_VARIANT) + bool(proxies))
+        methods = (study.schemes[variant.scheme]["quantizer"] for variant in study.variants.values())
+        count += sum(len(plugins.literal("quantizer", method, "MEASURES")) for method in methods)
     snapshots = sum(len(study.snapshots(v)) for v in study.variants.values())
     if snapshots:
         cells = study.cells(model, study.SNAPSHOTS)

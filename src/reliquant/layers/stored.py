@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reliquant.grid import Grid
+from reliquant.grid import SCALE_BITS, Grid
 from reliquant.layers.arithmetic import blocks, code_type
 from reliquant.layers.floats import codes_of as codes_of_floats
 from reliquant.layers.floats import levels, nearest_float_
@@ -81,10 +81,22 @@ def bits_per_weight(given: Arrays, layers: dict[str, Twin], /) -> float:
     stored = weights = 0
     for name, layer in layers.items():
         if f"{name}.codes" in given:
-            stored += sum(8 * given[f"{name}.{part}"].nbytes for part in OF_LAYER if f"{name}.{part}" in given)
-            stored += 32 * (layer.weight_grid.tensor_scale is not None)
+            stored += bits_of(name, layer, given)
             weights += layer.weight.numel()
     return stored / weights if weights else 32.0
+
+
+def bits_of(name: str, layer: Twin, given: Arrays, /) -> int:
+    """Return how many bits the arrays of one quantized weight take."""
+    parts = sum(8 * given[f"{name}.{part}"].nbytes for part in OF_LAYER if f"{name}.{part}" in given)
+    return parts + 32 * (layer.weight_grid.tensor_scale is not None)
+
+
+def least_bits(shape: torch.Size, grid: Grid, /) -> int:
+    """Return how many bits the codes and scales of a weight take, without zero points, before any is rounded."""
+    rows = len(blocks(torch.empty(shape, device="meta"), grid))
+    tensor = 32 if grid.scales_as == "e4m3" else 0
+    return -(-shape.numel() * grid.bits // 8) * 8 + rows * SCALE_BITS[grid.scales_as] + tensor
 
 
 def _scale_as_stored(scale: torch.Tensor, grid: Grid) -> NDArray[Any]:

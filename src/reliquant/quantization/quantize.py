@@ -77,17 +77,20 @@ def quantize(
     sizes = {name: value.nbytes for name, value in clip.model.state_dict().items()}
     method = plugins.load("quantizer", quantizer_words(entry))
     where = prepare(clip, entry, scope, proxy) if proxy else Chosen([], {}, frozenset())
+    told: dict[str, float] = {}  # what the method itself has measured
     words = {k: asdict(w) if isinstance(w, Grid) else w for k, w in plugins.bound(method).items()}
 
     def described(model: nn.Module) -> tuple[Arrays, Facts]:
-        return _described(clip.with_model(model), entry, scope, proxy, sizes, tuner, words, where.kept)
+        arrays, facts = _described(clip.with_model(model), entry, scope, proxy, sizes, tuner, words, where.kept)
+        facts["measures"] |= told
+        return arrays, facts
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
     correction = None
     if proxy and entry.get("bias_correction"):
         correction = BiasCorrection(clip, proxy, batch=words.get("batch", 64), pairs=words.get("pairs"))
-    method(clip, where.names, proxy, saved)
+    told |= method(clip, where.names, proxy, saved) or {}
     require_own(clip.model, entry["quantizer"])
     require_scales(clip.model, entry["quantizer"])
     if correction:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from math import gcd
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import SMALLEST_SCALE, code_type
-
-UNITS = 20_000  # into so many steps, at most, the dynamic program divides the budget
+from reliquant.quantization.allocate import allocate
 
 
 @torch.no_grad()
@@ -45,32 +42,14 @@ def allocate_bits(
 ) -> list[int]:
     """Return bits b_k from `choices` that minimise sum_k a_k 2^-b_k while sum_k m_k b_k <= average * sum_k m_k.
 
-    `sensitivity` is a (k,), `sizes` is m (k,). This is a dynamic program over the budget, in steps of the sizes'
-    greatest common divisor, or in coarser ones (costs are rounded up) where these would be more than 20,000. Raises
-    ValueError if even the smallest choice exceeds the average.
+    `sensitivity` is a (k,), `sizes` is m (k,). The dynamic program is `allocate`'s. Raises ValueError if even the
+    smallest choice exceeds the average.
 
     >>> allocate_bits(np.array([100.0, 1.0]), np.array([10, 10]), 4, [2, 3, 4, 5, 6])
     [6, 2]
     """
     if min(choices) > average:
         raise ValueError(f"no choice of bits in {choices} is as small as the average {average}")
-    budget = average * sizes.sum()
-    unit = max(gcd(*sizes.tolist()), budget / UNITS)
-    steps = int(budget / unit + 1e-9)
-    total = np.zeros(steps + 1)  # least loss within each budget
-    taken = []  # for each layer and budget, the position in `choices`
-    for a, size in zip(sensitivity, sizes, strict=True):
-        losses = np.full((len(choices), steps + 1), np.inf)  # by choice and budget
-        for row, bits in enumerate(choices):
-            cost = int(np.ceil(size * bits / unit - 1e-9))
-            if cost <= steps:
-                losses[row, cost:] = total[: steps + 1 - cost] + a * 2.0**-bits
-        taken.append(losses.argmin(0))
-        total = losses.min(0)
-    if not np.isfinite(total[-1]):  # with costs rounded up not even the smallest choices fit
-        return [min(choices)] * len(sizes)
-    bits, left = [], steps
-    for size, best in zip(sizes[::-1], taken[::-1], strict=True):
-        bits.append(choices[best[left]])
-        left -= int(np.ceil(size * bits[-1] / unit - 1e-9))
-    return bits[::-1]
+    given = np.array(choices)
+    losses, costs = sensitivity[:, None] * 2.0**-given, sizes[:, None] * given
+    return [choices[option] for option in allocate(losses, costs, average * sizes.sum())]

@@ -21,6 +21,7 @@ from reliquant.study.config import (
     with_grids,
 )
 from reliquant.study.form import NATIVE, parse_form
+from reliquant.study.mixed import mixed_problems
 from reliquant.study.prompts import class_problems, template_problems
 
 
@@ -56,6 +57,7 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
         for precision in _list(entry, "precisions") or _list(given, "precisions"):
             if not any(precision_problems(precision)):
                 yield from format_problems(own_words(section, entry), precision)
+                yield from mixed_problems(entry, precision)
 
 
 def layers_problems(entry: Mapping[str, Any], /) -> Iterator[str]:

@@ -17,6 +17,7 @@ from reliquant.study.config import (
     with_grids,
 )
 from reliquant.study.entries import key_problems, layers_problems
+from reliquant.study.mixed import mixed_problems
 
 
 def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str
     problems = [*grid_problems(words), *key_problems("schemes", kept), *correction_problems(words)]
     entry = {} if problems else with_grids(quantizer_words(words), precision)
     problems = problems or plugins.check("quantizer", entry) or list(format_problems(words, precision))
-    problems = problems or list(layers_problems(words))
+    problems = problems or list(mixed_problems(words, precision)) or list(layers_problems(words))
     if problems:
         raise plugins.ConfigError(f"scheme: {problem}" for problem in problems)
     return {**entry, **kept}

@@ -13,6 +13,7 @@ from reliquant.study import paths
 from reliquant.study.cells import Cell, ExplainCell, PlacedCell, cells_of
 from reliquant.study.config import FP32_SCHEME, SUITES, Config, Entry, Suite, own_words, snapshots_of, with_grids
 from reliquant.study.form import NATIVE
+from reliquant.study.mixed import methods_of
 from reliquant.study.model_entries import known_form
 from reliquant.study.scheme import variant_words
 from reliquant.study.variants import Variant, variants_of, words_of_axis
@@ -295,6 +296,10 @@ class Study:
         own = words["losses"][1] if "losses" in words else []
         losses: Any = entry.get("losses", own)
         return [each["loss"] for each in losses]
+
+    def quantizers(self, variant: Variant, /) -> list[str]:
+        """Name the quantizers that make a variant."""
+        return methods_of(self.scheme_entry(variant))
 
     def _rooted(self, entry: Entry) -> Entry:
         """Put the folder of the data into the words that name `{data_root}`."""

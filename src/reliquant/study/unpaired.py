@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from reliquant import plugins
 from reliquant.study.config import own_words
+from reliquant.study.mixed import unpaired_measure
 from reliquant.study.study import Study
 
 
@@ -22,6 +23,9 @@ def unpaired_problems(study: Study, /) -> Iterator[str]:
         for loss in _paired_losses(study, scheme):
             learned = f"losses: {loss} learns the agreement of pairs, but of {names} {told}"
             yield f"scheme {scheme}: {learned}; say {{loss: distillation}}, or narrow the scheme's proxies"
+        if measure := unpaired_measure(study.schemes[scheme]):
+            measured = f"measure: {measure} asks which caption an image has, but of {names} {told}"
+            yield f"scheme {scheme}: {measured}; say output_error, or narrow the scheme's proxies"
 
 
 def _is_unpaired(study: Study, dataset: str) -> bool:

@@ -64,6 +64,17 @@ WORDS = {
     "lsq_mse": TRAINING
     | {"losses": ("list[dict]", [{"loss": "contrastive"}, {"loss": "feature_mse"}]), "momentum": ("float", 0.1)},
     "lsq_plus": TRAINING | {"sample": ("int", 16384), "candidates": ("int", 60), "smallest": ("float", 0.2)},
+    "mixed": GRIDS
+    | {
+        "method": ("str", "rtn"),
+        "words": ("dict[str, Any]", {}),
+        "choices": ("list[int | str]", [2, 3, 4, 8]),
+        "measure": ("Literal['output_error', 'accuracy', 'nll', 'calibration', 'ood_gap']", "output_error"),
+        "budget": ("float | None", None),
+        "budget_bytes": ("int | None", None),
+        "samples": ("int", 128),
+        "batch": ("int", 64),
+    },
     "mse": GRIDS
     | {
         "candidates": ("int", 60),

@@ -15,6 +15,7 @@ from reliquant.quantization.moments import gptq
 from reliquant.quantization.proxy import Proxy
 
 FORMATS = True  # it takes small floats and blocks, too
+LOCAL = True  # it changes each layer by itself, so that `mixed` can try it there alone
 
 
 def quantizer(

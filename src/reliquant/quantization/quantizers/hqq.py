@@ -22,6 +22,7 @@ from reliquant.quantization.calibrate import calibrate_inputs
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
 
+LOCAL = True  # it changes each layer by itself, so that `mixed` can try it there alone
 LARGEST_INVERSE = 2e4  # the reference's floor of the scale, inverted
 
 REFUSES = [

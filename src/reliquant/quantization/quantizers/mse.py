@@ -18,6 +18,7 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.ranges import mse_bounds, weight_rows
 
 FORMATS = True  # it takes small floats and blocks, too
+LOCAL = True  # it changes each layer by itself, so that `mixed` can try it there alone
 
 
 def quantizer(
@@ -45,6 +46,6 @@ def quantizer(
     for layer in made.values():
         if not layer.weight_grid.floating:
             layer.settle()
-            grid, rows = layer.weight_grid, weight_rows(layer.weight, weight)
+            grid, rows = layer.weight_grid, weight_rows(layer.weight, layer.weight_grid)
             scale, zero = affine(*mse_bounds(rows, grid, candidates, smallest), grid)
             layer.freeze(quantize(layer.weight.detach(), scale, zero, grid), scale, zero)

@@ -10,6 +10,7 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
 
 FORMATS = True  # it takes small floats and blocks, too
+LOCAL = True  # it changes each layer by itself, so that `mixed` can try it there alone
 
 
 def quantizer(

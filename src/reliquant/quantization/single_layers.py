@@ -1,0 +1,55 @@
+"""One layer at a time: what the weight that a method makes of a layer does where all other layers stay as they are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from reliquant.layers.surgery import twins
+from reliquant.layers.twins import Twin
+from reliquant.models.clip import Clip
+
+Tower = Literal["image", "text"]
+Words = tuple[dict[str, Any], dict[str, Any]]  # of a precision: what it says of the grids of weights and of inputs
+
+
+@contextmanager
+def swapped(pairs: Mapping[Twin, Twin], /) -> Iterator[None]:
+    """Give twins the weights of other twins while the block runs, in place: nothing is copied."""
+    own = {layer: layer.weight for layer in pairs}
+    try:
+        for layer, other in pairs.items():
+            layer.weight = other.weight
+        yield
+    finally:
+        for layer, weight in own.items():
+            layer.weight = weight
+
+
+def copied(clip: Clip, own_words: Mapping[str, Words], /) -> Clip:
+    """Copy a model whose twins nothing rounds yet; the named ones get a precision of their own.
+
+    What watches a method before its first code (`Twin.before_rounding`) does not watch the copy.
+    """
+    layers = twins(clip.model)
+    watching = {layer: layer.before_rounding for layer in layers.values()}
+    for layer in watching:
+        layer.before_rounding = None
+    try:
+        model = copy.deepcopy(clip.model)
+    finally:
+        for layer, call in watching.items():
+            layer.before_rounding = call
+    for name, words in own_words.items():
+        made = model.get_submodule(name)
+        if not isinstance(made, Twin):
+            raise TypeError(f"{name} is no twin")
+        made.own_words = words
+    return clip.with_model(model.requires_grad_(False))
+
+
+def tower_of(clip: Clip, name: str, /) -> Tower:
+    """Return the tower that a layer is in: `image` or `text`."""
+    return "text" if clip.parts.in_tower(name, "text") else "image"

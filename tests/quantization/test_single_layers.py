@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.surgery import insert_twins, targets, twins, unpack_attention
+from reliquant.quantization.single_layers import copied, swapped, tower_of
+
+FLOATING = Grid(bits=16)
+
+
+@pytest.fixture
+def prepared(vit):
+    unpack_attention(vit.model)
+    insert_twins(vit.model, targets(vit, "both"), FLOATING, FLOATING)
+    return vit
+
+
+def test_a_weight_is_another_s_while_the_block_runs_and_its_own_again_after_an_error(prepared):
+    one, other, *_ = twins(prepared.model).values()
+    own = one.weight
+    with swapped({one: other}):
+        assert one.weight is other.weight
+    assert one.weight is own
+    with pytest.raises(ZeroDivisionError), swapped({one: other}):
+        1 / 0  # noqa: B018
+    assert one.weight is own
+    assert "weight" in dict(one.named_parameters())
+
+
+def test_a_copy_has_words_of_its_own_and_is_not_watched(prepared):
+    called, (name, *_) = [], twins(prepared.model)
+    for layer in twins(prepared.model).values():
+        layer.before_rounding = lambda: called.append(1)
+    words = ({"bits": 3}, {"bits": 16})
+    made = copied(prepared, {name: words})
+    layers = twins(made.model)
+    insert_twins(made.model, list(layers), Grid(bits=4, granularity="channel"), FLOATING)
+    for layer in layers.values():
+        layer.freeze_absmax()
+    assert [layer.weight_grid.bits for layer in layers.values()] == [3, *[4] * (len(layers) - 1)]
+    assert not called
+    assert all(layer.before_rounding and layer.own_words is None for layer in twins(prepared.model).values())
+    assert all(torch.isfinite(layer.weight).all() and layer.codes is None for layer in twins(prepared.model).values())
+
+
+def test_a_layer_is_in_the_tower_that_holds_it(prepared):
+    assert [tower_of(prepared, name) for name in ("visual.x", "transformer.resblocks.0.mlp")] == ["image", "text"]
