@@ -1,8 +1,9 @@
 """Every quantizer at every precision on the lab's ViT and ConvNeXt: accuracy, ECE, stored bits, size, time; Markdown.
 
 `python benchmarks/quantizers.py FOUND.jsonl > docs/results/quantizers_table.md`: figures go to the file as found, and a
-run that was stopped goes on from it. About half an hour on one core. `--scheme '{quantizer: lsq, scale_lr: 1.0e-3}'
---precision w8a8` measures that one on the ViT and prints its figures, with the weights' signal to noise.
+run that was stopped goes on from it. About an hour on one core, half of it for `qdrop`. `--scheme '{quantizer: lsq,
+scale_lr: 1.0e-3}' --precision w8a8` measures that one on the ViT and prints its figures, with the weights' signal to
+noise; `--outliers` measures it on the ViT with outliers.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ OUTLIERS = "lab-vit-curated with outliers"  # the same function in FP32, see `op
 PRECISIONS = ["w8a8", "w6a8", "w4a8", "w3a8", "w2a8"]
 WEIGHT_ONLY = ["w4a16", "w3a16", "w2a16"]  # for methods of weights alone, and what they are compared with
 POST = ["rtn", "percentile", "mse", "smoothquant", "repq", "quarot", "llm_int8", "hqq", "gptq", "awq", "raana"]
+RECONSTRUCTED = ["erq", "qdrop"]
 TRAINED = ["ste", "dorefa", "pact", "lsq", "lsq_plus", "statsq", "lsq_mse", "distill", "paretoq", "rot_lsq"]
 AGAINST_OUTLIERS = ["rtn", "smoothquant", "quarot", "llm_int8"]
 OF_WEIGHTS = ["rtn", "hqq", "gptq", "awq", "raana"]
@@ -70,7 +72,7 @@ def cases() -> Iterator[tuple[str, str, str]]:
     """Yield model, quantizer and precision."""
     for model in MODELS:
         for precision in PRECISIONS:
-            yield from ((model, name, precision) for name in POST + TRAINED)
+            yield from ((model, name, precision) for name in POST + RECONSTRUCTED + TRAINED)
         for precision in WEIGHT_ONLY:
             yield from ((model, name, precision) for name in OF_WEIGHTS + on_grids())
     yield from ((OUTLIERS, name, precision) for precision in PRECISIONS[:3] for name in AGAINST_OUTLIERS)
@@ -151,14 +153,16 @@ def main() -> None:
     parser.add_argument("found", type=Path, nargs="?")
     parser.add_argument("--scheme")
     parser.add_argument("--precision", default="w8a8")
+    parser.add_argument("--outliers", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     sets = [images_of({"dataset": "lab", "task": task, "images": IMAGES}) for task in TASKS]
     pairs, pictures = images_of({"dataset": "lab_captions", "world": "curated", "images": PAIRS, "seed": 3})
     proxy = Proxy(pictures, list(pairs.captions))
     if args.scheme:
-        right, _ = measured(opened(MODELS[0], proxy), sets)
-        print(json.dumps(found_of(MODELS[0], args.scheme, args.precision, proxy, sets, right.astype(float))))
+        model = OUTLIERS if args.outliers else MODELS[0]
+        right, _ = measured(opened(model, proxy), sets)
+        print(json.dumps(found_of(model, args.scheme, args.precision, proxy, sets, right.astype(float))))
         return
     path = args.found
     lines = path.read_text().splitlines() if path.exists() else []
@@ -193,7 +197,7 @@ quantize. Image tower, one seed, {PAIRS} captioned images as proxy; training: {T
         base = fp32[model]
         print(f"\n## {model}: FP32 top-1 {100 * base['accuracy']:.1f} %, ECE {100 * base['ece']:.1f} %")
         for precisions, names in (
-            (PRECISIONS, POST + TRAINED + AGAINST_OUTLIERS),
+            (PRECISIONS, POST + RECONSTRUCTED + TRAINED + AGAINST_OUTLIERS),
             (WEIGHT_ONLY, OF_WEIGHTS + on_grids()),
         ):
             across = [p for p in precisions if (model, "rtn", p) in known]

@@ -198,6 +198,7 @@ def test_the_paper_s_study_is_whole(paper):
         "none",
         "mixed",
         "erq",
+        "qdrop",
     }
     assert found["variants"] == 10 * (1 + 21 * 3 * 2 * 3 * 3)  # schemes, precisions, scopes, proxies, seeds
     cells = 4 + (2 * 5 + 6) + 6 + 15 * 5 + 2  # clean, ood, shift, noise, spurious

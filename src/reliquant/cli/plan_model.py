@@ -98,7 +98,7 @@ def _shortened(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Let an entry need no more than a few pairs, and no training step."""
     words = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
     trains = {"iterations": 0, "snapshots": []} if "losses" in words else {}
-    few = {"batch": PAIRS, "pairs": PAIRS, "samples": PAIRS, "measure": "output_error"} | trains
+    few = {"batch": PAIRS, "pairs": PAIRS, "samples": PAIRS, "steps": 0, "measure": "output_error"} | trains
     return {**entry, **{word: value for word, value in few.items() if word in words}}
 
 

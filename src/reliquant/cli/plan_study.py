@@ -220,6 +220,8 @@ def _pairs_seen(study: Study, variant: Variant) -> int:
     tuning = 2 * _held_out(proxy) if study.config.tuning != "none" else 0  # by FP32, and by the variant
     if "losses" in value:
         return 3 * value["iterations"] * value["batch"] + tuning
+    if "steps" in value:  # of each block alone
+        return 3 * value["steps"] * value["batch"] + value["pairs"] + tuning
     return value.get("pairs", 0) + tuning
 
 

@@ -94,6 +94,17 @@ WORDS = {
         "batch": ("int", 64),
         "pairs": ("int", 512),
     },
+    "qdrop": GRIDS
+    | {
+        "steps": ("int", 1000),
+        "lr": ("float", 0.01),
+        "scale_lr": ("float", 0.001),
+        "drop": ("float", 0.5),
+        "decision": ("float", 0.01),
+        "warmup": ("float", 0.2),
+        "batch": ("int", 32),
+        "pairs": ("int", 256),
+    },
     "quarot": GRIDS
     | {
         "weights": ("Literal['rtn', 'gptq']", "rtn"),

@@ -1,0 +1,114 @@
+"""QDrop (Wei et al. 2022): learn block by block which way weights are rounded, while inputs are partly unrounded.
+
+Each block is taught FP32's output, as in BRECQ (Li et al. 2021), with AdaRound's rounding of weights (Nagel et al.
+2020) and learned steps of inputs, both at once; half of the numbers that inputs would round stay as they are, drawn
+anew in each step. QDrop rather than BRECQ, which rounds inputs only after the weights are fixed, because inputs of few
+bits are what vision transformers suffer from; it asks nothing of a block but that it can be run. Ranges are those of
+the least squared error. Blocks that are done are kept: a run that was killed goes on after them.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from reliquant.grid import Grid
+from reliquant.layers.surgery import insert_twins
+from reliquant.layers.twins import StaticInput, Twin
+from reliquant.layers.unrounded import unrounded
+from reliquant.models.clip import Clip
+from reliquant.progress import progress
+from reliquant.quantization.calibrate import fix_inputs, is_static, watch_inputs
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.moments import stages
+from reliquant.quantization.observers import Sample
+from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.reconstruction import Recipe, reconstruct
+
+FORMATS = True  # it takes small floats and blocks, too
+BETAS, SAMPLE, CANDIDATES, SMALLEST = (20.0, 2.0), 16384, 60, 0.02
+
+
+def quantizer(
+    clip: Clip,
+    names: list[str],
+    proxy: Proxy,
+    saved: Checkpoints,
+    /,
+    *,
+    weight: Grid,
+    activation: Grid,
+    steps: int = 1000,
+    lr: float = 1e-2,
+    scale_lr: float = 1e-3,
+    drop: float = 0.5,
+    decision: float = 0.01,
+    warmup: float = 0.2,
+    batch: int = 32,
+    pairs: int = 256,
+) -> None:
+    """Quantize the named layers in place; each block learns in `steps` steps on batches of the first `pairs` pairs.
+
+    `drop` is the share of numbers that stay unrounded, `decision` weighs the penalty on weights between two codes,
+    which sets in after the share `warmup` of the steps.
+    """
+    if steps < 0 or not 0 <= drop < 1 or not 0 <= warmup < 1:
+        raise ValueError(f"qdrop: needs steps >= 0, drop and warmup from 0 to below 1, not {steps}, {drop}, {warmup}")
+    words = {"steps": steps, "lr": lr, "scale_lr": scale_lr, "drop": drop, "decision": decision, "warmup": warmup}
+    recipe = Recipe(**words, betas=BETAS, candidates=CANDIDATES, smallest=SMALLEST)
+    made = insert_twins(clip.model, names, weight, activation)
+    observers = {name: Sample(SAMPLE, CANDIDATES, SMALLEST) for name, layer in made.items() if is_static(layer)}
+    watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
+    fix_inputs(made, observers)
+    for layer in made.values():
+        layer.settle()
+    with unrounded(clip.model):
+        exact = clip.with_model(copy.deepcopy(clip.model))
+    groups = stages(made, clip.parts)
+    done = _resume(made, saved)
+    for number, stage in progress(list(enumerate(groups)), label="blocks"):
+        if not done.issuperset(groups[stage]):
+            rng = _generator(clip, proxy.seed, number)
+            reconstruct(clip, exact, stage, proxy, recipe, rng, batch=batch, pairs=pairs)
+            done |= set(groups[stage])
+            _keep({name: made[name] for name in done}, saved)
+
+
+def _generator(clip: Clip, seed: int, number: int) -> torch.Generator:
+    """Make the generator of one block, whatever blocks were done before in the same process."""
+    device = next(clip.model.parameters()).device
+    rng = torch.Generator("cpu" if device.type == "meta" else device)
+    return rng.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+
+
+def _keep(done: dict[str, Twin], saved: Checkpoints) -> None:
+    """Save what the layers of the blocks that are done have come to; the count of layers stands for iterations."""
+    if saved.folder is None:
+        return
+    state = {}
+    for name, layer in done.items():
+        state[f"{name}.done"] = torch.ones(1)
+        if layer.codes is not None:
+            state |= {
+                f"{name}.codes": layer.codes,
+                f"{name}.scale": layer.weight_scale,
+                f"{name}.zero": layer.weight_zero,
+            }
+        if isinstance(layer.input, StaticInput):
+            state[f"{name}.input"] = torch.tensor(layer.input.scale, dtype=torch.float64)
+    saved.save(len(done), state)
+
+
+def _resume(made: dict[str, Twin], saved: Checkpoints) -> set[str]:
+    """Freeze the layers whose codes are kept; return their names."""
+    _, state = saved.latest()
+    done = {name for name in made if f"{name}.done" in state}
+    for name in done:
+        layer = made[name]
+        if f"{name}.codes" in state:
+            layer.freeze(*(state[f"{name}.{part}"].to(layer.weight.device) for part in ("codes", "scale", "zero")))
+        if f"{name}.input" in state:
+            layer.input = StaticInput(layer.activation_grid, state[f"{name}.input"].item(), layer.input.zero)
+    return done

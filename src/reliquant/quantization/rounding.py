@@ -1,0 +1,113 @@
+"""What block reconstruction learns: which way each weight is rounded, and the step of each input (AdaRound, QDrop)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from reliquant.grid import Grid
+from reliquant.layers.arithmetic import blocks, to_codes, unblocks
+from reliquant.layers.floats import levels
+from reliquant.layers.twins import StaticInput
+from reliquant.quantization.rules import Frozen, Learned, LearnedStep, StraightThrough
+
+ZETA, GAMMA = 1.1, -0.1  # how far the sigmoid is stretched (Nagel et al. 2020, section 3.2)
+
+
+class AdaptiveRounding(nn.Module):
+    """Round a weight up or down by a learned variable (AdaRound; Nagel et al. 2020, Equations 21 to 24).
+
+    A weight becomes lower + h(v) (upper - lower) of its two neighbours on the grid, with the rectified sigmoid h(v) =
+    clip(sigmoid(v) (zeta - gamma) + gamma, 0, 1), which starts where the weight itself is. Small floats have neighbours
+    at different distances; a weight beyond the grid has one. `scale` and `zero` are (rows, 1) and stay.
+    """
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> None:
+        super().__init__()
+        ratio = blocks(weight.detach().float(), grid) / scale + zero
+        lower, upper = neighbours(ratio, grid)
+        rest = ((ratio - lower) / (upper - lower).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
+        self.grid, self.scale, self.zero = grid, nn.Buffer(scale), nn.Buffer(zero)
+        self.lower, self.span = nn.Buffer(lower), nn.Buffer(upper - lower)
+        self.v = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
+
+    def share(self) -> torch.Tensor:
+        """Return h(v), of the shape of `blocks`: 0 rounds down, 1 up."""
+        return (torch.sigmoid(self.v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight as it is rounded by now, of its shape; the weight itself is not asked."""
+        value = (self.lower + self.share() * self.span - self.zero) * self.scale
+        return unblocks(value, weight.shape, self.grid)
+
+    def penalty(self, beta: float, /) -> torch.Tensor:
+        """Return the sum of 1 - |2 h(v) - 1|^beta, which is 0 where each weight is rounded to a neighbour."""
+        return ((1 - (2 * self.share() - 1).abs().pow(beta)) * (self.span > 0)).sum()
+
+    @torch.no_grad()
+    def undecided(self) -> int:
+        """Count the weights that are further than a tenth of a step from both of their neighbours."""
+        share = self.share()
+        return int(((share > 0.1) & (share < 0.9) & (self.span > 0)).sum())
+
+    @torch.no_grad()
+    def freeze(self, weight: torch.Tensor, /) -> Frozen:
+        """Return codes, scale and zero point."""
+        numbers = self.lower + (self.share() >= 0.5) * self.span
+        return to_codes(unblocks(numbers, weight.shape, self.grid), self.grid), self.scale.clone(), self.zero.clone()
+
+
+class DroppedInput(nn.Module):
+    """Round an input on a grid, and leave a share of its numbers as they are, drawn anew each time (QDrop, section 4).
+
+    The step of a static grid is learned, its zero point stays; a dynamic one has neither.
+    """
+
+    def __init__(self, calibrated: nn.Module, drop: float, rng: torch.Generator, /) -> None:
+        super().__init__()
+        self.calibrated, self.drop, self.rng = calibrated, drop, rng
+        self.scale = Learned(torch.tensor(calibrated.scale)) if isinstance(calibrated, StaticInput) else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x, a part of it rounded, of the same shape."""
+        value = self._rounded(x.float()).to(x.dtype)
+        if self.drop == 0:
+            return value
+        return torch.where(drawn(x, self.drop, self.rng), x, value)
+
+    def _rounded(self, x: torch.Tensor) -> torch.Tensor:
+        if self.scale is None:
+            return self.calibrated(x)
+        grid, zero, scale = self.calibrated.grid, self.calibrated.zero, self.scale()
+        if grid.is_float:
+            return LearnedStep.apply(x, scale, None, grid)
+        ratio = x / scale
+        codes = (StraightThrough.apply(ratio, ratio.detach().round()) + zero).clamp(grid.low, grid.high)
+        return (codes - zero) * scale
+
+    def freeze(self) -> nn.Module:
+        """Return the quantizer with the step as it is now."""
+        if self.scale is None:
+            return self.calibrated
+        return StaticInput(self.calibrated.grid, self.scale.item(), self.calibrated.zero)
+
+
+def drawn(x: torch.Tensor, share: float, rng: torch.Generator, /) -> torch.Tensor:
+    """Return which numbers of a tensor belong to a random share of them, of its shape."""
+    return torch.rand(x.shape, generator=rng, device=x.device) < share
+
+
+def neighbours(ratio: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the levels of a grid next below and above each number, in its units; both the nearest beyond its ends.
+
+    >>> [v.tolist() for v in neighbours(torch.tensor([0.7, 5.0, -9.0]), Grid(bits=4, element="e2m1"))]
+    [[0.5, 4.0, -6.0], [1.0, 6.0, -6.0]]
+    """
+    if not grid.is_float:
+        return ratio.floor().clamp(grid.low, grid.high), ratio.ceil().clamp(grid.low, grid.high)
+    table = levels(grid.element)
+    table = table[~table.isnan()].unique().to(ratio.device)  # in order
+    inside = ratio.clamp(grid.low, grid.high).contiguous()
+    above = torch.searchsorted(table, inside)
+    below = torch.searchsorted(table, inside, right=True) - 1
+    return table[below], table[above]
