@@ -233,6 +233,25 @@ def parse_precision(precision: str, /) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict(weight), _of_activations(activation)
 
 
+def attention_precision(word: str, /) -> dict[str, Any]:
+    """Return what the precision of attention products says of their factors' grids.
+
+    It reads as the part of a precision that is about activations, such as `a8` or `afp8`, or is a format.
+
+    >>> attention_precision("a8"), attention_precision("fp8")
+    ({'bits': 8}, {'bits': 8, 'element': 'e4m3'})
+    """
+    if word in FORMATS:
+        return _of_activations(FORMATS[word])
+    own = FORMATS.get(word[1:]) or ({"bits": int(word[1:])} if re.fullmatch("a[1-9][0-9]?", word) else None)
+    if word[:1] != "a" or own is None or not 2 <= own["bits"] < FLOAT_BITS:
+        raise ValueError(
+            f"precision {word!r} must read a<bits>, from a2 to a{FLOAT_BITS - 1}, with a format for bits, like afp8, "
+            f"or be a format; formats: {', '.join(FORMATS)}"
+        )
+    return _of_activations(own)
+
+
 def _of_activations(words: dict[str, Any]) -> dict[str, Any]:
     return {**words, "dynamic": True} if words.get("granularity") == "group" else dict(words)
 

@@ -157,3 +157,23 @@ def test_online_rotations_and_activations_in_floating_point_are_named(vit):
     found = planned(vit, "quarot", precision="w4a16")
     assert {p["activation"] for p in found["products"]} == {"fp32"}
     assert any(p["reason"] == "online rotation" for p in found["products"])
+
+
+@pytest.mark.parametrize("name", ["rtn", "quarot", "lsq"])
+def test_a_plan_names_what_is_rounded_of_attention(vit, architectures, name):
+    layers = {
+        "keep": ["*1.attn"],
+        "attention": {"image": ["q", "k", "probabilities"], "text": "all", "precision": "a6"},
+    }
+    layers["attention"]["probabilities"] = "log_sqrt2"
+    found = planned(vit, name, "both", layers=layers)
+    grids = {p["module"]: (p["weight"], p["activation"], p["reason"]) for p in found["products"]}
+    of_image, of_text = "visual.transformer.resblocks.0.attn", "transformer.resblocks.0.attn"
+    assert grids[f"{of_image}: query x key"] == ("int6 / tensor", "int6 / tensor", "")
+    assert grids[f"{of_image}: probabilities x value"] == ("fp32", "log_sqrt2 6 bits", "attention product")
+    assert grids[f"{of_text}: probabilities x value"] == ("int6 / tensor", "log_sqrt2 6 bits", "")
+    assert grids["visual.transformer.resblocks.1.attn"] == ("fp32", "fp32", "kept by the scheme")
+    with torch.device("meta"):
+        model = open_clip.CLIP(**copy.deepcopy(architectures["vit"])).eval()
+    by_shapes = planned(replace(vit, model=model), name, "both", layers=layers)
+    assert by_shapes["products"] == found["products"]

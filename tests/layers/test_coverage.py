@@ -7,7 +7,9 @@ from reliquant.grid import Grid
 from reliquant.layers.coverage import coverage
 from reliquant.layers.surgery import insert_twins, targets, twins, unpack_attention
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import quantize
 from reliquant.quantization.quantizers.rtn import quantizer
+from reliquant.study.scheme import scheme_entry
 
 GRIDS = {"weight": Grid(bits=4, granularity="channel"), "activation": Grid(bits=8)}
 PIXELS = torch.zeros(2, 3, 32, 32)
@@ -89,3 +91,22 @@ def test_watching_leaves_no_hooks_behind(vit, proxy):
     coverage(vit, "image", lambda: model.encode_image(PIXELS))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert torch.equal(before, model.encode_image(PIXELS))
+
+
+@pytest.mark.parametrize("escape", ["no product is seen", "one product more is run"])
+def test_an_attention_that_runs_other_products_than_it_rounds_is_an_error(vit, proxy, escape):
+    entry = scheme_entry({"quantizer": "rtn", "layers": {"attention": "all"}}, "w8a8")
+    quantize(vit, entry, "image", proxy, Checkpoints())
+    attention = vit.model.visual.transformer.resblocks[1].attn
+    if escape == "no product is seen":
+        attention._forward_pre_hooks.popitem()  # that which lets the piece see them
+    else:
+        given = attention.forward
+
+        def more(x, *rest, **words):
+            torch.einsum("nld,nmd->nlm", x, x)
+            return given(x, *rest, **words)
+
+        attention.forward = more
+    with pytest.raises(RuntimeError, match=r"resblocks.1.attn: rounds other attention products than it runs"):
+        coverage(vit, "image", lambda: vit.model.encode_image(PIXELS))

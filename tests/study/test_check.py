@@ -1,8 +1,11 @@
+import re
+
 import pytest
 import yaml
 
 from reliquant.plugins import PACKAGE, ConfigError
 from reliquant.study.check import read_study
+from reliquant.study.entries import entry_problems
 
 CONFIGS = [pytest.param(path, id=path.name) for path in sorted((PACKAGE.parents[1] / "config").glob("*.yaml"))]
 
@@ -188,6 +191,14 @@ def test_schemes_of_the_full_study_have_their_published_grids():
     assert schemes["llm-int8"]["activation"] == schemes["quarot"]["activation"] == token
     assert schemes["repq"]["activation"] == schemes["repq"]["weight"] == schemes["gptq"]["weight"] == asymmetric
     assert schemes["awq"]["weight"] == {"granularity": "group", "group": 128, **asymmetric}
+
+
+def test_schemes_that_the_full_study_leaves_out_are_right_words():
+    text = (PACKAGE.parents[1] / "config" / "paper.yaml").read_text()
+    left_out = yaml.safe_load("\n".join(re.findall(r"^  # ([a-z0-9-]+: \{.*\})$", text, re.MULTILINE)))
+    assert list(left_out) == ["repq-symmetric", "llm-int8-static", "quarot-static", "repq-softmax"]
+    for scheme in left_out.values():
+        assert list(entry_problems("schemes", scheme, yaml.safe_load(text))) == []
 
 
 def test_weight_only_methods_meet_on_the_same_grids():

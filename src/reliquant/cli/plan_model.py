@@ -13,6 +13,7 @@ from torch import nn
 from reliquant import plugins
 from reliquant.grid import Grid
 from reliquant.layers.coverage import Product, coverage
+from reliquant.layers.products import FACTORS, LEAF, LogSqrt2
 from reliquant.layers.surgery import twins
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
@@ -21,7 +22,7 @@ from reliquant.models.parts import Scope
 from reliquant.models.shapes import is_shape_only, shapes_only
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
-from reliquant.quantization.quantize import prepare, require_share, shortfall
+from reliquant.quantization.quantize import finish_attention, prepare, require_share, shortfall
 from reliquant.quantization.where import require_own
 from reliquant.study.config import least_share, quantizer_words
 from reliquant.study.model_entries import RANDOM
@@ -72,6 +73,7 @@ def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) ->
     where = prepare(clip, entry, scope, proxy)
     method(clip, where.names, proxy, Checkpoints())
     require_own(clip.model, entry["quantizer"])
+    finish_attention(clip, plugins.bound(method), proxy)
     seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 1))), where.kept)
     require_share(entry["quantizer"], seen)
     products = [_described(p, clip.model.get_submodule(p.module)) for p in seen.products]
@@ -103,14 +105,26 @@ def _shortened(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(product: Product, module: Any) -> dict[str, Any]:
-    quantized = isinstance(module, Twin) and not product.reason
+    weight, activation, name = "fp32", "fp32", product.module
+    if product.operator in FACTORS:
+        activation, weight = (_factor(getattr(module, LEAF).rounding(role)) for role in FACTORS[product.operator])
+        name = f"{name}: {product.operator}"
+    elif isinstance(module, Twin) and not product.reason:
+        weight, activation = described(module.weight_grid), described(module.activation_grid)
     return {
-        "module": product.module,
-        "weight": described(module.weight_grid) if quantized else "fp32",
-        "activation": described(module.activation_grid) if quantized else "fp32",
+        "module": name,
+        "weight": weight,
+        "activation": activation,
         "macs": product.macs,
         "reason": product.reason,
     }
+
+
+def _factor(rounding: Any) -> str:
+    """Name what rounds a factor of an attention's products."""
+    if isinstance(rounding, LogSqrt2):
+        return f"log_sqrt2 {rounding.bits} bits"
+    return "fp32" if rounding is None else described(rounding.grid)
 
 
 def described(grid: Grid, /) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 
 from reliquant.layers.int8 import Activation
 from reliquant.layers.integer import GROUPED, IntegerLinear, integer_twin, slow, unfit
+from reliquant.layers.products import pieces
 from reliquant.layers.surgery import twins
 from reliquant.layers.twins import Twin
 from reliquant.models.openclip import open_clip
@@ -30,6 +31,7 @@ class Used(TypedDict):
     simulated_layers: dict[str, list[str]]  # reason -> names
 
 
+ATTENTION = "attention rounds the factors of its products, which stay floating-point ones"
 QUICK = (open_clip.transformer.QuickGELU, timm.QuickGELU)
 
 
@@ -52,10 +54,13 @@ def use_backend(model: nn.Module, backend: Backend, variant: str, /) -> Used:
     for name, reason in reasons.items():
         if reason:
             simulated.setdefault(reason, []).append(name)
+    attention = list(pieces(model))
+    if attention:
+        simulated[ATTENTION] = attention
     integer = sum(not reason for reason in reasons.values())
     return {
         "asked": backend,
-        "used": _used(len(layers), integer),
+        "used": _used(len(layers) + len(attention), integer),
         "integer_layers": integer,
         "simulated_layers": simulated,
     }

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from reliquant.layers.products import FACTORS, LEAF, Multiplied, watched_products
 from reliquant.layers.surgery import twins
 from reliquant.layers.transforms import Rotation
 from reliquant.layers.twins import SparedInput, Twin
@@ -31,6 +32,7 @@ FORMULAS = {**flop_registry, CPU_ATTENTION: _attention_flops}
 
 
 KEPT = "kept by the scheme"
+OF_ATTENTION = "attention product"
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Product:
     module: str
     operator: str
     macs: int
-    weight_bits: int
-    activation_bits: int
+    weight_bits: int  # of keys and values in attention
+    activation_bits: int  # of queries and probabilities in attention
     reason: str  # why it stayed FP32; empty if quantized
 
 
@@ -65,19 +67,22 @@ def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], kept: Container[s
 
     `kept` are the layers that a scheme keeps in floating point.
 
-    A product counts as quantized only inside a twin that really rounded both its weight and its input. Raises
-    RuntimeError when a twin was never called.
+    A product counts as quantized only inside a twin that really rounded both its weight and its input, or in an
+    attention that rounded both its factors. Raises RuntimeError when a twin was never called, and when an attention ran
+    other products than those whose factors it was to round.
     """
     watch = _Watch(clip)
-    with torch.no_grad(), located(clip.model, watch), watch:
-        run()
+    with watched_products(clip.model) as told:
+        _watched(clip, watch, run)
     layers = twins(clip.model)
     idle = [name for name in layers if name not in watch.called]
     if idle:
         raise RuntimeError(f"{len(idle)} quantized layers never ran, {idle[0]} among them")
     products: list[Product] = []
     inside: list[Product] = []
-    for seen, macs in watch.macs.items():
+    for seen, macs in [*watch.macs.items(), *_of_attention(clip, watch.macs, told).items()]:
+        if seen.of_attention and seen.module in told and seen.operator not in FACTORS:
+            continue  # its products are told by their factors
         found = _products(clip, seen, macs, scope, kept)
         products += found
         top = scope == "image" and seen.owner in clip.parts.image  # a product of the tower itself: its projection
@@ -90,6 +95,38 @@ def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], kept: Container[s
     shares = rounded / max(whole, 1), quantized / max(total, 1)
     left = _block_share(clip, weights, [], kept)
     return Coverage(products, *shares, _block_share(clip, weights, inside), left)
+
+
+def attention_products(clip: Clip, scope: Scope, run: Callable[[], Any], /) -> dict[str, int]:
+    """Return the multiply-accumulates of attention products in the towers in scope, by the module that multiplied."""
+    watch = _Watch(clip)
+    _watched(clip, watch, run)
+    found: dict[str, int] = {}
+    for seen, macs in watch.macs.items():
+        if seen.of_attention and clip.parts.in_scope(seen.owner, scope):
+            found[seen.module] = found.get(seen.module, 0) + macs
+    return found
+
+
+def _watched(clip: Clip, watch: _Watch, run: Callable[[], Any]) -> None:
+    with torch.no_grad(), located(clip.model, watch), watch:
+        run()
+
+
+def _of_attention(clip: Clip, seen: Mapping[_Seen, int], told: Mapping[str, list[Multiplied]]) -> dict[_Seen, int]:
+    """Return the multiply-accumulates of attention with rounded factors, as it tells them; prove that they are all."""
+    ran = dict.fromkeys(told, 0)
+    for product, macs in seen.items():
+        if product.of_attention and product.module in ran:
+            ran[product.module] += macs
+    found: dict[_Seen, int] = {}
+    for name, products in told.items():
+        if not products or ran[name] != sum(product.macs for product in products):
+            raise RuntimeError(f"{name}: rounds other attention products than it runs")
+        for product in products:
+            key = _Seen(name, product.what, name, False)
+            found[key] = found.get(key, 0) + product.macs
+    return found
 
 
 def _block_share(
@@ -122,6 +159,13 @@ class _Seen(NamedTuple):
     operator: str
     owner: str
     of_parameter: bool
+
+    @property
+    def of_attention(self) -> bool:
+        """Whether two batches of computed matrices were multiplied, as attention does."""
+        if self.operator in FACTORS or "attention" in self.operator:
+            return True
+        return self.operator in ("bmm", "baddbmm") and not self.of_parameter
 
 
 class _Watch(TorchDispatchMode):
@@ -184,6 +228,9 @@ def _products(clip: Clip, seen: _Seen, macs: int, scope: Scope, kept: Container[
     module = clip.model.get_submodule(name)
     if isinstance(module, Rotation):
         return [Product(name, operator, macs, 32, 32, "online rotation")]
+    if operator in FACTORS:
+        left, right = (getattr(module, LEAF).bits(role) for role in FACTORS[operator])
+        return [Product(name, operator, macs, right, left, OF_ATTENTION if 32 in (left, right) else "")]
     if not isinstance(module, Twin):
         return [Product(name, operator, macs, 32, 32, KEPT if name in kept else _reason(seen, scope, clip.parts))]
     spared = 0
@@ -213,8 +260,8 @@ def _rounded_weights(layer: Twin) -> int:
 
 
 def _reason(seen: _Seen, scope: Scope, parts: Parts) -> str:
-    if "attention" in seen.operator or (seen.operator in ("bmm", "baddbmm") and not seen.of_parameter):
-        return "attention product"
+    if seen.of_attention:
+        return OF_ATTENTION
     if not parts.block_of(seen.module):
         return "outside the blocks"
     if not parts.in_scope(seen.module, scope):

@@ -16,7 +16,7 @@ from torch import nn
 
 from reliquant.files.artifacts import DamagedFile, load_tensors, require_words
 from reliquant.grid import Grid
-from reliquant.layers import stored
+from reliquant.layers import products, stored
 from reliquant.layers.surgery import Scope, crossed, insert_twins, places_of, twins, unpack_attention
 from reliquant.layers.transforms import RootMeanSquare, Stream, attach, build
 from reliquant.layers.twins import DynamicInput, Held, Scratch, SparedInput, StaticInput, Twin
@@ -39,6 +39,8 @@ def export(clip: Clip, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
     for name, module in clip.model.named_modules():
         if isinstance(module, Stream | RootMeanSquare):
             modules[name] = module.facts()
+        elif isinstance(module, products.AttentionProducts) and module.active:
+            modules[name] = _attention_facts(module)
     for name, module in twins(clip.model).items():
         modules[name] = _facts(module)
         if module.codes is not None:
@@ -61,7 +63,8 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
     there, places = dict(model.named_modules()), places_of(model)
     scratch, frozen = Scratch(), set[str]()
     for name, facts in modules.items():
-        changed = name.rpartition(".")[0] if facts.get("kind") == "stream" else name  # a block gets a stream
+        added = facts.get("kind") in ("stream", "attention")  # a block gets a stream, an attention a piece
+        changed = name.rpartition(".")[0] if added else name
         if changed not in there:
             raise ValueError(f"the variant changes {name!r}, which the model has not; is it another architecture?")
         if "kind" in facts:
@@ -69,7 +72,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
             continue
         grids = GRID.validate_python(facts["weight"]), GRID.validate_python(facts["activation"])
         made = insert_twins(model, [name], *grids, places=places)[name]
-        made.input = _input(made, facts.get("input"), scratch)
+        made.input = _rounding(made.activation_grid, facts.get("input"), scratch, made.inputs)
         if "transform" in facts:
             made.transform = build(facts["transform"])
         if made.bias is None and f"{name}.bias" in arrays:  # it came from a folded LayerNorm
@@ -107,9 +110,24 @@ def _facts(layer: Twin) -> dict[str, Any]:
     return facts
 
 
+def _attention_facts(piece: products.AttentionProducts) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for role in piece.roles:
+        rounding = piece.rounding(role)
+        facts[role] = {"grid": asdict(rounding.grid), "input": products.static_facts(rounding)}
+        facts[role]["log_sqrt2"] = isinstance(rounding, products.LogSqrt2)
+    return {"kind": "attention", "factors": facts}
+
+
 def _put(model: nn.Module, name: str, facts: dict[str, Any]) -> None:
     """Put a piece that is no twin into its place."""
     parent, _, leaf = name.rpartition(".")
+    if facts["kind"] == "attention":
+        factors = {role: _factor(role, words) for role, words in facts["factors"].items()}
+        piece = products.AttentionProducts(factors)
+        products.attach(model, parent, piece)
+        piece.active = True
+        return
     piece = build(facts)
     if isinstance(piece, Stream):
         attach(model.get_submodule(parent), piece)
@@ -117,15 +135,27 @@ def _put(model: nn.Module, name: str, facts: dict[str, Any]) -> None:
         setattr(model.get_submodule(parent), leaf, piece)
 
 
-def _input(layer: Twin, static: dict[str, Any] | None, scratch: Scratch) -> nn.Module:
-    grid = layer.activation_grid
+def _factor(role: str, words: dict[str, Any]) -> nn.Module:
+    """Make what rounds a factor of an attention's products; it lends no memory, since both are read at once."""
+    grid, static = GRID.validate_python(words["grid"]), words["input"]
+    if not words["log_sqrt2"]:
+        return _rounding(grid, static, None, products.axis_of(role, grid))
+    _require_numbers(static)
+    return products.LogSqrt2(grid.bits, static["scale"])
+
+
+def _rounding(grid: Grid, static: dict[str, Any] | None, scratch: Scratch | None, axis: int) -> nn.Module:
     if grid.floating:
         return nn.Identity()
     if not static:
-        return DynamicInput(grid, layer.inputs)
+        return DynamicInput(grid, axis)
+    _require_numbers(static)
+    return StaticInput(grid, static["scale"], static["zero"], scratch)
+
+
+def _require_numbers(static: dict[str, Any]) -> None:
     if not all(isinstance(number, Real) and math.isfinite(number) for number in (static["scale"], static["zero"])):
         raise ValueError(f"an input's scale and zero must be numbers, not {static}")
-    return StaticInput(grid, static["scale"], static["zero"], scratch)
 
 
 def load_variant(model: Path, variant: Path, /, *, tower: str | None = None) -> tuple[Clip, dict[str, Any]]:

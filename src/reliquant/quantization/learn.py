@@ -12,6 +12,7 @@ from reliquant.grid import Grid
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.twins import StaticInput, Twin
 from reliquant.models.clip import Clip
+from reliquant.quantization.attention import calibrate_attention
 from reliquant.quantization.calibrate import fix_inputs, is_static, watch_inputs
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.observers import Bounds, Range
@@ -54,6 +55,7 @@ def learn(
     fix_inputs(made, observers)
     for layer in made.values():
         layer.settle()
+    calibrate_attention(clip, proxy, batch=training.batch)  # gradients pass through what it rounds
     install(made, input_rule, weight_rule)
     train(clip, proxy, saved, training, freeze)
     freeze(made)

@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from reliquant import plugins
-from reliquant.grid import FLOAT_BITS, Grid, parse_precision
-from reliquant.layers.coverage import KEPT, Coverage, coverage
+from reliquant.grid import FLOAT_BITS, Grid, attention_precision, parse_precision
+from reliquant.layers.coverage import KEPT, OF_ATTENTION, Coverage, coverage
 from reliquant.layers.stored import bits_per_weight
 from reliquant.layers.surgery import insert_twins, twins, unpack
-from reliquant.layers.variant import Arrays, export, size_in_bytes
+from reliquant.layers.variant import GRID, Arrays, export, size_in_bytes
 from reliquant.models.clip import Clip
 from reliquant.models.parts import Scope
 from reliquant.progress import say
+from reliquant.quantization.attention import attentions, calibrate_attention, put_pieces
 from reliquant.quantization.bias_correction import BiasCorrection
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.logit_scale import Objective
@@ -26,11 +27,12 @@ from reliquant.quantization.tuning import Tuned, Tuning, embedded, tune, tuned_e
 from reliquant.quantization.unchanged import Unchanged
 from reliquant.quantization.where import Chosen, chosen, require_own, require_scales
 from reliquant.study.config import least_share, quantizer_words
+from reliquant.study.layer_words import Attention, attention_of
 
 FLOATING = Grid(bits=FLOAT_BITS)
 ELSEWHERE = (
     KEPT,
-    "attention product",
+    OF_ATTENTION,
     "outside the blocks",
     "outside the scope",
     "online rotation",
@@ -95,6 +97,8 @@ def quantize(
     require_scales(clip.model, entry["quantizer"])
     if correction:
         correction.apply()
+    if proxy:
+        finish_attention(clip, words, proxy)
     return described(clip.model)
 
 
@@ -106,7 +110,9 @@ def prepare(clip: Clip, entry: Mapping[str, Any], scope: Scope, proxy: Proxy, /)
     """
     unchanged, _ = Unchanged(clip, proxy), clip.parts  # both of the model as it is before anything is changed
     unpack(clip)
-    where, quantizer = chosen(clip, scope, entry.get("layers", {})), entry["quantizer"]
+    words, quantizer = attention_of(entry), entry["quantizer"]
+    found = attentions(clip, scope, words, lambda: embed(clip, *unchanged.pairs)) if words else {}
+    where = chosen(clip, scope, entry.get("layers", {}), found)
     for tower in ("image", "text") if scope == "both" else ():
         if not any(clip.parts.in_tower(name, tower) for name in where.names):
             say(quantizer, f"scope both, but nothing in the {tower} tower is quantized: no layers in blocks are there")
@@ -114,8 +120,30 @@ def prepare(clip: Clip, entry: Mapping[str, Any], scope: Scope, proxy: Proxy, /)
     unchanged.require_twins()
     unchanged.watch(quantizer)
     for name, precision in where.other.items():
-        made[name].own_words = parse_precision(precision)
+        if name in made:
+            made[name].own_words = parse_precision(precision)
+    if words:
+        grids = attention_grids(GRID.validate_python(entry["activation"]), words, where)
+        factors = {name: found[name] for name in grids}
+        put_pieces(clip, scope, factors, grids, words, unchanged.require_attention)
     return where
+
+
+def attention_grids(activation: Grid, words: Attention, where: Chosen, /) -> dict[str, Grid]:
+    """Return the grid of each attention whose products are rounded: of a precision of its own, or that of inputs."""
+    grids = dict.fromkeys(where.attention, activation)
+    for name in grids:
+        if words.precision:
+            grids[name] = activation.at(attention_precision(words.precision))
+        elif name in where.other:
+            grids[name] = activation.at(parse_precision(where.other[name])[1])
+    return {name: grid for name, grid in grids.items() if not grid.floating}
+
+
+def finish_attention(clip: Clip, words: Mapping[str, Any], proxy: Proxy, /) -> None:
+    """Round what a scheme rounds of attention, over the pairs and batches among a method's words, if it is not yet."""
+    given = {word: words[word] for word in ("momentum", "batch", "pairs") if word in words}
+    calibrate_attention(clip, proxy, **given)
 
 
 def require_share(quantizer: str, seen: Coverage, /) -> None:

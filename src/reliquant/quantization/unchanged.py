@@ -67,6 +67,12 @@ class Unchanged:
             embeddings = self._embedded()
         self._compare(embeddings, found, method)
 
+    def require_attention(self) -> None:
+        """Raise ValueError where attention whose factors are seen, and not yet rounded, gives other embeddings."""
+        with _sketched(self.clip.model) as found:
+            embeddings = self._embedded()
+        self._compare(embeddings, found, "pieces beside attention")
+
     def watch(self, method: str, /) -> None:
         """Let the twins call `require_method` once, when the method has done all that it changes in floating point."""
         layers = twins(self.clip.model).values()

@@ -1,13 +1,14 @@
 """Where a scheme quantizes: layers that stay in floating point or get another precision, and layers outside the blocks.
 
 `layers: {keep: [first, "*.c_proj"], other: {last: w8a8}, also: ["visual.conv1"]}` of a scheme. A pattern is a
-module's name with `*` and `?`; `first` and `last` are the first and the last block of each tower in scope.
+module's name with `*` and `?`; `first` and `last` are the first and the last block of each tower in scope. Where a
+scheme rounds the products of attention, too, that is among what is kept or has another precision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,15 +24,19 @@ ENDS = {"first": 0, "last": -1}
 
 @dataclass(frozen=True)
 class Chosen:
-    """The layers that a scheme quantizes, by name; the precisions of those that have their own; those it keeps."""
+    """The layers that a scheme quantizes, by name; the precisions of those that have their own; those it keeps.
+
+    Then the attention whose products it rounds. Precisions and what is kept are those of attention, too.
+    """
 
     names: list[str]
     other: dict[str, str]
     kept: frozenset[str]
+    attention: list[str] = field(default_factory=list)
 
 
-def chosen(clip: Clip, scope: Scope, layers: Mapping[str, Any], /) -> Chosen:
-    """Find the layers of a model that a scheme quantizes.
+def chosen(clip: Clip, scope: Scope, layers: Mapping[str, Any], attention: Iterable[str] = (), /) -> Chosen:
+    """Find the layers of a model that a scheme quantizes; `attention` is what it may round the products of, by name.
 
     Raises ValueError where nothing is left, and with the pattern that fits no layer.
     """
@@ -40,15 +45,17 @@ def chosen(clip: Clip, scope: Scope, layers: Mapping[str, Any], /) -> Chosen:
         raise ValueError(nothing_found(clip, scope))
     outside = [name for name in _layers(clip, scope) if not clip.parts.is_in_block(name)]
     names = inside + _fitting(clip, "also", layers.get("also", ()), outside)
-    kept = set(_fitting(clip, "keep", layers.get("keep", ()), names))
+    attention = list(attention)
+    kept = set(_fitting(clip, "keep", layers.get("keep", ()), names + attention))
     left = [name for name in names if name not in kept]
     if not left:
         raise ValueError("layers: keep leaves nothing to quantize")
+    rounded = [name for name in attention if name not in kept]
     other: dict[str, str] = {}
     for pattern, precision in layers.get("other", {}).items():
-        for name in _fitting(clip, "other", [pattern], left):
+        for name in _fitting(clip, "other", [pattern], left + rounded):
             other[name] = precision
-    return Chosen(left, other, frozenset(kept))
+    return Chosen(left, other, frozenset(kept), rounded)
 
 
 def _fitting(clip: Clip, word: str, patterns: Iterable[str], names: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from reliquant import names, plugins
 from reliquant.grid import parse_precision
+from reliquant.study.layer_words import Layers
 from reliquant.study.refusals import refusals
 
 
@@ -79,17 +80,6 @@ class Explain(_Part):
     precisions: list[str] | None = None
     scopes: list[Literal["image", "both"]] | None = None
     seeds: list[int] | None = None
-
-
-class Layers(_Part):
-    """Where a scheme quantizes, by name patterns (`*`, `?`) and by `first` and `last`, the end blocks of each tower.
-
-    `keep`: layers that stay in floating point; `other`: layers of another precision; `also`: layers outside the blocks.
-    """
-
-    keep: list[str] = []
-    other: dict[str, str] = {}
-    also: list[str] = []
 
 
 class Config(_Part):

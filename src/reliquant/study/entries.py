@@ -21,6 +21,7 @@ from reliquant.study.config import (
     with_grids,
 )
 from reliquant.study.form import NATIVE, parse_form
+from reliquant.study.layer_words import attention_problems, scope_problems, told
 from reliquant.study.mixed import mixed_problems
 from reliquant.study.prompts import class_problems, template_problems
 
@@ -54,10 +55,12 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
     yield from problems
     if section == "schemes" and not problems and not any(key_problems(section, entry)):
         yield from layers_problems(entry)
+        yield from scope_problems(entry, _list(entry, "scopes") or _list(given, "scopes") or ["image"])
         for precision in _list(entry, "precisions") or _list(given, "precisions"):
             if not any(precision_problems(precision)):
                 yield from format_problems(own_words(section, entry), precision)
                 yield from mixed_problems(entry, precision)
+                yield from attention_problems(entry, precision)
 
 
 def layers_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
@@ -105,7 +108,8 @@ def key_problems(section: str, entry: Mapping[str, Any], /) -> Iterator[str]:
             try:
                 _adapter(section, key).validate_python(entry[key], strict=True)
             except ValidationError as error:
-                yield f"{key}: {error.errors()[0]['msg']}, got {entry[key]!r}"
+                wrong = told(error) if key == "layers" else error.errors()[0]["msg"]
+                yield f"{key}: {wrong}, got {entry[key]!r}"
 
 
 @cache

@@ -17,6 +17,7 @@ from reliquant.study.config import (
     with_grids,
 )
 from reliquant.study.entries import key_problems, layers_problems
+from reliquant.study.layer_words import attention_problems
 from reliquant.study.mixed import mixed_problems
 
 
@@ -36,6 +37,7 @@ def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str
     entry = {} if problems else with_grids(quantizer_words(words), precision)
     problems = problems or plugins.check("quantizer", entry) or list(format_problems(words, precision))
     problems = problems or list(mixed_problems(words, precision)) or list(layers_problems(words))
+    problems = problems or list(attention_problems(words, precision))
     if problems:
         raise plugins.ConfigError(f"scheme: {problem}" for problem in problems)
     return {**entry, **kept}

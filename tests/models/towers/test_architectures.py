@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reliquant import plugins
 from reliquant.evaluation.zero_shot import logit_scale_and_bias
 from reliquant.files.artifacts import provenance, read_header, save_tensors
+from reliquant.layers.products import FACTORS
 from reliquant.layers.surgery import targets, twins, unpack
 from reliquant.layers.variant import load_variant
 from reliquant.models.clip import Clip
@@ -221,3 +222,17 @@ def test_the_papers_architectures_have_every_block_matrix_among_the_targets(name
     weights = sum(model.get_submodule(n).weight.numel() for n in names if n.startswith("visual."))
     matrices = sum(p.numel() for p in model.visual.parameters() if p.ndim >= 2)
     assert weights > (0.6 if name == "RN50" else 0.84) * matrices  # a third of a ResNet-50 is its attention pooling
+
+
+def test_every_product_of_attention_is_rounded_where_a_scheme_says_so_or_the_attention_is_named(clip, entry, pairs):
+    words = {"quantizer": "rtn", "layers": {"attention": "all"}, **GRIDS}
+    if kind(entry) == "resnet":  # torch computes its pooling in one function
+        with pytest.raises(ValueError, match=r"attention: visual.attnpool .*AttentionPool2d.*: 0 of .* are seen"):
+            quantize(clip, words, "both", pairs, Checkpoints())
+        return
+    products = quantize(clip, words, "both", pairs, Checkpoints())[1]["coverage"]
+    attention = [p for p in products if p["operator"] in FACTORS]
+    assert "attention product" not in {p["reason"] for p in products}
+    assert {(p["weight_bits"], p["activation_bits"], p["reason"]) for p in attention} == {(8, 8, "")}
+    towers = {p["module"].split(".")[0] for p in attention}
+    assert len(towers) == (1 if kind(entry) in ("convnext", "align") else 2)

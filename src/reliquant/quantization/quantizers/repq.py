@@ -2,8 +2,9 @@
 
 The input of Linears that a LayerNorm feeds is calibrated per channel. Dividing the LayerNorm's output by r1 = s /
 mean(s) and shifting it by s (z - mean(z)), which the weights and biases of its readers undo, turns that into one scale
-and zero point per tensor. Everything else is rounded to nearest (the paper's log-sqrt2 grid is for softmax, which stays
-FP32 here). The published form is `activation: {symmetric: false}`; a symmetric grid only gets the scales.
+and zero point per tensor. Everything else is rounded to nearest. The paper's log-sqrt2 grid is for the probabilities of
+attention, which a scheme rounds by `layers: {attention: {image: all, probabilities: log_sqrt2}}`. The published form is
+`activation: {symmetric: false}`; a symmetric grid only gets the scales.
 """
 
 from __future__ import annotations
