@@ -346,6 +346,64 @@ def test_nan_in_an_input_is_seen_in_what_is_simulated():
     assert layer(x.cuda()).isnan().any(1).nonzero().tolist() == [[3]]
 
 
+def scales_of_factors(made):
+    """Return the fixed scales of what a variant's attention multiplies, by module and factor."""
+    found = {}
+    for name, facts in made[1]["modules"].items():
+        for role, words in facts.get("factors", {}).items():
+            if words["input"]:
+                found[f"{name} {role}"] = words["input"]["scale"]
+    return found
+
+
+@pytest.mark.parametrize("rounding", ["static", "between codes", "far zero", "tensor", "token", "convolution"])
+def test_nan_in_an_input_is_seen_in_what_integers_give(rounding):
+    inputs = {
+        "between codes": StaticInput(Grid(bits=8, symmetric=False), 0.03, -0.4),
+        "far zero": StaticInput(Grid(bits=8, symmetric=False), 0.03, 1e7),
+        "tensor": DynamicInput(Grid(bits=8, dynamic=True)),
+        "token": DynamicInput(Grid(bits=8, granularity="token", symmetric=False, dynamic=True)),
+    }
+    if rounding == "convolution":
+        made, x = frozen(nn.Conv2d(6, 10, 4, 4), CHANNEL, StaticInput(EIGHT, 0.03)), torch.randn(5, 6, 8, 8).cuda()
+    else:
+        made = frozen(nn.Linear(24, 16), CHANNEL, inputs.get(rounding, StaticInput(EIGHT, 0.03)))
+        x = torch.randn(5, 7, 24).cuda()
+    clean = integer_twin(made)(x)
+    x[3, 2, 3] = torch.nan
+    expected, found = made(x).isnan(), integer_twin(made)(x)
+    assert 0 < expected.sum() <= expected.numel()
+    assert torch.equal(found.isnan(), expected)
+    assert torch.equal(found[~expected], clean[~expected])
+
+
+@pytest.mark.parametrize(
+    ("attention", "activation"),
+    [
+        ("all", {"bits": 8}),
+        ({"image": "all", "probabilities": "log_sqrt2"}, {"bits": 8}),
+        ({"image": "all", "precision": "fp8"}, {"bits": 8}),
+        ("all", PER_TOKEN),
+    ],
+    ids=["static", "log sqrt2", "fp8", "per token"],
+)
+def test_attention_with_rounded_factors_is_that_of_the_cpu(attention, activation):
+    entry = {"quantizer": "rtn", "weight": {"bits": 8, "granularity": "channel"}, "activation": activation}
+    entry["layers"] = {"attention": attention}
+    made = variant("vit", entry, "cpu")
+    cpu = features(restored("vit", made, "cpu")[0], "cpu")
+    simulated = features(restored("vit", made, "cuda")[0], "cuda")
+    require_close("vit", simulated, cpu, 0.99, 0.01)
+    integer, told = restored("vit", made, "cuda", "integer")
+    assert told["used"] == "mixed"
+    require_close("vit", features(integer, "cuda"), simulated, 0.99, 0.01)
+    half, _ = restored("vit", made, "cuda", "simulate", torch.bfloat16)
+    require_close("vit", features(half, "cuda", "bfloat16"), simulated, 0.9, 0.15)
+    here, there = scales_of_factors(made), scales_of_factors(variant("vit", entry, "cuda"))
+    assert here == pytest.approx(there, rel=0.02)
+    assert bool(here) == (activation != PER_TOKEN)  # whose scales come from each input
+
+
 @pytest.mark.parametrize("batch", [1, 7, 64, 200, 500])
 def test_batches_that_are_read_ahead_are_those_of_the_cpu(batch):
     clip, images = model("vit"), pairs()[0]

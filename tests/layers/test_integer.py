@@ -5,7 +5,7 @@ from torch import nn
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import weight_affine
 from reliquant.layers.int8 import takes_unsigned
-from reliquant.layers.integer import integer_twin, unfit
+from reliquant.layers.integer import _added, integer_twin, unfit
 from reliquant.layers.transforms import Smoothing
 from reliquant.layers.twins import DynamicInput, StaticInput, Twin, twin
 
@@ -171,6 +171,14 @@ def test_nan_in_an_input_is_seen_where_the_simulation_shows_it(monkeypatch, kern
     expected, found = made(x).isnan(), integer_twin(made)(x).isnan()
     assert expected.any()
     assert torch.equal(found, expected)
+
+
+def test_what_a_gpu_adds_leaves_rows_without_nan_as_they_are():
+    codes, out = torch.tensor([[1.0, -127.0], [torch.nan, 3.0], [-1.0, 1.0]]), torch.tensor([[-0.0], [5.0], [0.0]])
+    added = _added(codes)
+    assert added.shape == (3, 1)
+    assert (out + added).isnan().flatten().tolist() == [False, True, False]
+    assert torch.signbit(out + added)[[0, 2]].flatten().tolist() == [True, False]
 
 
 @pytest.mark.skipif(not takes_unsigned(torch.device("cpu")), reason="needs a CPU with VNNI")

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from reliquant.layers.arithmetic import affine
 from reliquant.layers.int8 import Product, fast_on, takes_unsigned
-from reliquant.layers.one_pass import on_grid
+from reliquant.layers.one_pass import NOTHING, on_grid
 from reliquant.layers.twins import CHUNK, DynamicInput, QuantConv2d, QuantLinear, SparedInput, StaticInput, Twin
 
 REACH = 2**22  # within this distance of ONE the float32 numbers are the whole numbers
@@ -110,7 +110,9 @@ class IntegerTwin(nn.Module):
         if not self.granularity:
             codes, lost = self._codes(x, 1 / torch.tensor(self.rounding.scale), self.rounding.zero)
             out = self.product(codes)
-            if lost:
+            if isinstance(lost, torch.Tensor):
+                out = out.add_(lost)
+            elif lost:
                 out = _with_nan(out, x)
         else:
             seen = x if self.columns is None else x.index_fill(-1, self.columns, 0)
@@ -128,8 +130,13 @@ class IntegerTwin(nn.Module):
         """
         return self._codes(x, inverse, zero)[0]
 
-    def _codes(self, x: torch.Tensor, inverse: torch.Tensor, zero: torch.Tensor | float) -> tuple[torch.Tensor, bool]:
-        """Return the codes, and whether x, on a CPU and with a static range, holds NaN, for which there is none."""
+    def _codes(
+        self, x: torch.Tensor, inverse: torch.Tensor, zero: torch.Tensor | float
+    ) -> tuple[torch.Tensor, bool | torch.Tensor]:
+        """Return the codes, and, with a static range, whether x holds NaN, for which there is none.
+
+        A GPU, which is not waited for, gives what must be added to each row of outputs instead, (m, 1).
+        """
         dynamic = isinstance(zero, torch.Tensor)
         between_codes = not dynamic and not self.rounding.has_whole_zero
         out = torch.empty(x.shape, dtype=torch.uint8 if self.unsigned else torch.int8, device=x.device)
@@ -138,9 +145,11 @@ class IntegerTwin(nn.Module):
             codes = x * inverse
             codes = codes.add_(zero).round_() if between_codes else codes.round_().add_(zero)
             codes.clamp_(low, high).add_(self.shift)
-            return out.copy_(codes), not dynamic and not x.is_cuda and bool(codes.sum().isnan())
+            out.copy_(codes)
+            return out, not dynamic and (_added(codes) if x.is_cuda else bool(codes.sum().isnan()))
         if x.is_cuda:
-            return out.copy_(on_grid(x, inverse.item(), low - zero, high - zero, move=zero + self.shift)), False
+            codes = on_grid(x, inverse.item(), low - zero, high - zero, move=zero + self.shift)
+            return out.copy_(codes), _added(codes)
         size = CHUNK if x.device.type == "cpu" else x.numel()
         sums, factor, one = torch.empty(min(size, x.numel()), device=x.device), inverse.item(), torch.tensor(ONE)
         bits, lost = sums.view(torch.int32), False
@@ -155,6 +164,12 @@ class IntegerTwin(nn.Module):
         """Return scale and zero point, (m, 1) or (1, 1), of the input at hand."""
         low, high = x.aminmax() if self.granularity == "tensor" else x.aminmax(dim=-1, keepdim=True)
         return affine(low.reshape(-1, 1), high.reshape(-1, 1), self.grid)
+
+
+def _added(codes: torch.Tensor) -> torch.Tensor:
+    """Return what adding it leaves every row (m, 1) as it is, but those whose codes (m, d), not yet whole, hold NaN."""
+    sums = codes.sum(1, keepdim=True)
+    return torch.full_like(sums, NOTHING).masked_fill_(sums.isnan(), torch.nan)
 
 
 def _with_nan(out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
