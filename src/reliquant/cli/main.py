@@ -15,6 +15,7 @@ SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for
     "plan": "what a scheme would quantize in a model, or what a study expands to",
     "quantize": "quantize a model on image-caption pairs of your own",
     "evaluate": "embed labelled images and print every measure",
+    "sensitivity": "quantize one layer at a time, and rank layers by the harm that it does",
     "recommend": "the variants of a study that meet a wish, and how sure that is",
     "verify": "whether every file of a study is as it was written, and what it is taken for",
     "compare": "two studies side by side: what changed significantly",

@@ -68,10 +68,10 @@ def measure_features(
         raise ValueError(f"an OOD set has the name of the in-distribution set, {name!r}")
     asked = scores if ood else {}
     test = samples_of(features, asked, train=train)
-    parts = [_placed(test, "clean", name, name)]
+    parts = [placed(test, "clean", name, name)]
     for other, images in ood.items():
         records = samples_of(images, asked, train=train).with_columns(label=pl.lit(-1, pl.Int32))
-        parts.append(_placed(records, "ood", other, name))
+        parts.append(placed(records, "ood", other, name))
     measured = _by_dataset(rows(pl.concat(parts, how="diagonal"), None, resamples=resamples, seed=seed))
     measured[name] |= _of_all_classes(features.probabilities, features.label)
     return measured
@@ -113,12 +113,12 @@ def measure_probabilities(
         at = slice(start, start + CHUNK)
         parts.append(records_of(np.log(np.maximum(probabilities[at], tiny, dtype=float)), label[at]))
     records = pl.concat(parts)
-    frame = _placed(records.with_row_index("index"), "clean", "table", "table")
+    frame = placed(records.with_row_index("index"), "clean", "table", "table")
     measured = _by_dataset(rows(frame, None, resamples=resamples, seed=seed))["table"]
     return measured | _of_all_classes(probabilities, label)
 
 
-def _placed(records: pl.DataFrame, suite: str, dataset: str, reference: str) -> pl.DataFrame:
+def placed(records: pl.DataFrame, suite: str, dataset: str, reference: str, /) -> pl.DataFrame:
     """Add the columns that say which cell records are of, as the records of a study have them."""
     where = {"suite": suite, "dataset": dataset, "reference": reference, "group": "", "corruption": ""}
     constants = {name: pl.lit(word) for name, word in where.items()}

@@ -55,7 +55,7 @@ class ProxyLoss:
 
         Raises ValueError where the embeddings are not finite.
         """
-        found, other = self._embedded(clip, towers), self.exact_other
+        found, other = self.embedded(clip, towers), self.exact_other
         if self.shuffled and "image" in towers:
             other = self._other(clip)
         error = sum(_error(getattr(found, tower), getattr(self.exact, tower)) for tower in towers)
@@ -72,8 +72,8 @@ class ProxyLoss:
         loss, error = self.of(clip, towers)
         return loss if self.measure == "output_error" else max(loss - self.of_fp32, 0.0) + TIE * error
 
-    def _embedded(self, clip: Clip, towers: Collection[Tower]) -> Embedded:
-        """Embed with the named towers alone."""
+    def embedded(self, clip: Clip, towers: Collection[Tower], /) -> Embedded:
+        """Embed the pairs with the named towers; the others are as FP32's."""
         parts: dict[Tower, list[torch.Tensor]] = {tower: [] for tower in towers}
         with torch.no_grad():
             for pixels, tokens, _ in self.proxy.in_order(clip, self.batch):

@@ -89,17 +89,29 @@ def quantize(
 
     if keep:
         saved = replace(saved, snapshot=lambda iteration, model: keep(iteration, *described(model)))
-    correction = None
+    told |= apply(clip, entry, where.names, proxy, saved)
+    return described(clip.model)
+
+
+def apply(
+    clip: Clip, entry: Mapping[str, Any], names: list[str], proxy: Proxy | None, saved: Checkpoints, /
+) -> dict[str, float]:
+    """Run the method of an entry on the named layers of a model that is prepared; return what it has measured itself.
+
+    Raises ValueError where a layer did not get the precision that is its own, or needs larger scales than are stored.
+    """
+    method, correction = plugins.load("quantizer", quantizer_words(entry)), None
+    words = plugins.bound(method)
     if proxy and entry.get("bias_correction"):
         correction = BiasCorrection(clip, proxy, batch=words.get("batch", 64), pairs=words.get("pairs"))
-    told |= method(clip, where.names, proxy, saved) or {}
+    told = method(clip, names, proxy, saved) or {}
     require_own(clip.model, entry["quantizer"])
     require_scales(clip.model, entry["quantizer"])
     if correction:
         correction.apply()
     if proxy:
         finish_attention(clip, words, proxy)
-    return described(clip.model)
+    return dict(told)
 
 
 def prepare(clip: Clip, entry: Mapping[str, Any], scope: Scope, proxy: Proxy, /) -> Chosen:

@@ -16,7 +16,7 @@ from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.row import as_column
 from reliquant.measures.rows import HEADLINE, HEADLINE_OF_EXPLAIN
 from reliquant.measures.stats import Z95
-from reliquant.report.synthetic_explain import explained, long
+from reliquant.report.synthetic_explain import alone, explained, long
 from reliquant.report.synthetic_trust import trusted
 
 CLEAN_MEASURES = ("accuracy", "top5_accuracy", "ece", "nll", "brier", "confidence_gap")
@@ -103,12 +103,17 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     frame = frame.with_columns(pl.col("severity").fill_null(0), pl.col("scale").fill_null("native"))
     frame = frame.with_columns(pl.col(pl.String).fill_null("")).drop("replicates").with_columns(_replicates(frame, rng))
     frame = frame.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA)
-    return pl.concat([frame, _stored_bits(variants, truth)])  # last: what is drawn for the others stays what it was
+    plain = [_stored_bits(variants), *alone(variants, shape)]  # last: what is drawn for the others stays what it was
+    return pl.concat([frame, *(_undisturbed(made, truth) for made in plain)])
 
 
-def _stored_bits(variants: pl.DataFrame, truth: Truth) -> pl.DataFrame:
+def _stored_bits(variants: pl.DataFrame) -> pl.DataFrame:
     """Return how many bits a weight takes in each quantized variant, one FP32 scale for each thousand of them."""
-    made = long(variants.filter(~pl.col("fp32")), {"stored_bits": pl.col("bits") + 0.032})
+    return long(variants.filter(~pl.col("fp32")), {"stored_bits": pl.col("bits") + 0.032})
+
+
+def _undisturbed(made: pl.DataFrame, truth: Truth) -> pl.DataFrame:
+    """Return rows whose values are the truth, without noise."""
     made = made.with_columns(
         n=pl.lit(truth.images), study=pl.lit("synthetic"), severity=pl.lit(0), scale=pl.lit("native")
     )

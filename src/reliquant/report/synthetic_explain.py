@@ -38,6 +38,19 @@ def explained(variants: pl.DataFrame, shape: Any, truth: Any, /) -> list[pl.Data
     return [*parts, *_spectra(frame, shape, truth), *_controls(frame), *_maps(every), *_bins(every), *_classes(frame)]
 
 
+def alone(variants: pl.DataFrame, shape: Any, /) -> list[pl.DataFrame]:
+    """Return rows of layers quantized by themselves, with intervals: the first layer does the most harm."""
+    sets = pl.DataFrame({"dataset": list(shape.clean[:1])}, schema={"dataset": pl.String})
+    frame = variants.filter(~pl.col("fp32")).join(sets, how="cross").with_columns(suite=pl.lit("explain"))
+    layers = _by(frame, LAYERS)
+    share = 1 / (1 + pl.col("group").replace_strict({n: i for i, n in enumerate(LAYERS)}, return_dtype=pl.Float64))
+    columns = {"alone_output_error": share * 4.0 ** -pl.col("bits"), "alone_accuracy_change": share * pl.col("loss")}
+    columns |= {"alone_squared_ce_change": 0.001 * share, "alone_auroc_change": -0.02 * share}
+    made = long(layers, columns) if shape.ranks else layers.clear()
+    half = pl.col("value").abs() * 0.2 + 1e-7
+    return [made.with_columns(low=pl.col("value") - half, high=pl.col("value") + half)] if made.height else []
+
+
 def long(frame: pl.DataFrame, columns: dict[str, pl.Expr], /) -> pl.DataFrame:
     """Turn expressions into rows, one per measure, with the columns of rows that the frame has; nulls give no row."""
     keys = [c for c in frame.columns if c in ROW_SCHEMA and c not in columns]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 import polars as pl
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from reliquant.report import frames, plotting
 from reliquant.report.frames import Rows
+from reliquant.report.layer_order import block_number, in_order
 from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Where the noise enters"
@@ -65,21 +65,6 @@ def _panel(ax: Axes, part: pl.DataFrame, colour: str, shades: dict[str, float]) 
             points = sorted((place[layer], value) for layer, value in own.select("group", "value").iter_rows())
             shown = {"color": colour, "markerfacecolor": fill, "markersize": 3, **style}
             ax.plot([x for x, _ in points], [y for _, y in points], linewidth=0.9, **shown)
-    firsts = [i for i, name in enumerate(names) if i == 0 or _block(name) != _block(names[i - 1])]
+    firsts = [i for i, name in enumerate(names) if i == 0 or block_number(name) != block_number(names[i - 1])]
     every = max(1, len(firsts) // 8)
-    ax.set_xticks(firsts[::every], [_block(names[i]) for i in firsts[::every]], fontsize=6.5)
-
-
-def in_order(name: str, /) -> list[tuple[int, int | str]]:
-    """Return what sorts layers as they run: numbers as numbers, attention before the MLP, its input before its output.
-
-    >>> sorted(["b.10.mlp.fc1", "b.2.attn.proj", "b.2.attn.qkv"], key=in_order)
-    ['b.2.attn.qkv', 'b.2.attn.proj', 'b.10.mlp.fc1']
-    """
-    name = name.replace("qkv", "a_qkv").replace("c_proj", "z_proj").replace("conv_dw", "a_dw")
-    return [(0, int(x)) if x.isdigit() else (1, x) for x in re.split(r"[._]", name)]
-
-
-def _block(name: str) -> str:
-    """Return the numbers in a layer's name, which say in which block it is."""
-    return ".".join(re.findall(r"(?<=\.)\d+(?=\.)", name))
+    ax.set_xticks(firsts[::every], [block_number(names[i]) for i in firsts[::every]], fontsize=6.5)
