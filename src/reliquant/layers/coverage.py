@@ -14,7 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from reliquant.layers.products import FACTORS, LEAF, Multiplied, watched_products
 from reliquant.layers.surgery import twins
-from reliquant.layers.transforms import Rotation
+from reliquant.layers.transforms import Compensation, Rotation
 from reliquant.layers.twins import SparedInput, Twin
 from reliquant.models.clip import Clip
 from reliquant.models.parts import Parts, Scope, storage_of, tensors_in
@@ -231,6 +231,8 @@ def _products(clip: Clip, seen: _Seen, macs: int, scope: Scope, kept: Container[
     if operator in FACTORS:
         left, right = (getattr(module, LEAF).bits(role) for role in FACTORS[operator])
         return [Product(name, operator, macs, right, left, OF_ATTENTION if 32 in (left, right) else "")]
+    if isinstance(module, Compensation):
+        return [Product(name, operator, macs, 32, 32, "compensation")]
     if not isinstance(module, Twin):
         return [Product(name, operator, macs, 32, 32, KEPT if name in kept else _reason(seen, scope, clip.parts))]
     spared = 0

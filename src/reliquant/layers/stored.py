@@ -26,6 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 PARTS = ("codes", "scale", "zero")
 HELD = ("held.mean", "held.rows", "held.values")
 OF_LAYER = (*PARTS, "spared", "input.columns", *HELD)  # all arrays that a quantized weight takes
+COMPENSATION = ".compensation."
 BIAS = 127  # of an E8M0 exponent
 
 
@@ -77,8 +78,12 @@ def codes_of(name: str, layer: Twin, given: Arrays, /) -> tuple[torch.Tensor, to
 
 
 def bits_per_weight(given: Arrays, layers: dict[str, Twin], /) -> float:
-    """Return how many bits a quantized weight takes, with its share of scales, zero points and what is kept of it."""
-    stored = weights = 0
+    """Return how many bits a quantized weight takes, with its share of scales, zero points and what is kept of it.
+
+    What compensates a block's errors counts, too.
+    """
+    weights = 0
+    stored = sum(8 * array.nbytes for name, array in given.items() if COMPENSATION in name)
     for name, layer in layers.items():
         if f"{name}.codes" in given:
             stored += bits_of(name, layer, given)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import rms_norm
+from torch.nn.functional import linear, rms_norm
 
 from reliquant.layers.hadamard import orthogonal_factors
 
@@ -126,8 +126,41 @@ class Stream(Rotation):
         return {"kind": "stream", "width": self.width, "side": self.side}
 
 
-def attach(block: nn.Module, stream: Stream, /) -> None:
-    """Make a block rotate its input (`side` in) or its output (`side` out) by a stream, which it then owns."""
+class Compensation(nn.Module):
+    """Give W x + b of the channels of a block's input x, to be added to what the block gives (QwT).
+
+    `weight` (o, d) is held in FP16, `bias` (o,) in FP32; channels lie along `axis`, -1 of tokens, -3 of images.
+    `explained` is the share of the block's squared error that it takes out on the calibration pairs.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, axis: int, explained: float, /) -> None:
+        super().__init__()
+        self.axis, self.explained = axis, explained
+        self.register_buffer("weight", weight.half())
+        self.register_buffer("bias", bias.float())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return W x + b of each token or place, of the type of x."""
+        rows = x.movedim(self.axis, -1)
+        return linear(rows, self.weight.to(x.dtype), self.bias.to(x.dtype)).movedim(-1, self.axis)
+
+    def facts(self) -> dict[str, Any]:
+        """Say what this is, as data."""
+        outputs, inputs = self.weight.shape
+        words = {"inputs": inputs, "outputs": outputs, "axis": self.axis, "explained": self.explained}
+        return {"kind": "compensation", **words}
+
+
+def attach(block: nn.Module, piece: Stream | Compensation, /) -> None:
+    """Make a block rotate its input (`side` in) or its output (`side` out) by a stream, or add a compensation.
+
+    The block owns the piece from then on.
+    """
+    if isinstance(piece, Compensation):
+        block.compensation = piece
+        block.register_forward_hook(_compensate, with_kwargs=True)
+        return
+    stream = piece
     if stream.side == "in":
         block.stream_in = stream
         block.register_forward_pre_hook(_enter, with_kwargs=True)
@@ -147,6 +180,9 @@ def build(facts: dict[str, Any], /) -> nn.Module:
         return RootMeanSquare(facts["width"], facts["eps"])
     if kind == "stream":
         return Stream(facts["width"], facts["side"])
+    if kind == "compensation":
+        weight = torch.zeros(facts["outputs"], facts["inputs"])
+        return Compensation(weight, weight.new_zeros(facts["outputs"]), facts["axis"], facts["explained"])
     raise ValueError(f"the variant holds a {kind!r}, which this version does not know")
 
 
@@ -187,3 +223,9 @@ def _leave(block: nn.Module, inputs: object, output: torch.Tensor | tuple) -> to
     if isinstance(output, tuple):
         return (block.stream_out(output[0]), *output[1:])
     return block.stream_out(output)
+
+
+def _compensate(block: nn.Module, inputs: tuple[Any, ...], words: dict[str, Any], output: Any) -> Any:
+    """Add what a block's first input, which may come by name, gives by the block's compensation."""
+    more = block.compensation(inputs[0] if inputs else next(iter(words.values())))
+    return (output[0] + more, *output[1:]) if isinstance(output, tuple) else output + more

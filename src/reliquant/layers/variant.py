@@ -18,7 +18,7 @@ from reliquant.files.artifacts import DamagedFile, load_tensors, require_words
 from reliquant.grid import Grid
 from reliquant.layers import products, stored
 from reliquant.layers.surgery import Scope, crossed, insert_twins, places_of, twins, unpack_attention
-from reliquant.layers.transforms import RootMeanSquare, Stream, attach, build
+from reliquant.layers.transforms import Compensation, RootMeanSquare, Stream, attach, build
 from reliquant.layers.twins import DynamicInput, Held, Scratch, SparedInput, StaticInput, Twin
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
@@ -37,7 +37,7 @@ def export(clip: Clip, scope: Scope, /) -> tuple[Arrays, dict[str, Any]]:
     modules: dict[str, Any] = {}
     owned: set[str] = set()
     for name, module in clip.model.named_modules():
-        if isinstance(module, Stream | RootMeanSquare):
+        if isinstance(module, Stream | RootMeanSquare | Compensation):
             modules[name] = module.facts()
         elif isinstance(module, products.AttentionProducts) and module.active:
             modules[name] = _attention_facts(module)
@@ -63,7 +63,7 @@ def restore(model: nn.Module, arrays: Arrays, modules: dict[str, Any], crossed: 
     there, places = dict(model.named_modules()), places_of(model)
     scratch, frozen = Scratch(), set[str]()
     for name, facts in modules.items():
-        added = facts.get("kind") in ("stream", "attention")  # a block gets a stream, an attention a piece
+        added = facts.get("kind") in ("stream", "compensation", "attention")  # what a block or an attention gets
         changed = name.rpartition(".")[0] if added else name
         if changed not in there:
             raise ValueError(f"the variant changes {name!r}, which the model has not; is it another architecture?")
@@ -129,7 +129,7 @@ def _put(model: nn.Module, name: str, facts: dict[str, Any]) -> None:
         piece.active = True
         return
     piece = build(facts)
-    if isinstance(piece, Stream):
+    if isinstance(piece, Stream | Compensation):
         attach(model.get_submodule(parent), piece)
     else:
         setattr(model.get_submodule(parent), leaf, piece)

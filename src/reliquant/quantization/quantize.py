@@ -21,6 +21,7 @@ from reliquant.progress import say
 from reliquant.quantization.attention import attentions, calibrate_attention, put_pieces
 from reliquant.quantization.bias_correction import BiasCorrection
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.compensation import Compensating
 from reliquant.quantization.logit_scale import Objective
 from reliquant.quantization.proxy import Proxy, embed
 from reliquant.quantization.tuning import Tuned, Tuning, embedded, tune, tuned_embeddings
@@ -36,6 +37,7 @@ ELSEWHERE = (
     "outside the blocks",
     "outside the scope",
     "online rotation",
+    "compensation",
 )  # no weight of a block
 
 
@@ -104,6 +106,9 @@ def apply(
     words = plugins.bound(method)
     if proxy and entry.get("bias_correction"):
         correction = BiasCorrection(clip, proxy, batch=words.get("batch", 64), pairs=words.get("pairs"))
+    compensation = None
+    if proxy and entry.get("compensation"):
+        compensation = Compensating(clip, proxy, batch=words.get("batch", 64), pairs=words.get("pairs"))
     told = method(clip, names, proxy, saved) or {}
     require_own(clip.model, entry["quantizer"])
     require_scales(clip.model, entry["quantizer"])
@@ -111,6 +116,8 @@ def apply(
         correction.apply()
     if proxy:
         finish_attention(clip, words, proxy)
+    if compensation:
+        compensation.apply()
     return dict(told)
 
 

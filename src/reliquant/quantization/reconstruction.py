@@ -71,6 +71,7 @@ def calls_of(clip: Clip, name: str, proxy: Proxy, /, *, batch: int, pairs: int) 
 
     Raises ValueError where it is not called.
     """
+    clip.parts  # noqa: B018  found before anything is watched: that takes a forward of its own
     calls, module = Calls([], []), clip.model.get_submodule(name)
 
     def note(_: nn.Module, args: tuple[Any, ...], words: dict[str, Any], output: Any) -> None:

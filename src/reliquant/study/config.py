@@ -117,7 +117,12 @@ class Config(_Part):
     explain: Explain | None = None
 
 
-OF_VARIANTS = ("least_share", "bias_correction", "layers")  # keys that variants keep, beside a quantizer's words
+OF_VARIANTS = (
+    "least_share",
+    "bias_correction",
+    "compensation",
+    "layers",
+)  # keys that variants keep, beside a quantizer's words
 LEAST_SHARE = 0.8  # of the weights in the blocks: what a scheme means to quantize, unless its `least_share` says so
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
 
@@ -133,6 +138,7 @@ STUDY_KEYS: dict[str, dict[str, Any]] = {  # the keys of an entry that the study
         "seeds": list[Seed],
         "least_share": Annotated[float, Field(ge=0, le=1)],
         "bias_correction": bool,
+        "compensation": Literal["qwt"],
         "layers": Layers,
         "snapshots": list[int] | dict[str, list[int]],
     },
@@ -218,15 +224,18 @@ def _contradictions(entry: Mapping[str, Any], precision: str) -> Iterator[str]:
 
 
 def correction_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
-    """Say where a scheme asks for `bias_correction` of a method that has none: it trains biases, or rounds nothing."""
+    """Say where a scheme asks for a correction of a method that has none: it trains biases, or rounds nothing."""
     method = entry.get("quantizer", "")
-    if not entry.get("bias_correction") or method not in plugins.names("quantizer"):
+    if method not in plugins.names("quantizer"):
         return
-    if method == "none":
-        yield "bias_correction: true is for methods that round and train nothing; none rounds nothing; leave it out"
-    elif "losses" in plugins.words(plugins.source("quantizer", method), "quantizer"):
-        why = f"{method} trains the biases itself"
-        yield f"bias_correction: true is for methods that round and train nothing; {why}; leave it out"
+    for word, value in (("bias_correction", "true"), ("compensation", "qwt")):
+        told = f"{word}: {value} is for methods that round and train nothing"
+        if not entry.get(word):
+            continue
+        if method == "none":
+            yield f"{told}; none rounds nothing; leave it out"
+        elif "losses" in plugins.words(plugins.source("quantizer", method), "quantizer"):
+            yield f"{told}; {method} trains the biases itself; leave it out"
 
 
 def grid_problems(entry: Mapping[str, Any], /) -> Iterator[str]:

@@ -24,8 +24,8 @@ from reliquant.study.mixed import mixed_problems
 def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str, Any]:
     """Add the grids of a precision to `rtn` or `{quantizer: lsq, lr: 1e-5}`, in YAML or as a mapping.
 
-    Of the words that a study reads, `least_share`, `bias_correction` and `layers` may be among them. Raises
-    ConfigError with all that is wrong with it.
+    Of the words that a study reads, `least_share`, `bias_correction`, `compensation` and `layers` may be among them.
+    Raises ConfigError with all that is wrong with it.
     """
     words: Mapping[str, Any]
     if isinstance(scheme, str):
