@@ -1,15 +1,16 @@
-"""Every quantizer at every precision on the lab's ViT and ConvNeXt: accuracy, ECE, stored bits, size, time; Markdown.
+"""Every quantizer at every precision on the lab's models: accuracy, ECE, stored bits, size, time; Markdown and CSV.
 
-`python benchmarks/quantizers.py FOUND.jsonl > docs/results/quantizers_table.md`: figures go to the file as found, and a
-run that was stopped goes on from it. About an hour on one core, half of it for `qdrop`. `--scheme '{quantizer: lsq,
-scale_lr: 1.0e-3}' --precision w8a8` measures that one on the ViT and prints its figures, with the weights' signal to
-noise; `--outliers` measures it on the ViT with outliers.
+`python benchmarks/quantizers.py FOUND.jsonl > docs/results/quantizers_table.md`: figures go to the file as found, and
+all of them at last into FOUND.csv; a run that was stopped goes on from it. About an hour and a half on one core.
+`--scheme '{quantizer: lsq, scale_lr: 1.0e-3}' --precision w8a8` measures that one on the ViT and prints its figures,
+with the weights' signal to noise.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import json
 import math
 import os
@@ -24,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 import yaml
+from scipy.stats import binomtest
 
 from reliquant import plugins
 from reliquant.evaluation.features import Features
@@ -33,6 +35,7 @@ from reliquant.layers.backend import use_backend
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.layers.variant import restore, size_in_bytes
 from reliquant.measures import calibration
+from reliquant.measures.stats import holm
 from reliquant.models.clip import Clip
 from reliquant.models.open import open_model
 from reliquant.quantization.checkpoints import Checkpoints
@@ -43,13 +46,18 @@ from reliquant.study.scheme import scheme_entry
 
 MODELS = ["lab-vit-curated", "lab-convnext-curated"]
 OUTLIERS = "lab-vit-curated with outliers"  # the same function in FP32, see `opened`
-PRECISIONS = ["w8a8", "w6a8", "w4a8", "w3a8", "w2a8"]
-WEIGHT_ONLY = ["w4a16", "w3a16", "w2a16"]  # for methods of weights alone, and what they are compared with
+INTEGERS = ["w8a8", "w6a8", "w4a8", "w4a4"]
+FLOATS = ["fp8", "mxfp8", "mxfp4", "nvfp4"]
+WEIGHT_ONLY = ["w4a16", "w3a16", "w2a16"]
 POST = ["rtn", "percentile", "mse", "smoothquant", "repq", "quarot", "llm_int8", "hqq", "gptq", "awq", "raana"]
-RECONSTRUCTED = ["erq", "qdrop"]
+SEARCHED = ["erq", "{quantizer: mixed, method: gptq}"]
+CORRECTED = [
+    f"{{quantizer: {name}, {word}}}"
+    for name in ("rtn", "gptq")
+    for word in ("bias_correction: true", "compensation: qwt")
+]
+RECONSTRUCTED = ["qdrop"]
 TRAINED = ["ste", "dorefa", "pact", "lsq", "lsq_plus", "statsq", "lsq_mse", "distill", "paretoq", "rot_lsq"]
-AGAINST_OUTLIERS = ["rtn", "smoothquant", "quarot", "llm_int8"]
-OF_WEIGHTS = ["rtn", "hqq", "gptq", "awq", "raana"]
 WEIGHT_GRIDS = {  # on which weight-only methods are compared with one another
     "channel": "granularity: channel, symmetric: false",
     "group 32": "granularity: group, group: 32, symmetric: false",
@@ -57,7 +65,11 @@ WEIGHT_GRIDS = {  # on which weight-only methods are compared with one another
     "group 128": "granularity: group, group: 128, symmetric: false",
 }
 ON_GRIDS = {"rtn": "", "mse": "", "gptq": "", "awq": "", "hqq": "grid: scheme, "}
+PER_TOKEN = "activation: {granularity: token, dynamic: true}"  # inputs of four bits are hardly ever rounded otherwise
+IN_BLOCKS = ["rtn", "mse", "smoothquant", "quarot", "gptq", "awq"]
+DEPTHWISE = "layers: {other: {'*conv_dw': w8a8}}"  # whose 49 weights a kernel no block divides
 TRAINING = "iterations: 100, batch: 64, lr: 1.0e-4"
+REFUSED = {"takes plain integers only": "integers only", "do not divide": "blocks do not fit"}
 TASKS = ["shape", "colour", "texture", "background", "count"]
 IMAGES, PAIRS = 800, 500
 
@@ -69,13 +81,22 @@ def on_grids() -> list[str]:
 
 
 def cases() -> Iterator[tuple[str, str, str]]:
-    """Yield model, quantizer and precision."""
-    for model in MODELS:
-        for precision in PRECISIONS:
-            yield from ((model, name, precision) for name in POST + RECONSTRUCTED + TRAINED)
+    """Yield model, quantizer and precision; what takes long comes last."""
+    models = [*MODELS, OUTLIERS]
+    for model in models:
+        for precision in INTEGERS + FLOATS + WEIGHT_ONLY:
+            yield from ((model, name, precision) for name in POST + SEARCHED + CORRECTED)
+        yield from ((model, f"{{quantizer: {name}, {PER_TOKEN}}}", "w4a4") for name in POST)
         for precision in WEIGHT_ONLY:
-            yield from ((model, name, precision) for name in OF_WEIGHTS + on_grids())
-    yield from ((OUTLIERS, name, precision) for precision in PRECISIONS[:3] for name in AGAINST_OUTLIERS)
+            yield from ((model, name, precision) for name in on_grids())
+        for precision in FLOATS[1:] if "convnext" in model else ():
+            yield from ((model, f"{{quantizer: {name}, {DEPTHWISE}}}", precision) for name in IN_BLOCKS)
+    for model in models:
+        for precision in INTEGERS + FLOATS + WEIGHT_ONLY:
+            yield from ((model, name, precision) for name in TRAINED)
+    for model in models:
+        for precision in INTEGERS + WEIGHT_ONLY:
+            yield from ((model, name, precision) for name in RECONSTRUCTED)
 
 
 def opened(model: str, proxy: Proxy) -> Clip:
@@ -131,7 +152,15 @@ def found_of(model: str, name: str, precision: str, proxy: Proxy, sets: Any, fp3
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
     size, seen = size_in_bytes(arrays) / whole, facts["measures"]
     dead, stored = int(seen["dead_channels"]), seen["stored_bits"]
-    facts = {"change": change.mean(), "half": half, "ece": ece, "size": size, "seconds": seconds, "stored_bits": stored}
+    facts = {"lost": int((change < 0).sum()), "gained": int((change > 0).sum())}
+    facts |= {
+        "change": change.mean(),
+        "half": half,
+        "ece": ece,
+        "size": size,
+        "seconds": seconds,
+        "stored_bits": stored,
+    }
     facts["snr_db"] = signal_to_noise(opened(model, proxy).model, arrays, modules)
     return {"accuracy": right.mean(), **facts, "dead": dead}
 
@@ -153,16 +182,14 @@ def main() -> None:
     parser.add_argument("found", type=Path, nargs="?")
     parser.add_argument("--scheme")
     parser.add_argument("--precision", default="w8a8")
-    parser.add_argument("--outliers", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     sets = [images_of({"dataset": "lab", "task": task, "images": IMAGES}) for task in TASKS]
     pairs, pictures = images_of({"dataset": "lab_captions", "world": "curated", "images": PAIRS, "seed": 3})
     proxy = Proxy(pictures, list(pairs.captions))
     if args.scheme:
-        model = OUTLIERS if args.outliers else MODELS[0]
-        right, _ = measured(opened(model, proxy), sets)
-        print(json.dumps(found_of(model, args.scheme, args.precision, proxy, sets, right.astype(float))))
+        right, _ = measured(opened(MODELS[0], proxy), sets)
+        print(json.dumps(found_of(MODELS[0], args.scheme, args.precision, proxy, sets, right.astype(float))))
         return
     path = args.found
     lines = path.read_text().splitlines() if path.exists() else []
@@ -183,6 +210,7 @@ def main() -> None:
             file.write(json.dumps(known[case]) + "\n")
         print(known[case], file=sys.stderr, flush=True)
     print_tables(known, fp32)
+    write_csv(path.with_suffix(".csv"), known)
 
 
 def print_tables(known: dict[tuple[str, ...], dict[str, Any]], fp32: dict[str, dict[str, Any]]) -> None:
@@ -190,33 +218,76 @@ def print_tables(known: dict[tuple[str, ...], dict[str, Any]], fp32: dict[str, d
     print(f"""# Every quantizer on the lab's models
 
 Made by `python benchmarks/quantizers.py`; read in [quantizers](quantizers.md). The lab is synthetic. A cell: zero-shot
-top-1 on five sets of {IMAGES} images (change to FP32 ± 95 % interval, paired); mean ECE, both in %; stored bits of a
-quantized weight, with its scales and zero points; bytes of the stored image tower / FP32's; processor seconds to
-quantize. Image tower, one seed, {PAIRS} captioned images as proxy; training: {TRAINING}.""")
+top-1 in % on five sets of {IMAGES} images (change to FP32 ± 95 % interval, paired); stored bits of a quantized weight,
+with its scales and zero points, which order the lines. Stars: the exact McNemar test of images lost and won against
+FP32, corrected by Holm over all cells of a model: * p < .05, ** p < .01, *** p < .001. Image tower, one seed, {PAIRS}
+captioned images as proxy; training: {TRAINING}. [All figures](quantizers.csv): ECE, bytes, seconds, dead channels;
+"depthwise W8A8": blocks of 16 or 32 do not divide the 49 weights of a 7 x 7 kernel, so that these layers get INT8.""")
     for model in [*MODELS, OUTLIERS]:
         base = fp32[model]
+        found = {case[1:]: one for case, one in known.items() if case[0] == model}
+        stars = stars_of(found)
         print(f"\n## {model}: FP32 top-1 {100 * base['accuracy']:.1f} %, ECE {100 * base['ece']:.1f} %")
-        for precisions, names in (
-            (PRECISIONS, POST + RECONSTRUCTED + TRAINED + AGAINST_OUTLIERS),
-            (WEIGHT_ONLY, OF_WEIGHTS + on_grids()),
-        ):
-            across = [p for p in precisions if (model, "rtn", p) in known]
-            if not across:
-                continue
+        for across in (INTEGERS, FLOATS, WEIGHT_ONLY):
             print(f"\n| quantizer | {' | '.join(p.upper() for p in across)} |")
             print("|---" * (len(across) + 1) + "|")
-            shown = dict.fromkeys(n for n in names if (model, n, across[0]) in known)
-            for name in sorted(shown, key=lambda n: known[model, n, across[-1]].get("stored_bits", 0)):
-                print(f"| {name} | {' | '.join(cell(known[model, name, p]) for p in across)} |")
+            shown = dict.fromkeys(name for name, precision in found if precision in across)
+            for name in sorted(shown, key=lambda name: order(found, name, across)):
+                cells = [cell(found.get((name, p)), stars.get((name, p), "")) for p in across]
+                print(f"| {short(name)} | {' | '.join(cells)} |")
 
 
-def cell(found: dict[str, Any]) -> str:
+def order(found: dict[tuple[str, ...], dict[str, Any]], name: str, across: list[str]) -> tuple[float, float]:
+    """Return what sorts the lines of a table: stored bits at the last precision that a method takes, then accuracy."""
+    taken = [found[name, p] for p in across if "accuracy" in found.get((name, p), {})]
+    return (round(taken[-1]["stored_bits"], 2), -taken[-1]["accuracy"]) if taken else (math.inf, 0)
+
+
+def stars_of(found: dict[tuple[str, ...], dict[str, Any]]) -> dict[tuple[str, ...], str]:
+    """Return the stars of each cell of a model: exact McNemar tests, corrected by Holm over all of them."""
+    tested = [key for key, one in found.items() if "accuracy" in one]
+    p = holm([binomtest(one["lost"], max(one["lost"] + one["gained"], 1)).pvalue for one in map(found.get, tested)])
+    return {
+        key: "*" * sum(value < limit for limit in (0.05, 0.01, 0.001)) for key, value in zip(tested, p, strict=True)
+    }
+
+
+def short(name: str) -> str:
+    """Return a scheme as a table's reader wants it: the method and what differs from its usual grid."""
+    if not name.startswith("{"):
+        return name
+    words = yaml.safe_load(name)
+    told = [word for word, grid in WEIGHT_GRIDS.items() if words.get("weight") == yaml.safe_load(f"{{{grid}}}")]
+    told += ["inputs per token"] if "activation" in words else []
+    told += ["depthwise W8A8"] if "layers" in words else []
+    told += [
+        f"{word} {words[word]}" for word in words if word not in ("quantizer", "weight", "activation", "grid", "layers")
+    ]
+    return f"{words['quantizer']}, {', '.join(told)}"
+
+
+def cell(found: dict[str, Any] | None, stars: str) -> str:
+    if found is None:
+        return ""
     if "refused" in found:
-        return "refused: " + found["refused"]
-    points = [100 * found[k] for k in ("accuracy", "change", "half", "ece", "size")]
-    *measured, size = points
-    stored = f"{found['stored_bits']:.2f} bits" if "stored_bits" in found else ""  # not in figures from before
-    return "{:.1f} ({:+.1f} ± {:.1f}); {:.1f}; {}; {:.0f} %; {:.1f} s".format(*measured, stored, size, found["seconds"])
+        known = {word: told for word, told in REFUSED.items() if word in found["refused"]}
+        return next(iter(known.values()), "refused: " + found["refused"])
+    points = [100 * found[k] for k in ("accuracy", "change", "half")]
+    dead = f", {found['dead']} channels dead" if found["dead"] else ""
+    return "{:.1f} ({:+.1f} ± {:.1f}){}; {:.2f}{}".format(*points, stars, found["stored_bits"], dead)
+
+
+def write_csv(path: Path, known: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    """Write all figures, a line a case, by model, precision and stored bits."""
+    numbers = ["stored_bits", "accuracy", "change", "half", "lost", "gained", "ece", "size", "seconds", "dead"]
+    with path.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["model", "quantizer", "precision", *numbers, "refused"])
+        for case, one in sorted(
+            known.items(), key=lambda item: (item[0][0], item[0][2], item[1].get("stored_bits", 0))
+        ):
+            figures = [f"{one[name]:.6g}" if name in one else "" for name in numbers]
+            table.writerow([case[0], short(case[1]), case[2], *figures, one.get("refused", "")])
 
 
 if __name__ == "__main__":

@@ -79,6 +79,18 @@ def test_who_stops_a_command_sees_one_line_and_nothing_stays(number, code, told,
     assert list((tmp_path / "a").iterdir()) == []
 
 
+def test_a_library_that_kills_the_process_is_found_by_the_call(tmp_path):
+    program = tmp_path / "step.py"
+    program.write_text(
+        "import os\nfrom reliquant.progress import one_line_errors\n\n"
+        "def collect():\n    os.abort()\n\nwith one_line_errors('reliquant x'):\n    collect()\n"
+    )
+    run = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    assert run.returncode == -signal.SIGABRT
+    assert "Aborted" in run.stderr
+    assert f'"{program}", line 5 in collect' in run.stderr
+
+
 def test_a_child_of_a_stoppable_process_ends_by_the_signal():
     with one_line_errors("x"):
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))

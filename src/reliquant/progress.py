@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import signal
 import sys
@@ -79,10 +80,13 @@ def one_line_errors(command: str = "", /, *, debug: bool = False) -> Iterator[No
     """End the process with `<command>: error: <message>` and exit code 1 when the block raises, but not on `debug`.
 
     An error that none of our own checks foresaw, of a library or a fault of ours, says its type too, and how to see
-    more. Ctrl-C ends with exit code 130 and SIGTERM, of Slurm or `kill`, with 143: what is half written is deleted, and
-    one line says so. An exit passes.
+    more. Where a library kills the process, as polars does when no more memory can be had, lines say in which call of
+    ours. Ctrl-C ends with exit code 130 and SIGTERM, of Slurm or `kill`, with 143: what is half written is deleted,
+    and one line says so. An exit passes.
     """
     start = f"{command}: " if command else ""
+    if not faulthandler.is_enabled():
+        faulthandler.enable(file=sys.__stderr__ or 2)
     try:
         with _stoppable():
             yield

@@ -1,6 +1,4 @@
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 
@@ -45,20 +43,3 @@ def test_a_part_of_an_unknown_version_is_kept_only_where_a_sha256_will_tell(part
 def test_a_whole_file_moves_to_its_place_and_leaves_nothing(part, tmp_path):
     part_file.finish(part, tmp_path / "set.tar")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"set.tar": b"some"}
-
-
-def test_a_second_download_into_a_folder_waits_for_the_first_and_says_so(tmp_path):
-    code = f"""if True:
-        from pathlib import Path
-        from reliquant.download import part_file
-        with part_file.alone(Path({str(tmp_path)!r})):
-            print("alone", flush=True)
-    """
-    with part_file.alone(tmp_path):
-        other = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert "waiting" in other.stderr.readline()
-        assert other.poll() is None
-    assert other.communicate(timeout=30)[0] == "alone\n"
-    assert list(tmp_path.iterdir()) == []

@@ -99,6 +99,24 @@ def test_something_else_in_the_folders_place_is_named_before_any_training(tmp_pa
         Checkpoints(place, 1, {}).latest()
 
 
+def test_a_training_has_its_folder_alone_and_leaves_none(tmp_path):
+    saved = Checkpoints(tmp_path / "v.checkpoints", 1, {})
+    with saved.alone():
+        assert saved.folder.is_dir()
+        saved.save(1, {"x": torch.ones(1)})
+        saved.clear()
+    with saved.alone():
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with saved.alone():
+        saved.save(1, {"x": torch.ones(1)})
+    assert saved.latest()[0] == 1
+    saved.folder.rename(tmp_path / "other")
+    saved.folder.write_text("mine")
+    with pytest.raises(ValueError, match=r"v\.checkpoints: is no folder"), saved.alone():
+        pass
+
+
 def _keep_snapshot(saved, iteration):
     header = {"run": saved.name_of_run, "iteration": iteration}
     save_tensors(saved.snapshot_path(iteration), {"x": np.ones(1, np.float32)}, header)

@@ -171,6 +171,7 @@ def test_a_killed_run_loses_no_finished_job(clone, tmp_path):
     assert sum(every.values()) - sum(left.values()) in (done, done + 1)  # one may have ended without being told
     run("dvc", "repro", "-q", cwd=folder)
     assert jobs(folder) == {}
+    run("reliquant", "verify", "config/config.yaml", cwd=folder)
     rows = [pl.read_parquet(f / "results" / "lab" / "rows.parquet") for f in (clone, folder)]
     assert rows[0].equals(rows[1])
 

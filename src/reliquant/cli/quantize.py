@@ -88,9 +88,10 @@ def run(
     words = {"scope": scope, "number": number, "seed": seed, "tuning": tuning, "device": device, "saved": saved}
     words["held_out"] = held_out
     captioned = open_images(pairs, clip.form, role="pairs", unreadable=unreadable)
-    variant = quantize_model(clip, scheme, precision, captioned, **words)
-    variant.save(output, model_sha256=facts["sha256"])
-    saved.clear()
+    with saved.alone():
+        variant = quantize_model(clip, scheme, precision, captioned, **words)
+        variant.save(output, model_sha256=facts["sha256"])
+        saved.clear()
     told = {"variant": str(output), "model": str(path), **variant.facts["measures"]}
     if tuned := variant.facts["tuned"]:
         told |= {"logit_scale": tuned["native"], "logit_scale_tuned": tuned["scale"], "held_out_pairs": tuned["pairs"]}

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypedDict
 
-from reliquant.download import part_file
 from reliquant.download.contents import contents
 from reliquant.download.http import FetchError, download, file_name, offline, sha256_of
 from reliquant.download.source import Source
 from reliquant.download.unpack import unpack
+from reliquant.files.alone import alone
 from reliquant.files.artifacts import read_sealed_json, save_sealed_json
 
 Facts = Mapping[str, Any]
@@ -45,7 +45,7 @@ def fetch(
     and digests of what was unpacked; what the other process recorded there meanwhile is not fetched again.
     """
     before = _stamp(record)
-    with part_file.alone(folder) as waited:
+    with alone(folder, "downloads into") as waited:
         if waited and record and _stamp(record) not in (None, before) and (found := _recorded(record, sources, check)):
             return found
         paths = _downloaded(sources, folder, patience)

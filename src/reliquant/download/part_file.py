@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
 from reliquant.download.source import Source
 from reliquant.files.bounded import read_json
-from reliquant.progress import say
 
 
 class Begun(TypedDict, total=False):
@@ -24,27 +19,6 @@ class Begun(TypedDict, total=False):
     url: str
     version: str | None
     bytes: int | None
-
-
-@contextmanager
-def alone(folder: Path, /) -> Iterator[bool]:
-    """Wait until no other process downloads into a folder, and yield whether one did.
-
-    A lock ends with the process that holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, waited = os.open(folder, os.O_RDONLY), False
-    try:
-        with suppress(OSError):  # some network file systems lock no folder
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waited = True
-                say(str(folder), "another process downloads into it; waiting until it has ended")
-                fcntl.flock(handle, fcntl.LOCK_EX)
-        yield waited
-    finally:
-        os.close(handle)
 
 
 def size(part: Path, /) -> int:

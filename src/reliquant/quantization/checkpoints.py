@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from reliquant.files.alone import alone
 from reliquant.files.artifacts import DamagedFile, load_tensors, require_words, save_tensors
 from reliquant.files.digests import digest_of
 from reliquant.progress import say
@@ -34,6 +36,23 @@ class Checkpoints:
     run: Mapping[str, Any] | None = None
     snapshot: Callable[[int, nn.Module], None] | None = None
     snapshots: Sequence[int] = ()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process makes the same variant, and keep others waiting until this one's is written.
+
+        Raises DamagedFile where something else lies in the folder's place.
+        """
+        if self.folder is None:
+            yield
+            return
+        self._require_folder(self.folder)
+        with alone(self.folder, "trains in"):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # not empty, or cleared
+                    self.folder.rmdir()
 
     @property
     def _path(self) -> Path:
@@ -72,10 +91,7 @@ class Checkpoints:
         """
         if self.folder is None or not os.path.lexists(self.folder):
             return 0, {}
-        if not self.folder.is_dir():
-            raise DamagedFile(
-                f"{self.folder}: is no folder, where a training keeps its states; delete it, and start again"
-            )
+        self._require_folder(self.folder)
         try:
             iteration, state = self._read()
         except FileNotFoundError:
@@ -87,6 +103,10 @@ class Checkpoints:
             return 0, {}
         say("training", f"goes on after {iteration} iterations, from {self._path}")
         return iteration, state
+
+    def _require_folder(self, folder: Path) -> None:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise DamagedFile(f"{folder}: is no folder, where a training keeps its states; delete it, and start again")
 
     def _read(self) -> tuple[int, dict[str, torch.Tensor]]:
         """Read the latest state and check the snapshots before it; raise ValueError where they are not of this run."""

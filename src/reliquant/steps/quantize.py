@@ -73,11 +73,12 @@ def main() -> None:
     tuned_on = {name: _tuned(clip, words, args, device) for name, words in args.tune_on.items()}
     proxy, held_out = (pairs.proxy, pairs.held_out) if pairs else (None, None)
     words = {"tuning": args.tuning, "held_out": held_out, "keep": keep}
-    arrays, facts = quantize(clip, args.entry, args.labels["scope"], proxy, saved, **words)
-    if snapshots:
-        _pack([saved.snapshot_path(iteration) for iteration in snapshots], Path(paths.snapshots(args.output)))
-    write(args.output, arrays, facts, None)
-    saved.clear()
+    with saved.alone():
+        arrays, facts = quantize(clip, args.entry, args.labels["scope"], proxy, saved, **words)
+        if snapshots:
+            _pack([saved.snapshot_path(iteration) for iteration in snapshots], Path(paths.snapshots(args.output)))
+        write(args.output, arrays, facts, None)
+        saved.clear()
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
