@@ -80,9 +80,7 @@ def coverage(clip: Clip, scope: Scope, run: Callable[[], Any], kept: Container[s
         raise RuntimeError(f"{len(idle)} quantized layers never ran, {idle[0]} among them")
     products: list[Product] = []
     inside: list[Product] = []
-    for seen, macs in [*watch.macs.items(), *_of_attention(clip, watch.macs, told).items()]:
-        if seen.of_attention and seen.module in told and seen.operator not in FACTORS:
-            continue  # its products are told by their factors
+    for seen, macs in _told(watch.macs, told).items():
         found = _products(clip, seen, macs, scope, kept)
         products += found
         top = scope == "image" and seen.owner in clip.parts.image  # a product of the tower itself: its projection
@@ -113,19 +111,25 @@ def _watched(clip: Clip, watch: _Watch, run: Callable[[], Any]) -> None:
         run()
 
 
-def _of_attention(clip: Clip, seen: Mapping[_Seen, int], told: Mapping[str, list[Multiplied]]) -> dict[_Seen, int]:
-    """Return the multiply-accumulates of attention with rounded factors, as it tells them; prove that they are all."""
+def _told(seen: Mapping[_Seen, int], told: Mapping[str, list[Multiplied]]) -> dict[_Seen, int]:
+    """Put what attention with rounded factors tells of its products in the place of what was seen of them.
+
+    Raises RuntimeError where the two do not have the same multiply-accumulates.
+    """
     ran = dict.fromkeys(told, 0)
-    for product, macs in seen.items():
-        if product.of_attention and product.module in ran:
-            ran[product.module] += macs
     found: dict[_Seen, int] = {}
-    for name, products in told.items():
-        if not products or ran[name] != sum(product.macs for product in products):
+    for product, macs in seen.items():
+        name = product.module
+        if not product.of_attention or name not in told:
+            found[product] = macs
+            continue
+        for part in told[name] if not ran[name] else ():
+            key = _Seen(name, part.what, name, False)
+            found[key] = found.get(key, 0) + part.macs
+        ran[name] += macs
+    for name, parts in told.items():
+        if not parts or ran[name] != sum(part.macs for part in parts):
             raise RuntimeError(f"{name}: rounds other attention products than it runs")
-        for product in products:
-            key = _Seen(name, product.what, name, False)
-            found[key] = found.get(key, 0) + product.macs
     return found
 
 
