@@ -1,8 +1,9 @@
 """Time post-training quantizers of a ViT-B/32 image tower against FP32 forwards of the same tower, one thread.
 
-Targets: rtn, smoothquant and hqq under one forward over 1,000 images, gptq, awq and erq under ten, qdrop under two
-hundred, on the default number of calibration pairs; the time of the others has no limit. Peak memory of each (of a
-process of its own, above what it has before the model is made) under 2.5 times the model. Random weights and images.
+Targets: rtn, smoothquant and hqq under one forward over 1,000 images, gptq, awq and erq under ten, qdrop and mixed
+under two hundred, on the default number of calibration pairs; the time of the others has no limit. Peak memory of each
+(of a process of its own, above what it has before the model is made) under 2.5 times the model. Random weights and
+images.
 `--layers 2` is no quick look at gptq, awq and erq: they run the blocks before each block again, so their time grows
 with the square of the number of blocks.
 """
@@ -42,6 +43,7 @@ ALLOWED = {
     "awq": 10,
     "erq": 10,
     "qdrop": 200,
+    "mixed": 200,
 }  # forwards over 1,000 images
 METHODS = [*ALLOWED, "percentile", "mse", "quarot", "raana", "llm_int8", "repq"]
 MEMORY = 2.5  # times the bytes of the FP32 model

@@ -91,7 +91,7 @@ class Search:
         self.quantize(self.clip, self.names, self.proxy, Checkpoints())
         self._require_kept(allowed)
         found = loss.of(self.clip)[0]
-        self._tell(measure, found, tried.uniform_loss, uniform, chosen)
+        self._tell(measure, (found, tried.uniform_loss), (uniform, allowed), chosen)
         return {"proxy_loss": found, "proxy_loss_uniform": tried.uniform_loss}
 
     def _words(self, choice: int | str) -> Words:
@@ -168,15 +168,18 @@ class Search:
         return sum(layer.weight.numel() for layer in rounded if not (layer.own_words and _floats(layer.own_words)))
 
     def _tell(
-        self, measure: Measure, found: float, known: float, uniform: int, chosen: Mapping[str, int | str]
+        self, measure: Measure, losses: tuple[float, float], bits: tuple[int, float], chosen: Mapping[str, int | str]
     ) -> None:
-        """Say what was chosen, and whether uniform bits would have been better on the proxy."""
-        count = self._count()
-        bits = sum(self._stored(self.clip).values()) / count
+        """Say what was chosen, and whether uniform bits, where they fit the budget, are better on the proxy.
+
+        `losses` are those of the choice and of uniform bits, `bits` what uniform bits take and what there is.
+        """
+        (found, known), (uniform, allowed), count = losses, bits, self._count()
+        taken = sum(self._stored(self.clip).values())
         counts = {choice: list(chosen.values()).count(choice) for choice in dict.fromkeys(chosen.values())}
         told = ", ".join(f"{number} layers at w{choice}" for choice, number in counts.items())
-        say("mixed", f"{told}: {measure} {found:.6g} on the proxy at {bits:.3f} stored bits a weight")
-        better = "; uniform bits are better there" if known < found else ""
+        say("mixed", f"{told}: {measure} {found:.6g} on the proxy at {taken / count:.3f} stored bits a weight")
+        better = "; uniform bits are better there" if known < found and uniform <= allowed else ""
         say("mixed", f"{self.method} with uniform bits: {measure} {known:.6g} at {uniform / count:.3f}{better}")
 
 

@@ -135,9 +135,11 @@ def test_the_same_search_finds_the_same(vit, proxy):
 
 def test_it_is_said_where_uniform_bits_are_better(vit, proxy, capsys, monkeypatch):
     monkeypatch.setattr(ProxyLoss, "added", lambda self, clip, towers: 0.0)  # a search that knows nothing
-    _, facts = quantized(vit, proxy, {"samples": 40}, "w8a8")
-    assert facts["measures"]["proxy_loss"] > facts["measures"]["proxy_loss_uniform"]
-    assert "uniform bits are better there" in capsys.readouterr().err
+    told = "uniform bits are better there"
+    for budget, expected in ((None, True), (5, False)):  # five bits are fewer than uniform ones take
+        _, facts = quantized(copy.deepcopy(vit), proxy, {"samples": 40, "budget": budget}, "w8a8")
+        assert facts["measures"]["proxy_loss"] > facts["measures"]["proxy_loss_uniform"]
+        assert (told in capsys.readouterr().err) == expected
 
 
 @pytest.mark.parametrize("words", [{"budget": 2.1}, {"budget_bytes": 100}])

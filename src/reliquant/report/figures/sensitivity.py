@@ -15,7 +15,7 @@ from reliquant.report.layer_order import block_number, in_order
 from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Which layers to spare"
-QUESTION, PLACE = "why", 7
+QUESTION, PLACE = "why", 8
 READ = """Each layer (or block), from the input to the embedding, is quantized alone while all others stay in floating
 point: the squared error of the unit embeddings of the proxy's pairs (log scale), and changes from FP32 in points with
 95 % intervals over images, paired. A layer that stands out is worth more bits (`layers: other`, or `mixed`), or none
