@@ -207,3 +207,17 @@ def test_weight_only_methods_meet_on_the_same_grids():
         of = {scheme["quantizer"]: scheme["weight"] for scheme in schemes.values() if scheme["family"] == family}
         assert sorted(of) == ["awq", "gptq", "hqq", "mse", "rtn"]
         assert all(grid == of["rtn"] and not grid["symmetric"] for grid in of.values())
+
+
+def test_methods_for_few_bits_meet_on_the_same_grids():
+    study = read_study(yaml.safe_load((PACKAGE.parents[1] / "config" / "few-bits.yaml").read_text()))
+    quantized = [variant for variant in study.variants.values() if variant.scheme != "fp32"]
+    entries = [study.scheme_entry(variant) for variant in quantized]
+    assert {entry["quantizer"] for entry in entries} == {"rtn", "repq", "gptq", "erq", "qdrop"}
+    assert all(not entry[grid]["symmetric"] for entry in entries for grid in ("weight", "activation"))
+    assert len(quantized) == 2 * 8 * 3
+    assert {v.scheme for v, e in zip(quantized, entries, strict=True) if "compensation" in e} == {
+        "rtn-qwt",
+        "gptq-qwt",
+        "erq-qwt",
+    }
