@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import dequantize, quantize, rounded, weight_affine
+from reliquant.layers.arithmetic import dequantize, quantize, rounded, unblocks, weight_affine
 from reliquant.layers.twins import DynamicInput, StaticInput
 from reliquant.quantization.rounding import AdaptiveRounding, DroppedInput, drawn, neighbours
 
@@ -68,6 +68,25 @@ def test_the_rectified_sigmoid_by_hand():
     assert rule.share().tolist() == [[0.0] * 3]  # rectified
 
 
+@pytest.mark.parametrize("grid", GRIDS)
+def test_gradients_are_those_of_autograd(grid):
+    w = weight()
+    scale, zero = weight_affine(w, grid)
+    rule = AdaptiveRounding(w, scale, zero, grid)
+    rule.v.data.add_(torch.randn(rule.v.shape, generator=torch.Generator().manual_seed(2)))
+    v = rule.v.detach().double().requires_grad_()
+    share = (torch.sigmoid(v) * 1.2 - 0.1).clamp(0, 1)
+    value = unblocks((rule.lower + share * rule.span - zero) * scale, w.shape, grid)
+    torch.testing.assert_close(rule(w), value.float())
+    along = weight(seed=5)
+    penalty = ((1 - (2 * share - 1).abs().pow(3.5)) * (rule.span > 0)).sum()
+    ((value * along).sum() + 0.7 * penalty).backward()
+    (rule(w) * along).sum().backward()
+    rule.add_penalty_gradient(3.5, 0.7)
+    torch.testing.assert_close(rule.v.grad, v.grad.float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(rule.penalty(3.5), penalty.detach().float())
+
+
 def test_what_it_learns_on_a_tiny_layer_lies_between_the_best_of_all_roundings_and_half_the_error_of_nearest():
     grid = Grid(bits=3, granularity="channel")
     rng = torch.Generator().manual_seed(3)
@@ -78,10 +97,9 @@ def test_what_it_learns_on_a_tiny_layer_lies_between_the_best_of_all_roundings_a
     optimizer = torch.optim.Adam(rule.parameters(), lr=1e-2)
     for step in range(1000):
         optimizer.zero_grad()
-        loss = (x @ (rule(w) - w).T).square().sum(1).mean()
+        (x @ (rule(w) - w).T).square().sum(1).mean().backward()
         if step > 200:
-            loss = loss + rule.penalty(20 - 18 * (step - 200) / 800)
-        loss.backward()
+            rule.add_penalty_gradient(20 - 18 * (step - 200) / 800, 1.0)
         optimizer.step()
     assert rule.penalty(2.0) < 1.0  # of 48 weights: each is at one of its neighbours, or all but one
     assert rule.undecided() <= 2

@@ -121,14 +121,15 @@ def _learn(
         i = int(shuffled[step % count])
         args, words = mixed(given.inputs[i], wanted.inputs[i], recipe.drop, rng)
         error = tensors_in(block(*args, **words))[0] - wanted.outputs[i]
-        loss, beta = error.square().sum(axis).mean(), recipe.beta(step)
-        if beta is not None:
-            loss = loss + recipe.decision * sum(rule.penalty(beta) for rule in rules)
+        loss = error.square().sum(axis).mean()
         if not torch.isfinite(loss):
             named = next(iter(layers))
             raise ArithmeticError(f"the loss of the block with {named} became {loss.item()} at step {step}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=parameters)
+        if (beta := recipe.beta(step)) is not None:
+            for rule in rules:
+                rule.add_penalty_gradient(beta, recipe.decision)
         optimizer.step()
         schedule.step()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -28,21 +30,34 @@ class AdaptiveRounding(nn.Module):
         lower, upper = neighbours(ratio, grid)
         rest = ((ratio - lower) / (upper - lower).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
         self.grid, self.scale, self.zero = grid, nn.Buffer(scale), nn.Buffer(zero)
-        self.lower, self.span = nn.Buffer(lower), nn.Buffer(upper - lower)
+        whole = torch.float32 if grid.is_float else torch.int16  # a quarter of what is held of a weight
+        self.lower, self.span = nn.Buffer(lower.to(whole)), nn.Buffer((upper - lower).to(whole))
         self.v = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
 
     def share(self) -> torch.Tensor:
         """Return h(v), of the shape of `blocks`: 0 rounds down, 1 up."""
-        return (torch.sigmoid(self.v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+        return _share(self.v)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight as it is rounded by now, of its shape; the weight itself is not asked."""
-        value = (self.lower + self.share() * self.span - self.zero) * self.scale
+        value = Between.apply(self.v, self.lower, self.span, self.scale, self.zero)
         return unblocks(value, weight.shape, self.grid)
 
+    @torch.no_grad()
     def penalty(self, beta: float, /) -> torch.Tensor:
         """Return the sum of 1 - |2 h(v) - 1|^beta, which is 0 where each weight is rounded to a neighbour."""
         return ((1 - (2 * self.share() - 1).abs().pow(beta)) * (self.span > 0)).sum()
+
+    @torch.no_grad()
+    def add_penalty_gradient(self, beta: float, factor: float, /) -> None:
+        """Add `factor` times the gradient of the penalty to that of v.
+
+        It is -2 beta sign(c) |c|^(beta - 1) h'(v) with c = 2 h(v) - 1, worked by hand because autograd would hold six
+        tensors of the size of each weight for it.
+        """
+        away = 2 * self.share() - 1
+        slope = away.abs().pow_(beta - 1).mul_(away.sign_()).mul_(_slope(self.v)).mul_(self.span > 0)
+        self.v.grad.add_(slope, alpha=-2 * beta * factor)
 
     @torch.no_grad()
     def undecided(self) -> int:
@@ -53,8 +68,37 @@ class AdaptiveRounding(nn.Module):
     @torch.no_grad()
     def freeze(self, weight: torch.Tensor, /) -> Frozen:
         """Return codes, scale and zero point."""
-        numbers = self.lower + (self.share() >= 0.5) * self.span
+        numbers = (self.lower + (self.share() >= 0.5) * self.span).float()
         return to_codes(unblocks(numbers, weight.shape, self.grid), self.grid), self.scale.clone(), self.zero.clone()
+
+
+class Between(torch.autograd.Function):
+    """(lower + h(v) span - zero) scale, with the gradient of v alone; of the large tensors only v is held for it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, v: torch.Tensor, lower: torch.Tensor, span: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the weight between its neighbours, of the shape of v."""
+        ctx.save_for_backward(v, span, scale)
+        return _share(v).mul_(span).add_(lower).sub_(zero).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Pass grad scale span h'(v) to v."""
+        v, span, scale = ctx.saved_tensors
+        return _slope(v).mul_(span).mul_(scale).mul_(grad), None, None, None, None
+
+
+def _share(v: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid(v).mul_(ZETA - GAMMA).add_(GAMMA).clamp_(0, 1)
+
+
+def _slope(v: torch.Tensor) -> torch.Tensor:
+    """Return h'(v): that of the stretched sigmoid where it lies between 0 and 1, else 0."""
+    share = torch.sigmoid(v)
+    inside = ((ZETA - GAMMA) * share + GAMMA).clamp_(0, 1)
+    return share.mul_(1 - share).mul_(ZETA - GAMMA).mul_((inside > 0) & (inside < 1))
 
 
 class DroppedInput(nn.Module):
