@@ -243,11 +243,12 @@ def output_errors(name, variants):
 @pytest.mark.parametrize("name", LAB)
 @pytest.mark.parametrize("method", TRAINED)
 def test_three_steps_of_a_training_give_the_cpus_variant(name, method):
+    """The CPU itself, where weights are a millionth apart, gives 97 % and .015 (`distill`, ConvNeXt): 4-bit codes."""
     entry = {"quantizer": method, **TRAINED[method], **TRAINING}
     here, there = (variant(name, entry, device) for device in ("cpu", "cuda"))
     assert equal_codes(here, there)[0] > (0.95 if "bf16" in method else 0.99)
     sides = [features(restored(name, made, "cpu")[0], "cpu") for made in (here, there)]
-    require_close(name, *sides, 0.97, 0.05)
+    require_close(name, *sides, 0.95, 0.05)
 
 
 @pytest.mark.parametrize("name", LAB)
