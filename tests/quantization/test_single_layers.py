@@ -45,3 +45,16 @@ def test_a_copy_has_words_of_its_own_and_is_not_watched(prepared):
 
 def test_a_layer_is_in_the_tower_that_holds_it(prepared):
     assert [tower_of(prepared, name) for name in ("visual.x", "transformer.resblocks.0.mlp")] == ["image", "text"]
+
+
+def test_a_copy_takes_no_memory_of_its_own_for_weights_and_rounding_it_leaves_the_original(prepared):
+    before = {name: value.clone() for name, value in prepared.model.named_parameters()}
+    made = copied(prepared, {})
+    own, other = (dict(model.named_parameters()) for model in (prepared.model, made.model))
+    assert all(own[name].data_ptr() == other[name].data_ptr() for name in own)
+    layers = insert_twins(made.model, list(twins(made.model)), Grid(bits=2, granularity="channel"), FLOATING)
+    for layer in layers.values():
+        layer.freeze_absmax()
+    assert all(torch.equal(value, before[name]) for name, value in prepared.model.named_parameters())
+    assert all(value.requires_grad for value in prepared.model.parameters())
+    assert any(not torch.equal(layer.weight, before[f"{name}.weight"]) for name, layer in layers.items())

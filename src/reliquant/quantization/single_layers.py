@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from torch import nn
+
 from reliquant.layers.surgery import twins
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
@@ -31,14 +33,17 @@ def swapped(pairs: Mapping[Twin, Twin], /) -> Iterator[None]:
 def copied(clip: Clip, own_words: Mapping[str, Words], /) -> Clip:
     """Copy a model whose twins nothing rounds yet; the named ones get a precision of their own.
 
-    What watches a method before its first code (`Twin.before_rounding`) does not watch the copy.
+    The copy shares the memory of all parameters: what is to round it must put other parameters in their places, as
+    `Twin.freeze` does, and change none. What watches a method before its first code (`Twin.before_rounding`) does not
+    watch the copy.
     """
+    shared: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in clip.model.parameters()}
     layers = twins(clip.model)
     watching = {layer: layer.before_rounding for layer in layers.values()}
     for layer in watching:
         layer.before_rounding = None
     try:
-        model = copy.deepcopy(clip.model)
+        model = copy.deepcopy(clip.model, shared)
     finally:
         for layer, call in watching.items():
             layer.before_rounding = call
@@ -47,7 +52,7 @@ def copied(clip: Clip, own_words: Mapping[str, Words], /) -> Clip:
         if not isinstance(made, Twin):
             raise TypeError(f"{name} is no twin")
         made.own_words = words
-    return clip.with_model(model.requires_grad_(False))
+    return clip.with_model(model)
 
 
 def tower_of(clip: Clip, name: str, /) -> Tower:

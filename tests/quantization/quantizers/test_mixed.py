@@ -161,3 +161,15 @@ def test_an_embedding_that_is_not_finite_names_the_layer_and_the_choice(vit, pro
 def test_an_unknown_method_is_refused_before_a_model_is_read():
     with pytest.raises(ConfigError, match="method: quantizer 'gtpq' is unknown"):
         scheme_entry({"quantizer": "mixed", "method": "gtpq"}, "w4a8")
+
+
+@pytest.mark.parametrize("method", [m for m in plugins.names("quantizer") if plugins.literal("quantizer", m, "LOCAL")])
+def test_a_method_that_says_it_is_local_changes_no_parameter_in_place(vit, proxy, method):
+    unpack_attention(vit.model)
+    words = plugins.load("quantizer", scheme_entry("rtn", "w2a8")).keywords
+    search = Search(vit, targets(vit, "both"), proxy, method, {}, words["weight"], words["activation"])
+    before = {name: value.clone() for name, value in vit.model.named_parameters()}
+    rounded = dict(search._rounded({}).model.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in vit.model.named_parameters())
+    changed = {name for name, value in rounded.items() if not torch.equal(value, before[name])}
+    assert changed == {f"{name}.weight" for name in search.names}  # and nothing but the layers' own weights

@@ -73,7 +73,7 @@ WORDS = {
         "budget": ("float | None", None),
         "budget_bytes": ("int | None", None),
         "samples": ("int", 128),
-        "batch": ("int", 64),
+        "batch": ("int", 32),
     },
     "mse": GRIDS
     | {

@@ -36,7 +36,7 @@ def quantizer(
     budget: float | None = None,
     budget_bytes: int | None = None,
     samples: int = 128,
-    batch: int = 64,
+    batch: int = 32,
 ) -> dict[str, float]:
     """Quantize the named layers in place by `method` with its `words`; return the proxy's loss, with uniform bits too.
 
