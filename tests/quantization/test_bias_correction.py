@@ -60,7 +60,8 @@ def test_a_convolution_keeps_its_mean_output_with_the_padding(convnext, proxy, i
 
 @pytest.mark.parametrize("method", POST)
 def test_every_method_that_trains_nothing_takes_the_word_and_keeps_its_codes(method, vit, proxy):
-    plain, mended = both_ways(vit, {"quantizer": method, **GRIDS}, proxy)
+    few = {"steps": 1} if method == "qdrop" else {}
+    plain, mended = both_ways(vit, {"quantizer": method, **GRIDS, **few}, proxy)
     for name, layer in plain.items():
         assert torch.equal(layer.codes, mended[name].codes)
     assert any(not torch.equal(layer.bias, mended[name].bias) for name, layer in plain.items())

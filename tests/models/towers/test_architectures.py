@@ -173,8 +173,9 @@ def test_every_other_quantizer_runs_on_it(clip, entry, pairs, tmp_path, method):
     model, variant = tmp_path / "model.safetensors", tmp_path / "variant.safetensors"
     save_model(model, clip, entry)
     exact = outputs(clip, pairs)
-    trained = "losses" in plugins.words(plugins.source("quantizer", method), "quantizer")
-    words = {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]} if trained else {}
+    known = plugins.words(plugins.source("quantizer", method), "quantizer")
+    words = {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]} if "losses" in known else {}
+    words |= {"steps": 1} if "steps" in known else {}
     grids = {"weight": {"bits": 8, "granularity": "channel"}, "activation": {"bits": 8}}
     arrays, facts = quantize(clip, {"quantizer": method, **grids, **words}, "both", pairs, Checkpoints())
     assert {p["reason"] for p in facts["coverage"]} <= ALLOWED["both"] | {"online rotation", "outlier columns"}
