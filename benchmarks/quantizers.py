@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import json
 import math
 import os
@@ -25,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 import yaml
-from scipy.stats import binomtest
+from quantizers_report import WEIGHT_GRIDS, draw, print_tables, write_csv
 
 from reliquant import plugins
 from reliquant.evaluation.features import Features
@@ -35,7 +34,6 @@ from reliquant.layers.backend import use_backend
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.layers.variant import restore, size_in_bytes
 from reliquant.measures import calibration
-from reliquant.measures.stats import holm
 from reliquant.models.clip import Clip
 from reliquant.models.open import open_model
 from reliquant.quantization.checkpoints import Checkpoints
@@ -58,18 +56,11 @@ CORRECTED = [
 ]
 RECONSTRUCTED = ["qdrop"]
 TRAINED = ["ste", "dorefa", "pact", "lsq", "lsq_plus", "statsq", "lsq_mse", "distill", "paretoq", "rot_lsq"]
-WEIGHT_GRIDS = {  # on which weight-only methods are compared with one another
-    "channel": "granularity: channel, symmetric: false",
-    "group 32": "granularity: group, group: 32, symmetric: false",
-    "group 64": "granularity: group, group: 64, symmetric: false",
-    "group 128": "granularity: group, group: 128, symmetric: false",
-}
 ON_GRIDS = {"rtn": "", "mse": "", "gptq": "", "awq": "", "hqq": "grid: scheme, "}
 PER_TOKEN = "activation: {granularity: token, dynamic: true}"  # inputs of four bits are hardly ever rounded otherwise
 IN_BLOCKS = ["rtn", "mse", "smoothquant", "quarot", "gptq", "awq"]
 DEPTHWISE = "layers: {other: {'*conv_dw': w8a8}}"  # whose 49 weights a kernel no block divides
 TRAINING = "iterations: 100, batch: 64, lr: 1.0e-4"
-REFUSED = {"takes plain integers only": "integers only", "do not divide": "blocks do not fit"}
 TASKS = ["shape", "colour", "texture", "background", "count"]
 IMAGES, PAIRS = 800, 500
 
@@ -182,14 +173,16 @@ def main() -> None:
     parser.add_argument("found", type=Path, nargs="?")
     parser.add_argument("--scheme")
     parser.add_argument("--precision", default="w8a8")
+    parser.add_argument("--outliers", action="store_true", help="measure the scheme on the ViT with outliers")
     args = parser.parse_args()
     torch.set_num_threads(1)
     sets = [images_of({"dataset": "lab", "task": task, "images": IMAGES}) for task in TASKS]
     pairs, pictures = images_of({"dataset": "lab_captions", "world": "curated", "images": PAIRS, "seed": 3})
     proxy = Proxy(pictures, list(pairs.captions))
     if args.scheme:
-        right, _ = measured(opened(MODELS[0], proxy), sets)
-        print(json.dumps(found_of(MODELS[0], args.scheme, args.precision, proxy, sets, right.astype(float))))
+        model = OUTLIERS if args.outliers else MODELS[0]
+        right, _ = measured(opened(model, proxy), sets)
+        print(json.dumps(found_of(model, args.scheme, args.precision, proxy, sets, right.astype(float))))
         return
     path = args.found
     lines = path.read_text().splitlines() if path.exists() else []
@@ -209,85 +202,11 @@ def main() -> None:
         with path.open("a") as file:
             file.write(json.dumps(known[case]) + "\n")
         print(known[case], file=sys.stderr, flush=True)
-    print_tables(known, fp32)
+    groups = (INTEGERS, FLOATS, WEIGHT_ONLY)
+    told = {"IMAGES": IMAGES, "PAIRS": PAIRS, "TRAINING": TRAINING}
+    print_tables(known, fp32, groups, **told)
     write_csv(path.with_suffix(".csv"), known)
-
-
-def print_tables(known: dict[tuple[str, ...], dict[str, Any]], fp32: dict[str, dict[str, Any]]) -> None:
-    """Print tables a model: methods down, fewest stored bits first, precisions across."""
-    print(f"""# Every quantizer on the lab's models
-
-Made by `python benchmarks/quantizers.py`; read in [quantizers](quantizers.md). The lab is synthetic. A cell: zero-shot
-top-1 in % on five sets of {IMAGES} images (change to FP32 ± 95 % interval, paired); stored bits of a quantized weight,
-with its scales and zero points, which order the lines. Stars: the exact McNemar test of images lost and won against
-FP32, corrected by Holm over all cells of a model: * p < .05, ** p < .01, *** p < .001. Image tower, one seed, {PAIRS}
-captioned images as proxy; training: {TRAINING}. [All figures](quantizers.csv): ECE, bytes, seconds, dead channels;
-"depthwise W8A8": blocks of 16 or 32 do not divide the 49 weights of a 7 x 7 kernel, so that these layers get INT8.""")
-    for model in [*MODELS, OUTLIERS]:
-        base = fp32[model]
-        found = {case[1:]: one for case, one in known.items() if case[0] == model}
-        stars = stars_of(found)
-        print(f"\n## {model}: FP32 top-1 {100 * base['accuracy']:.1f} %, ECE {100 * base['ece']:.1f} %")
-        for across in (INTEGERS, FLOATS, WEIGHT_ONLY):
-            print(f"\n| quantizer | {' | '.join(p.upper() for p in across)} |")
-            print("|---" * (len(across) + 1) + "|")
-            shown = dict.fromkeys(name for name, precision in found if precision in across)
-            for name in sorted(shown, key=lambda name: order(found, name, across)):
-                cells = [cell(found.get((name, p)), stars.get((name, p), "")) for p in across]
-                print(f"| {short(name)} | {' | '.join(cells)} |")
-
-
-def order(found: dict[tuple[str, ...], dict[str, Any]], name: str, across: list[str]) -> tuple[float, float]:
-    """Return what sorts the lines of a table: stored bits at the last precision that a method takes, then accuracy."""
-    taken = [found[name, p] for p in across if "accuracy" in found.get((name, p), {})]
-    return (round(taken[-1]["stored_bits"], 2), -taken[-1]["accuracy"]) if taken else (math.inf, 0)
-
-
-def stars_of(found: dict[tuple[str, ...], dict[str, Any]]) -> dict[tuple[str, ...], str]:
-    """Return the stars of each cell of a model: exact McNemar tests, corrected by Holm over all of them."""
-    tested = [key for key, one in found.items() if "accuracy" in one]
-    p = holm([binomtest(one["lost"], max(one["lost"] + one["gained"], 1)).pvalue for one in map(found.get, tested)])
-    return {
-        key: "*" * sum(value < limit for limit in (0.05, 0.01, 0.001)) for key, value in zip(tested, p, strict=True)
-    }
-
-
-def short(name: str) -> str:
-    """Return a scheme as a table's reader wants it: the method and what differs from its usual grid."""
-    if not name.startswith("{"):
-        return name
-    words = yaml.safe_load(name)
-    told = [word for word, grid in WEIGHT_GRIDS.items() if words.get("weight") == yaml.safe_load(f"{{{grid}}}")]
-    told += ["inputs per token"] if "activation" in words else []
-    told += ["depthwise W8A8"] if "layers" in words else []
-    told += [
-        f"{word} {words[word]}" for word in words if word not in ("quantizer", "weight", "activation", "grid", "layers")
-    ]
-    return f"{words['quantizer']}, {', '.join(told)}"
-
-
-def cell(found: dict[str, Any] | None, stars: str) -> str:
-    if found is None:
-        return ""
-    if "refused" in found:
-        known = {word: told for word, told in REFUSED.items() if word in found["refused"]}
-        return next(iter(known.values()), "refused: " + found["refused"])
-    points = [100 * found[k] for k in ("accuracy", "change", "half")]
-    dead = f", {found['dead']} channels dead" if found["dead"] else ""
-    return "{:.1f} ({:+.1f} ± {:.1f}){}; {:.2f}{}".format(*points, stars, found["stored_bits"], dead)
-
-
-def write_csv(path: Path, known: dict[tuple[str, ...], dict[str, Any]]) -> None:
-    """Write all figures, a line a case, by model, precision and stored bits."""
-    numbers = ["stored_bits", "accuracy", "change", "half", "lost", "gained", "ece", "size", "seconds", "dead"]
-    with path.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["model", "quantizer", "precision", *numbers, "refused"])
-        for case, one in sorted(
-            known.items(), key=lambda item: (item[0][0], item[0][2], item[1].get("stored_bits", 0))
-        ):
-            figures = [f"{one[name]:.6g}" if name in one else "" for name in numbers]
-            table.writerow([case[0], short(case[1]), case[2], *figures, one.get("refused", "")])
+    draw(path.with_suffix(".png"), known, fp32, WEIGHT_ONLY)
 
 
 if __name__ == "__main__":
