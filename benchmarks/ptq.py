@@ -1,9 +1,10 @@
 """Time post-training quantizers of a ViT-B/32 image tower against FP32 forwards of the same tower, one thread.
 
-Targets: rtn, smoothquant and hqq under one forward over 1,000 images, gptq, awq and erq under ten, qdrop and mixed
-under two hundred, on the default number of calibration pairs; the time of the others has no limit. Peak memory of each
-(of a process of its own, above what it has before the model is made) under 2.5 times the model. Random weights and
-images.
+Targets: rtn, smoothquant and hqq under one forward over 1,000 images, gptq, awq, erq and qwt (rtn, and a linear layer
+beside each block) under ten, qdrop and mixed under two hundred, on the default number of calibration pairs; the time
+of the others has no limit. Peak memory of each (of a process of its own, above what it has before the model is made)
+under 2.5 times the model. Random weights and images. Memory alone needs few steps: `--methods qdrop --words
+'{steps: 4}'`.
 `--layers 2` is no quick look at gptq, awq and erq: they run the blocks before each block again, so their time grows
 with the square of the number of blocks.
 """
@@ -24,16 +25,18 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
-from reliquant import plugins
-from reliquant.layers.surgery import targets, unpack_attention
+from reliquant.layers.surgery import insert_twins, targets, unpack_attention
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
+from reliquant.quantization.quantize import FLOATING, apply
 
 ALLOWED = {
     "rtn": 1,
@@ -42,11 +45,17 @@ ALLOWED = {
     "gptq": 10,
     "awq": 10,
     "erq": 10,
+    "qwt": 10,
     "qdrop": 200,
     "mixed": 200,
+    "mixed_gptq": 200,
 }  # forwards over 1,000 images
 METHODS = [*ALLOWED, "percentile", "mse", "quarot", "raana", "llm_int8", "repq"]
 MEMORY = 2.5  # times the bytes of the FP32 model
+SCHEMES = {
+    "qwt": {"quantizer": "rtn", "compensation": "qwt"},
+    "mixed_gptq": {"quantizer": "mixed", "method": "gptq"},
+}  # all other names are those of quantizers
 GRIDS = {"weight": {"bits": 4, "granularity": "channel"}, "activation": {"bits": 8}}
 IMAGES = 64
 
@@ -68,7 +77,7 @@ def forward(clip: Clip, pixels: torch.Tensor) -> float:
     return (time.process_time() - start) * 1000 / len(pixels)
 
 
-def measured(method: str, layers: int, pairs: int | None) -> tuple[float, float, float]:
+def measured(method: str, layers: int, words: dict[str, Any]) -> tuple[float, float, float]:
     """Quantize in a process of its own: its processor seconds, those of a forward, and its peak memory in models."""
     torch.set_num_threads(1)
     proxy = random_proxy()
@@ -76,10 +85,11 @@ def measured(method: str, layers: int, pairs: int | None) -> tuple[float, float,
     before = pages * resource.getpagesize()
     clip = tower(layers)
     size = sum(p.nbytes for p in clip.model.parameters())
-    entry = {"quantizer": method, **GRIDS, **({} if pairs is None else {"pairs": pairs})}
+    entry = {**SCHEMES.get(method, {"quantizer": method}), **GRIDS, **words}
     exact, names = copy.deepcopy(clip.model), targets(clip, "image")
     start = time.process_time()
-    plugins.load("quantizer", entry)(clip, names, proxy, Checkpoints())
+    insert_twins(clip.model, names, FLOATING, FLOATING)
+    apply(clip, entry, names, proxy, Checkpoints())
     seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     pixels = torch.randn(IMAGES, 3, 224, 224)
@@ -96,9 +106,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=12, help="blocks of the tower; 12 is all")
     parser.add_argument("--pairs", type=int, help="calibration pairs in place of each method's default")
+    parser.add_argument("--words", type=yaml.safe_load, default={}, help="words of the methods, in YAML")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     args = parser.parse_args()
+    words = args.words | ({} if args.pairs is None else {"pairs": args.pairs})
     ratios: dict[str, list[float]] = {method: [] for method in args.methods}
     seconds: dict[str, list[float]] = {method: [] for method in ["forward", *args.methods]}
     memory = dict.fromkeys(args.methods, 0.0)
@@ -106,7 +118,7 @@ def main() -> None:
     for method in args.methods:
         for _ in range(args.repeats):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                took, bare, peak = alone.submit(measured, method, args.layers, args.pairs).result()
+                took, bare, peak = alone.submit(measured, method, args.layers, words).result()
             seconds[method].append(took)
             seconds["forward"].append(bare)
             ratios[method].append(took / bare)

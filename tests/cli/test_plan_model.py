@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from reliquant import plugins
+from reliquant.cli.plan import _model_text
 from reliquant.cli.plan_model import open_to_plan, plan_model
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.models.openclip import open_clip
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import quantize
 from reliquant.study.config import with_grids
+from reliquant.study.scheme import scheme_entry
 
 METHODS = [name for name in plugins.names("quantizer") if name != "none"]
 OWN = {
@@ -177,3 +181,34 @@ def test_a_plan_names_what_is_rounded_of_attention(vit, architectures, name):
         model = open_clip.CLIP(**copy.deepcopy(architectures["vit"])).eval()
     by_shapes = planned(replace(vit, model=model), name, "both", layers=layers)
     assert by_shapes["products"] == found["products"]
+
+
+def test_a_compensation_is_planned_as_it_is_stored(vit, proxy):
+    entry = scheme_entry({"quantizer": "rtn", "compensation": "qwt", "layers": {"keep": ["*resblocks.0.*"]}}, "w4a8")
+    found = plan_model(vit, entry, "image")
+    name = "visual.transformer.resblocks.1"
+    numbers = 48 * 48 * 16 + 48 * 32
+    assert found["compensation"]["blocks"] == [name]
+    assert found["compensation"]["bits"] == numbers
+    (product,) = [p for p in found["products"] if p["reason"] == "compensation"]
+    assert (product["module"], product["weight"]) == (f"{name}.compensation", "fp16")
+    plain = plan_model(vit, {word: value for word, value in entry.items() if word != "compensation"}, "image")
+    assert plain["compensation"] is None
+    other = copy.deepcopy(vit)
+    with_it, without = (
+        quantize(clip, {**entry, "compensation": word}, "image", proxy, Checkpoints())[1]["measures"]["stored_bits"]
+        for clip, word in ((vit, "qwt"), (other, None))
+    )
+    assert with_it - without == pytest.approx(found["compensation"]["stored_bits"])
+
+
+def test_the_text_of_a_plan_tells_what_a_compensation_costs(vit):
+    text = _model_text(plan_model(vit, scheme_entry({"quantizer": "rtn", "compensation": "qwt"}, "w4a8"), "image"))
+    assert "compensation of 2 blocks: 9.6 kB, 1.389 stored bits a weight more" in text
+
+
+def test_a_block_that_gives_other_places_than_it_takes_is_planned_without_a_compensation(vit):
+    vit.model.visual.transformer.resblocks[1].register_forward_hook(lambda block, inputs, x: x[:, :1])
+    found = plan_model(vit, scheme_entry({"quantizer": "rtn", "compensation": "qwt"}, "w4a8"), "image")
+    assert found["compensation"]["without"] == ["visual.transformer.resblocks.1"]
+    assert "no compensation of visual.transformer.resblocks.1" in _model_text(found)

@@ -8,8 +8,9 @@ from reliquant import plugins
 from reliquant.layers.surgery import twins, unpack_attention
 from reliquant.layers.variant import export, restore
 from reliquant.plugins import ConfigError
+from reliquant.quantization import compensation
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.compensation import least_squares
+from reliquant.quantization.compensation import LeastSquares
 from reliquant.quantization.proxy import embed
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.reconstruction import calls_of
@@ -36,6 +37,14 @@ def both_ways(clip, entry, proxy, scope="image"):
 def images(clip, proxy):
     with torch.no_grad():
         return embed(clip, *next(proxy.in_order(clip, 40))).image
+
+
+def least_squares(inputs, outputs, axis):
+    """Find W and b where what is given, one tensor for all, is not 0."""
+    sums = LeastSquares(axis)
+    for x, y in zip(inputs, outputs, strict=True):
+        sums.add(x, y + 3, torch.full_like(y, 3))
+    return sums.solved()
 
 
 @pytest.mark.parametrize("axis", [-1, -3])
@@ -95,6 +104,26 @@ def test_every_method_that_trains_nothing_takes_the_word_and_comes_nearer(method
         assert torch.equal(layer.codes, twins(vit.model)[name].codes)
     assert (images(vit, proxy) - fp32).norm() < (images(other, proxy) - fp32).norm()
     assert mended[1]["measures"]["stored_bits"] > plain[1]["measures"]["stored_bits"]
+
+
+@pytest.mark.parametrize("method", POST)
+def test_the_shared_weights_of_fp32_are_changed_by_no_method(method, vit, proxy, monkeypatch):
+    seen = {}
+    real = compensation._sharing
+
+    def twice(model):
+        seen["shared"], seen["copy"] = real(model), copy.deepcopy(model)
+        return seen["shared"]
+
+    monkeypatch.setattr(compensation, "_sharing", twice)
+    more = {"steps": 3} if method == "qdrop" else {"threshold": 3.0} if method == "llm_int8" else {}
+    entry = {"quantizer": method, **GRIDS, **more, "bias_correction": True, "compensation": "qwt"}
+    quantize(vit, entry, "image", proxy, Checkpoints())
+    exact, kept = seen["copy"].state_dict(), seen["shared"].state_dict()
+    assert exact.keys() == kept.keys()
+    assert all(torch.equal(kept[name], value) for name, value in exact.items())
+    layers = twins(vit.model).items()
+    assert any(not torch.equal(kept[f"{name}.weight"], layer.weight) for name, layer in layers)
 
 
 @pytest.mark.parametrize("method", ["rtn", "quarot", "smoothquant"])

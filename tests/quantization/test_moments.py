@@ -43,11 +43,22 @@ def test_group_scales_follow_the_corrected_weight():
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-def test_dead_inputs_and_a_single_output_channel():
+def test_columns_that_meet_only_zeros_are_rounded_to_nearest_so_that_no_channel_dies_of_them():
+    x, w = correlated().float(), torch.randn(5, 24, generator=torch.Generator().manual_seed(4))
+    silent = [i for i in range(24) if i % 11]
+    x[:, silent] = 0
+    w[:, ::11] /= 60  # all that the other columns meet
+    grid = Grid(bits=4, granularity="channel")
+    for act_order in (False, True):
+        codes, scale, zero = gptq_codes(w, 2 * x.T @ x, grid, 0.01, 8, act_order=act_order)
+        assert torch.equal(codes[:, silent], quantize(w, scale, zero, grid)[:, silent])
+        assert (codes.abs().amax(1) == 7).all()
+
+
+def test_a_single_output_channel():
     x = correlated().float()
-    x[:, 3] = 0
     codes, scale, _ = gptq_codes(torch.ones(1, 24), 2 * x.T @ x, Grid(bits=4), 0.01, 128, act_order=False)
-    assert codes[0, 3] == 0
+    assert codes.shape == (1, 24)
     assert scale.shape == (1, 1)
 
 

@@ -129,3 +129,11 @@ def test_refined_rounding_is_no_worse_than_nearest_and_near_the_best_of_all():
 def test_inputs_that_are_no_numbers_are_told():
     with pytest.raises(ValueError, match="NaN or infinite"):
         Errors(coarse).update(torch.full((2, 3), torch.nan))
+
+
+def test_the_bias_holds_no_more_memory_than_its_numbers():
+    _, found = seen()
+    grid = Grid(bits=3, granularity="channel")
+    scale, zero = (spread(v, (6, 9), grid) for v in weight_affine(weight()[:, :-1], grid))
+    _, bias = against_weights(weight(), found.gram, found.penalty(0.1), scale, zero, grid, 10)
+    assert bias.untyped_storage().nbytes() == 6 * 4

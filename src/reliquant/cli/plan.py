@@ -50,6 +50,11 @@ def _model_text(found: dict[str, Any]) -> str:
         module = p["module"] or "(the model itself)"
         lines.append(f"{module:58} {p['weight']:22} {p['activation']:18} {p['macs'] / 1e6:9.2f}  {p['reason']}")
     lines += [f"{name}: {share:.1%}" for name, share in found["shares"].items()]
+    if mended := found["compensation"]:
+        each = mended["stored_bits"]
+        cost = f"{mended['bits'] / 8e3:.1f} kB" + (f", {each:.3f} stored bits a weight more" if each else "")
+        lines.append(f"compensation of {len(mended['blocks'])} blocks: {cost}")
+        lines += [f"no compensation of {name}: it gives other places than it takes" for name in mended["without"]]
     if found["from_data"]:
         lines.append("the method decides part of this by its data, which here were random images")
     if found["by_shapes"]:

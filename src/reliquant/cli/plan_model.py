@@ -15,11 +15,13 @@ from reliquant.grid import Grid
 from reliquant.layers.coverage import Product, coverage
 from reliquant.layers.products import FACTORS, LEAF, LogSqrt2
 from reliquant.layers.surgery import twins
+from reliquant.layers.transforms import Compensation
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
 from reliquant.models.open import open_model, open_shapes, takes_weights, tower_entry
 from reliquant.models.parts import Scope
 from reliquant.models.shapes import is_shape_only, shapes_only
+from reliquant.quantization import compensation
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
 from reliquant.quantization.quantize import finish_attention, prepare, require_share, shortfall
@@ -57,7 +59,8 @@ def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /, *, in_plac
     images (training takes no step), so that the grids are those it really gives to each layer. What a method decides by
     the values of its inputs, such as `raana` a layer's bits and `llm_int8` its outlier columns, depends on the pairs:
     there `from_data` is true. A model on the meta device is run for its shapes (`by_shapes`): what data decides is not
-    in its plan. Raises ValueError where nothing would be quantized.
+    in its plan. `compensation` names the blocks that get one, those that cannot, and the stored bits; None without the
+    word. Raises ValueError where nothing would be quantized.
     """
     planned = clip if in_place else clip.with_model(copy.deepcopy(clip.model))
     by_shapes = is_shape_only(planned.model)
@@ -74,6 +77,7 @@ def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) ->
     method(clip, where.names, proxy, Checkpoints())
     require_own(clip.model, entry["quantizer"])
     finish_attention(clip, plugins.bound(method), proxy)
+    mended = compensation.plan(clip, proxy, batch=PAIRS, pairs=PAIRS) if entry.get("compensation") else None
     seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 1))), where.kept)
     require_share(entry["quantizer"], seen)
     products = [_described(p, clip.model.get_submodule(p.module)) for p in seen.products]
@@ -86,7 +90,8 @@ def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) ->
     }
     by_data = (len(bits) > 1 and not where.other) or any(p.reason == "outlier columns" for p in seen.products)
     warning = shortfall(seen, least_share(entry) * (1 - seen.kept_share))
-    return {"products": products, "shares": shares, "from_data": by_data, "warning": warning}
+    facts = {"from_data": by_data, "warning": warning, "compensation": mended}
+    return {"products": products, "shares": shares, **facts}
 
 
 def _others(model: nn.Module, products: Sequence[Product], /) -> list[str]:
@@ -109,6 +114,8 @@ def _described(product: Product, module: Any) -> dict[str, Any]:
     if product.operator in FACTORS:
         activation, weight = (_factor(getattr(module, LEAF).rounding(role)) for role in FACTORS[product.operator])
         name = f"{name}: {product.operator}"
+    elif isinstance(module, Compensation):
+        weight = "fp16"
     elif isinstance(module, Twin) and not product.reason:
         weight, activation = described(module.weight_grid), described(module.activation_grid)
     return {

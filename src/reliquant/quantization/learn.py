@@ -103,7 +103,7 @@ def freeze(layers: Mapping[str, Twin], /) -> None:
     Raises ValueError with the name of a layer, and how many, whose learned scales have fallen to the smallest one.
     """
     for name, layer in layers.items():
-        _require_scales(name, layer)
+        require_learned(name, layer)
         if hasattr(layer.input, "freeze"):
             layer.input = layer.input.freeze()
         if layer.weight_rule is not None:
@@ -111,7 +111,8 @@ def freeze(layers: Mapping[str, Twin], /) -> None:
                 layer.freeze(*layer.weight_rule.freeze(layer.weight.detach()))
 
 
-def _require_scales(name: str, layer: Twin) -> None:
+def require_learned(name: str, layer: Twin, /) -> None:
+    """Raise ValueError where learned scales of a layer have fallen to the smallest one."""
     for rule, what in ((layer.input, "inputs"), (layer.weight_rule, "weights")):
         for learned in rule.modules() if rule is not None else ():
             if isinstance(learned, Learned) and (count := learned.fallen()):

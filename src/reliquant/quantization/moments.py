@@ -105,17 +105,17 @@ def gptq_codes(
 
     `hessian` is 2 X X^T (d, d); `damp` times its mean diagonal is added to it. `block` columns are corrected together.
     With `act_order` columns come in the order of the Hessian's diagonal, largest first. Scales cover the given weight;
-    that of a group, without `act_order`, covers the group as it is corrected when its first column comes.
+    that of a group, without `act_order`, covers the group as it is corrected when its first column comes. Columns that
+    meet only zeros are rounded to nearest: the Hessian knows nothing of them.
     """
     width = weight.shape[1]
     hessian = hessian.clone()
-    dead = hessian.diagonal() == 0
-    hessian.diagonal()[dead] = 1
+    hessian.diagonal()[hessian.diagonal() == 0] = 1
     order = hessian.diagonal().argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
     weight = weight.to(hessian.dtype)
     grid = fitted(weight, grid)
     scale, zero = weight_affine(weight, grid)
-    left = weight.masked_fill(dead, 0)[:, order].T.contiguous()  # (d, o): a column of the weight is a row here
+    left = weight[:, order].T.contiguous()  # (d, o): a column of the weight is a row here
     upper = _inverse_factor(hessian[order][:, order], damp)
     scales, zeros = (spread(v, weight.shape, grid)[:, order].T.contiguous() for v in (scale, zero))
     moving = grid.granularity == "group" and not act_order

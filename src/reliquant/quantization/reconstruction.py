@@ -15,14 +15,15 @@ from torch import nn
 from reliquant.layers.arithmetic import affine
 from reliquant.layers.surgery import twins
 from reliquant.layers.twins import DynamicInput, StaticInput, Twin
+from reliquant.layers.unrounded import unrounded
 from reliquant.models.clip import Clip
 from reliquant.models.parts import tensors_in
 from reliquant.progress import say
 from reliquant.quantization.calibrate import feed
-from reliquant.quantization.learn import freeze
+from reliquant.quantization.learn import require_learned
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.ranges import mse_bounds, weight_rows
-from reliquant.quantization.rounding import AdaptiveRounding, DroppedInput, drawn
+from reliquant.quantization.rounding import AdaptiveRounding, Decided, DroppedInput, drawn
 from reliquant.quantization.train import EPS_OF_SCALES
 
 MANY = 0.1  # of a block's weights
@@ -66,45 +67,65 @@ class Calls:
     outputs: list[torch.Tensor]
 
 
-def calls_of(clip: Clip, name: str, proxy: Proxy, /, *, batch: int, pairs: int) -> Calls:
-    """Note the calls of a module on the first `pairs` pairs; forwards end after it.
+def calls_of(
+    clip: Clip, name: str, proxy: Proxy, /, *, batch: int, pairs: int, inputs: bool = True, outputs: bool = True
+) -> Calls:
+    """Note the calls of a module on the first `pairs` pairs, or their inputs or outputs alone; forwards end after it.
 
     Raises ValueError where it is not called.
     """
     clip.parts  # noqa: B018  found before anything is watched: that takes a forward of its own
     calls, module = Calls([], []), clip.model.get_submodule(name)
+    reached: list[nn.Module] = []
 
-    def note(_: nn.Module, args: tuple[Any, ...], words: dict[str, Any], output: Any) -> None:
-        calls.inputs.append((args, words))
-        calls.outputs.append(tensors_in(output)[0])
+    def note(block: nn.Module, args: tuple[Any, ...], words: dict[str, Any], output: Any) -> None:
+        reached.append(block)
+        if inputs:
+            calls.inputs.append((args, words))
+        if outputs:
+            calls.outputs.append(tensors_in(output)[0])
 
     handle = module.register_forward_hook(note, with_kwargs=True)
     try:
         feed(clip, [name], proxy, batch=batch, pairs=pairs, until=module)
     finally:
         handle.remove()
-    if not calls.outputs:
+    if not reached:
         raise ValueError(f"calibration: {name} saw no input; is it part of the model's forward?")
     return calls
 
 
 def reconstruct(
-    clip: Clip, exact: Clip, name: str, proxy: Proxy, recipe: Recipe, rng: torch.Generator, /, *, batch: int, pairs: int
+    clip: Clip, name: str, proxy: Proxy, recipe: Recipe, rng: torch.Generator, /, *, batch: int, pairs: int
 ) -> None:
-    """Learn how to round the layers of a block (or the one layer that `name` is), and freeze them.
+    """Learn how to round the layers of a block (or the one layer that `name` is), and decide it (`Decided`).
 
-    `exact` is the FP32 model. The inputs and outputs of this one block are held, for the first `pairs` pairs. Its
-    inputs are those that the quantized blocks before it give, a share `drop` of their numbers replaced by FP32's; what
-    it is to give is FP32's output. Raises ArithmeticError where the loss is no number.
+    The FP32 model is the model itself with rounding switched off: no layer may be frozen yet. The inputs and FP32's
+    outputs of this one block are held, for the first `pairs` pairs. Its inputs are those that the decided blocks before
+    it give, a share `drop` of their numbers replaced by FP32's; what it is to give is FP32's output. Raises
+    ArithmeticError where the loss is no number.
     """
     block = clip.model.get_submodule(name)
     layers = {path: twin for path, twin in twins(clip.model).items() if f"{path}.".startswith(f"{name}.")}
-    given, wanted = (calls_of(each, name, proxy, batch=batch, pairs=pairs) for each in (clip, exact))
+    given = calls_of(clip, name, proxy, batch=batch, pairs=pairs, outputs=False)
+    with unrounded(clip.model):
+        wanted = calls_of(clip, name, proxy, batch=batch, pairs=pairs, inputs=recipe.drop > 0)
     install(layers, recipe, rng)
     if recipe.steps and any(True for layer in layers.values() for _ in _learned(layer)):
         _learn(block, layers, given, wanted, recipe, rng)
         _tell_undecided(name, layers)
-    freeze(layers)
+    for path, layer in layers.items():
+        require_learned(path, layer)
+        decide(layer)
+
+
+def decide(layer: Twin, /) -> None:
+    """Fix what a twin's rules have come to; its weight stays in floating point until `freeze`."""
+    if hasattr(layer.input, "freeze"):
+        layer.input = layer.input.freeze()
+    if layer.weight_rule is not None:
+        with torch.no_grad():
+            layer.weight_rule = Decided(*layer.weight_rule.freeze(layer.weight.detach()), layer.weight_grid)
 
 
 def _learn(
@@ -119,7 +140,8 @@ def _learn(
         if step % count == 0:
             shuffled = order.permutation(count)
         i = int(shuffled[step % count])
-        args, words = mixed(given.inputs[i], wanted.inputs[i], recipe.drop, rng)
+        exact = wanted.inputs[i] if wanted.inputs else given.inputs[i]
+        args, words = mixed(given.inputs[i], exact, recipe.drop, rng)
         error = tensors_in(block(*args, **words))[0] - wanted.outputs[i]
         loss = error.square().sum(axis).mean()
         if not torch.isfinite(loss):

@@ -79,7 +79,7 @@ def against_weights(
         error = (codes[:, part] - zeros[:, part]) * scales[:, part] - now[:, part]
         now[:, stop:] -= _solved(gram[stop:, stop:], penalty, gram[stop:, part] @ error.T).T
         start = stop
-    return codes, now[:, -1]
+    return codes, now[:, -1].clone()  # a view would keep the whole weight
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks, to_codes, unblocks
+from reliquant.layers.arithmetic import blocks, dequantize, to_codes, unblocks
 from reliquant.layers.floats import levels
 from reliquant.layers.twins import StaticInput
 from reliquant.quantization.rules import Frozen, Learned, LearnedStep, StraightThrough
@@ -70,6 +70,25 @@ class AdaptiveRounding(nn.Module):
         """Return codes, scale and zero point."""
         numbers = (self.lower + (self.share() >= 0.5) * self.span).float()
         return to_codes(unblocks(numbers, weight.shape, self.grid), self.grid), self.scale.clone(), self.zero.clone()
+
+
+class Decided(nn.Module):
+    """Round a weight to codes that are fixed, worked out anew in each forward: only the codes take memory.
+
+    The weight stays what it is in floating point, so that the same model, unrounded, is FP32's.
+    """
+
+    def __init__(self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> None:
+        super().__init__()
+        self.codes, self.scale, self.zero, self.grid = codes, scale, zero, grid
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight that the codes stand for, of the shape and type of the given one, which is not asked."""
+        return dequantize(self.codes, self.scale, self.zero, self.grid).to(weight.dtype)
+
+    def freeze(self, weight: torch.Tensor, /) -> Frozen:
+        """Return codes, scale and zero point."""
+        return self.codes, self.scale, self.zero
 
 
 class Between(torch.autograd.Function):

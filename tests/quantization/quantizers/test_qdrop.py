@@ -73,11 +73,11 @@ def test_a_killed_run_goes_on_after_its_last_block_to_the_same_variant(vit, prox
     saved, done = Checkpoints(tmp_path / "kept", 2, {}), []
     real = reconstruction.reconstruct
 
-    def dies(clip, exact, name, *rest, **words):
+    def dies(clip, name, *rest, **words):
         if len(done) == 3:
             raise Killed
         done.append(name)
-        real(clip, exact, name, *rest, **words)
+        real(clip, name, *rest, **words)
 
     monkeypatch.setattr("reliquant.quantization.quantizers.qdrop.reconstruct", dies)
     with pytest.raises(Killed):
@@ -89,6 +89,26 @@ def test_a_killed_run_goes_on_after_its_last_block_to_the_same_variant(vit, prox
     straight, resumed = export(whole, "both")[0], export(again, "both")[0]
     assert set(straight) == set(resumed)
     assert all((array == resumed[key]).all() for key, array in straight.items())
+
+
+def test_one_model_is_the_quantized_and_the_fp32_one_until_all_blocks_are_done(vit, proxy, monkeypatch):
+    unpack_attention(vit.model)
+    exact, stages = copy.deepcopy(vit.model), []
+    real = reconstruction.reconstruct
+
+    def looks(clip, name, *rest, **words):
+        stages.append(name)
+        real(clip, name, *rest, **words)
+        for layer_name, layer in twins(clip.model).items():
+            assert torch.equal(layer.weight, exact.get_submodule(layer_name).weight)
+            decided = layer_name.startswith(tuple(stages))
+            assert (layer.weight_rule is not None) == decided
+            assert not decided or not torch.equal(layer.weight_rule(layer.weight), layer.weight)
+
+    monkeypatch.setattr("reliquant.quantization.quantizers.qdrop.reconstruct", looks)
+    layers = run(vit, proxy, steps=3)
+    assert len(stages) == 2
+    assert all(layer.weight_rule is None and layer.codes is not None for layer in layers.values())
 
 
 @pytest.mark.parametrize("precision", ["mxfp4", "nvfp4", "wfp4afp8", "w4a8"])

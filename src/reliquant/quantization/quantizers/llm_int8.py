@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from reliquant.grid import Grid
 from reliquant.layers.surgery import insert_twins
@@ -63,7 +64,8 @@ def spare_outliers(
         spared = columns.get(name, ())
         values = layer.weight.detach()[:, spared].clone() if len(spared) else None
         if values is not None:
-            layer.weight.data.index_fill_(1, spared, 0)  # so that the scale is that of the other columns
+            rest = layer.weight.detach().index_fill(1, spared, 0)  # so that the scale is that of the other columns
+            layer.weight = nn.Parameter(rest, requires_grad=False)
         layer.freeze_absmax()
         if values is not None:
             layer.spare(spared, values)

@@ -4,12 +4,11 @@ Each block is taught FP32's output, as in BRECQ (Li et al. 2021), with AdaRound'
 2020) and learned steps of inputs, both at once; half of the numbers that inputs would round stay as they are, drawn
 anew in each step. QDrop rather than BRECQ, which rounds inputs only after the weights are fixed, because inputs of few
 bits are what vision transformers suffer from; it asks nothing of a block but that it can be run. Ranges are those of
-the least squared error. Blocks that are done are kept: a run that was killed goes on after them.
+the least squared error. Blocks that are done are kept: a run that was killed goes on after them. Their weights stay in
+floating point, rounded in each forward, until all are done: one model in memory is the quantized and the FP32 one.
 """
 
 from __future__ import annotations
-
-import copy
 
 import numpy as np
 import torch
@@ -17,15 +16,16 @@ import torch
 from reliquant.grid import Grid
 from reliquant.layers.surgery import insert_twins
 from reliquant.layers.twins import StaticInput, Twin
-from reliquant.layers.unrounded import unrounded
 from reliquant.models.clip import Clip
 from reliquant.progress import progress
 from reliquant.quantization.calibrate import fix_inputs, is_static, watch_inputs
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.learn import freeze
 from reliquant.quantization.moments import stages
 from reliquant.quantization.observers import Sample
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.reconstruction import Recipe, reconstruct
+from reliquant.quantization.rounding import Decided
 
 FORMATS = True  # it takes small floats and blocks, too
 BETAS, SAMPLE, CANDIDATES, SMALLEST = (20.0, 2.0), 16384, 60, 0.02
@@ -64,16 +64,15 @@ def quantizer(
     fix_inputs(made, observers)
     for layer in made.values():
         layer.settle()
-    with unrounded(clip.model):
-        exact = clip.with_model(copy.deepcopy(clip.model))
     groups = stages(made, clip.parts)
     done = _resume(made, saved)
     for number, stage in progress(list(enumerate(groups)), label="blocks"):
         if not done.issuperset(groups[stage]):
             rng = _generator(clip, proxy.seed, number)
-            reconstruct(clip, exact, stage, proxy, recipe, rng, batch=batch, pairs=pairs)
+            reconstruct(clip, stage, proxy, recipe, rng, batch=batch, pairs=pairs)
             done |= set(groups[stage])
             _keep({name: made[name] for name in done}, saved)
+    freeze(made)
 
 
 def _generator(clip: Clip, seed: int, number: int) -> torch.Generator:
@@ -90,25 +89,23 @@ def _keep(done: dict[str, Twin], saved: Checkpoints) -> None:
     state = {}
     for name, layer in done.items():
         state[f"{name}.done"] = torch.ones(1)
-        if layer.codes is not None:
-            state |= {
-                f"{name}.codes": layer.codes,
-                f"{name}.scale": layer.weight_scale,
-                f"{name}.zero": layer.weight_zero,
-            }
+        if isinstance(layer.weight_rule, Decided):
+            parts = {part: getattr(layer.weight_rule, part) for part in ("codes", "scale", "zero")}
+            state |= {f"{name}.{part}": value for part, value in parts.items()}
         if isinstance(layer.input, StaticInput):
             state[f"{name}.input"] = torch.tensor(layer.input.scale, dtype=torch.float64)
     saved.save(len(done), state)
 
 
 def _resume(made: dict[str, Twin], saved: Checkpoints) -> set[str]:
-    """Freeze the layers whose codes are kept; return their names."""
+    """Give layers the codes that are kept; return the names of those that are done."""
     _, state = saved.latest()
     done = {name for name in made if f"{name}.done" in state}
     for name in done:
         layer = made[name]
         if f"{name}.codes" in state:
-            layer.freeze(*(state[f"{name}.{part}"].to(layer.weight.device) for part in ("codes", "scale", "zero")))
+            parts = (state[f"{name}.{part}"].to(layer.weight.device) for part in ("codes", "scale", "zero"))
+            layer.weight_rule = Decided(*parts, layer.weight_grid)
         if f"{name}.input" in state:
             layer.input = StaticInput(layer.activation_grid, state[f"{name}.input"].item(), layer.input.zero)
     return done
