@@ -25,6 +25,7 @@ MADE_BY = {  # rule -> what it makes, for the study `lab`
     "evaluate": [paths.samples("lab", VARIANT, "clean")],
     "measure": [paths.shard_rows("lab", VARIANT, "clean")],
     "explain": [paths.explain_rows("lab", VARIANT)],
+    "sensitivity": [paths.sensitivity_rows("lab", VARIANT)],
     "collect": [paths.rows("lab")],
     "facts": [paths.facts("lab")],
     "report": [paths.page(REPORT), paths.summary(REPORT), paths.claims(REPORT), paths.digests(REPORT)]

@@ -76,6 +76,7 @@ KINDS = {
     "records": "results/tiny/evaluate/vit/rtn/*/most/samples.parquet",
     "rows": "results/tiny/evaluate/vit/rtn/*/most/rows.parquet",
     "explained": "results/tiny/explain/vit/rtn/*/rows.parquet",
+    "layers alone": "results/tiny/sensitivity/vit/rtn/*/rows.parquet",
     "all rows": "results/tiny/rows.parquet",
     "page": "reports/tiny/report.html",
     "figure": "reports/tiny/figures/overview.png",
@@ -236,9 +237,33 @@ def test_explained_variants_have_rows_of_why(study):
     assert {"sqnr_by_rank", "rank_bands", "controls", "layer_sqnr", "fourier_maps", "trajectory"} <= made
 
 
-def test_a_study_without_explain_has_no_such_job(study, tmp_path):
-    config = changed(tmp_path, lambda c: c.pop("explain"))
-    assert "explain" not in job_counts(snakemake(study, "-n", config=config)[1])
+def test_blocks_that_are_quantized_alone_have_rows_and_the_report_its_figure(study):
+    rows = pl.read_parquet(study / "results" / "tiny" / "rows.parquet")
+    rows = rows.filter(pl.col("measure").str.starts_with("alone_"))
+    assert set(rows.select("model", "scheme", "suite").rows()) == {(m, "rtn", "explain") for m in ("vit", "convnext")}
+    assert set(rows["dataset"]) == {"pairs", "shapes", "digits"}
+    plan = estimate(TINY_STUDY)
+    assert plan["rows of each block alone"] == 2 * 6
+    per_block = rows.group_by("model", "group").len()
+    assert set(per_block["len"]) == {6}
+    assert per_block.filter(model="vit").height > 1
+    assert (study / "reports" / "tiny" / "figures" / "sensitivity.pdf").is_file()
+    assert "Which layers to spare" in (study / "reports" / "tiny" / "report.html").read_text()
+
+
+def test_rows_of_layers_in_the_place_of_explaining_ones_are_found(study, tmp_path, monkeypatch):
+    copy = copied(study, tmp_path)
+    monkeypatch.chdir(copy)
+    ((alone,), (why,)) = (copy.glob(f"results/tiny/{of}/vit/rtn/*/rows.parquet") for of in ("sensitivity", "explain"))
+    shutil.copy(why, alone)
+    broken = {one.path for one in verify_study(TINY_STUDY) if one.state == "broken"}
+    assert str(alone.relative_to(copy)) in broken
+
+
+@pytest.mark.parametrize("word", ["explain", "sensitivity"])
+def test_a_study_without_explain_or_sensitivity_has_no_such_job_and_nothing_else_runs_again(study, tmp_path, word):
+    config = changed(tmp_path, lambda c: c.pop(word))
+    assert set(job_counts(snakemake(study, "-n", config=config)[1])) == {"all", "collect", "facts", "report"}
 
 
 def test_a_variant_says_how_it_was_made(study):
@@ -257,7 +282,8 @@ def test_a_second_run_has_nothing_to_do_whatever_the_times(study, tmp_path):
 
 def test_more_resamples_run_only_the_measures(study, tmp_path):
     config = changed(tmp_path, lambda c: c.update(resamples=600))
-    assert set(job_counts(snakemake(study, "-n", config=config)[1])) == {"all", "measure", "collect", "facts", "report"}
+    found = set(job_counts(snakemake(study, "-n", config=config)[1]))
+    assert found == {"all", "measure", "sensitivity", "collect", "facts", "report"}
 
 
 def test_a_new_scheme_runs_only_what_is_new(study, tmp_path):
@@ -317,7 +343,10 @@ def test_a_tampered_model_stops_the_study_by_name_and_leaves_no_output(study, tm
 
 def test_two_runs_give_the_same_rows_value_for_value(study, tmp_path):
     model = "data/models/vit.safetensors"
-    config = changed(tmp_path, lambda c: [c["models"].pop("convnext"), c["schemes"].pop("rtn"), c.pop("explain")])
+    config = changed(
+        tmp_path,
+        lambda c: [c["models"].pop("convnext"), c["schemes"].pop("rtn"), c.pop("explain"), c.pop("sensitivity")],
+    )
     snakemake(tmp_path / "again", config=config)
     assert (tmp_path / "again" / model).read_bytes() == (study / model).read_bytes()
     first, again = (pl.read_parquet(f / "results" / "tiny" / "rows.parquet") for f in (study, tmp_path / "again"))

@@ -13,7 +13,7 @@ from snakemake.utils import update_config
 
 sys.path[:0] = [f"{workflow.basedir}/src", str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
 from reliquant import fingerprint, plugins
-from reliquant.study import made_of, paths, placed
+from reliquant.study import made_of, paths, placed, sensitivity
 from reliquant.study.check import read_study
 from reliquant.study.config import sliced
 

@@ -5,6 +5,7 @@ rule collect:
     input:
         [paths.shard_rows(study.name, *evaluation) for evaluation in study.evaluations],
         expand(EXPLAINED, variant=study.explained),
+        expand(ALONE, variant=sensitivity.tried(study)),
     output:
         paths.rows(study.name),
     log:

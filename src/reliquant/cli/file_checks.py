@@ -22,6 +22,7 @@ from reliquant.report.facts import require_facts
 from reliquant.study import paths
 from reliquant.study.built_from import require_same_files
 from reliquant.study.config import Config
+from reliquant.study.made_of import rows_made_of
 from reliquant.study.placed import require_as_made
 from reliquant.study.stored import config_in
 from reliquant.study.study import Study
@@ -126,9 +127,7 @@ def study_rows(study: Study, /) -> None:
     """Check the rows of the whole study, and that they are those of the shards that lie there."""
     path = Path(paths.rows(study.name))
     require_unchanged(path)
-    shards = [paths.shard_rows(study.name, *evaluation) for evaluation in study.evaluations]
-    shards += [paths.explain_rows(study.name, variant) for variant in study.explained]
-    if read_facts(path).get("shards") != of_shards([Path(shard) for shard in shards]):
+    if read_facts(path).get("shards") != of_shards([Path(shard) for shard in rows_made_of(study)]):
         raise DamagedFile(f"{path}: was collected from other rows than those that lie there: collect again")
 
 

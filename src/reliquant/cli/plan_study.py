@@ -13,11 +13,13 @@ from reliquant.files.bounded import load_yaml
 from reliquant.grid import bits_of
 from reliquant.study import paths
 from reliquant.study.form import NATIVE, parse_form
+from reliquant.study.sensitivity import tried
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
 
 COSTS = load_yaml((plugins.PACKAGE / "cli" / "costs.yaml").read_bytes())
 FLOAT = 4  # bytes
+CHANGES_ALONE = 4  # of a clean set by one layer: accuracy, ECE, squared CE, NLL
 TRUSTED = "trusted on first use"  # a key of a plan
 TOWERS = {"image": ("image",), "both": ("image", "text")}  # by scope
 Plan = dict[str, Any]
@@ -26,8 +28,9 @@ Plan = dict[str, Any]
 def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) -> Plan:
     """Return what a study expands to, what it needs and what of it is not here; every figure but counts is an estimate.
 
-    Counts of jobs, evaluations and rows (without those of `explain`) are exact for a fresh tree. Bytes and hours follow
-    from `costs.yaml`: `unknown` names what is not in it, and downloads whose size nobody publishes.
+    Counts of jobs, evaluations and rows (without those of `explain` and `sensitivity`) are exact for a fresh tree.
+    Bytes and hours follow from `costs.yaml`: `unknown` names what is not in it, and downloads whose size nobody
+    publishes.
     """
     cells = {}  # of each shard, every severity on its own
     for shard in {shard for _, shard in study.evaluations}:
@@ -45,6 +48,7 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
         "jobs": {**jobs, "total": sum(jobs.values())},
         "evaluations": evaluations,
         "rows": rows,
+        **_rows_alone(study),
         "bytes": _bytes(study, rows),
         "hours": _hours(study),
         "missing": missing(study, lock),
@@ -99,10 +103,20 @@ def _jobs(study: Study) -> dict[str, int]:
         "evaluate": len(study.evaluations),
         "measure": len(study.evaluations),
         "explain": len(study.explained),
+        "sensitivity": len(tried(study)),
         "collect": 1,
         "facts": 1,
         "report": 1,
     }
+
+
+def _rows_alone(study: Study) -> dict[str, int]:
+    """Count the rows of each layer (or block) that is quantized alone: how many there are, open models tell."""
+    asked = study.config.sensitivity
+    if asked is None:
+        return {}
+    each = 1 + CHANGES_ALONE * len(asked.datasets) + sum(map(len, asked.ood.values()))  # 1: the error of embeddings
+    return {f"rows of each {asked.by} alone": each * len(tried(study))}
 
 
 def _images(study: Study, dataset: str) -> int:
@@ -233,4 +247,5 @@ def _unknown(study: Study) -> set[str]:
     models = {f"model {m}" for m in study.config.models if not study.trains(m) and not _parts(study, m)}
     unsized = {name for name, found in sources_fetched(study).items() if any(s.bytes is None for s in found)}
     uncounted = {f"dataset {d}" for d, _ in images_read(study) if not _images(study, d)}
-    return models | {f"download of {name}" for name in unsized} | uncounted
+    alone = {"hours of sensitivity"} if tried(study) else set()  # by how many layers or blocks a model has
+    return models | {f"download of {name}" for name in unsized} | uncounted | alone

@@ -12,8 +12,9 @@ from reliquant.cli.output import Output
 from reliquant.cli.quantize import SHARE, share
 from reliquant.cli.words import IMAGES, RANDOM_WEIGHTS, UNREADABLE, add_model_words, positive, read_scheme, writable
 from reliquant.device import choose
-from reliquant.evaluation.one_layer import ALONE, By, Sets, one_at_a_time, ranked
-from reliquant.files.artifacts import ROW_SCHEMA, provenance, save_frame, whole
+from reliquant.evaluation.kept_rows import KeptRows
+from reliquant.evaluation.one_layer import ALONE, By, Sets, as_rows, identity, one_at_a_time, ranked
+from reliquant.files.artifacts import provenance, save_frame, whole
 from reliquant.images.open import named_images, open_images
 from reliquant.models.open import open_model
 from reliquant.models.parts import Scope
@@ -23,6 +24,7 @@ from reliquant.report.escaping import one_line
 from reliquant.report.plotting import save
 from reliquant.study.config import HELD_OUT
 from reliquant.study.prompts import template_problems
+from reliquant.study.sensitivity import alone_problem
 
 EXAMPLE = "reliquant sensitivity --model lab-vit-curated --precision w4a8 --pairs pairs.parquet --data photos/"
 SHOWN = ("output_error", "accuracy_change", "ece_change", "squared_ce_change", "auroc_change")
@@ -93,15 +95,21 @@ def run(
     known = {names[word]: open_images(word, clip.form, role="labelled", unreadable=unreadable) for word in data}
     others = {word: open_images(word, clip.form, role="ood", unreadable=unreadable) for word in ood}
     captioned = open_images(pairs, clip.form, role="pairs", unreadable=unreadable)
-    proxy = make_pairs(captioned, number, seed, device, held_out=held_out).proxy
+    made = make_pairs(captioned, number, seed, device, held_out=held_out)
     sets = Sets(known, others, templates, batch, device)
-    found = one_at_a_time(clip, entry, scope, proxy, sets, by=by, resamples=resamples)
+    words = {"by": by, "resamples": resamples}
     labels = {"model": model, "scheme": entry["quantizer"], "precision": precision, "scope": scope, "seed": seed}
-    placed = as_rows(found, labels)
     if output:
-        save_frame(output, placed, provenance(kind="sensitivity", entry=entry, by=by, labels=labels, device=device))
+        kept = KeptRows.beside(output, identity(clip, entry, scope, made, sets, **words))
+        with kept.alone():
+            found = one_at_a_time(clip, entry, scope, made.proxy, sets, **words, kept=kept)
+            facts = {"entry": entry, "by": by, "labels": labels, "device": device}
+            save_frame(output, as_rows(found, labels), provenance(kind="sensitivity", **facts))
+            kept.clear()
+    else:
+        found = one_at_a_time(clip, entry, scope, made.proxy, sets, **words)
     if figure:
-        drawn = save(draw_figure(placed, "sensitivity"), FORMS[figure.suffix])
+        drawn = save(draw_figure(as_rows(found, labels), "sensitivity"), FORMS[figure.suffix])
         with whole(figure) as part:
             part.write_bytes(drawn)
     return _table(ranked(found, rank), by)
@@ -112,8 +120,8 @@ def _checked(
 ) -> dict[str, Any]:
     """Return the scheme's entry; raise ValueError naming the word that is wrong before a model is read."""
     entry = read_scheme(scheme, precision)
-    if entry["quantizer"] == "mixed":
-        raise ValueError(f"--scheme: mixed chooses bits among layers; name its method, {entry.get('method', 'rtn')}")
+    if problem := alone_problem(entry):
+        raise ValueError(f"--scheme: {problem}")
     for problem in () if templates is None else template_problems(templates):
         raise ValueError(f"--templates: {problem}")
     if rank == "auroc" and not ood:
@@ -124,15 +132,6 @@ def _checked(
     if (figure := files["--figure"]) and figure.suffix not in FORMS:
         raise ValueError(f"--figure {figure}: write .pdf, .png or .svg")
     return entry
-
-
-def as_rows(found: pl.DataFrame, labels: dict[str, Any], /) -> pl.DataFrame:
-    """Return what was found as rows of a study's suite `explain`, which `figures/sensitivity.py` draws."""
-    words = {"study": "", "source": "", "family": "", "proxy": "", **labels}
-    columns = {name: pl.lit(word) for name, word in words.items()}
-    nothing = {"iteration": pl.lit(None), "replicates": pl.lit(None)}
-    placed = found.with_columns(**columns, **nothing, suite=pl.lit("explain"), scale=pl.lit("native"))
-    return placed.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA))
 
 
 def _table(wide: pl.DataFrame, by: By) -> Output:

@@ -11,6 +11,7 @@ from reliquant.cli.file_checks import Check
 from reliquant.progress import message_of, progress
 from reliquant.study import paths
 from reliquant.study.made_of import rows_made_of
+from reliquant.study.sensitivity import facts_of, tried
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
 
@@ -59,6 +60,9 @@ def _checks(study: Study) -> Iterator[tuple[str, Check]]:
         rows = Path(paths.explain_rows(study.name, path))
         wanted = {"labels": study.row_labels(study.variants[path]), "suites": ["explain"]}
         yield str(rows), _bound(file_checks.rows, rows, wanted, made_of[str(rows)])
+    for path in tried(study):
+        rows = Path(paths.sensitivity_rows(study.name, path))
+        yield str(rows), _bound(file_checks.rows, rows, facts_of(study, study.variants[path]), made_of[str(rows)])
     yield paths.rows(study.name), _bound(file_checks.study_rows, study)
     yield paths.facts(study.name), _bound(file_checks.facts, study)
     report = Path(paths.report(study.name))

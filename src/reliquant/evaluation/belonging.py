@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from reliquant.files.artifacts import read_facts, read_header
+from reliquant.files.artifacts import read_facts, read_header, read_sealed_json
 from reliquant.files.digests import AGAIN, DamagedFile, digest_in_parquet, digest_of
 from reliquant.files.stored_frames import damage_named, require_file
 from reliquant.images.inventory import read_inventory
@@ -66,7 +66,12 @@ def _require_data(samples: Sequence[Path], baseline: Sequence[Path], inventories
 
 def made_of(variant: Path, records: Sequence[Path], /) -> dict[str, str]:
     """Return the digests of the files that rows are made of, by path, for their provenance (`require_current`)."""
-    return {str(variant): digest_of(read_header(variant))} | {str(path): _digest_in(path) for path in records}
+    return identities([variant, *records])
+
+
+def identities(files: Sequence[Path], /) -> dict[str, str]:
+    """Return the digest of each file, by path: of a model, a variant, a sealed JSON or a sealed parquet file."""
+    return {str(path): _identity(path) for path in files}
 
 
 def require_current(rows: Path, needed: Collection[Path], digests: dict[str, str] | None = None, /) -> None:
@@ -80,12 +85,14 @@ def require_current(rows: Path, needed: Collection[Path], digests: dict[str, str
     for name in sorted({*facts, *map(str, needed)}):
         path = Path(name)
         if name not in known and path.is_file():
-            known[name] = digest_of(read_header(path)) if path.suffix == ".safetensors" else _digest_in(path)
+            known[name] = _identity(path)
         if name in known and known[name] != facts.get(name):
             raise DamagedFile(f"{rows}: was made of another {name} than lies there; {AGAIN}")
 
 
-def _digest_in(path: Path) -> str:
+def _identity(path: Path) -> str:
+    if path.suffix in (".safetensors", ".json"):
+        return digest_of(read_header(path) if path.suffix == ".safetensors" else read_sealed_json(path))
     found = digest_in_parquet(path)
     if found is None:
         raise DamagedFile(f"{path}: has no digest: of an earlier version, or of another program; {AGAIN}")

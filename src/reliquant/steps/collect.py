@@ -15,6 +15,7 @@ from reliquant.steps import run
 from reliquant.study import paths
 from reliquant.study.check import read_study
 from reliquant.study.made_of import rows_made_of
+from reliquant.study.sensitivity import facts_of, tried
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def _listed(path: Path) -> list[str]:
 
 
 def _shards_of(config: dict[str, object]) -> dict[Path, dict[str, Any]]:
-    """Return the files of rows of a study, and what each is made of: evaluations, and variants that are explained."""
+    """Return the files of rows of a study, and what each must say of itself."""
     study = read_study(config)
     of: dict[Path, dict[str, Any]] = {}
     for variant, shard in study.evaluations:
@@ -62,6 +63,8 @@ def _shards_of(config: dict[str, object]) -> dict[Path, dict[str, Any]]:
     for variant in study.explained:
         labels = study.row_labels(study.variants[variant])
         of[Path(paths.explain_rows(study.name, variant))] = {"labels": labels, "suites": ["explain"]}
+    for variant in tried(study):
+        of[Path(paths.sensitivity_rows(study.name, variant))] = facts_of(study, study.variants[variant])
     return of
 
 

@@ -19,9 +19,10 @@ from reliquant.files.bounded import TooMuch, require_small
 from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, own_words
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
+from reliquant.study.sensitivity import sensitivity_problems
 from reliquant.study.study import Study
 from reliquant.study.unpaired import unpaired_problems
-from reliquant.study.variants import words_of_axis
+from reliquant.study.variants import part_problems
 
 
 def read_study(given: Mapping[str, Any], /) -> Study:
@@ -107,6 +108,7 @@ def _study_problems(study: Study) -> Iterator[str]:
     yield from unpaired_problems(study)
     yield from _suite_problems(study)
     yield from _explain_problems(study)
+    yield from sensitivity_problems(study)
     if config.suites.ood and not config.scores:
         yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
     if study.SNAPSHOTS in study.shards:
@@ -157,21 +159,7 @@ def _explain_problems(study: Study) -> Iterator[str]:
         if dataset in config.datasets and dataset not in config.suites.clean:
             clean = ", ".join(config.suites.clean)
             yield f"explain: datasets: {dataset!r} must be in the clean suite too; there are {clean}"
-    for axis in ("schemes", "precisions", "scopes", "seeds"):
-        there = _words_of_axis(study, axis)
-        for word in getattr(explain, axis) or []:
-            if word not in there:
-                yield f"explain: {axis}: {word!r} is not in the grid; there are {', '.join(map(str, there))}"
-
-
-def _words_of_axis(study: Study, axis: str) -> list[Any]:
-    """List the words that an axis of the grid has, over all schemes."""
-    if axis == "schemes":
-        return list(study.config.schemes)
-    words: dict[Any, None] = {}
-    for entry in study.config.schemes.values():
-        words |= dict.fromkeys(words_of_axis(study.config, entry, axis))
-    return list(words)
+    yield from part_problems(config, "explain", explain)
 
 
 def _score_problems(study: Study) -> Iterator[str]:

@@ -82,6 +82,18 @@ class Explain(_Part):
     seeds: list[int] | None = None
 
 
+class Sensitivity(_Part):
+    """Where each layer (or block) is quantized alone, and what is measured: clean datasets, and OOD sets of theirs."""
+
+    datasets: list[Name] = Field(min_length=1)
+    ood: dict[Name, list[Name]] = {}
+    by: Literal["layer", "block"] = "layer"
+    schemes: list[Name] | None = None
+    precisions: list[str] | None = None
+    scopes: list[Literal["image", "both"]] | None = None
+    seeds: list[int] | None = None
+
+
 class Config(_Part):
     """The shape of a study config; whether the names in it lead somewhere is checked in `check.py`."""
 
@@ -115,6 +127,7 @@ class Config(_Part):
     fits: dict[Name, Name] = {}
     negatives: Entry | None = None
     explain: Explain | None = None
+    sensitivity: Sensitivity | None = None
 
 
 OF_VARIANTS = (
@@ -160,17 +173,20 @@ def sliced(given: Mapping[str, Any], whole: Mapping[str, Any], /) -> dict[str, A
             problems += [plugins.unknown(kind, name, entries) for name in names if name not in entries]
             config[section] = {name: entry for name, entry in entries.items() if name in names}
     if isinstance(given.get("schemes"), list) and isinstance(whole.get("schemes"), Mapping):
-        config |= _explain_of(given["schemes"], config.get("explain"))
+        config |= _parts_of(given["schemes"], config)
     if problems:
         raise plugins.ConfigError(problems)
     return config
 
 
-def _explain_of(schemes: list[str], explain: object) -> dict[str, Any]:
-    """Leave in `explain` the schemes that are left in a slice; return no key where `explain` names none."""
-    if not isinstance(explain, Mapping) or not isinstance(explain.get("schemes"), list):
-        return {}
-    return {"explain": {**explain, "schemes": [name for name in explain["schemes"] if name in schemes]}}
+def _parts_of(schemes: list[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave in `explain` and `sensitivity` the schemes that are left in a slice; return no key where none is named."""
+    left = {}
+    for word in ("explain", "sensitivity"):
+        part = config.get(word)
+        if isinstance(part, Mapping) and isinstance(part.get("schemes"), list):
+            left[word] = {**part, "schemes": [name for name in part["schemes"] if name in schemes]}
+    return left
 
 
 def own_words(section: str, entry: Mapping[str, Any], /) -> Entry:

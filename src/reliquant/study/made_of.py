@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reliquant.study import paths
 from reliquant.study.config import Entry
+from reliquant.study.sensitivity import files_of, tried
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
 
@@ -34,11 +35,16 @@ def inventories_of(study: Study, variant: Variant, shard: str, /) -> list[str]:
 
 
 def rows_made_of(study: Study, /) -> dict[str, list[str]]:
-    """Return the files of rows of all evaluations and explanations, and of each some files that it must be made of."""
+    """Return the files of rows of a study, and of each some files that it must be made of.
+
+    Rows are those of evaluations, explanations, and layers that are quantized alone.
+    """
     found = {}
     for path, shard in study.evaluations:
         variant, samples = paths.variant(study.name, path), paths.samples(study.name, path, shard)
         found[paths.shard_rows(study.name, path, shard)] = [variant, samples]
     for path in study.explained:
         found[paths.explain_rows(study.name, path)] = [paths.variant(study.name, path)]
+    for path in tried(study):
+        found[paths.sensitivity_rows(study.name, path)] = files_of(study, study.variants[path])
     return found

@@ -90,6 +90,11 @@ def explain_rows(study: str, variant: str, /) -> str:
     return f"results/{study}/explain/{variant}/rows.parquet"
 
 
+def sensitivity_rows(study: str, variant: str, /) -> str:
+    """Return the rows of what each layer (or block) of a variant does when it alone is quantized."""
+    return f"results/{study}/sensitivity/{variant}/rows.parquet"
+
+
 def rows(study: str, /) -> str:
     """Return the rows of the whole study."""
     return f"results/{study}/rows.parquet"

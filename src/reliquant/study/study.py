@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from reliquant.study.form import NATIVE
 from reliquant.study.mixed import methods_of
 from reliquant.study.model_entries import known_form
 from reliquant.study.scheme import variant_words
-from reliquant.study.variants import Variant, variants_of, words_of_axis
+from reliquant.study.variants import Variant, is_named, variants_of, words_of_axis
 
 DEFAULT_FORM = "224-shortest-bicubic"  # of a model whose entry names none, where its own is not known either
 
@@ -199,14 +198,7 @@ class Study:
         asked = self.config.explain
         if asked is None:
             return []
-        axes: dict[str, Sequence[Any] | None] = {"scheme": asked.schemes, "precision": asked.precisions}
-        axes |= {"scope": asked.scopes, "seed": asked.seeds}
-        named = {axis: words for axis, words in axes.items() if words is not None}
-
-        def is_asked(variant: Variant) -> bool:
-            return all(getattr(variant, axis) in words for axis, words in named.items())
-
-        return [path for path, v in self.variants.items() if v.scheme == "fp32" or is_asked(v)]
+        return [path for path, v in self.variants.items() if v.scheme == "fp32" or is_named(v, asked)]
 
     def explain_cells(self, model: str, /) -> list[ExplainCell]:
         """List the datasets that explaining a variant of a model forwards, with their folders."""

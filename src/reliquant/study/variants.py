@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from reliquant.study.config import Config, Entry
+from reliquant.study.config import Config, Entry, Explain, Sensitivity
 
 AXES = ("precisions", "scopes", "proxies", "seeds")
+NAMED = {"schemes": "scheme", "precisions": "precision", "scopes": "scope", "seeds": "seed"}  # by a part of the grid
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,29 @@ def variants_of(config: Config, /) -> list[Variant]:
 def words_of_axis(config: Config, entry: Entry, axis: str, /) -> list[Any]:
     """Return the words that an axis of the grid has for a scheme: its own, else the study's."""
     return entry.get(axis, list(getattr(config, axis)))
+
+
+def is_named(variant: Variant, part: Explain | Sensitivity, /) -> bool:
+    """Whether a part of the grid, which names words of axes or leaves them out for all, holds a variant."""
+    return all(
+        getattr(part, words) is None or getattr(variant, axis) in getattr(part, words) for words, axis in NAMED.items()
+    )
+
+
+def part_problems(config: Config, key: str, part: Explain | Sensitivity, /) -> Iterator[str]:
+    """Say which words of a part of the grid, which stands under a key of the config, are not in the grid."""
+    for axis in NAMED:
+        there = _words_of_all(config, axis)
+        for word in getattr(part, axis) or []:
+            if word not in there:
+                yield f"{key}: {axis}: {word!r} is not in the grid; there are {', '.join(map(str, there))}"
+
+
+def _words_of_all(config: Config, axis: str) -> list[Any]:
+    """List the words that an axis of the grid has, over all schemes."""
+    if axis == "schemes":
+        return list(config.schemes)
+    words: dict[Any, None] = {}
+    for entry in config.schemes.values():
+        words |= dict.fromkeys(words_of_axis(config, entry, axis))
+    return list(words)
