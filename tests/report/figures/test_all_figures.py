@@ -24,7 +24,10 @@ def full():
 
 
 def draw(name, frame, **words):
-    return importlib.import_module(f"reliquant.report.figures.{name}").figure(frame, **words)
+    """Draw as the page does: what a plugin prepares is given to it after the rows."""
+    module = importlib.import_module(f"reliquant.report.figures.{name}")
+    once = [module.prepared(frame)] if hasattr(module, "prepared") else []
+    return module.figure(frame, *once, **words)
 
 
 @pytest.mark.parametrize("name", NAMES)

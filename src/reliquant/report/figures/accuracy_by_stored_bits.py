@@ -21,13 +21,14 @@ line is FP32. At equal height the line further left is the better buy: so `mixed
 compares with uniform bits of its method. Activations may differ along a line: each mark is a precision. Whiskers are
 95 % intervals over test images."""
 BY = ["source", "scheme", "precision"]
+Lines = tuple[pl.DataFrame, pl.DataFrame]
 DASHES = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))]
 
 
 @plotting.styled
-def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
+def figure(rows: Rows, made: Lines | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
     """Draw a line for each scheme; raise NothingToDraw where no variant's stored bits and accuracy are known."""
-    lines, exact = prepared(rows)
+    lines, exact = prepared(rows) if made is None else made
     sources, names = sorted(lines["source"].unique()), sorted(lines["scheme"].unique())
     looks, marks = plotting.looks(rows), plotting.markers(rows, "scheme")
     fig, axes = plotting.canvas(columns, 2.9, 1, len(sources), sharey=True)
@@ -50,7 +51,7 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
     return fig
 
 
-def prepared(rows: Rows, /) -> tuple[pl.DataFrame, pl.DataFrame]:
+def prepared(rows: Rows, /) -> Lines:
     """Return mean accuracies with their stored bits, by source, scheme and precision, and FP32's, by source."""
     stored = frames.quantized(frames.select(rows, "stored_bits", suite=""))
     runs = frames.mean_of_sets(frames.select(rows, "accuracy"))
