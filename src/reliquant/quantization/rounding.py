@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import blocks, dequantize, to_codes, unblocks
@@ -133,10 +134,16 @@ class DroppedInput(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x, a part of it rounded, of the same shape."""
-        value = self._rounded(x.float()).to(x.dtype)
+        value = self._worked_twice(x.float()).to(x.dtype)
         if self.drop == 0:
             return value
         return torch.where(drawn(x, self.drop, self.rng), x, value)
+
+    def _worked_twice(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x rounded; for gradients it is rounded again, as what autograd holds is thrice the size of x."""
+        if not torch.is_grad_enabled():
+            return self._rounded(x)
+        return checkpoint(self._rounded, x, use_reentrant=False, preserve_rng_state=False)
 
     def _rounded(self, x: torch.Tensor) -> torch.Tensor:
         if self.scale is None:

@@ -24,7 +24,7 @@ from reliquant.quantization.learn import freeze
 from reliquant.quantization.moments import stages
 from reliquant.quantization.observers import Sample
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.reconstruction import Recipe, reconstruct
+from reliquant.quantization.reconstruction import Recipe, pages_of_their_own, reconstruct
 from reliquant.quantization.rounding import Decided
 
 FORMATS = True  # it takes small floats and blocks, too
@@ -59,6 +59,15 @@ def quantizer(
     words = {"steps": steps, "lr": lr, "scale_lr": scale_lr, "drop": drop, "decision": decision, "warmup": warmup}
     recipe = Recipe(**words, betas=BETAS, candidates=CANDIDATES, smallest=SMALLEST)
     made = insert_twins(clip.model, names, weight, activation)
+    with pages_of_their_own():
+        _learned(clip, made, proxy, saved, recipe, batch=batch, pairs=pairs)
+    freeze(made)
+
+
+def _learned(
+    clip: Clip, made: dict[str, Twin], proxy: Proxy, saved: Checkpoints, recipe: Recipe, /, *, batch: int, pairs: int
+) -> None:
+    """Fix the ranges of inputs, and let each block learn that is not done yet."""
     observers = {name: Sample(SAMPLE, CANDIDATES, SMALLEST) for name, layer in made.items() if is_static(layer)}
     watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
     fix_inputs(made, observers)
@@ -72,7 +81,6 @@ def quantizer(
             reconstruct(clip, stage, proxy, recipe, rng, batch=batch, pairs=pairs)
             done |= set(groups[stage])
             _keep({name: made[name] for name in done}, saved)
-    freeze(made)
 
 
 def _generator(clip: Clip, seed: int, number: int) -> torch.Generator:
