@@ -272,7 +272,10 @@ def test_factors_that_cannot_be_told_are_refused():
     with pytest.raises(ValueError, match="attn: what its softmax gives is not the left factor"):
         beside(Transposed(), piece())["attn"](*factors())
     holder = beside(Unweighted(), piece())
-    with watched_products(holder), pytest.raises(ValueError, match="no probabilities: not all lie from 0 to 1"):
+    with (
+        watched_products(holder),
+        pytest.raises(ValueError, match="not all lie from 0 to 1; name it in layers: keep, or leave"),
+    ):
         holder["attn"](*factors())
     with pytest.raises(ValueError, match="rounds some of q, k, v, probabilities, not w"):
         AttentionProducts({"w": nn.Identity()})

@@ -117,7 +117,8 @@ class AttentionProducts(nn.Module):
     def require_probabilities(self, x: torch.Tensor, /) -> None:
         """Raise ValueError, while there is a log, if numbers that shall be probabilities are none."""
         if self.log is not None and not x.is_meta and not 0 <= x.amin() <= x.amax() <= 1:
-            raise ValueError(f"{self.of}: what multiplies the values are no probabilities: not all lie from 0 to 1")
+            told = "what multiplies the values are no probabilities: not all lie from 0 to 1"
+            raise ValueError(f"{self.of}: {told}; name it in layers: keep, or leave its tower out of attention")
 
 
 def attach(model: nn.Module, name: str, piece: AttentionProducts, /) -> None:
