@@ -18,9 +18,9 @@ from functools import cache, partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from reliquant.grid import Bits, Grid, share_problems
 from reliquant.names import module_problem, visible
@@ -296,5 +296,6 @@ def file_of(module: str, /) -> Path | None:
 def _schema(path: Path, function: str, /) -> TypeAdapter[Any]:
     forbid = ConfigDict(extra="forbid")
     model = create_model("Words", __config__=forbid, **words(path, function))  # type: ignore[call-overload]
-    model.model_rebuild(_types_namespace={"Grid": Grid, "Bits": Bits, "Literal": Literal, "Any": Any})
+    known = {"Grid": Grid, "Bits": Bits, "Literal": Literal, "Any": Any, "Annotated": Annotated, "Field": Field}
+    model.model_rebuild(_types_namespace=known)
     return TypeAdapter(model)

@@ -18,6 +18,9 @@ TRAINING = GRIDS | {
     "bf16": ("bool", False),
     "snapshots": ("list[int]", []),
 }
+COUNT = "Annotated[int, Field(ge=1)]"
+NOT_NEGATIVE = "Annotated[float, Field(ge=0, allow_inf_nan=False)]"
+BELOW_ONE = "Annotated[float, Field(ge=0, lt=1)]"
 WORDS = {
     "awq": GRIDS
     | {
@@ -31,11 +34,11 @@ WORDS = {
     "dorefa": TRAINING | {"momentum": ("float", 0.1)},
     "erq": GRIDS
     | {
-        "ridge": ("float", 0.1),
-        "flips": ("int", 100),
-        "momentum": ("float", 0.1),
-        "batch": ("int", 64),
-        "pairs": ("int", 256),
+        "ridge": ("Annotated[float, Field(gt=0, allow_inf_nan=False)]", 0.1),
+        "flips": ("Annotated[int, Field(ge=0)]", 100),
+        "momentum": ("Annotated[float, Field(gt=0, le=1)]", 0.1),
+        "batch": (COUNT, 64),
+        "pairs": (COUNT, 256),
     },
     "gptq": GRIDS
     | {
@@ -70,10 +73,10 @@ WORDS = {
         "words": ("dict[str, Any]", {}),
         "choices": ("list[int | str]", [2, 3, 4, 8]),
         "measure": ("Literal['output_error', 'accuracy', 'nll', 'calibration', 'ood_gap']", "output_error"),
-        "budget": ("float | None", None),
+        "budget": ("Annotated[float | None, Field(allow_inf_nan=False)]", None),
         "budget_bytes": ("int | None", None),
-        "samples": ("int", 128),
-        "batch": ("int", 32),
+        "samples": (COUNT, 128),
+        "batch": (COUNT, 32),
     },
     "mse": GRIDS
     | {
@@ -96,14 +99,14 @@ WORDS = {
     },
     "qdrop": GRIDS
     | {
-        "steps": ("int", 1000),
-        "lr": ("float", 0.01),
-        "scale_lr": ("float", 0.001),
-        "drop": ("float", 0.5),
-        "decision": ("float", 0.01),
-        "warmup": ("float", 0.2),
-        "batch": ("int", 32),
-        "pairs": ("int", 256),
+        "steps": ("Annotated[int, Field(ge=0)]", 1000),
+        "lr": (NOT_NEGATIVE, 0.01),
+        "scale_lr": (NOT_NEGATIVE, 0.001),
+        "drop": (BELOW_ONE, 0.5),
+        "decision": (NOT_NEGATIVE, 0.01),
+        "warmup": (BELOW_ONE, 0.2),
+        "batch": (COUNT, 32),
+        "pairs": (COUNT, 256),
     },
     "quarot": GRIDS
     | {
@@ -153,3 +156,25 @@ def test_a_bound_quantizer_knows_given_words_and_defaults(name):
     wanted = {word: default for word, (_, default) in WORDS[name].items()} | {"batch": 7}
     assert {w: v for w, v in bound.items() if w not in grids} == {w: v for w, v in wanted.items() if w not in grids}
     assert (bound["weight"].bits, bound["activation"].bits) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "value", "told"),
+    [
+        ("qdrop", "drop", 1.5, "should be less than 1"),
+        ("qdrop", "steps", -1, "should be greater than or equal to 0"),
+        ("qdrop", "lr", float("inf"), "should be a finite number"),
+        ("qdrop", "warmup", float("nan"), "should be less than 1"),
+        ("qdrop", "pairs", 0, "should be greater than or equal to 1"),
+        ("erq", "ridge", 0, "should be greater than 0"),
+        ("erq", "ridge", float("inf"), "should be a finite number"),
+        ("erq", "flips", -1, "should be greater than or equal to 0"),
+        ("mixed", "samples", 0, "should be greater than or equal to 1"),
+        ("mixed", "budget", float("nan"), "should be a finite number"),
+        ("mixed", "budget", float("inf"), "should be a finite number"),
+    ],
+)
+def test_values_that_are_wrong_whatever_the_data_are_told_before_any_job(name, word, value, told):
+    entry = {"quantizer": name, "weight": {"bits": 4}, "activation": {"bits": 8}, word: value}
+    (problem,) = plugins.check("quantizer", entry)
+    assert problem == f"{word}: Input {told}, got {value!r}"

@@ -8,7 +8,10 @@ are rounded to nearest. The published form is `weight, activation: {symmetric: f
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import affine, to_codes
@@ -37,11 +40,11 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    ridge: float = 0.1,
-    flips: int = 100,
-    momentum: float = 0.1,
-    batch: int = 64,
-    pairs: int = 256,
+    ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1,
+    flips: Annotated[int, Field(ge=0)] = 100,
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1,
+    batch: Annotated[int, Field(ge=1)] = 64,
+    pairs: Annotated[int, Field(ge=1)] = 256,
 ) -> None:
     """Quantize the named layers in place; the first `pairs` of the proxy give ranges and moments of inputs.
 

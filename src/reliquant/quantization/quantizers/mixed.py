@@ -8,7 +8,9 @@ et al. 2021 (arXiv 2006.10518, section 3.4) assume. Inputs keep the bits of the 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from reliquant.grid import Grid
 from reliquant.models.clip import Clip
@@ -33,10 +35,10 @@ def quantizer(
     words: dict[str, Any] = {},  # noqa: B006  a literal, read from the source; never changed
     choices: list[int | str] = [2, 3, 4, 8],  # noqa: B006  likewise
     measure: Literal["output_error", "accuracy", "nll", "calibration", "ood_gap"] = "output_error",
-    budget: float | None = None,
+    budget: Annotated[float | None, Field(allow_inf_nan=False)] = None,
     budget_bytes: int | None = None,
-    samples: int = 128,
-    batch: int = 32,
+    samples: Annotated[int, Field(ge=1)] = 128,
+    batch: Annotated[int, Field(ge=1)] = 32,
 ) -> dict[str, float]:
     """Quantize the named layers in place by `method` with its `words`; return the proxy's loss, with uniform bits too.
 

@@ -10,8 +10,11 @@ floating point, rounded in each forward, until all are done: one model in memory
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
+from pydantic import Field
 
 from reliquant.grid import Grid
 from reliquant.layers.surgery import insert_twins
@@ -40,14 +43,14 @@ def quantizer(
     *,
     weight: Grid,
     activation: Grid,
-    steps: int = 1000,
-    lr: float = 1e-2,
-    scale_lr: float = 1e-3,
-    drop: float = 0.5,
-    decision: float = 0.01,
-    warmup: float = 0.2,
-    batch: int = 32,
-    pairs: int = 256,
+    steps: Annotated[int, Field(ge=0)] = 1000,
+    lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2,
+    scale_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3,
+    drop: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+    decision: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01,
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+    batch: Annotated[int, Field(ge=1)] = 32,
+    pairs: Annotated[int, Field(ge=1)] = 256,
 ) -> None:
     """Quantize the named layers in place; each block learns in `steps` steps on batches of the first `pairs` pairs.
 
