@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from reliquant.grid import Grid, bits_of, parse_precision
+from reliquant.grid import FORMATS, Grid, bits_of, parse_precision
 
 
 def test_code_ranges():
@@ -28,6 +30,29 @@ def test_a_grid_is_wide_where_int8_does_not_hold_its_codes():
 def test_impossible_grids_are_refused(words, message):
     with pytest.raises(ValueError, match=message):
         Grid(**words)
+
+
+def test_a_grid_keeps_at_another_precision_what_the_scheme_said():
+    own = Grid(bits=4, granularity="group", group=32, scale_type="fp32", symmetric=False)
+    assert own.at({"bits": 8}) == replace(own, bits=8)
+    assert own.at({"bits": 4}).least_bits == 4 + 32 / 32
+    assert Grid(bits=4, granularity="group").at({"bits": 8}).scales_as == "fp16"
+
+
+def test_a_grid_at_another_precision_has_nothing_of_the_format_it_had():
+    for name in ("mxfp4", "nvfp4", "mxint8"):
+        block = Grid(**FORMATS[name])
+        assert block.at({"bits": 8}) == Grid(bits=8, granularity="channel")
+    assert Grid(bits=8, element="e4m3").at({"bits": 4}) == Grid(bits=4)
+    mxfp8, own = FORMATS["mxfp8"], Grid(bits=4, granularity="group", group=64, scale_type="fp32")
+    assert own.at(mxfp8) == Grid(**mxfp8)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_zero_points_are_for_integers_alone(name):
+    grid = Grid(bits=8, symmetric=False, signed=False).at(FORMATS[name])
+    assert (grid.symmetric, grid.signed) == (True, True)
+    assert not Grid(bits=8, symmetric=False).at({"bits": 4}).symmetric
 
 
 def test_precisions_are_read():

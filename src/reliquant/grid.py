@@ -169,11 +169,16 @@ class Grid:
         return self.bits + (SCALE_BITS[self.scales_as] / self.group if self.granularity == "group" else 0)
 
     def at(self, words: Mapping[str, Any], /) -> Grid:
-        """Return this grid at another precision's words; what a format had fixed here is the default again."""
-        plain: dict[str, Any] = {"element": "int", "scale_type": None, "tensor_scale": None}
+        """Return this grid at another precision's words; what a format had fixed here is the default again.
+
+        What a scheme says of the grid stays, such as `scale_type: fp32`; a format's blocks and floats have no zero
+        point, so that `symmetric: false` is for the integers alone.
+        """
+        plain: dict[str, Any] = {"element": "int", "tensor_scale": None}
         if self.whole_groups:
             plain |= {"granularity": "tensor" if self.dynamic else "channel", "dynamic": False, "group": 64}
-        elif "group" in words:  # a block has no zero point
+            plain |= {"scale_type": None}
+        elif "group" in words or words.get("element", "int") != "int":
             plain |= {"symmetric": True, "signed": True}
         return replace(self, **{**plain, **words})
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from reliquant.layers.backend import use_backend
 from reliquant.layers.products import FACTORS, LogSqrt2, pieces
+from reliquant.layers.surgery import twins
 from reliquant.layers.twins import DynamicInput, StaticInput
 from reliquant.layers.unrounded import unrounded
 from reliquant.layers.variant import restore
@@ -141,6 +142,14 @@ def test_a_precision_of_its_own_is_that_of_all_attention_but_what_is_kept(vit, p
     attention = {"image": "all", "precision": "a4"}
     _, facts = made(vit, proxy, attention, "image", layers={"keep": ["first"], "other": {"last": "w6a6"}})
     assert {(p["module"], p["activation_bits"]) for p in products(facts)} == {(LAST, 4)}
+
+
+def test_floats_of_attention_leave_the_zero_points_to_the_layers(vit, proxy):
+    attention, zero = {"image": "all", "precision": "fp8"}, {"symmetric": False}
+    made(vit, proxy, attention, "image", "w4a8", quantizer="repq", weight=zero, activation=zero)
+    grids = [pieces(vit.model)[LAST].rounding(role).grid for role in ("q", "k", "v", "probabilities")]
+    assert {(grid.element, grid.symmetric) for grid in grids} == {("e4m3", True)}
+    assert not any(layer.activation_grid.symmetric for layer in twins(vit.model).values())
 
 
 def test_nothing_is_rounded_with_rounding_switched_off(vit, proxy):

@@ -61,6 +61,13 @@ def test_formats_and_integers_stand_side_by_side(clip, proxy):
     assert {elements[name] for name in elements if "mlp" not in name} == {"int"}
 
 
+def test_a_layer_of_another_precision_keeps_the_type_of_scales_that_the_scheme_names(clip, proxy):
+    grid = {"granularity": "group", "group": 24, "scale_type": "fp32"}
+    made(clip, proxy, {"other": {"last": "w8a8"}}, weight=grid)
+    found = {(twin.weight_grid.bits, twin.weight_grid.scales_as) for twin in twins(clip.model).values()}
+    assert found == {(4, "fp32"), (8, "fp32")}
+
+
 def test_layers_outside_the_blocks_are_quantized_when_they_are_named(clip, proxy):
     assert "visual.conv1" in bits_of(made(clip, proxy, {"also": ["visual.conv1"]}))
 
