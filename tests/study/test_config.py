@@ -3,6 +3,8 @@ import pytest
 from reliquant.plugins import ConfigError
 from reliquant.study.check import read_study
 from reliquant.study.config import grid_problems, own_words, sliced, with_grids
+from reliquant.study.entries import entry_problems
+from reliquant.study.scheme import scheme_entry
 
 
 def test_bits_come_from_the_precision_and_the_rest_from_the_scheme():
@@ -40,3 +42,17 @@ def test_the_grids_of_a_scheme_are_mappings_without_bits():
         "weight: must be a mapping of grid words, got [4]",
         "activation: bits: come from the precision, such as w4a8; leave bits: 8 out",
     ]
+
+
+def test_what_formats_and_tensors_say_of_a_grid_is_no_word_of_a_scheme():
+    words = {"weight": {"element": "e2m1"}, "activation": {"tensor_scale": 1e-9}}
+    told = [
+        "weight: element: comes from the precision's format, such as wfp4a8; leave element: e2m1 out",
+        "activation: tensor_scale: is found from each tensor, where the precision's format has one, such as nvfp4; "
+        "leave tensor_scale: 1e-09 out",
+    ]
+    assert list(grid_problems(words)) == told
+    assert list(entry_problems("schemes", {"quantizer": "rtn", **words}, {})) == told
+    with pytest.raises(ConfigError) as error:
+        scheme_entry({"quantizer": "rtn", **words}, "w8afp8")
+    assert error.value.problems == [f"scheme: {problem}" for problem in told]

@@ -254,14 +254,23 @@ def correction_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
             yield f"{told}; {method} trains the biases itself; leave it out"
 
 
+NOT_OF_SCHEMES = {  # words of a grid that a scheme does not say, and where they come from
+    "bits": "come from the precision, such as w4a8",
+    "element": "comes from the precision's format, such as wfp4a8",
+    "tensor_scale": "is found from each tensor, where the precision's format has one, such as nvfp4",
+}
+
+
 def grid_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
     """Say what is wrong with the grids of a scheme's entry before a precision adds the bits."""
     for grid in ("weight", "activation"):
         words = entry.get(grid, {})
         if not isinstance(words, Mapping):
             yield f"{grid}: must be a mapping of grid words, got {words!r}"
-        elif "bits" in words:
-            yield f"{grid}: bits: come from the precision, such as w4a8; leave bits: {words['bits']} out"
+            continue
+        for word, origin in NOT_OF_SCHEMES.items():
+            if word in words:
+                yield f"{grid}: {word}: {origin}; leave {word}: {words[word]} out"
 
 
 def snapshots_of(entry: Mapping[str, Any], precision: str, scope: str, /) -> list[int]:

@@ -13,6 +13,7 @@ from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, bits_of
 from reliquant.study.config import (
     FAMILY_OF,
+    NOT_OF_SCHEMES,
     STUDY_KEYS,
     correction_problems,
     format_problems,
@@ -36,6 +37,9 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
         yield from correction_problems(entry)
         if not all(isinstance(words.get(grid, {}), Mapping) for grid in ("weight", "activation")):
             return
+        for grid in ("weight", "activation"):
+            own = words.get(grid, {})
+            words[grid] = {word: value for word, value in own.items() if word not in NOT_OF_SCHEMES}  # told above
         words = with_grids(words, "w8a8")
         iterations = _iterations(entry.get("snapshots", []))
         yield from _snapshot_problems(entry, iterations)
