@@ -4,6 +4,7 @@ from torch import nn
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import quantize
+from reliquant.layers.surgery import insert_twins
 from reliquant.layers.twins import ROOM, DynamicInput, QuantConv2d, QuantLinear, Scratch, SparedInput, StaticInput, twin
 
 
@@ -92,3 +93,21 @@ def test_channels_of_which_rounding_leaves_nothing_are_counted_and_pruned_ones_a
     fine = twin(nn.Linear(4, 3), Grid(bits=2, granularity="channel"), Grid(bits=8))
     fine.freeze_absmax()
     assert fine.dead_channels == 0
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "wrong"),
+    [
+        (float("nan"), 0.0, "1 scales"),
+        (float("inf"), 0.0, "1 scales"),
+        (1.0, -float("inf"), "1 zero points"),
+        (3e38, -9.0, "2 rounded numbers"),
+    ],
+)
+def test_a_weight_that_is_no_number_is_refused_with_layer_and_count(scale, zero, wrong):
+    model = nn.Sequential(nn.Linear(2, 2))
+    grid = Grid(bits=4, granularity="channel", symmetric=False)
+    layer = insert_twins(model, ["0"], grid, Grid(bits=8))["0"]
+    with pytest.raises(ValueError, match=f"^0: {wrong} of its weight would be infinite or NaN; keep the layer"):
+        layer.freeze(torch.ones(2, 2, dtype=torch.int8), torch.tensor([[1.0], [scale]]), torch.tensor([[0.0], [zero]]))
+    assert layer.codes is None

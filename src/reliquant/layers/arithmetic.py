@@ -6,6 +6,7 @@ view, (rows, k), and scales and zero points are (rows, 1).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -96,7 +97,10 @@ def cut_scales(weight: torch.Tensor, scale: torch.Tensor, grid: Grid, /) -> int:
         return 0
     largest = HALF.max if grid.scales_as == "fp16" else ELEMENTS["e4m3"].largest * (grid.tensor_scale or 1.0)
     low, high = blocks(weight.detach(), grid).aminmax(dim=1, keepdim=True)
-    needed = torch.maximum(-low, high) / grid.high if grid.symmetric else (high - low) / (grid.high - grid.low)
+    if grid.symmetric:
+        needed = torch.maximum(-low, high) / grid.high
+    else:
+        needed = (high.clamp(min=0) - low.clamp(max=0)) / (grid.high - grid.low)  # of the range that holds zero
     return int(((scale >= largest * (1 - 1e-6)) & (needed > largest * (1 + 2.0**-4))).sum())
 
 
@@ -108,6 +112,15 @@ def require_stored(scale: torch.Tensor, zero: torch.Tensor, grid: Grid, /) -> No
         raise ValueError(f"scales are not those of {grid.scales_as}")
     if grid.scales_as == "fp16" and not torch.equal(zero.half().to(zero.dtype), zero):
         raise ValueError("zero points are not those of fp16")
+
+
+def require_finite(layer: str, numbers: Mapping[str, torch.Tensor], /) -> None:
+    """Raise ValueError naming a layer if some of its weight's numbers, given by what they are, are infinite or NaN."""
+    for what, value in numbers.items():
+        wrong = 0 if value.is_meta else value.numel() - int(torch.isfinite(value).sum())
+        if wrong:
+            told = f"{layer}: {wrong} {what} of its weight would be infinite or NaN"
+            raise ValueError(f"{told}; keep the layer in floating point (layers: keep)")
 
 
 def fitted(x: torch.Tensor | float, grid: Grid, /) -> Grid:

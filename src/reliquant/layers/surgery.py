@@ -113,6 +113,7 @@ def insert_twins(
             made[name] = twin(inner, weight, activation)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+        made[name].name = name
         for parent, leaf in places[id(inner)]:
             setattr(parent, leaf, made[name])
     return made

@@ -22,6 +22,7 @@ from reliquant.layers.arithmetic import (
     fake_quantize,
     fitted,
     quantize,
+    require_finite,
     require_stored,
     rounded,
     unblocks,
@@ -185,6 +186,7 @@ class Twin(nn.Module):
 
     def __init__(self, inner: nn.Linear | nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
         super().__init__()
+        self.name = "a layer"  # in its model, once it stands there
         self.weight_grid, self.activation_grid = weight_grid, activation_grid
         computed = plain(inner)
         self.weight, self.bias, self.pads_same = computed.weight, computed.bias, computed.pads_same
@@ -224,13 +226,18 @@ class Twin(nn.Module):
     def freeze(
         self, codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, /, *, held: Held | None = None
     ) -> None:
-        """Fix the weight to the given codes, and to what is held beside them; from now on it is computed no more."""
+        """Fix the weight to the given codes, and to what is held beside them; from now on it is computed no more.
+
+        Raises ValueError where a scale, a zero point or a weight that results is no number or not what the grid stores.
+        """
         self.settle()
+        require_finite(self.name, {"scales": scale, "zero points": zero})
         require_stored(scale, zero, self.weight_grid)
-        self.codes, self.weight_scale, self.weight_zero, self.held = codes, scale, zero, held
-        self.cut_scales = cut_scales(self.weight, scale, self.weight_grid)
         value = dequantize(codes, scale, zero, self.weight_grid).to(self.weight.dtype)
         value = value if held is None else held.beside(value)
+        require_finite(self.name, {"rounded numbers": value})
+        self.codes, self.weight_scale, self.weight_zero, self.held = codes, scale, zero, held
+        self.cut_scales = cut_scales(self.weight, scale, self.weight_grid)
         reach = self.weight.detach().flatten(1).abs().amax(1)
         self.dead_channels = int((value.flatten(1).abs().amax(1) < FAINT * reach).sum()) if not value.is_meta else 0
         self.weight = nn.Parameter(value, requires_grad=False)

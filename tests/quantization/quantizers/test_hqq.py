@@ -86,3 +86,32 @@ def test_a_scheme_whose_grid_has_no_zero_point_of_its_own_is_refused(words, vit,
     entry = {"quantizer": "hqq", "grid": "scheme", "weight": {"bits": 4, **words}, "activation": {"bits": 16}}
     with pytest.raises(ValueError, match="hqq optimises a zero point of each channel or group: grid: scheme needs"):
         quantize(vit, entry, "image", proxy, Checkpoints())
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("value", [5.0, -5.0, 3.4, -900.0, 1e4])
+def test_a_row_as_good_as_constant_is_kept_as_fp16_tells_numbers(bits, value):
+    grid = Grid(bits=bits, granularity="group", group=8, symmetric=False, signed=False)
+    w = torch.full((2, 8), value)
+    w[1] += torch.linspace(-1e-4, 1e-4, 8) * value  # its zero point is beyond FP16, too
+    scale, zero = optimise(w, grid, 0.7, 10.0, 1.01, 20)
+    torch.testing.assert_close(fake_quantize(w, scale, zero, grid), w, rtol=1e-3, atol=0)
+
+
+def test_a_constant_row_of_a_model_leaves_its_embeddings_what_they_are(vit, proxy):
+    layer = vit.model.visual.transformer.resblocks[1].mlp.c_fc
+    with torch.no_grad():
+        layer.weight[0] = 5.0
+    entry = {"quantizer": "hqq", "weight": {"bits": 4, "granularity": "channel"}, "activation": {"bits": 16}}
+    quantize(vit, entry, "image", proxy, Checkpoints())
+    weight = vit.model.visual.transformer.resblocks[1].mlp.c_fc.weight
+    torch.testing.assert_close(weight[0], torch.full_like(weight[0], 5.0), rtol=1e-3, atol=0)
+    assert torch.isfinite(vit.model.encode_image(torch.randn(2, 3, 32, 32))).all()
+
+
+def test_a_constant_row_beyond_the_largest_scale_is_an_error_with_the_layer(vit, proxy):
+    with torch.no_grad():
+        vit.model.visual.transformer.resblocks[1].mlp.c_fc.weight[0] = 1e7
+    entry = {"quantizer": "hqq", "weight": {"bits": 4, "granularity": "channel"}, "activation": {"bits": 16}}
+    with pytest.raises(ValueError, match=r"1\.mlp\.c_fc: 1 scales of its weight are larger than fp16 has"):
+        quantize(vit, entry, "image", proxy, Checkpoints())

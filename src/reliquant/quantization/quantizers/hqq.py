@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks, nearest_codes, quantize, stored_scale
+from reliquant.layers.arithmetic import HALF, blocks, nearest_codes, quantize, stored_scale
 from reliquant.layers.surgery import insert_twins
 from reliquant.models.clip import Clip
 from reliquant.quantization.calibrate import calibrate_inputs
@@ -89,6 +89,10 @@ def optimise(
     low, high = (edge[:, None] for edge in rows.aminmax(dim=1))
     scale = 1 / (grid.high / (high - low)).clamp(max=LARGEST_INVERSE)
     zero = -low / scale
+    if grid.scales_as == "fp16":
+        alike = zero.abs() > HALF.max  # almost constant rows, far from 0
+        scale = torch.where(alike, low.abs() / grid.high, scale)  # the grid reaches from 0 to them
+        zero = torch.where(alike, (low < 0) * grid.high, zero)
     if grid.bits == 4:
         zero = zero.round()
     best, least = zero, torch.inf
@@ -102,7 +106,7 @@ def optimise(
         zero = (codes - (rows - _shrink(error, beta, norm)) / scale).mean(1, keepdim=True)
         beta *= kappa
     if grid.scales_as == "fp16":
-        best = best.half().to(best.dtype)
+        best = best.clamp(-HALF.max, HALF.max).half().to(best.dtype)
     return stored_scale(scale, grid), best
 
 
