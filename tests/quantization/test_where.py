@@ -68,6 +68,25 @@ def test_a_layer_of_another_precision_keeps_the_type_of_scales_that_the_scheme_n
     assert found == {(4, "fp32"), (8, "fp32")}
 
 
+def test_of_the_patterns_that_fit_a_layer_the_last_one_counts(clip):
+    unpack(clip)
+    last = {name for name in targets(clip, "image") if ".resblocks.1." in name}
+    general_first = chosen(clip, "image", {"other": {"*": "w8a8", "last": "w2a8"}}).other
+    assert {name for name, precision in general_first.items() if precision == "w2a8"} == last
+    assert len(general_first) > len(last) > 0
+    assert set(chosen(clip, "image", {"other": {"last": "w2a8", "*": "w8a8"}}).other.values()) == {"w8a8"}
+
+
+def test_a_bracket_in_a_pattern_is_a_part_of_a_name(clip):
+    unpack(clip)
+    with pytest.raises(ValueError, match=r"keep: '\*\.c_\[fp\]\*' fits none"):
+        chosen(clip, "image", {"keep": ["*.c_[fp]*"]})
+    clip.model.visual.add_module("to[0]", torch.nn.Linear(2, 2))
+    clip.model.visual.add_module("to0", torch.nn.Linear(2, 2))
+    names = chosen(clip, "image", {"also": ["visual.to[?]"]}).names
+    assert set(names) - set(targets(clip, "image")) == {"visual.to[0]"}
+
+
 def test_layers_outside_the_blocks_are_quantized_when_they_are_named(clip, proxy):
     assert "visual.conv1" in bits_of(made(clip, proxy, {"also": ["visual.conv1"]}))
 

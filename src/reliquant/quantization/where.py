@@ -1,8 +1,10 @@
 """Where a scheme quantizes: layers that stay in floating point or get another precision, and layers outside the blocks.
 
 `layers: {keep: [first, "*.c_proj"], other: {last: w8a8}, also: ["visual.conv1"]}` of a scheme. A pattern is a
-module's name with `*` and `?`; `first` and `last` are the first and the last block of each tower in scope. Where a
-scheme rounds the products of attention, too, that is among what is kept or has another precision.
+module's name with `*` and `?`, and all else as it stands; `first` and `last` are the first and the last block of each
+tower in scope. Of the patterns of `other` that fit a layer the last one counts: `{"*": w8a8, last: w2a8}` gives the
+last block w2a8, the other way round w8a8. What `keep` names has no other precision. Where a scheme rounds the products
+of attention, too, that is among what is kept or has another precision.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def _fitting(clip: Clip, word: str, patterns: Iterable[str], names: list[str]) -
 
 def _fits(clip: Clip, name: str, pattern: str) -> bool:
     if pattern not in ENDS:
-        return fnmatchcase(name, pattern)
+        return fnmatchcase(name, pattern.replace("[", "[[]"))  # a bracket is a part of a name, and begins no class
     for tower in ("image", "text"):
         blocks = [block for block in clip.parts.blocks if clip.parts.in_tower(block, tower)]
         if blocks and clip.parts.block_of(name) == blocks[ENDS[pattern]]:
