@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from reliquant.quantization.allocate import allocate
+from reliquant.quantization.allocate import UndecidedError, allocate
 
 
 def searched(losses, costs, budget):
@@ -40,3 +40,11 @@ def test_a_budget_of_the_cheapest_options_takes_them_and_one_below_is_refused():
     assert allocate(losses, costs, 20) == [0, 0]
     with pytest.raises(ValueError, match="cheapest options cost 20, more than the budget of 19"):
         allocate(losses, costs, 19)
+
+
+def test_options_that_are_all_alike_are_refused_and_those_of_some_layers_are_not():
+    costs = np.array([[2, 4], [2, 4]])
+    with pytest.raises(UndecidedError, match="no option loses more than another in any layer"):
+        allocate(np.array([[1.0, 1.0], [0.0, 0.0]]), costs, 6)
+    assert allocate(np.array([[0.0, 0.0], [2.0, 1.0]]), costs, 6) == [0, 1]
+    assert allocate(np.zeros((2, 1)), costs[:, :1], 6) == [0, 0]  # there is no choice

@@ -1,5 +1,7 @@
 """What a method refuses of a scheme's words is told when the DAG is built, as the job would."""
 
+import itertools
+
 import pytest
 
 from reliquant import plugins
@@ -23,6 +25,11 @@ CASES = [
     ({"quantizer": "repq", "activation": {"dynamic": True}}, "w8a8", "repq: it fixes one static scale per tensor"),
     ({"quantizer": "erq", "activation": {"dynamic": True}}, "w8a8", "erq: it fixes one static scale per tensor"),
     ({"quantizer": "distill", "activation": {"dynamic": True}}, "w8a8", "distill: inputs learn one static scale"),
+    (
+        {"quantizer": "raana", "layers": {"other": {"last": "w8a8"}}},
+        "w4a8",
+        "layers: other: raana: it gives each layer its own bits; leave out layers: other",
+    ),
     ({"quantizer": "paretoq", "weight": {"symmetric": False}}, "w4a8", "paretoq: it has its own grids of weights"),
 ]
 
@@ -51,6 +58,8 @@ def test_a_study_is_refused_with_the_name_of_the_scheme(config, scheme, precisio
         ({"quantizer": "distill"}, "nvfp4"),
         ({"quantizer": "hqq", "grid": "scheme", "weight": {"symmetric": False}}, "w4a16"),
         ({"quantizer": "hqq"}, "w4a16"),
+        ({"quantizer": "raana", "layers": {"keep": ["first"]}}, "w4a8"),
+        ({"quantizer": "raana", "allocate": False, "layers": {"other": {"last": "w8a8"}}}, "w4a8"),
     ],
 )
 def test_what_a_method_takes_is_not_refused(scheme, precision):
@@ -60,6 +69,7 @@ def test_what_a_method_takes_is_not_refused(scheme, precision):
 @pytest.mark.parametrize("name", plugins.names("quantizer"))
 def test_each_condition_names_a_word_or_an_attribute_of_a_grid(name):
     words = plugins.words(plugins.source("quantizer", name), "quantizer")
-    for conditions, why in plugins.literal("quantizer", name, "REFUSES") or []:
+    listed = [plugins.literal("quantizer", name, literal) or [] for literal in ("REFUSES", "REFUSES_OTHER")]
+    for conditions, why in itertools.chain(*listed):
         assert why
         assert {key.partition(".")[0] for key in conditions} <= set(words)

@@ -11,6 +11,10 @@ UNITS = 20_000  # into so many steps, at most, the dynamic program divides the b
 SLACK = 1e-9  # of a unit: what floating point may add to a cost that fits
 
 
+class UndecidedError(ValueError):
+    """Tell that no option loses more than another in any layer: every allocation would be as good."""
+
+
 def allocate(
     losses: NDArray[np.float64], costs: NDArray[np.int64], budget: float, /, *, units: int = UNITS
 ) -> list[int]:
@@ -18,7 +22,8 @@ def allocate(
 
     `losses` and `costs` are (k, c). This is a dynamic program over the budget in steps of the costs' greatest common
     divisor, where it is exact, or in coarser ones where these would be more than `units`: costs are rounded up then, so
-    that the budget holds in any case. Raises ValueError where even the cheapest options cost more than the budget.
+    that the budget holds in any case. Raises ValueError where even the cheapest options cost more than the budget, and
+    UndecidedError where in no layer one of several options loses more than another.
 
     >>> allocate(np.array([[9.0, 1.0], [2.0, 1.0]]), np.array([[2, 4], [2, 4]]), 6)
     [1, 0]
@@ -26,6 +31,8 @@ def allocate(
     least = int(costs.min(1).sum())
     if least > budget * (1 + SLACK):
         raise ValueError(f"the cheapest options cost {least}, more than the budget of {budget:g}")
+    if losses.shape[1] > 1 and (losses == losses[:, :1]).all():
+        raise UndecidedError("no option loses more than another in any layer")
     unit = max(gcd(*costs.ravel().tolist()), budget / units)
     steps = int(budget / unit + SLACK)
     rounded = np.ceil(costs / unit - SLACK).astype(np.int64)

@@ -17,7 +17,7 @@ from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
 from reliquant.models.shapes import is_shape_only
 from reliquant.progress import progress, say
-from reliquant.quantization.allocate import allocate
+from reliquant.quantization.allocate import UndecidedError, allocate
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.proxy_loss import Measure, ProxyLoss
@@ -128,9 +128,12 @@ class Search:
                 raise ValueError(f"mixed: {name} at w{choice} by itself: {error}") from error
 
     def _allocated(self, choices: list[int | str], tried: Tried, budget: float) -> list[int | str]:
-        """Return the choice of each free layer; raise ValueError where the least of them exceeds the budget."""
+        """Return each free layer's choice; raise ValueError where the least exceeds the budget, or all lose alike."""
         try:
             return [choices[option] for option in allocate(tried.losses, tried.costs, budget, units=UNITS)]
+        except UndecidedError as error:
+            told = f"{error} on the proxy's pairs, so that nothing says where bits matter"
+            raise ValueError(f"mixed: {told}; name another measure, or give it more samples") from error
         except ValueError as error:
             least = int(tried.costs.min(1).sum())
             raise ValueError(_too_little(least, budget, self._count(self.free))) from error

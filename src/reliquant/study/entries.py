@@ -25,6 +25,7 @@ from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.layer_words import attention_problems, scope_problems, told
 from reliquant.study.mixed import mixed_problems
 from reliquant.study.prompts import class_problems, template_problems
+from reliquant.study.refusals import refusals_of_other
 
 
 def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, Any], /) -> Iterator[str]:
@@ -68,9 +69,13 @@ def entry_problems(section: str, entry: Mapping[str, Any], given: Mapping[str, A
 
 
 def layers_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
-    """Say which precisions of `layers: other` are wrong, or are none that the method takes."""
-    for precision in entry.get("layers", {}).get("other", {}).values():
-        problems = list(precision_problems(precision)) or list(format_problems(own_words("schemes", entry), precision))
+    """Say which precisions of `layers: other` are wrong, or are none that the method takes, or if it takes none."""
+    others = entry.get("layers", {}).get("other", {})
+    words = own_words("schemes", entry)
+    if others:
+        yield from (f"layers: other: {problem}" for problem in refusals_of_other(with_grids(words, "w8a8")))
+    for precision in others.values():
+        problems = list(precision_problems(precision)) or list(format_problems(words, precision))
         yield from (f"layers: other: {problem}" for problem in problems)
 
 

@@ -2,7 +2,8 @@
 
 A quantizer's file lists them in a literal, so that they are read without importing it:
 `REFUSES = [({"grid": "scheme", "weight.symmetric": True}, "why, and what to write instead")]`. A key is a word of the
-method or an attribute of a grid; an entry is refused where all of them have the given values.
+method or an attribute of a grid; an entry is refused where all of them have the given values. `REFUSES_OTHER`, of the
+same form, lists what is refused where layers have a precision of their own (`layers: other`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,17 @@ from reliquant.grid import Grid
 
 def refusals(entry: Mapping[str, Any], /) -> Iterator[str]:
     """Say why a quantizer refuses an entry whose words are right by themselves and whose grids have their bits."""
+    yield from _told(entry, "REFUSES")
+
+
+def refusals_of_other(entry: Mapping[str, Any], /) -> Iterator[str]:
+    """Say why a quantizer refuses that layers of such an entry have a precision of their own."""
+    yield from _told(entry, "REFUSES_OTHER")
+
+
+def _told(entry: Mapping[str, Any], literal: str) -> Iterator[str]:
     method = entry["quantizer"]
-    listed = plugins.literal("quantizer", method, "REFUSES")
+    listed = plugins.literal("quantizer", method, literal)
     if not listed:
         return
     defaults = plugins.words(plugins.source("quantizer", method), "quantizer")

@@ -134,12 +134,19 @@ def test_the_same_search_finds_the_same(vit, proxy):
 
 
 def test_it_is_said_where_uniform_bits_are_better(vit, proxy, capsys, monkeypatch):
-    monkeypatch.setattr(ProxyLoss, "added", lambda self, clip, towers: 0.0)  # a search that knows nothing
+    later = itertools.count(0, -1)
+    monkeypatch.setattr(ProxyLoss, "added", lambda self, clip, towers: float(next(later)))  # what is tried last is best
     told = "uniform bits are better there"
     for budget, expected in ((None, True), (5, False)):  # five bits are fewer than uniform ones take
         _, facts = quantized(copy.deepcopy(vit), proxy, {"samples": 40, "budget": budget}, "w8a8")
         assert facts["measures"]["proxy_loss"] > facts["measures"]["proxy_loss_uniform"]
         assert (told in capsys.readouterr().err) == expected
+
+
+def test_a_search_that_finds_all_choices_alike_is_refused(vit, proxy, monkeypatch):
+    monkeypatch.setattr(ProxyLoss, "added", lambda self, clip, towers: 0.0)
+    with pytest.raises(ValueError, match="mixed: no option loses more than another in any layer on the proxy's pairs"):
+        quantized(vit, proxy, {"samples": 8})
 
 
 @pytest.mark.parametrize("words", [{"budget": 2.1}, {"budget_bytes": 100}])

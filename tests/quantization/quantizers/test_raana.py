@@ -14,11 +14,13 @@ from reliquant.layers.variant import restore
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.quantizers import raana
 from reliquant.quantization.quantizers.raana import quantizer
 from reliquant.quantization.rabitq import allocate_bits, rabitq_codes
 from reliquant.quantization.sensitivity import sensitivities
+from reliquant.study.scheme import scheme_entry
 
 
 def test_the_average_of_the_bits_is_that_of_the_precision(clip, proxy):
@@ -131,3 +133,19 @@ def test_what_is_kept_is_stored_counted_and_restored(vit, proxy):
     for name, layer in twins(vit.model).items():
         assert torch.equal(fresh.get_submodule(name).weight, layer.weight)
     assert "stays in floating point" in unfit(layer)
+
+
+def test_pairs_whose_loss_feels_nothing_are_refused_and_equal_bits_need_none(vit, proxy):
+    one = Proxy(proxy.images[:1], proxy.captions[:1])
+    entry = {"quantizer": "raana", "weight": {"bits": 4}, "activation": {"bits": 8}}
+    with pytest.raises(ValueError, match=r"raana: the contrastive loss of the first 1 pairs \(1 different captions\)"):
+        quantize(copy.deepcopy(vit), entry, "image", one, Checkpoints())
+    _, facts = quantize(vit, {**entry, "allocate": False}, "image", one, Checkpoints())
+    assert {words["weight"]["bits"] for words in facts["modules"].values()} == {4}
+
+
+def test_without_allocation_layers_may_have_a_precision_of_their_own(vit, proxy):
+    scheme = {"quantizer": "raana", "allocate": False, "layers": {"other": {"last": "w8a8"}}}
+    _, facts = quantize(vit, scheme_entry(scheme, "w4a8"), "image", proxy, Checkpoints())
+    bits = {name.split(".")[3]: words["weight"]["bits"] for name, words in facts["modules"].items()}
+    assert bits == {"0": 4, "1": 8}

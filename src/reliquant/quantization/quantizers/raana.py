@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from reliquant.grid import Bits, Grid
 from reliquant.layers.surgery import insert_twins
@@ -27,6 +28,10 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.rabitq import allocate_bits, rabitq_codes
 from reliquant.quantization.rotation import rotate_input
 from reliquant.quantization.sensitivity import sensitivities
+
+REFUSES_OTHER = [
+    ({"allocate": True}, "it gives each layer its own bits; leave out layers: other, or say allocate: false")
+]
 
 TOGETHER = 8  # layers whose gradients are held together; those of a whole tower would take as much as the model
 
@@ -59,6 +64,7 @@ def quantizer(
     if linears and allocate and not weight.floating:
         parts = [list(linears.items())[i : i + TOGETHER] for i in range(0, len(linears), TOGETHER)]
         felt = np.concatenate([sensitivities(clip, dict(part), proxy, samples) for part in parts])
+        _require_felt(felt, proxy, samples)
         sizes = np.array([layer.weight.numel() for layer in linears.values()])
         for layer, bits in zip(linears.values(), allocate_bits(felt, sizes, weight.bits, choices), strict=True):
             layer.weight_grid = replace(layer.weight_grid, bits=bits)
@@ -75,6 +81,15 @@ def quantizer(
             layer.freeze(*codes, held=None if nothing else held)
         else:
             layer.freeze_absmax()
+
+
+def _require_felt(felt: NDArray[np.float64], proxy: Proxy, samples: int) -> None:
+    """Raise ValueError where the contrastive loss feels no layer, and so says nothing about which needs bits."""
+    if felt.any():
+        return
+    pairs = proxy.captions[:samples]
+    told = f"raana: the contrastive loss of the first {len(pairs)} pairs ({len(set(pairs))} different captions)"
+    raise ValueError(f"{told} feels no layer; give more pairs with different captions, or say allocate: false")
 
 
 def held_out(weight: torch.Tensor, share: float, /, *, centralize: bool) -> tuple[Held, torch.Tensor]:
