@@ -8,6 +8,8 @@ are compensated already, Y is of FP32. W is kept in FP16 and counts in the store
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch import nn
 
 from reliquant.layers.surgery import twins
 from reliquant.layers.transforms import Compensation, attach
+from reliquant.layers.twins import Twin
 from reliquant.layers.unrounded import unrounded
 from reliquant.models.clip import Clip
 from reliquant.models.parts import tensors_in
@@ -22,6 +25,7 @@ from reliquant.progress import say
 from reliquant.quantization.calibrate import feed
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.reconstruction import calls_of, channel_axis
+from reliquant.quantization.rounding import Decided
 
 PAIRS = 256  # at most: each block runs the blocks before it anew, in both models
 SMALLEST = 1e-10  # of the largest eigenvalue of X'^T X': directions below are as good as absent
@@ -56,12 +60,13 @@ class Compensating:
         """Give each block with quantized layers its compensation; say which have none, as places of theirs differ."""
         if self.exact is None:
             return
-        for name in _quantized_blocks(self.clip):
-            found = self._fitted(name)
-            if found is None:
-                say("compensation", f"{name} gives other places than it takes, and gets none")
-            else:
-                attach(self.clip.model.get_submodule(name), found)
+        with _codes_alone(self.clip.model, self.exact.model):
+            for name in _quantized_blocks(self.clip):
+                found = self._fitted(name)
+                if found is None:
+                    say("compensation", f"{name} gives other places than it takes, and gets none")
+                else:
+                    attach(self.clip.model.get_submodule(name), found)
         self.exact = None
 
     @torch.no_grad()
@@ -147,6 +152,27 @@ class LeastSquares:
         found = torch.linalg.pinv(gram, rtol=SMALLEST, hermitian=True) @ cross  # (d + 1, o)
         explained = ((found * cross).sum() / power).item() if power else 0.0
         return Compensation(found[:-1].T.contiguous(), found[-1], self.axis, explained)
+
+
+@contextmanager
+def _codes_alone(model: nn.Module, exact: nn.Module) -> Iterator[None]:
+    """Hold the codes of weights alone while the block runs, where they are all there is: FP32's stand in their places.
+
+    Each forward then works the weights out anew, to the bit.
+    """
+    codes: dict[Twin, Decided] = {}
+    for name, layer in twins(model).items():
+        if layer.codes is None or layer.weight.is_meta:
+            continue
+        rule = Decided(layer.codes, layer.weight_scale, layer.weight_zero, layer.weight_grid)
+        if torch.equal(rule(layer.weight), layer.weight):  # not so where columns or rows are spared
+            codes[layer] = rule
+            layer.weight, layer.weight_rule = exact.get_submodule(name).weight, rule
+    try:
+        yield
+    finally:
+        for layer, rule in codes.items():
+            layer.weight, layer.weight_rule = nn.Parameter(rule(layer.weight), requires_grad=False), None
 
 
 def _sharing(model: nn.Module) -> nn.Module:
