@@ -12,6 +12,7 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.where import chosen, require_scales
 from reliquant.study.config import with_grids
+from reliquant.study.scheme import scheme_entry
 
 
 @pytest.fixture
@@ -85,6 +86,18 @@ def test_a_bracket_in_a_pattern_is_a_part_of_a_name(clip):
     clip.model.visual.add_module("to0", torch.nn.Linear(2, 2))
     names = chosen(clip, "image", {"also": ["visual.to[?]"]}).names
     assert set(names) - set(targets(clip, "image")) == {"visual.to[0]"}
+
+
+@pytest.mark.parametrize("method", ["rtn", "gptq", "awq", "smoothquant", "mse"])
+def test_floats_of_some_layers_leave_the_zero_points_to_the_others(clip, proxy, method):
+    zero = {"symmetric": False}
+    words = {"quantizer": method, "weight": zero, "activation": zero, "layers": {"other": {"last": "fp8"}}}
+    quantize(clip, scheme_entry(words, "w4a8"), "image", proxy, Checkpoints())
+    grids = [(twin.weight_grid, twin.activation_grid) for twin in twins(clip.model).values()]
+    assert {(w.element, w.symmetric, a.element, a.symmetric) for w, a in grids} == {
+        ("int", False, "int", False),
+        ("e4m3", True, "e4m3", True),
+    }
 
 
 def test_layers_outside_the_blocks_are_quantized_when_they_are_named(clip, proxy):

@@ -226,6 +226,15 @@ def format_problems(entry: Mapping[str, Any], precision: str, /) -> Iterator[str
     yield from problems
 
 
+def at_own_precision(entry: Mapping[str, Any], precision: str, /) -> Entry:
+    """Return an entry as layers of another precision (`layers: other`) take it: their floats have no zero points."""
+    words = dict(entry)
+    for role, of_format in zip(("weight", "activation"), parse_precision(precision), strict=True):
+        if len(of_format) > 1 and role in entry:
+            words[role] = {word: said for word, said in entry[role].items() if word not in ("symmetric", "signed")}
+    return words
+
+
 def _contradictions(entry: Mapping[str, Any], precision: str) -> Iterator[str]:
     for role, words in zip(("weight", "activation"), parse_precision(precision), strict=True):
         own = entry.get(role, {})

@@ -15,6 +15,7 @@ from reliquant.study.config import (
     FAMILY_OF,
     NOT_OF_SCHEMES,
     STUDY_KEYS,
+    at_own_precision,
     correction_problems,
     format_problems,
     grid_problems,
@@ -75,7 +76,8 @@ def layers_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
     if others:
         yield from (f"layers: other: {problem}" for problem in refusals_of_other(with_grids(words, "w8a8")))
     for precision in others.values():
-        problems = list(precision_problems(precision)) or list(format_problems(words, precision))
+        problems = list(precision_problems(precision))
+        problems = problems or list(format_problems(at_own_precision(words, precision), precision))
         yield from (f"layers: other: {problem}" for problem in problems)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from reliquant import plugins
 from reliquant.grid import FORMATS, Grid, parse_precision
-from reliquant.study.config import Entry, format_problems, with_grids
+from reliquant.study.config import Entry, at_own_precision, format_problems, with_grids
 
 NAME = "mixed"
 
@@ -67,8 +67,9 @@ def _method_problems(entry: Mapping[str, Any], precision: str) -> Iterator[str]:
         return
     yield from (f"words: {problem}" for problem in plugins.check("quantizer", with_grids(of_method, precision)))
     others = entry.get("layers", {}).get("other", {}).values()
-    for each in (precision, *others):
-        yield from format_problems(of_method, each)
+    yield from format_problems(of_method, precision)
+    for each in others:
+        yield from format_problems(at_own_precision(of_method, each), each)
 
 
 def _choice_problems(entry: Mapping[str, Any]) -> Iterator[str]:
