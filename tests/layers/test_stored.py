@@ -64,6 +64,14 @@ def test_stored_bits_are_those_of_codes_scales_and_zero_points(name, bits):
     assert bits_per_weight(arrays("a", made), {"a": made}) == pytest.approx(bits, abs=8 / (8 * 96))  # whole bytes
 
 
+def test_weights_in_floating_point_count_with_their_32_bits():
+    made = layer(GRIDS["int4"])
+    own = bits_per_weight(arrays("a", made), {"a": made})
+    left = twin(nn.Linear(96, 8), Grid(bits=16), Grid(bits=8))  # as many weights
+    assert bits_per_weight(arrays("a", made), {"a": made, "b": left}) == (own + 32) / 2
+    assert bits_per_weight(arrays("a", made), {"a": made}, 96 * 8) == (own + 32) / 2
+
+
 def test_half_steps_are_one_number():
     grid = Grid(bits=4, granularity="channel", symmetric=False)
     made = twin(nn.Linear(96, 8), grid, Grid(bits=8))

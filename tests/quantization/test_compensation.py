@@ -190,6 +190,11 @@ def test_methods_that_train_or_round_nothing_are_refused_the_word(method):
         scheme_entry({"quantizer": method, "compensation": "qwt"}, "w4a8")
 
 
+def test_it_is_refused_beside_a_budget_that_it_would_exceed():
+    with pytest.raises(ConfigError, match="compensation: qwt stores weights beyond the budget of mixed; leave one"):
+        scheme_entry({"quantizer": "mixed", "compensation": "qwt"}, "w4a8")
+
+
 def test_another_word_is_refused():
     with pytest.raises(ConfigError, match="compensation: Input should be 'qwt'"):
         scheme_entry({"quantizer": "rtn", "compensation": "qwtt"}, "w4a8")

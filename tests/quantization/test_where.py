@@ -47,6 +47,14 @@ def test_ends_and_patterns_stay_in_floating_point(clip, proxy):
     assert measures["quantized_block_share"] >= measures["least_block_share"]
 
 
+def test_layers_in_floating_point_count_in_the_stored_bits(clip, proxy):
+    same = clip.with_model(copy.deepcopy(clip.model))
+    whole = made(same, proxy, {})["measures"]
+    part = made(clip, proxy, {"keep": ["first"], "attention": "all"})["measures"]
+    assert part["quantized_block_share"] == 0.5
+    assert part["stored_bits"] == pytest.approx((whole["stored_bits"] + 32) / 2)
+
+
 @pytest.mark.parametrize("quantizer", ["rtn", "gptq", "awq", "hqq", "mse", "percentile", "smoothquant", "repq", "erq"])
 def test_a_layer_has_the_precision_that_its_pattern_says(clip, proxy, quantizer):
     facts = made(clip, proxy, {"other": {"*.c_fc": "w8a8", "last": "w6a16"}}, quantizer)

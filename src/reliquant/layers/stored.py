@@ -77,17 +77,17 @@ def codes_of(name: str, layer: Twin, given: Arrays, /) -> tuple[torch.Tensor, to
     return torch.from_numpy(codes).to(code_type(grid)), scale, torch.from_numpy(zero).to(scale.dtype).expand_as(scale)
 
 
-def bits_per_weight(given: Arrays, layers: dict[str, Twin], /) -> float:
-    """Return how many bits a quantized weight takes, with its share of scales, zero points and what is kept of it.
+def bits_per_weight(given: Arrays, layers: dict[str, Twin], kept: int = 0, /) -> float:
+    """Return how many bits a weight takes in the mean, with its share of scales, zero points and what is kept of it.
 
-    What compensates a block's errors counts, too.
+    Weights that a scheme leaves in floating point count with the 32 bits that they take: those of `layers` that have no
+    codes, and as many as are `kept` besides. What compensates a block's errors counts, too.
     """
-    weights = 0
-    stored = sum(8 * array.nbytes for name, array in given.items() if COMPENSATION in name)
+    weights = kept
+    stored = 32 * kept + sum(8 * array.nbytes for name, array in given.items() if COMPENSATION in name)
     for name, layer in layers.items():
-        if f"{name}.codes" in given:
-            stored += bits_of(name, layer, given)
-            weights += layer.weight.numel()
+        stored += bits_of(name, layer, given) if f"{name}.codes" in given else 32 * layer.weight.numel()
+        weights += layer.weight.numel()
     return stored / weights if weights else 32.0
 
 

@@ -208,7 +208,9 @@ def _described(
     products: list[dict[str, Any]] = []
     if proxy:
         layers = twins(clip.model)
-        measures["stored_bits"] = bits_per_weight(arrays, layers)
+        left = [clip.model.get_submodule(name) for name in kept]  # attention among them, which has no weight
+        floating = sum(layer.weight.numel() for layer in left if isinstance(layer, nn.Linear | nn.Conv2d))
+        measures["stored_bits"] = bits_per_weight(arrays, layers, floating)
         measures["dead_channels"] = sum(layer.dead_channels for layer in layers.values())
         if measures["dead_channels"]:
             dead = {name: layer.dead_channels for name, layer in layers.items() if layer.dead_channels}

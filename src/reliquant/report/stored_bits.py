@@ -1,6 +1,7 @@
 """What a quantized weight really takes, beside every table of schemes and precisions; free of torch.
 
-`stored_bits` counts codes with their share of scales, zero points and spared columns, so that `w4a8` of one method can
+`stored_bits` counts codes with their share of scales, zero points and spared columns, and 32 bits for each weight of
+a layer that the scheme keeps in floating point, so that `w4a8` of one method can
 be seen to store more than `w4a8` of another. Rows from before it was measured have none: their cells are empty.
 """
 

@@ -257,7 +257,9 @@ def correction_problems(entry: Mapping[str, Any], /) -> Iterator[str]:
         told = f"{word}: {value} is for methods that round and train nothing"
         if not entry.get(word):
             continue
-        if method == "none":
+        if method == "mixed" and word == "compensation":
+            yield f"{word}: {value} stores weights beyond the budget of mixed; leave one of them out"
+        elif method == "none":
             yield f"{told}; none rounds nothing; leave it out"
         elif "losses" in plugins.words(plugins.source("quantizer", method), "quantizer"):
             yield f"{told}; {method} trains the biases itself; leave it out"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reliquant import plugins
-from reliquant.layers.surgery import targets, unpack_attention
+from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.layers.variant import restore
 from reliquant.plugins import ConfigError
 from reliquant.quantization.checkpoints import Checkpoints
@@ -108,11 +108,16 @@ def test_the_loss_that_is_told_is_that_of_the_variant_as_it_is_read_back(vit, pr
 
 def test_layers_with_words_of_their_own_keep_them_and_count_in_the_budget(vit, proxy):
     layers = {"keep": ["*.0.mlp.c_proj"], "other": {"*.1.mlp.c_proj": "w8a8"}}
-    _, facts = quantized(vit, proxy, {"layers": layers, "budget": 5, "samples": 8})
+    weights = {name: layer.weight.numel() for name, layer in vit.model.named_modules() if name.endswith("c_proj")}
+    arrays, facts = quantized(vit, proxy, {"layers": layers, "budget": 5, "samples": 8})
     bits = bits_of(facts)
     assert "visual.transformer.resblocks.0.mlp.c_proj" not in bits
     assert bits["visual.transformer.resblocks.1.mlp.c_proj"] == 8
-    assert 4.3 < facts["measures"]["stored_bits"] <= 5
+    rounded = sum(layer.weight.numel() for layer in twins(vit.model).values())
+    taken = 8 * sum(a.nbytes for n, a in arrays.items() if n.endswith((".codes", ".scale", ".zero")))
+    assert 4.3 < taken / rounded <= 5
+    kept = weights["visual.transformer.resblocks.0.mlp.c_proj"]
+    assert facts["measures"]["stored_bits"] == pytest.approx((taken + 32 * kept) / (rounded + kept))
 
 
 def test_a_budget_of_bytes_holds(vit, proxy):

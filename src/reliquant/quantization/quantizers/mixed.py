@@ -43,9 +43,9 @@ def quantizer(
     """Quantize the named layers in place by `method` with its `words`; return the proxy's loss, with uniform bits too.
 
     The budget is that of the method with the precision's bits in all layers; or `budget` stored bits a weight; or
-    `budget_bytes` of all quantized weights. Layers that have a precision of their own (`layers: other`) keep it, and
-    count. The first `samples` pairs of the proxy measure losses. Raises ValueError where the least of the choices
-    exceeds the budget.
+    `budget_bytes`: of all layers that are rounded. Layers that have a precision of their own (`layers: other`) keep it,
+    and count; those kept in floating point come on top, in `stored_bits`, too. The first `samples` pairs of the proxy
+    measure losses. Raises ValueError where the least of the choices exceeds the budget.
     """
     search = Search(clip, names, proxy, method, words, weight, activation)
     return search.run(choices, Budget(budget, budget_bytes), measure, samples=samples, batch=batch)

@@ -15,11 +15,11 @@ from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Accuracy against stored bits"
 QUESTION, PLACE = "choice", 2
-READ = """Each line is a scheme from its most bits to its fewest: stored bits of a quantized weight, with its scales and
-zero points, against mean top-1 accuracy over in-distribution sets, models, scopes and seeds of a source; the dashed
-line is FP32. At equal height the line further left is the better buy: so `mixed`, whose layers have bits of their own,
-compares with uniform bits of its method. Activations may differ along a line: each mark is a precision. Whiskers are
-95 % intervals over test images."""
+READ = """Each line is a scheme from its most bits to its fewest: stored bits of a weight, with its scales and zero
+points, layers that a scheme keeps in floating point included, against mean top-1 accuracy over in-distribution sets,
+models, scopes and seeds of a source; the dashed line is FP32. At equal height the line further left is the better
+buy: so `mixed`, whose layers have bits of their own, compares with uniform bits of its method. Activations may
+differ along a line: each mark is a precision. Whiskers are 95 % intervals over test images."""
 BY = ["source", "scheme", "precision"]
 Lines = tuple[pl.DataFrame, pl.DataFrame]
 DASHES = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))]
@@ -41,7 +41,7 @@ def figure(rows: Rows, made: Lines | None = None, /, *, columns: Literal[1, 2] =
             ax.axhline(100 * value, color=plotting.INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
         ax.set_title(plotting.label(source or "all models"))
     axes[0, 0].set_ylabel("accuracy (%)")
-    fig.supxlabel("stored bits of a quantized weight", fontsize=8)
+    fig.supxlabel("stored bits of a weight", fontsize=8)
     entries = []
     for j, name in enumerate(names):
         fill = "white" if j % 2 else "#444444"
