@@ -10,8 +10,8 @@ from reliquant.layers.variant import export, restore
 from reliquant.plugins import ConfigError
 from reliquant.quantization import compensation
 from reliquant.quantization.checkpoints import Checkpoints
-from reliquant.quantization.compensation import LeastSquares
-from reliquant.quantization.proxy import embed
+from reliquant.quantization.compensation import Compensating, LeastSquares
+from reliquant.quantization.proxy import Proxy, embed
 from reliquant.quantization.quantize import quantize
 from reliquant.quantization.reconstruction import calls_of
 from reliquant.study.scheme import scheme_entry
@@ -182,6 +182,52 @@ def test_blocks_without_quantized_layers_get_none(vit, proxy):
     _, facts = quantize(vit, entry, "image", proxy, Checkpoints())
     kinds = [name for name, words in facts["modules"].items() if words.get("kind") == "compensation"]
     assert kinds == ["visual.transformer.resblocks.1.compensation"]
+
+
+def test_what_fits_all_pairs_but_not_those_that_check_it_is_doubted():
+    rng = torch.Generator().manual_seed(0)
+    x, noise = (torch.randn(40, 3, 8, generator=rng, dtype=torch.float64) for _ in range(2))
+    checking = torch.arange(40) % 4 == 3
+
+    def doubt_of(lacking, pairs=40):
+        sums = LeastSquares(-1)
+        for part in torch.arange(pairs).split(16):
+            sums.add(x[part], lacking[part], torch.zeros_like(lacking[part]), checking[part])
+        return sums.doubt()
+
+    fitted, rest = (np.c_[x[part].flatten(0, 1), np.ones(3 * int(part.sum()))] for part in (~checking, checking))
+    w = np.linalg.lstsq(fitted, noise[~checking].flatten(0, 1).numpy(), rcond=None)[0]
+    y = noise[checking].flatten(0, 1).numpy()
+    ratio = np.square(y - rest @ w).sum() / np.square(y).sum()
+    assert ratio > 1
+    assert doubt_of(noise) == f"its error on pairs that it is not fitted on would be {ratio:.3g} times as large"
+    assert not doubt_of(noise + 3 * x)
+    assert not doubt_of(noise + 3 * x, pairs=6)
+    assert doubt_of(x, pairs=5) == "15 rows (pairs times places) are fewer than 2 for each of 9 columns"
+
+
+@pytest.mark.parametrize("pairs", [1, 3, 5, 40])
+def test_few_pairs_do_no_harm_to_others_and_it_is_said_which_blocks_get_none(vit, proxy, pairs, capsys):
+    few = Proxy(proxy.images[:pairs], proxy.captions[:pairs])
+    rng = np.random.default_rng(1)
+    others = Proxy(rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), proxy.captions)
+    fp32 = images(vit, others)
+    other, _, (_, facts) = both_ways(vit, {"quantizer": "rtn", **GRIDS}, few)
+    assert (images(vit, others) - fp32).norm() <= (images(other, others) - fp32).norm()
+    pieces = [name for name, words in facts["modules"].items() if words.get("kind") == "compensation"]
+    assert len(pieces) + capsys.readouterr().err.count(" gets none: ") == 2
+    assert len(pieces) == {1: 0, 3: 0, 40: 2}.get(pairs, len(pieces))
+
+
+def test_in_the_text_tower_a_caption_checks_or_is_fitted_on(clip, proxy):
+    few = Proxy(proxy.images, ["a", "b", "c", "d"] * 10)
+    unpack_attention(clip.model)
+    made = Compensating(clip, few, batch=16, pairs=None)
+    of_text, of_image = (made._checking(f"{tower}transformer.resblocks.0") for tower in ("", "visual."))
+    assert of_text.tolist() == [caption == "d" for caption in few.captions]
+    assert of_image.sum() == 10
+    two = Proxy(proxy.images, ["a", "b"] * 20)
+    assert not Compensating(clip, two, batch=16, pairs=None)._checking("transformer.resblocks.0").any()
 
 
 @pytest.mark.parametrize("method", ["lsq", "none"])

@@ -3,6 +3,10 @@
 Block after block, W and b are the least squares of what the block's output lacks, Y - Y', on what enters the block, X':
 they minimize |Y - Y' - (W X' + b)|^2, in closed form. X' and Y' are of the quantized model, in which the blocks before
 are compensated already, Y is of FP32. W is kept in FP16 and counts in the stored bits.
+
+On few pairs W would fit their noise and harm. So a block gets a compensation only where there are twice as many rows
+(pairs times places) as W and b have columns, and where one that is fitted on three quarters of the pairs lessens the
+error on the rest; that of all pairs is then taken. In the text tower a caption's pairs are on the same side.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +33,8 @@ from reliquant.quantization.reconstruction import calls_of, channel_axis
 from reliquant.quantization.rounding import Decided
 
 PAIRS = 256  # at most: each block runs the blocks before it anew, in both models
+ROWS = 2  # at least, for each column of W and b
+QUARTER = 4  # every fourth pair checks what is fitted on the others
 SMALLEST = 1e-10  # of the largest eigenvalue of X'^T X': directions below are as good as absent
 
 
@@ -57,28 +64,34 @@ class Compensating:
             layer.before_rounding = once
 
     def apply(self) -> None:
-        """Give each block with quantized layers its compensation; say which have none, as places of theirs differ."""
+        """Give each block with quantized layers its compensation; say which get none, and why."""
         if self.exact is None:
             return
         with _codes_alone(self.clip.model, self.exact.model):
             for name in _quantized_blocks(self.clip):
-                found = self._fitted(name)
-                if found is None:
-                    say("compensation", f"{name} gives other places than it takes, and gets none")
-                else:
-                    attach(self.clip.model.get_submodule(name), found)
+                sums = self._summed(name)
+                if doubt := sums.doubt():
+                    say("compensation", f"{name} gets none: {doubt}")
+                    continue
+                found = sums.solved()
+                if not found.weight.is_meta and not torch.isfinite(found.weight).all():
+                    told = "would need weights that FP16 does not hold; leave compensation out"
+                    raise ValueError(f"compensation: {name} {told}")
+                attach(self.clip.model.get_submodule(name), found)
         self.exact = None
 
     @torch.no_grad()
-    def _fitted(self, name: str) -> Compensation | None:
+    def _summed(self, name: str) -> LeastSquares:
+        """Run both models up to the end of a block; return what its compensation is to be solved from."""
         wanted = iter(calls_of(self.exact, name, self.proxy, **self.of, inputs=False).outputs)
         sums: list[LeastSquares] = []
+        checking = iter(self._checking(name).split(self.of["batch"]))
 
         def add(block: nn.Module, args: tuple[Any, ...], words: dict[str, Any], output: Any) -> None:
             x, given = args[0] if args else next(iter(words.values())), tensors_in(output)[0]
             if not sums:
                 sums.append(LeastSquares(channel_axis(block, given)))
-            sums[0].add(x, next(wanted), given)
+            sums[0].add(x, next(wanted), given, next(checking))
 
         block = self.clip.model.get_submodule(name)
         handle = block.register_forward_hook(add, with_kwargs=True)
@@ -86,10 +99,15 @@ class Compensating:
             feed(self.clip, [name], self.proxy, **self.of, until=block)
         finally:
             handle.remove()
-        found = sums[0].solved()
-        if found is None or found.weight.is_meta or torch.isfinite(found.weight).all():
-            return found
-        raise ValueError(f"compensation: {name} would need weights that FP16 does not hold; leave compensation out")
+        return sums[0]
+
+    def _checking(self, name: str) -> torch.Tensor:
+        """Say of each of the pairs whether it checks what is fitted on the others, (n,)."""
+        captions = self.proxy.captions[: self.of["pairs"]]
+        numbers = np.arange(len(captions))
+        if self.clip.parts.in_tower(name, "text"):
+            numbers = np.unique(captions, return_inverse=True)[1]
+        return torch.from_numpy(numbers % QUARTER == QUARTER - 1)
 
 
 @torch.no_grad()
@@ -119,37 +137,83 @@ def _quantized_blocks(clip: Clip) -> list[str]:
     return [block for block in clip.parts.blocks if block in holding]
 
 
+class Sums:
+    """Add up over rows what the squared error |lacking - x W|^2 of any W needs; x has a 1 behind it."""
+
+    def __init__(self) -> None:
+        self.gram: Any = 0  # of x (d + 1, d + 1)
+        self.cross: Any = 0  # of x and what is lacking (d + 1, o)
+        self.power: Any = 0  # of what is lacking
+        self.count = 0
+
+    def add(self, rows: torch.Tensor, lacking: torch.Tensor, /) -> None:
+        """Take rows (n, d + 1) and (n, o) into account."""
+        self.gram, self.cross = self.gram + rows.T @ rows, self.cross + rows.T @ lacking
+        self.power, self.count = self.power + lacking.square().sum(), self.count + len(rows)
+
+    def without(self, other: Sums, /) -> Sums:
+        """Return the sums of the rows that are not among some of them."""
+        rest = Sums()
+        rest.gram, rest.cross = self.gram - other.gram, self.cross - other.cross
+        rest.power, rest.count = self.power - other.power, self.count - other.count
+        return rest
+
+    def solved(self) -> torch.Tensor:
+        """Return the W (d + 1, o) of least squares, the one of least norm where there are several."""
+        return torch.linalg.pinv(self.gram, rtol=SMALLEST, hermitian=True) @ self.cross
+
+    def error(self, found: torch.Tensor, /) -> float:
+        """Return the squared error that a W leaves of these rows."""
+        return (self.power - 2 * (found * self.cross).sum() + (found * (self.gram @ found)).sum()).item()
+
+
 class LeastSquares:
     """Add up over batches what the least |y - y' - W x - b|^2 needs; channels of x, y and y' lie along an axis."""
 
     def __init__(self, axis: int, /) -> None:
-        self.axis = axis
-        self.gram: Any = 0  # of x with a 1 behind it (d + 1, d + 1)
-        self.cross: Any = 0  # of that and y - y' (d + 1, o)
-        self.power: Any = 0
-        self.fits = True
+        self.axis, self.fits = axis, True
+        self.whole, self.checking = Sums(), Sums()
 
-    def add(self, x: torch.Tensor, wanted: torch.Tensor, given: torch.Tensor, /) -> None:
-        """Take one batch into account: what enters a block, what it is to give, and what it gives."""
+    def add(
+        self, x: torch.Tensor, wanted: torch.Tensor, given: torch.Tensor, checking: torch.Tensor | None = None, /
+    ) -> None:
+        """Take one batch into account: what enters a block, what it is to give, and what it gives.
+
+        `checking` (n,) says which of the n pairs, along the first axis, check what is fitted on the others.
+        """
         self.fits = self.fits and _places(x, self.axis) == _places(given, self.axis)
         if not self.fits:
             return
         rows, lacking = (v.movedim(self.axis, -1).flatten(0, -2).double() for v in (x, wanted - given))
         rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-        self.gram, self.cross = self.gram + rows.T @ rows, self.cross + rows.T @ lacking
-        self.power = self.power + lacking.square().sum()
+        self.whole.add(rows, lacking)
+        if checking is not None and len(rows) % len(checking) == 0 and not rows.is_meta:
+            chosen = checking.to(rows.device).repeat_interleave(len(rows) // len(checking))
+            self.checking.add(rows[chosen], lacking[chosen])
 
-    def solved(self) -> Compensation | None:
-        """Return W and b, None where a block gave other places than it took.
-
-        Directions in which inputs do not vary get no weight (the solution of least norm).
-        """
+    def doubt(self) -> str:
+        """Say why the compensation would be none, or might do harm; empty if it does good."""
         if not self.fits:
-            return None
-        gram, cross, power = self.gram, self.cross, self.power
+            return "it gives other places than it takes"
+        whole, checking = self.whole, self.checking
+        if whole.gram.is_meta:
+            return ""
+        width = len(whole.gram)
+        if whole.count < ROWS * width:
+            return f"{whole.count} rows (pairs times places) are fewer than {ROWS} for each of {width} columns"
+        if not checking.count:
+            return f"nothing is left to check it on; that needs {QUARTER} different pairs or more"
+        after = checking.error(whole.without(checking).solved())
+        if after < checking.power:
+            return ""
+        return f"its error on pairs that it is not fitted on would be {after / checking.power:.3g} times as large"
+
+    def solved(self) -> Compensation:
+        """Return W and b; directions in which inputs do not vary get no weight (the solution of least norm)."""
+        gram, cross, power = self.whole.gram, self.whole.cross, self.whole.power
         if gram.is_meta:
             return Compensation(cross[:-1].T, cross[-1], self.axis, 0.0).to(gram.device)
-        found = torch.linalg.pinv(gram, rtol=SMALLEST, hermitian=True) @ cross  # (d + 1, o)
+        found = self.whole.solved()  # (d + 1, o)
         explained = ((found * cross).sum() / power).item() if power else 0.0
         return Compensation(found[:-1].T.contiguous(), found[-1], self.axis, explained)
 
