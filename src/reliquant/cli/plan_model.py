@@ -24,7 +24,7 @@ from reliquant.models.shapes import is_shape_only, shapes_only
 from reliquant.quantization import compensation
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
-from reliquant.quantization.quantize import finish_attention, prepare, require_share, shortfall
+from reliquant.quantization.quantize import finish_attention, prepare, require_share, shortfall, weights_of
 from reliquant.quantization.where import require_own
 from reliquant.study.config import least_share, quantizer_words
 from reliquant.study.model_entries import RANDOM
@@ -59,8 +59,8 @@ def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /, *, in_plac
     images (training takes no step), so that the grids are those it really gives to each layer. What a method decides by
     the values of its inputs, such as `raana` a layer's bits and `llm_int8` its outlier columns, depends on the pairs:
     there `from_data` is true. A model on the meta device is run for its shapes (`by_shapes`): what data decides is not
-    in its plan. `compensation` names the blocks that get one, those that cannot, and the stored bits; None without the
-    word. Raises ValueError where nothing would be quantized.
+    in its plan. `compensation` names the blocks that get one, if the pairs bear it out, those that cannot, and the
+    stored bits; None without the word. Raises ValueError where nothing would be quantized.
     """
     planned = clip if in_place else clip.with_model(copy.deepcopy(clip.model))
     by_shapes = is_shape_only(planned.model)
@@ -77,7 +77,9 @@ def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) ->
     method(clip, where.names, proxy, Checkpoints())
     require_own(clip.model, entry["quantizer"])
     finish_attention(clip, plugins.bound(method), proxy)
-    mended = compensation.plan(clip, proxy, batch=PAIRS, pairs=PAIRS) if entry.get("compensation") else None
+    mended = None
+    if entry.get("compensation"):
+        mended = compensation.plan(clip, proxy, batch=PAIRS, pairs=PAIRS, kept=weights_of(clip, where.kept))
     seen = coverage(clip, scope, lambda: embed(clip, *next(proxy.in_order(clip, 1))), where.kept)
     require_share(entry["quantizer"], seen)
     products = [_described(p, clip.model.get_submodule(p.module)) for p in seen.products]

@@ -111,10 +111,11 @@ class Compensating:
 
 
 @torch.no_grad()
-def plan(clip: Clip, proxy: Proxy, /, *, batch: int, pairs: int) -> dict[str, Any]:
+def plan(clip: Clip, proxy: Proxy, /, *, batch: int, pairs: int, kept: int = 0) -> dict[str, Any]:
     """Give each block that a fit would compensate a compensation of zeros; say which blocks, and at what cost.
 
-    `stored_bits` are bits per rounded weight, None where no weight is rounded.
+    `stored_bits` are bits per weight, with those in floating point and as many as are `kept` besides, as `stored`
+    counts them; None where no weight is rounded.
     """
     found: dict[str, Compensation] = {}
     for name in (blocks := _quantized_blocks(clip)):
@@ -126,9 +127,11 @@ def plan(clip: Clip, proxy: Proxy, /, *, batch: int, pairs: int) -> dict[str, An
     for name, piece in found.items():
         attach(clip.model.get_submodule(name), piece)
     bits = sum(8 * value.nbytes for piece in found.values() for value in piece.buffers())
-    weights = sum(layer.weight.numel() for layer in twins(clip.model).values() if layer.codes is not None)
+    layers = twins(clip.model).values()
+    weights = kept + sum(layer.weight.numel() for layer in layers)
+    more = bits / weights if any(layer.codes is not None for layer in layers) else None
     without = [name for name in blocks if name not in found]
-    return {"blocks": list(found), "without": without, "bits": bits, "stored_bits": bits / weights if weights else None}
+    return {"blocks": list(found), "without": without, "bits": bits, "stored_bits": more}
 
 
 def _quantized_blocks(clip: Clip) -> list[str]:

@@ -165,6 +165,12 @@ def finish_attention(clip: Clip, words: Mapping[str, Any], proxy: Proxy, /) -> N
     calibrate_attention(clip, proxy, **given)
 
 
+def weights_of(clip: Clip, kept: frozenset[str], /) -> int:
+    """Return how many weights what a scheme keeps in floating point has; attention among it has none."""
+    left = [clip.model.get_submodule(name) for name in kept]
+    return sum(layer.weight.numel() for layer in left if isinstance(layer, nn.Linear | nn.Conv2d))
+
+
 def require_share(quantizer: str, seen: Coverage, /) -> None:
     """Raise ValueError if nothing that ran was quantized."""
     if not seen.weight_share and not seen.mac_share:
@@ -208,9 +214,7 @@ def _described(
     products: list[dict[str, Any]] = []
     if proxy:
         layers = twins(clip.model)
-        left = [clip.model.get_submodule(name) for name in kept]  # attention among them, which has no weight
-        floating = sum(layer.weight.numel() for layer in left if isinstance(layer, nn.Linear | nn.Conv2d))
-        measures["stored_bits"] = bits_per_weight(arrays, layers, floating)
+        measures["stored_bits"] = bits_per_weight(arrays, layers, weights_of(clip, kept))
         measures["dead_channels"] = sum(layer.dead_channels for layer in layers.values())
         if measures["dead_channels"]:
             dead = {name: layer.dead_channels for name, layer in layers.items() if layer.dead_channels}
