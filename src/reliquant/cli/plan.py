@@ -11,12 +11,14 @@ import yaml
 
 from reliquant import plugins
 from reliquant.cli.output import Output
+from reliquant.cli.plan_layers import layer_problems
 from reliquant.cli.plan_study import as_text, estimate
 from reliquant.cli.words import add_model_words, read_scheme
 from reliquant.files.bounded import load_yaml
 from reliquant.study.check import read_study
 from reliquant.study.study import Study
 
+WIDE = ("module", "weight", "activation")  # columns that are as wide as what they hold
 EXAMPLE = "reliquant plan --model ViT-B-32 --scheme rtn --precision w4a8"
 
 
@@ -45,10 +47,12 @@ def _of_model(model: str, tower: str | None, scheme: str, precision: str, scope:
 
 
 def _model_text(found: dict[str, Any]) -> str:
-    lines = [f"{'module':58} {'weight':22} {'activation':18} {'MMAC':>9}  stays FP32 because"]
-    for p in found["products"]:
-        module = p["module"] or "(the model itself)"
-        lines.append(f"{module:58} {p['weight']:22} {p['activation']:18} {p['macs'] / 1e6:9.2f}  {p['reason']}")
+    told = [{**p, "module": p["module"] or "(the model itself)"} for p in found["products"]]
+    module, weight, activation = (max(len(word), *(len(p[word]) for p in told)) for word in WIDE)
+    lines = [f"{WIDE[0]:{module}} {WIDE[1]:{weight}} {WIDE[2]:{activation}} {'MMAC':>9}  stays FP32 because"]
+    for p in told:
+        start = f"{p['module']:{module}} {p['weight']:{weight}} {p['activation']:{activation}}"
+        lines.append(f"{start} {p['macs'] / 1e6:9.2f}  {p['reason']}")
     lines += [f"{name}: {share:.1%}" for name, share in found["shares"].items()]
     if mended := found["compensation"]:
         each = mended["stored_bits"]
@@ -68,6 +72,8 @@ def _of_study(config: Path) -> Output:
     if not config.is_file():
         raise FileNotFoundError(f"{config}: no such file")
     study = read_config(config.read_bytes(), str(config))
+    if problems := list(layer_problems(study)):
+        raise plugins.ConfigError(problems)
     found = estimate(study, lock=config.with_name("weights.lock.json"))
     return Output(found, as_text(found))
 

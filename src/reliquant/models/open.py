@@ -110,13 +110,16 @@ def open_model(word: str, /, *, random_weights: bool = False, tower: str | None 
 
 
 def open_shapes(word: str, /, *, tower: str | None = None) -> Clip | None:
-    """Open the model that a word names without its weights, on the meta device, where its size does not matter.
-
-    `tower` is what `open_model` takes. None where the model's tower does not take `pretrained: random`, or cannot be
-    built there.
-    """
+    """Open the model that a word names by its shapes (`shapes_of`); `tower` is what `open_model` takes."""
     own = own_file(word)
-    entry = tower_entry(word) if own is None else trusted_entry(own, read_header(own), tower)
+    return shapes_of(tower_entry(word) if own is None else trusted_entry(own, read_header(own), tower))
+
+
+def shapes_of(entry: Mapping[str, Any], /) -> Clip | None:
+    """Make a tower by its entry without its weights, on the meta device, where its size does not matter.
+
+    None where the tower does not take `pretrained: random`, or cannot be built there.
+    """
     try:
         with torch.device("meta"), redirect_stderr(StringIO()):  # which says that the weights are drawn
             return plugins.load("tower", {**entry, "pretrained": RANDOM})(None)
