@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from torch import nn
 
@@ -127,6 +127,25 @@ def places_of(model: nn.Module, /) -> Places:
             if child is not None:
                 places.setdefault(id(child), []).append((parent, leaf))
     return places
+
+
+def before_first_code(model: nn.Module, look: Callable[[], None], /) -> None:
+    """Let the twins of a model call `look` once, before a method fixes the first code of any of them.
+
+    What was to be called there before is called first.
+    """
+    layers = twins(model).values()
+    earlier = [layer.before_rounding for layer in layers]
+
+    def once() -> None:
+        for layer in layers:
+            layer.before_rounding = None
+        if earlier[0] is not None:
+            earlier[0]()
+        look()
+
+    for layer in layers:
+        layer.before_rounding = once
 
 
 def twins(model: nn.Module, /) -> dict[str, Twin]:

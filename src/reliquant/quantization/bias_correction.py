@@ -14,7 +14,7 @@ from typing import cast
 
 import torch
 
-from reliquant.layers.surgery import twins
+from reliquant.layers.surgery import before_first_code, twins
 from reliquant.layers.twins import QuantLinear, Twin
 from reliquant.layers.unrounded import unrounded
 from reliquant.models.clip import Clip
@@ -62,18 +62,7 @@ class BiasCorrection:
         self.clip, self.proxy, self.batch, self.pairs = clip, proxy, batch, pairs
         self.means: dict[str, InputMean] = {}
         self.exact: dict[str, torch.Tensor] = {}
-        layers = twins(clip.model).values()
-        before = [layer.before_rounding for layer in layers]
-
-        def once() -> None:
-            for layer in layers:
-                layer.before_rounding = None
-            if before[0] is not None:
-                before[0]()
-            self._look()
-
-        for layer in layers:
-            layer.before_rounding = once
+        before_first_code(clip.model, self._look)
 
     def _look(self) -> None:
         self.means = {name: InputMean(layer) for name, layer in twins(self.clip.model).items()}

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reliquant.layers.surgery import twins
+from reliquant.layers.surgery import before_first_code, twins
 from reliquant.layers.transforms import Compensation, attach
 from reliquant.layers.twins import Twin
 from reliquant.layers.unrounded import unrounded
@@ -49,19 +49,11 @@ class Compensating:
     def __init__(self, clip: Clip, proxy: Proxy, /, *, batch: int, pairs: int | None) -> None:
         self.clip, self.proxy, self.of = clip, proxy, {"batch": batch, "pairs": min(pairs or PAIRS, PAIRS)}
         self.exact: Clip | None = None
-        layers = twins(clip.model).values()
-        before = [layer.before_rounding for layer in layers]
+        before_first_code(clip.model, self._look)
 
-        def once() -> None:
-            for layer in layers:
-                layer.before_rounding = None
-            if before[0] is not None:
-                before[0]()
-            with unrounded(clip.model):
-                self.exact = clip.with_model(_sharing(clip.model))
-
-        for layer in layers:
-            layer.before_rounding = once
+    def _look(self) -> None:
+        with unrounded(self.clip.model):
+            self.exact = self.clip.with_model(_sharing(self.clip.model))
 
     def apply(self) -> None:
         """Give each block with quantized layers its compensation; say which get none, and why."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.layers.surgery import twins
+from reliquant.layers.surgery import before_first_code, twins
 from reliquant.layers.twins import Twin
 from reliquant.layers.unrounded import unrounded
 from reliquant.models.clip import Clip
@@ -75,16 +75,12 @@ class Unchanged:
 
     def watch(self, method: str, /) -> None:
         """Let the twins call `require_method` once, when the method has done all that it changes in floating point."""
-        layers = twins(self.clip.model).values()
 
-        def once() -> None:
-            for layer in layers:
-                layer.before_rounding = None
+        def look() -> None:
             with torch.no_grad():
                 self.require_method(method)
 
-        for layer in layers:
-            layer.before_rounding = once
+        before_first_code(self.clip.model, look)
 
     def _embedded(self) -> dict[str, torch.Tensor]:
         with torch.no_grad():
