@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from reliquant.files.alone import alone
+from reliquant.files.alone import alone_until_done
 from reliquant.files.artifacts import read_facts, save_frame
-from reliquant.files.digests import DamagedFile, digest_of
+from reliquant.files.digests import digest_of
 from reliquant.files.stored_frames import read_parquet
 from reliquant.progress import say
 
@@ -40,14 +40,8 @@ class KeptRows:
 
         Raises DamagedFile where something else lies in the folder's place.
         """
-        if os.path.lexists(self.folder) and not self.folder.is_dir():
-            raise DamagedFile(f"{self.folder}: is no folder, where rows of layers are kept; delete it, and start again")
-        with alone(self.folder, "tries layers in"):
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # not empty, or cleared
-                    self.folder.rmdir()
+        with alone_until_done(self.folder, "tries layers in", "rows of layers are kept"):
+            yield
 
     def of(self, names: Collection[str], /) -> dict[str, pl.DataFrame]:
         """Return what is kept of layers (or blocks) by name, and say of how many."""

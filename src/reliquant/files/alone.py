@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from reliquant.files.digests import DamagedFile
 from reliquant.progress import say
 
 
@@ -29,6 +30,27 @@ def alone(folder: Path, doing: str, /) -> Iterator[bool]:
                 return
         finally:
             os.close(handle)
+
+
+@contextmanager
+def alone_until_done(folder: Path, doing: str, kept: str, /) -> Iterator[None]:
+    """Work alone, as `alone` has it, in a folder of what an interrupted run goes on from; an empty one does not stay.
+
+    Raises DamagedFile as `require_folder` does.
+    """
+    require_folder(folder, kept)
+    with alone(folder, doing):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # not empty, or cleared
+                folder.rmdir()
+
+
+def require_folder(folder: Path, kept: str, /) -> None:
+    """Raise DamagedFile where something else lies in a folder's place; `kept` says what is kept there."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise DamagedFile(f"{folder}: is no folder, where {kept}; delete it, and start again")
 
 
 def _locked(handle: int, told: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from reliquant.files.alone import alone
+from reliquant.files.alone import alone_until_done, require_folder
 from reliquant.files.artifacts import DamagedFile, load_tensors, require_words, save_tensors
 from reliquant.files.digests import digest_of
 from reliquant.progress import say
 
+KEPT = "a training keeps its states"  # in its folder
 STATE = "latest.safetensors"
 LONGEST = 80  # characters of a value in a message
 
@@ -46,13 +47,8 @@ class Checkpoints:
         if self.folder is None:
             yield
             return
-        self._require_folder(self.folder)
-        with alone(self.folder, "trains in"):
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # not empty, or cleared
-                    self.folder.rmdir()
+        with alone_until_done(self.folder, "trains in", KEPT):
+            yield
 
     @property
     def _path(self) -> Path:
@@ -91,7 +87,7 @@ class Checkpoints:
         """
         if self.folder is None or not os.path.lexists(self.folder):
             return 0, {}
-        self._require_folder(self.folder)
+        require_folder(self.folder, KEPT)
         try:
             iteration, state = self._read()
         except FileNotFoundError:
@@ -103,10 +99,6 @@ class Checkpoints:
             return 0, {}
         say("training", f"goes on after {iteration} iterations, from {self._path}")
         return iteration, state
-
-    def _require_folder(self, folder: Path) -> None:
-        if os.path.lexists(folder) and not folder.is_dir():
-            raise DamagedFile(f"{folder}: is no folder, where a training keeps its states; delete it, and start again")
 
     def _read(self) -> tuple[int, dict[str, torch.Tensor]]:
         """Read the latest state and check the snapshots before it; raise ValueError where they are not of this run."""
