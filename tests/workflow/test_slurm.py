@@ -27,11 +27,22 @@ def answers():
     return shutil.which("sinfo") and subprocess.run(["sinfo"], capture_output=True).returncode == 0
 
 
+def blind(folder):
+    """Whether a job of the Slurm that answers does not see the folder of this test, or not this environment."""
+    sees = [sys.executable, "-c", "import reliquant"]
+    return any(
+        subprocess.run(["srun", "--ntasks=1", *command], capture_output=True, cwd=folder, timeout=120).returncode
+        for command in (["test", "-e", str(folder)], sees)
+    )
+
+
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     if find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("the executor plugin is not installed: pip install '.[cluster]'")
     if answers():
+        if blind(tmp_path_factory.mktemp("seen")):
+            pytest.skip("the jobs of the Slurm that answers do not see this checkout or the folders of its tests")
         yield
         return
     start = TOOLS / "slurm_local.sh"
