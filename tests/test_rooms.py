@@ -21,13 +21,14 @@ ORDER = [  # a room imports what stands before it, and nothing else of the packa
     "layers",
     "quantization",
     "evaluation",
+    "stored",
     "deploy",
     "cli",
     "steps",
 ]
 AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "names", "fingerprint"}
 NEVER_IMPORTED = ("cli", "steps")
-TORCH_FREE_ROOMS = ("files", "download", "measures", "study", "report")
+TORCH_FREE_ROOMS = ("files", "download", "measures", "study", "report", "stored")
 TORCH_FREE = ["plugins", "fingerprint", "grid", "names", "progress", "evaluation.features", "evaluation.records"]
 TORCH_FREE += ["evaluation.measure", "evaluation.explain_rows", "evaluation.scoring", "cli.main", "cli.plan"]
 FAMILIES = [f"reliquant.{package}" for package in plugins.FAMILIES.values()]

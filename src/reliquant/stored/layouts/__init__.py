@@ -1,0 +1,1 @@
+"""One module for each layout of a table: a path in, its columns by their own names out."""

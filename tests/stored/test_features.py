@@ -1,0 +1,47 @@
+"""Stored embeddings as features."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reliquant.stored.column import column_of
+from reliquant.stored.features import features_of, labels_of
+from reliquant.stored.read import Table
+
+
+def table(**arrays):
+    return Table(Path("x.npz"), {key: column_of(np.asarray(array)) for key, array in arrays.items()}, ())
+
+
+def arrays(n=6, c=3, d=4):
+    rng = np.random.default_rng(0)
+    image, text = rng.normal(size=(n, d)), rng.normal(size=(c, d))
+    return {"image": image, "text": text, "label": np.arange(n) % c, "logit_scale": [20.0]}
+
+
+def test_rows_have_unit_length_in_float32():
+    found, stored = features_of(table(**arrays())), arrays()
+    expected = stored["image"] / np.sqrt((stored["image"] ** 2).sum(axis=1, keepdims=True))
+    assert np.allclose(found.image[:], expected, atol=1e-7)
+    assert found.image.dtype == np.float32
+    assert found.logit_scale == 20
+    assert found.label.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_images_beside_the_head_of_another_table_have_no_class():
+    other = table(image=arrays()["image"], label=[7] * 6)
+    assert features_of(other, table(**arrays())).label.tolist() == [-1] * 6
+    with pytest.raises(ValueError, match="label 7 of image 0 is outside the 3 classes"):
+        features_of(other, table(**arrays()), labelled=True)
+
+
+def test_names_of_classes_are_numbered_where_the_classes_are_known():
+    words = {**arrays(), "label": ["dog", "cat", "dog", "cow", "cat", "cat"]}
+    with pytest.raises(ValueError, match=r"x\.npz: label holds names, and which number each class has is not known"):
+        features_of(table(**words))
+    known = table(**words, classes=["dog", "cat", "cow"])
+    assert labels_of(known, 6).tolist() == [0, 1, 0, 2, 1, 1]
+    assert labels_of(table(**words), 6, classes=["cow", "dog", "cat"]).tolist() == [1, 2, 1, 0, 2, 2]
+    with pytest.raises(ValueError, match=r"x\.npz: label 'cow' of image 3 is none of the 2 classes"):
+        labels_of(table(**words), 6, classes=["dog", "cat"])
