@@ -19,22 +19,30 @@ BLANK = "(without a caption)"
 
 
 def read_captioned(
-    root: Path, files: list[str] | None, /, *, image: str | None, caption: str | None, images: int | None
+    root: Path,
+    files: list[str] | None,
+    /,
+    *,
+    image: str | None,
+    caption: str | None,
+    images: int | None,
+    several: bool = False,
 ) -> Dataset:
     """Read the pairs of the named files of a folder, or of all its tars or parquet files, sorted.
 
     In a tar a sample is `key.jpg` with `key.txt`, or with a caption in `key.json`; in a parquet file `image` and
     `caption` name the columns, found by usual names otherwise. Pairs with a blank caption are counted and left out;
-    `images` keeps so many of the others, evenly spread. Raises FileNotFoundError saying what to put there, ValueError
+    `images` keeps so many of the others, evenly spread. `several`: of a list of captions all are kept, not the first
+    alone. Raises FileNotFoundError saying what to put there, ValueError
     where files of both kinds lie, a sample has no caption, or all captions are blank.
     """
     kind = _kind(root, files)
     found = existing(root, files, kind)
     paths = [root / name for name in found.names]
     if kind == "tar":
-        pairs = _from_tars(paths)
+        pairs = _from_tars(paths, several)
     else:
-        pairs = read_parquet(paths, image=image, label=None, caption=caption, templates=TEMPLATES)
+        pairs = read_parquet(paths, image=image, label=None, caption=caption, templates=TEMPLATES, several=several)
     if pairs.captions is None:
         raise ValueError(pairs.caption_problem)
     says_something = np.array([bool(text.strip()) for text in pairs.captions])
@@ -63,19 +71,21 @@ def _names(root: Path, kind: str) -> list[str]:
     return find_files(root, kind).names if root.is_dir() else []
 
 
-def _from_tars(paths: list[Path]) -> Dataset:
+def _from_tars(paths: list[Path], several: bool) -> Dataset:
     found = read_tars(paths)
     for name, caption in zip(found.names, found.captions, strict=True):
         if caption is None:
             key = name.partition("/")[2]
             raise ValueError(f"{name}: has no caption: neither {key}.txt nor `caption` in {key}.json")
+    every = [texts or [""] for texts in found.all_captions] if several else None
     return Dataset(
         classes=[],
         templates=TEMPLATES,
         labels=np.full(len(found.names), -1, np.int64),
         read=found.read,
         names=found.names,
-        captions=[caption or "" for caption in found.captions],
+        captions=[texts[0] for texts in every] if every else [caption or "" for caption in found.captions],
+        all_captions=every,
         label_problem="is read for its captions, without labels",
         passed_over=found.passed_over,
     )

@@ -104,6 +104,17 @@ def read_captions(table: pl.DataFrame, columns: Columns, /) -> tuple[list[str] |
     return captions, told
 
 
+def read_all_captions(table: pl.DataFrame, columns: Columns, /) -> list[list[str]] | None:
+    """Return every caption of each row that says something, [""] where there is none; None without such a column."""
+    if columns.caption is None:
+        return None
+    found = []
+    for value in table[columns.caption].to_list():
+        texts = value if isinstance(value, list) else [value]
+        found.append([text for text in texts if text and text.strip()] or [""])
+    return found
+
+
 def open_image_of_row(source: bytes | Path | None, name: str, /) -> Image.Image:
     """Open the image of a table's row; raise UnreadableImage naming the row, and the path where no file is there."""
     if source is None:

@@ -22,9 +22,10 @@ class Dataset:
     A prompt is a template with the name of a class in the place of its {}. `names` say which file or record an image
     is; `captions` and `groups` hold one word or text per image, or are None. A reader does not know what its images
     are for, so it refuses no label: `label_problem` says what is wrong with them, and `caption_problem` why there are
-    no captions, to whoever needs them. `passed_over` counts by suffix what is no data, `assumed` says what the reader
-    chose by itself. Raises ValueError for a dataset without images, for a label outside the classes (naming the image),
-    and for a template that does not hold {} once.
+    no captions, to whoever needs them. `all_captions` lists for each image every caption that it has, `captions` being
+    the first of each; None where an image has one. `passed_over` counts by suffix what is no data, `assumed` says what
+    the reader chose by itself. Raises ValueError for a dataset without images, for a label outside the classes (naming
+    the image), for captions that do not begin with an image's own, and for a template that does not hold {} once.
     """
 
     classes: list[str]
@@ -34,6 +35,7 @@ class Dataset:
     names: list[str]
     captions: list[str] | None = None
     groups: list[str] | None = None
+    all_captions: list[list[str]] | None = None
     label_problem: str | None = None
     caption_problem: str | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -46,6 +48,8 @@ class Dataset:
         if len(bad):
             first = f"{self.names[bad[0]]}: label {self.labels[bad[0]]} is outside the {len(self.classes)} classes"
             raise ValueError(f"{first} ({len(bad)} such images)")
+        if self.all_captions is not None and self.captions != [captions[0] for captions in self.all_captions]:
+            raise ValueError("the captions of an image must be the first of all that it has")
         for problem in template_problems(self.templates):
             raise ValueError(problem)
 

@@ -13,7 +13,8 @@ from reliquant.study.prompts import template_problems
 
 WORDS = {"n": int, "classes": list, "templates": list, "entry": dict, "skipped": list, "sha256": str, "arrays": dict}
 OF_IMAGES = ("captions", "groups", "names")  # a text for each image, where there are any
-MORE = {"form": str, "passed_over": dict, "assumed": list, "label_problem": str}
+ALL_CAPTIONS = "all_captions"  # a list of texts for each image, where there are several
+MORE = {ALL_CAPTIONS: list, "form": str, "passed_over": dict, "assumed": list, "label_problem": str}
 
 
 class Meta(TypedDict):
@@ -21,9 +22,10 @@ class Meta(TypedDict):
 
     `entry` is the config entry of the dataset, `skipped` names the images that could not be read, `sha256` is that of
     all pixels and labels, `arrays` holds the identity of each array (`digests.Seal`), `form` is that of the images
-    (`study/form.py`; files of an earlier version have none). Datasets with captions also name
-    each image. `passed_over` counts by suffix what was no data, `assumed` says what the reader chose by itself,
-    `label_problem` why the labels cannot be used; each is there only where there is something to say.
+    (`study/form.py`; files of an earlier version have none). Datasets with captions also name each image, and list
+    `all_captions` of it where there may be several, the first of which is in `captions`. `passed_over` counts by suffix
+    what was no data, `assumed` says what the reader chose by itself, `label_problem` why the labels cannot be used;
+    each is there only where there is something to say.
     """
 
     n: int
@@ -35,6 +37,7 @@ class Meta(TypedDict):
     arrays: dict[str, str]
     form: NotRequired[str]
     captions: NotRequired[list[str]]
+    all_captions: NotRequired[list[list[str]]]
     groups: NotRequired[list[str]]
     names: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, int]]
@@ -76,8 +79,20 @@ def read_meta(folder: Path, /) -> Meta:
     problems += [f"templates: {problem}" for problem in template_problems(found["templates"])]
     if not all(isinstance(count, int) for count in found.get("passed_over", {}).values()):
         problems.append("'passed_over' must hold a number for each kind of file")
+    if not _are_all_captions(found):
+        problems.append(f"{ALL_CAPTIONS!r} must list the captions of each image, the one in 'captions' first")
     if ("captions" in found) != ("names" in found):
         problems.append("must have 'captions' and 'names', or neither")
     if problems:
         raise DamagedFile(f"{path}: {'; '.join(problems)[:1000]}; prepare the images again")
     return cast(Meta, found)
+
+
+def _are_all_captions(found: Mapping[str, Any]) -> bool:
+    """Whether all captions of images, where they are told, are texts of which the first is the image's caption."""
+    if ALL_CAPTIONS not in found:
+        return True
+    listed = found[ALL_CAPTIONS]
+    if not all(isinstance(texts, list) and texts and all(isinstance(t, str) for t in texts) for texts in listed):
+        return False
+    return [texts[0] for texts in listed] == found.get("captions")

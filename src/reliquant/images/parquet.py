@@ -15,7 +15,15 @@ from PIL import Image
 
 from reliquant.files.bounded import parse_json, require
 from reliquant.files.parquet_limits import COLUMN, EXPANSION, check, check_footer
-from reliquant.images.columns import Columns, choose_columns, located, open_image_of_row, read_captions, read_labels
+from reliquant.images.columns import (
+    Columns,
+    choose_columns,
+    located,
+    open_image_of_row,
+    read_all_captions,
+    read_captions,
+    read_labels,
+)
 from reliquant.images.dataset import Dataset
 from reliquant.images.decoding import ImageFiles
 from reliquant.images.formats import described, head_of
@@ -36,14 +44,16 @@ def read_parquet(
     caption: str | None = None,
     classes: list[str] | None = None,
     templates: list[str],
+    several: bool = False,
 ) -> Dataset:
     """Read images from a binary column, from a struct column as Hugging Face writes them, or by their paths.
 
     A struct has the field `bytes`, or `path` for images beside the file. `image` and `caption` name columns, else they
     are found by name and type (`choose_columns`); `label` names a column of numbers or class names (None: no labels).
     Names of images come from the column `name`, else they are file and row. Class names: `classes`, else those in the
-    files' own Hugging Face header, else `classes.json` beside them. Raises ValueError naming a missing column (and
-    those that are there), a column of another type, and files that do not fit together.
+    files' own Hugging Face header, else `classes.json` beside them. `several`: of a list of captions all are kept, not
+    the first alone. Raises ValueError naming a missing column (and those that are there), a column of another type, and
+    files that do not fit together.
     """
     schemas = [_schema(path) for path in paths]
     columns = choose_columns(schemas[0], str(paths[0]), image=image, label=label, caption=caption)
@@ -55,6 +65,9 @@ def read_parquet(
     known = classes or _header_classes(paths, columns.label) or class_names(paths[0].parent, None)
     labels = read_labels(table, columns, known, names)
     captions, first_of_several = read_captions(table, columns)
+    every = read_all_captions(table, columns) if several else None
+    if every is not None:
+        captions, first_of_several = [texts[0] for texts in every], ()
     readers = [
         _reader(path, columns.image, part.height, schema[columns.image])
         for path, part, schema in zip(paths, parts, schemas, strict=True)
@@ -66,6 +79,7 @@ def read_parquet(
         read=ImageFiles(_over_files(readers, [part.height for part in parts], names)),
         names=names,
         captions=captions,
+        all_captions=every,
         label_problem=labels.problem,
         caption_problem=columns.caption_problem,
         assumed=columns.assumed + first_of_several + odd_names(labels.classes),

@@ -170,6 +170,8 @@ def _describe(
     }
     if dataset.captions is not None:
         meta["captions"] = [dataset.captions[i] for i in keep]
+    if dataset.all_captions is not None:
+        meta["all_captions"] = [dataset.all_captions[i] for i in keep]
     if dataset.groups is not None:
         meta["groups"] = [dataset.groups[i] for i in keep]
     if dataset.captions is not None:  # pairs are named one by one in the header of what was made with them

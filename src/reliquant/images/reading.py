@@ -74,6 +74,7 @@ def chosen(dataset: Dataset, index: NDArray[np.int64], /) -> Dataset:
         names=[dataset.names[i] for i in index],
         captions=part(dataset.captions),
         groups=part(dataset.groups),
+        all_captions=None if dataset.all_captions is None else [dataset.all_captions[i] for i in index],
         read=read,
     )
 

@@ -57,6 +57,7 @@ class Described:
     labels: list[Any]
     captions: list[str | None]
     passed_over: Counter[str]
+    all_captions: list[list[str]] = field(default_factory=list)  # of each image, those that say something
 
 
 def read_tars(paths: list[Path], /) -> Described:
@@ -73,6 +74,7 @@ def read_tars(paths: list[Path], /) -> Described:
             names.append(f"{path.name}/{key}")
             found.labels.append(label)
             found.captions.append(caption)
+            found.all_captions.append(_all_captions(key, parts, caption))
     if not names:
         tars = ", ".join(path.name for path in paths)
         raise ValueError(f"{paths[0].parent}: {tars}: holds no images ({told(0, found.passed_over)})")
@@ -202,6 +204,16 @@ def facts(name: str, parts: dict[str, Member], /) -> tuple[Any, str | None]:
     if isinstance(caption, list):
         caption = next((text for text in caption if text), "")
     return label, caption if isinstance(caption, str) else None
+
+
+def _all_captions(name: str, parts: dict[str, Member], first: str | None) -> list[str]:
+    """Return every caption of a sample: those of the list that `facts` takes the first of, else that one."""
+    if "json" in parts and "txt" not in parts:
+        described_by = parse_json(_text(name, parts["json"]), f"{name}.json:")
+        listed = next((described_by[word] for word in CAPTIONS if described_by.get(word) is not None), None)
+        if isinstance(listed, list):
+            return [text for text in listed if isinstance(text, str) and text.strip()]
+    return [first] if first and first.strip() else []
 
 
 def image(parts: dict[str, Member], /) -> Member | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from reliquant.images.captioned import read_captioned
 from reliquant.images.dataset import Dataset
 
+CAPTIONED = True  # its images have captions, as a proxy or a retrieval set needs them
 HOW = (
     "Get the table of captions and links from ai.google.com/research/ConceptualCaptions/download, write a first line "
     "above it (caption, tab, url), run img2dataset (github.com/rom1504/img2dataset) on it with --input_format tsv "

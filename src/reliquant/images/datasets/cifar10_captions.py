@@ -13,6 +13,7 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.reading import thinned
 
 SOURCES = cifar.SOURCES
+CAPTIONED = True  # its images have captions, as a proxy or a retrieval set needs them
 ALSO = {  # what people call the classes
     "airplane": ["plane", "jet"], "automobile": ["car"], "bird": ["sparrow"], "cat": ["kitten"], "deer": ["stag"],
     "dog": ["puppy"], "frog": ["toad"], "horse": ["pony"], "ship": ["boat"], "truck": ["lorry"],

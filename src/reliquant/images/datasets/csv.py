@@ -8,6 +8,8 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.listed import read_listed
 from reliquant.images.reading import TEMPLATES, existing, thinned
 
+CAPTIONED = True  # its images may have captions, as a proxy or a retrieval set needs them
+
 
 def dataset(
     root: Path,

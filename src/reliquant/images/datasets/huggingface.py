@@ -10,6 +10,8 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.parquet import read_parquet
 from reliquant.images.reading import TEMPLATES, existing, thinned
 
+CAPTIONED = True  # its images may have captions, as a proxy or a retrieval set needs them
+
 
 def sources(*, repo: str, revision: str, files: list[str], hub: str = "https://huggingface.co", **_: object) -> tuple:
     """Return where the files of a repository's revision are published; the first fetch records their sha256.

@@ -14,6 +14,7 @@ from reliquant.images.world.paint import paint
 from reliquant.images.world.scenes import bind, draw, names
 
 PLACE = None  # nothing is read from `root`
+CAPTIONED = True  # its images have captions, as a proxy or a retrieval set needs them
 
 
 def dataset(root: Path, /, *, world: Literal["curated", "web"], images: int, seed: int = 0) -> Dataset:

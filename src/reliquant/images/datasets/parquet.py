@@ -9,6 +9,8 @@ from reliquant.images.dataset import Dataset
 from reliquant.images.parquet import read_parquet
 from reliquant.images.reading import TEMPLATES, existing, thinned
 
+CAPTIONED = True  # its images may have captions, as a proxy or a retrieval set needs them
+
 
 def dataset(
     root: Path,

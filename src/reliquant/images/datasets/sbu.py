@@ -7,6 +7,7 @@ from pathlib import Path
 from reliquant.images.captioned import read_captioned
 from reliquant.images.dataset import Dataset
 
+CAPTIONED = True  # its images have captions, as a proxy or a retrieval set needs them
 HOW = (
     "Get sbu-captions-all.tar.gz from www.cs.rice.edu/~vo9/sbucaptions, unpack it, run img2dataset "
     "(github.com/rom1504/img2dataset) on its sbu-captions-all.json with --input_format json --url_col image_urls "

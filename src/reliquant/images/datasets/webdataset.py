@@ -9,6 +9,8 @@ from reliquant.images.numbering import numbered, odd_names
 from reliquant.images.reading import TEMPLATES, class_names, existing, thinned
 from reliquant.images.webdataset import read_tars
 
+CAPTIONED = True  # its images may have captions, as a proxy or a retrieval set needs them
+
 
 def dataset(
     root: Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 from reliquant.images.captioned import read_captioned
 from reliquant.images.dataset import Dataset
 
+CAPTIONED = True  # its images have captions, as a proxy or a retrieval set needs them
 HOW = (
     "Get the table of YFCC100M (multimediacommons.wordpress.com/yfcc100m-core-dataset), keep the photographs that "
     "github.com/openai/CLIP lists in data/yfcc100m.md or others, run img2dataset (github.com/rom1504/img2dataset) on "
