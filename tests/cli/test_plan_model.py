@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from reliquant import plugins
-from reliquant.cli.plan import _model_text
 from reliquant.cli.plan_model import open_to_plan, plan_model
+from reliquant.cli.plan_text import model_text
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.models.openclip import open_clip
 from reliquant.quantization.checkpoints import Checkpoints
@@ -203,7 +203,7 @@ def test_a_compensation_is_planned_as_it_is_stored(vit, proxy):
 
 
 def test_the_text_of_a_plan_tells_what_a_compensation_costs(vit):
-    text = _model_text(plan_model(vit, scheme_entry({"quantizer": "rtn", "compensation": "qwt"}, "w4a8"), "image"))
+    text = model_text(plan_model(vit, scheme_entry({"quantizer": "rtn", "compensation": "qwt"}, "w4a8"), "image"))
     assert "compensation of 2 blocks: 9.6 kB, 1.389 stored bits a weight more" in text
 
 
@@ -211,4 +211,4 @@ def test_a_block_that_gives_other_places_than_it_takes_is_planned_without_a_comp
     vit.model.visual.transformer.resblocks[1].register_forward_hook(lambda block, inputs, x: x[:, :1])
     found = plan_model(vit, scheme_entry({"quantizer": "rtn", "compensation": "qwt"}, "w4a8"), "image")
     assert found["compensation"]["without"] == ["visual.transformer.resblocks.1"]
-    assert "no compensation of visual.transformer.resblocks.1" in _model_text(found)
+    assert "no compensation of visual.transformer.resblocks.1" in model_text(found)

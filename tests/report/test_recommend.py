@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from reliquant.files.artifacts import KEPT, ROW_SCHEMA
-from reliquant.report.recommend import left_out, recommend
+from reliquant.report.recommend import judged, left_out, recommend
 from reliquant.report.synthetic import Shape, Truth, rows
 
 SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), iterations=(), ranks=())
@@ -25,6 +25,21 @@ def test_the_smallest_variant_within_the_accuracy_bound_comes_first():
 def test_a_variant_beaten_in_cost_and_measure_is_left_out():
     found = recommend(rows(SMALL, replace(Truth(), jitter=1e-6)), ["accuracy_delta < 0.5"])
     assert found.filter(scheme="rtn").is_empty()  # of each size another scheme is more accurate
+
+
+def test_every_other_variant_says_why_it_is_no_answer():
+    variants = judged(rows(SMALL, replace(Truth(), jitter=1e-6)), ["accuracy_delta < 0.2"])
+    found = recommend(rows(SMALL, replace(Truth(), jitter=1e-6)), ["accuracy_delta < 0.2"])
+    assert variants.filter(why_not="").drop("why_not").equals(found)
+    for row in variants.filter(pl.col("why_not") != "").iter_rows(named=True):
+        value = row["accuracy_delta < 0.2"]
+        if value > 0.2:
+            assert row["why_not"] == f"{value:.4g}, not accuracy_delta < 0.2"
+        else:
+            name = row["why_not"].removeprefix("beaten by ")
+            better = found.filter(pl.concat_str("scheme", "precision", separator=" ") == name).row(0, named=True)
+            assert better["cost"] <= row["cost"]
+            assert better["accuracy_delta < 0.2"] <= value
 
 
 def test_confidence_falls_where_intervals_reach_over_the_bound():

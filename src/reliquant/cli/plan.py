@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import yaml
 
@@ -13,12 +13,12 @@ from reliquant import plugins
 from reliquant.cli.output import Output
 from reliquant.cli.plan_layers import layer_problems
 from reliquant.cli.plan_study import as_text, estimate
+from reliquant.cli.plan_text import model_text
 from reliquant.cli.words import add_model_words, read_scheme
 from reliquant.files.bounded import load_yaml
 from reliquant.study.check import read_study
 from reliquant.study.study import Study
 
-WIDE = ("module", "weight", "activation")  # columns that are as wide as what they hold
 EXAMPLE = "reliquant plan --model ViT-B-32 --scheme rtn --precision w4a8"
 
 
@@ -26,46 +26,32 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.add_argument("config", type=Path, nargs="?", help="a study config; else give --model")
     add_model_words(parser)
+    parser.add_argument("--all", action="store_true", dest="each", help="a line for each layer, also for equal ones")
     parser.add_argument("--json", action="store_true")
 
 
 def run(
-    *, config: Path | None, model: str | None, tower: str | None = None, scheme: str, precision: str, scope: str
+    *,
+    config: Path | None,
+    model: str | None,
+    tower: str | None = None,
+    scheme: str,
+    precision: str,
+    scope: str,
+    each: bool = False,
 ) -> Output:
     """Say what a study expands to, or layer by layer what a scheme quantizes in a model."""
     if (config is None) == (model is None):
         raise ValueError("give a study config or --model, one of them")
-    return _of_study(config) if config else _of_model(model, tower, scheme, precision, scope)
+    return _of_study(config) if config else _of_model(model, tower, scheme, precision, scope, each)
 
 
-def _of_model(model: str, tower: str | None, scheme: str, precision: str, scope: str) -> Output:
+def _of_model(model: str, tower: str | None, scheme: str, precision: str, scope: str, each: bool) -> Output:
     from reliquant.cli.plan_model import open_to_plan, plan_model  # here: importing torch and open_clip takes seconds
 
     entry = read_scheme(scheme, precision)
     found = plan_model(open_to_plan(model, tower=tower), entry, scope, in_place=True)
-    return Output(found, _model_text(found))
-
-
-def _model_text(found: dict[str, Any]) -> str:
-    told = [{**p, "module": p["module"] or "(the model itself)"} for p in found["products"]]
-    module, weight, activation = (max(len(word), *(len(p[word]) for p in told)) for word in WIDE)
-    lines = [f"{WIDE[0]:{module}} {WIDE[1]:{weight}} {WIDE[2]:{activation}} {'MMAC':>9}  stays FP32 because"]
-    for p in told:
-        start = f"{p['module']:{module}} {p['weight']:{weight}} {p['activation']:{activation}}"
-        lines.append(f"{start} {p['macs'] / 1e6:9.2f}  {p['reason']}")
-    lines += [f"{name}: {share:.1%}" for name, share in found["shares"].items()]
-    if mended := found["compensation"]:
-        each = mended["stored_bits"]
-        cost = f"{mended['bits'] / 8e3:.1f} kB" + (f", {each:.3f} stored bits a weight more" if each else "")
-        lines.append(f"compensation of {len(mended['blocks'])} blocks: {cost}")
-        lines += [f"no compensation of {name}: it gives other places than it takes" for name in mended["without"]]
-    if found["from_data"]:
-        lines.append("the method decides part of this by its data, which here were random images")
-    if found["by_shapes"]:
-        lines.append("planned by the model's shapes alone: what a method decides by its data shows when it quantizes")
-    if found["warning"]:
-        lines.append(f"warning: {found['warning']}")
-    return "\n".join(lines)
+    return Output(found, model_text(found, each=each))
 
 
 def _of_study(config: Path) -> Output:

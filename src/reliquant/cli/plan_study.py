@@ -9,6 +9,7 @@ from typing import Any
 from reliquant import plugins
 from reliquant.cli.count_rows import expected_rows
 from reliquant.cli.missing import files_read, images_read, missing, sources_fetched, trusted
+from reliquant.cli.units import size_in_words, time_in_words
 from reliquant.files.bounded import load_yaml
 from reliquant.grid import bits_of
 from reliquant.study import paths
@@ -22,6 +23,7 @@ FLOAT = 4  # bytes
 CHANGES_ALONE = 4  # of a clean set by one layer: accuracy, ECE, squared CE, NLL
 TRUSTED = "trusted on first use"  # a key of a plan
 TOWERS = {"image": ("image",), "both": ("image", "text")}  # by scope
+TAKES_HOURS = ("quantize", "evaluate")
 Plan = dict[str, Any]
 
 
@@ -50,7 +52,7 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
         "rows": rows,
         **_rows_alone(study),
         "bytes": _bytes(study, rows),
-        "hours": _hours(study),
+        **_hours(study),
         "missing": missing(study, lock),
         TRUSTED: trusted(study, lock),
         "unknown": sorted(_unknown(study)),
@@ -61,10 +63,11 @@ def as_text(plan: Plan, /) -> str:
     """Lay out an estimate for a terminal."""
     lines = [f"{name}: {_number(value)}" for name, value in plan.items() if not _nested(value)]
     lines += ["jobs:", *(f"  {rule}: {count:,}" for rule, count in plan["jobs"].items())]
-    lines += ["bytes:", *(f"  {name}: {size / 2**30:,.1f} GiB" for name, size in plan["bytes"].items())]
-    lines.append("hours:")
-    for name, value in plan["hours"].items():
-        lines.append(f"  {name}: {value:,.1f}" if isinstance(value, float) else f"  {name}: {_number(value)}")
+    lines += ["bytes:", *(f"  {name}: {size_in_words(size)}" for name, size in plan["bytes"].items())]
+    for section in COSTS["throughputs"]:
+        lines.append(f"{section}:")
+        for name, value in plan[section].items():
+            lines.append(f"  {name}: {time_in_words(value) if name in TAKES_HOURS else _number(value)}")
     if plan["missing"]:
         lines += ["missing:", *(f"  {name}: {how}" for name, how in plan["missing"].items())]
     if plan[TRUSTED]:
@@ -75,6 +78,8 @@ def as_text(plan: Plan, /) -> str:
 
 
 def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -194,17 +199,19 @@ def _parts(study: Study, model: str) -> Mapping[str, Mapping[str, float]]:
 
 
 def _hours(study: Study) -> Plan:
-    """Estimate device hours: multiply-accumulates of all forwards (training: three times) at one measured rate."""
+    """Estimate hours by device: multiply-accumulates of all forwards (training: three times) at its measured rate."""
     gflop = {"quantize": 0.0, "evaluate": 0.0}
     for variant in study.variants.values():
         gflop["quantize"] += sum(_gflop(study, variant.model).values()) * _pairs_seen(study, variant)
     forwards = {m: _forwards(study, m) for m in study.config.models}
     each = len(study.variants) / len(study.config.models)
     gflop["evaluate"] = sum(each * n * _gflop(study, m).get("image", 0) for m, n in forwards.items())
-    rate = COSTS["throughput"]
-    hours = {name: work / rate["gflop_per_second"] / 3600 for name, work in gflop.items()}
-    basis = f"{rate['gflop_per_second']} GFLOP/s, measured with {rate['measured_with']}"
-    return {**hours, "on": rate["device"], "measured": basis, "GFLOP": sum(gflop.values())}
+    found = {}
+    for section, rate in COSTS["throughputs"].items():
+        hours = {name: work / rate["gflop_per_second"] / 3600 for name, work in gflop.items()}
+        basis = f"{rate['gflop_per_second']} GFLOP/s, measured with {rate['measured_with']}"
+        found[section] = {**hours, "on": rate["device"], "measured": basis, "GFLOP": sum(gflop.values())}
+    return found
 
 
 def _gflop(study: Study, model: str) -> dict[str, float]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reliquant.cli.output import Output, table_output
+from reliquant.cli.output import Output
+from reliquant.cli.recommend_text import recommended_text
 from reliquant.files.stored_frames import errors_named, read_rows
 from reliquant.progress import say
 from reliquant.report.caution import few_quantized
 from reliquant.report.frames import VARIANT
-from reliquant.report.recommend import left_out, recommend
+from reliquant.report.recommend import judged
 from reliquant.report.recommend import wish as parse_wish
 
 EXAMPLE = "reliquant recommend results/lab/rows.parquet --wish 'squared_ce_change <= 0' 'accuracy_delta <= 0.01'"
@@ -23,23 +24,24 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
         "--wish", nargs="+", required=True, help="such as 'squared_ce_change <= 0' 'ood:auroc_change >= 0'"
     )
     parser.add_argument("--cost", default="bytes", help="the measure to keep small")
+    parser.add_argument("--all", action="store_true", dest="each", help="say of each other variant why it is no answer")
     parser.add_argument("--json", action="store_true")
 
 
-def run(*, rows: Path, wish: list[str], cost: str) -> Output:
+def run(*, rows: Path, wish: list[str], cost: str, each: bool = False) -> Output:
     """Name the variants of a study that meet every wish and lie on the Pareto front, smallest cost first."""
-    asked = [parse_wish(text).text for text in wish]  # what is wrong with a wish is told before the rows are read
+    wishes = {one.text: one for one in map(parse_wish, wish)}  # told before the rows are read; each once
     every = read_rows(rows)
     with errors_named(rows):
-        found = recommend(every, asked, cost=cost)
+        variants = judged(every, list(wishes), cost=cost)
+    found = variants.filter(why_not="").drop("why_not")
     few = few_quantized(every).join(found, on=VARIANT, how="semi", nulls_equal=True)
     for variant in few.iter_rows(named=True):
         name = " ".join(str(variant[word]) for word in ("model", "scheme", "precision", "scope"))
         meant = f"where its scheme means {variant['least']:.0%} or more"
         say(name, f"quantizes {variant['share']:.1%} of its blocks' weights, {meant}")
     notes = [f"Confidence is left open: {why}." for why in found["why"].unique(maintain_order=True) if why]
-    with errors_named(rows):
-        left = found["note"][0] if found.height else left_out(every, asked, cost=cost)
-    notes += [f"Left out: {left}."] if left else []
-    shown = table_output(found.drop("why", "note"), "no variant meets the wish")
-    return Output(found.to_dicts(), "\n".join([shown.text, *notes]))
+    notes += [f"Compared on: {variants['sets'][0]}."] if variants["sets"][0] else []
+    notes += [f"Left out: {variants['note'][0]}."] if variants["note"][0] else []
+    text = recommended_text(variants, list(wishes.values()), cost, each=each)
+    return Output(found.to_dicts(), "\n".join([text, *notes]))

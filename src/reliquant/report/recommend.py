@@ -35,6 +35,10 @@ class Wish:
     bound: float
     text: str
 
+    def met(self, value: float) -> bool:
+        """Whether a value meets the wish."""
+        return (value - self.bound) * self.sign >= 0
+
 
 def wish(text: str, /) -> Wish:
     """Read a wish such as `squared_ce_change <= 0` (of the clean suite) or `ood:auroc_change >= 0`.
@@ -62,6 +66,17 @@ def recommend(
     (see `left_out`). Smallest cost first. The frame is empty when none meets the wishes. Raises ValueError when the
     rows lack a measure, or no variant has all.
     """
+    return judged(rows, wishes, cost=cost, draws=draws, seed=seed).filter(why_not="").drop("why_not")
+
+
+def judged(
+    rows: Rows, wishes: Sequence[str], /, *, cost: str = "bytes", draws: int = 1000, seed: int = 0
+) -> pl.DataFrame:
+    """Return every variant that can be judged as `recommend` does, with `why_not`, which is empty for its answers.
+
+    `why_not` says the value and the wish that it does not meet, or names a recommended variant that beats it: one
+    that costs no more and is no worse in any wish.
+    """
     asked = _asked(wishes)
     table, note = _table(rows, asked, cost)
     price = table["cost"].to_numpy()
@@ -77,8 +92,8 @@ def recommend(
     table = table.drop(f"replicates {i}" for i in range(len(asked)))
     said = {"confidence": pl.Series(confidence, nan_to_null=True), "why": pl.Series(why, dtype=pl.String)}
     table = table.with_columns(**said).select(pl.exclude("sets"), "sets", note=pl.lit(note))
-    found = table.filter(pl.Series(_chosen(price, value, asked)))
-    return found.sort("cost", "confidence", descending=[False, True], nulls_last=True)
+    table = table.with_columns(why_not=pl.Series(_why_not(table.select(VARIANT), price, value, asked), dtype=pl.String))
+    return table.sort("cost", "confidence", descending=[False, True], nulls_last=True)
 
 
 def left_out(rows: Rows, wishes: Sequence[str], /, *, cost: str = "bytes") -> str:
@@ -175,6 +190,22 @@ def _why(without: Sequence[Wish]) -> str:
         advice = f"; wish for {instead}, which has one" if instead else ""
         said.append(f"{one.measure} has no interval, so how sure this is cannot be told{advice}")
     return "; ".join(said)
+
+
+def _why_not(
+    variants: pl.DataFrame, price: NDArray[np.floating], values: NDArray[np.floating], asked: Sequence[Wish]
+) -> list[str]:
+    """Say of each variant why it is not chosen; empty for those that are, from prices (n,) and values (n, wishes)."""
+    chosen = np.flatnonzero(_chosen(price, values, asked))
+    signs = np.array([w.sign for w in asked])
+    goods = np.concatenate([-price[:, None], values * signs], axis=1)
+    who, said = named(variants), []
+    for i, own in enumerate(values):
+        failed = [f"{v:.4g}, not {w.text}" for w, v in zip(asked, own, strict=True) if not w.met(v)]
+        better = [j for j in chosen if j != i and (goods[j] >= goods[i]).all()]
+        beaten = f"beaten by {who[better[0]]}" if better else ""
+        said.append("; ".join(failed) or ("" if i in chosen else beaten))
+    return said
 
 
 def _chosen(price: NDArray[np.floating], values: NDArray[np.floating], asked: Sequence[Wish]) -> NDArray[np.bool_]:
