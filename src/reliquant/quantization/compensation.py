@@ -179,8 +179,10 @@ class LeastSquares:
         self.fits = self.fits and _places(x, self.axis) == _places(given, self.axis)
         if not self.fits:
             return
-        rows, lacking = (v.movedim(self.axis, -1).flatten(0, -2).double() for v in (x, wanted - given))
-        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+        lacking = (wanted - given).movedim(self.axis, -1).flatten(0, -2).double()
+        inputs = x.movedim(self.axis, -1)
+        rows = x.new_ones(lacking.shape[0], inputs.shape[-1] + 1, dtype=torch.float64)
+        rows[:, :-1] = inputs.flatten(0, -2)
         self.whole.add(rows, lacking)
         if checking is not None and len(rows) % len(checking) == 0 and not rows.is_meta:
             chosen = checking.to(rows.device).repeat_interleave(len(rows) // len(checking))
