@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 from scipy.special import log_softmax, softmax
 
+from reliquant import plugins
+from reliquant.evaluation import records
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import CHUNK, class_columns, samples_of
 
@@ -63,3 +68,50 @@ def test_the_likeliest_classes_come_with_their_log_probabilities():
     for i in range(5):
         assert set(top[i]) == set(np.argsort(-expected[i])[:16])
         np.testing.assert_allclose(top_log_p[i], expected[i][top[i]], rtol=1e-6)
+
+
+class Read:
+    """Rows that are not in memory, as `stored/unit_rows.py` has them."""
+
+    def __init__(self, rows):
+        self.rows, self.shape = rows, rows.shape
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, asked):
+        assert len(range(*asked.indices(len(self.rows)))) < len(self.rows), "read as a whole"
+        return self.rows[asked]
+
+
+def close(found, expected):
+    assert found.columns == expected.columns
+    for name in expected.columns:
+        np.testing.assert_allclose(
+            found[name].to_numpy(), expected[name].to_numpy(), rtol=2e-5, atol=1e-6, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("name", sorted(set(plugins.names("score")) - {"gl_mcm"}))
+def test_images_that_are_read_by_parts_have_the_records_and_scores_of_those_in_memory(monkeypatch, name):
+    held = replace(features(n=300), photographs=np.arange(300, dtype=np.uint64), negatives=features(c=40, seed=3).image)
+    read = replace(held, image=Read(held.image))
+    monkeypatch.setattr(Features.parts, "__defaults__", (70,))
+    monkeypatch.setattr(records, "CHUNK", 90)
+    score, train = {name: plugins.load("score", {"score": name})}, features(n=200, seed=5)
+    close(samples_of(read, score, train=train), samples_of(held, score, train=train))
+    found, expected = (pl.DataFrame(class_columns(f, top=False)) for f in (read, held))
+    assert found.equals(expected)
+    assert not read.in_memory
+    assert replace(held, image=held.image).held().image is held.image
+
+
+def test_training_images_that_are_read_by_parts_are_taken_into_memory(monkeypatch):
+    train, held = features(n=200, seed=5), features()
+    score = {"vim": plugins.load("score", {"score": "vim"})}
+    expected = samples_of(held, score, train=train)
+    monkeypatch.setattr(Features.parts, "__defaults__", (70,))
+    monkeypatch.setattr(records, "CHUNK", 60)
+    monkeypatch.setattr(Read, "__getitem__", lambda self, asked: self.rows[asked])
+    read = [replace(f, image=Read(f.image)) for f in (held, train)]
+    close(samples_of(read[0], score, train=read[1]), expected)

@@ -30,7 +30,9 @@ def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Fea
     """Return one record per image: index, what `records_of` says of its logits, and `score:<name>` for each score.
 
     Where the features know which photographs they are of, `photograph` holds their keys.
-    `train` holds the features that scores fit on. Logits are worked on in float64, 1,024 images at a time.
+    `train` holds the features that scores fit on. Logits are worked on in float64, 1,024 images at a time. Where images
+    are read when they are asked for, a score gets the features of 16,384 of them at a time: what it says of an image
+    may depend on `train`, never on other images.
     Raises ValueError for a label outside the classes, and naming a score that gives NaN.
     """
     labels_within(features.label, len(features.text))
@@ -39,14 +41,25 @@ def samples_of(features: Features, scores: Mapping[str, Score], /, *, train: Fea
         for i in range(0, len(features.label), CHUNK)
     ]
     frame = pl.concat(parts) if parts else records_of(np.zeros((0, 1)), features.label)
-    for name, score in scores.items():
-        values = np.asarray(score(features, train), dtype=float)
+    for name, values in _scored(features, scores, train).items():
         if np.isnan(values).any():
             raise ValueError(f"score {name}: {int(np.isnan(values).sum())} of {len(values)} values are NaN")
         frame = frame.with_columns(pl.Series(f"score:{name}", values))
     if features.photographs is not None:
         frame = frame.with_columns(pl.Series(PHOTOGRAPH, features.photographs, pl.UInt64))
     return frame.with_row_index("index").with_columns(pl.col("index").cast(pl.Int32))
+
+
+def _scored(features: Features, scores: Mapping[str, Score], train: Features | None) -> dict[str, NDArray[np.float64]]:
+    """Return every score of each image, (n,); images that are not in memory are read once for all scores."""
+    if features.in_memory:
+        return {name: np.asarray(score(features, train), dtype=float) for name, score in scores.items()}
+    found = {name: np.empty(len(features.label)) for name in scores}
+    train = None if train is None else train.held()
+    for at, part in features.parts() if scores else ():
+        for name, score in scores.items():
+            found[name][at] = score(part, train)
+    return found
 
 
 def records_of(logits: NDArray[np.float64], label: NDArray[np.integer], /) -> pl.DataFrame:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,9 @@ from reliquant.measures.accuracy import class_numbers, labels_within
 from reliquant.measures.resampling import PHOTOGRAPH
 from reliquant.stored.column import Column
 from reliquant.stored.read import Table
+from reliquant.stored.unit_rows import UnitRows
 
+HELD = 2**28  # bytes of embeddings, or of logits, that are held in memory
 LOG_OF_A_SCALE = 5.0  # a multiplier below it is likelier the parameter, a logarithm: CLIP's ends at 100, its log at 4.6
 
 
@@ -76,14 +77,21 @@ def _classes(table: Table) -> list[str] | None:
 
 
 def features_of(
-    table: Table, head: Table | None = None, /, *, labelled: bool | None = None, classes: Sequence[str] | None = None
+    table: Table,
+    head: Table | None = None,
+    /,
+    *,
+    labelled: bool | None = None,
+    classes: Sequence[str] | None = None,
+    held: int = HELD,
 ) -> Features:
     """Put stored image features (n, d) beside the text features (c, d) and the logit scale of `head`.
 
     Without a head the table has its own. Images beside another table's head are out of its classes: they have the label
     -1 unless they are `labelled`. Rows are brought to unit length; keys of photographs (n,) are taken where they are
-    stored. Raises ValueError naming the file where a column is missing, has no two axes, holds NaN, infinite values or
-    rows of zeros, or does not fit the others.
+    stored. Images are in memory where they and their logits take at most `held` bytes each, else they are read when
+    they are asked for. Raises ValueError naming the file where a column is missing, has no two axes, holds NaN,
+    infinite values or rows of zeros, or does not fit the others.
     """
     labelled = head is None if labelled is None else labelled
     head = head or table
@@ -91,7 +99,7 @@ def features_of(
     head.require("text", "logit_scale")
     path, image = table.path, table.arrays["image"]
     label = labels_of(table, len(image), classes=classes) if labelled else np.full(len(image), -1)
-    rows, text = unit_rows(path, "image", image), unit_rows(head.path, "text", head.arrays["text"])
+    rows, text = UnitRows(path, "image", image), UnitRows(head.path, "text", head.arrays["text"])[:]
     scale = _number(head.path, "logit_scale", head.arrays["logit_scale"])
     if scale <= 0:
         raise ValueError(
@@ -100,7 +108,8 @@ def features_of(
     bias = _number(head.path, "logit_bias", head.arrays["logit_bias"]) if "logit_bias" in head.arrays else 0.0
     with naming(path):
         labels_within(label, len(text))
-        return Features(rows, text, label, scale, bias, photographs=photographs_of(table))
+        features = Features(rows, text, label, scale, bias, photographs=photographs_of(table))
+    return features.held() if 4 * len(rows) * max(rows.shape[1], len(text)) <= held else features
 
 
 def photographs_of(table: Table, /) -> NDArray[np.uint64] | None:
@@ -133,23 +142,3 @@ def _number(path: Path, name: str, column: Column) -> float:
     if not np.isfinite(value):
         raise ValueError(f"{path}: {name} is {value}")
     return value
-
-
-def unit_rows(path: Path, name: str, column: Column, /) -> NDArray[np.float32]:
-    """Return the rows of a column of embeddings (n, d) at unit length; raise ValueError naming one that has none."""
-    if len(column.shape) != 2:
-        raise ValueError(f"{path}: {name} must have two axes, not shape {column.shape}")
-    if column.dtype.kind != "f":
-        raise ValueError(f"{path}: {name} must hold floating point numbers, not {column.given}")
-    return brought_to_unit(path, name, column.exact(slice(None)), 0)
-
-
-def brought_to_unit(path: Path, name: str, rows: NDArray[Any], first: int, /) -> NDArray[np.float32]:
-    """Return rows (n, d) at unit length; `first` is the number of the first of them in a message."""
-    if not np.isfinite(rows).all():
-        raise ValueError(f"{path}: {name} holds NaN or infinite values")
-    length = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-    if not length.all():
-        row = first + int(np.argmin(length))
-        raise ValueError(f"{path}: row {row} of {name} holds zeros only; it has no direction")
-    return (rows / length).astype(np.float32)
