@@ -33,6 +33,7 @@ FAMILIES = {  # family -> the package of its plugins
     "lexicon": "evaluation.lexicons",
     "corruption": "images.corruptions",
     "score": "evaluation.scores",
+    "index": "measures.indexes",
     "loss": "models.losses",
     "figure": "report.figures",
     "table": "report.tables",

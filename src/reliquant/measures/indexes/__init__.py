@@ -1,0 +1,1 @@
+"""Forms in which a library of embeddings is stored."""

@@ -1,0 +1,142 @@
+"""Means over queries with intervals that resample images, each with all its texts; free of torch.
+
+The gallery stays as it is. The influence of a photograph on a mean is that of all its queries together, so that five
+captions of one image are not five images (a ratio estimate: captions may differ in number).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from reliquant.measures import resampling
+from reliquant.measures.intervals import freedom_of, p_of_side
+from reliquant.measures.row import Row, row
+from reliquant.measures.stats import bootstrap_p, draws, normal_test, percentile_interval, wilson
+
+MEDIANS = 2_000  # resamples of a median, each of which costs a pass over all queries
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Hold a mean over queries, how many there were, and what each photograph adds to it, (c,), around 0."""
+
+    value: float
+    number: int
+    parts: Floats
+
+
+class Asked:
+    """Know which photograph each query is of, and how photographs weigh in the resamples that rows keep."""
+
+    def __init__(
+        self,
+        photograph: NDArray[np.uint64],
+        stratum: NDArray[np.int64],
+        rng: np.random.Generator,
+        resamples: int,
+        /,
+    ) -> None:
+        keys, first, self.of = np.unique(photograph, return_index=True, return_inverse=True)
+        self.stratum = np.unique(stratum[first], return_inverse=True)[1]
+        self.weight = resampling.weights(keys, self.stratum)
+        self.unseen = resampling.unseen(keys)
+        self.number = len(keys)
+        self.rng, self.resamples = rng, min(resamples, MEDIANS)
+
+    def mean(self, values: Floats, /) -> Mean:
+        """Return the mean of a value of each query, (q,), over those where it is defined."""
+        there = np.isfinite(values)
+        number = int(there.sum())
+        if not number:
+            return Mean(np.nan, 0, np.full(self.number, np.nan))
+        value = float(values[there].mean())
+        apart = np.where(there, values - value, 0.0) / number
+        return Mean(value, number, np.bincount(self.of, apart, self.number).astype(float))
+
+    def variance(self, parts: Floats, /) -> float:
+        """Return the variance of a sum of parts of photographs, which are drawn within their strata."""
+        size = np.bincount(self.stratum)
+        apart = parts - (np.bincount(self.stratum, parts) / size)[self.stratum]
+        if len(parts) < 2:
+            return np.nan
+        return float(np.sum((size / np.maximum(size - 1, 1))[self.stratum] * apart**2))
+
+    def kept(self, value: float, parts: Floats, /) -> NDArray[np.float32]:
+        """Return the replicates of a value that rows keep."""
+        return resampling.linear(value, parts * self.number, self.weight)
+
+    def share_row(self, name: str, mean: Mean, /) -> Row:
+        """Return the row of a mean of values from 0 to 1, with Wilson's interval; none can vary where all are equal."""
+        low, high = wilson(mean.value, self.variance(mean.parts), self.number)
+        kept = None if mean.value in (0, 1) else self.kept(mean.value, mean.parts)
+        return row(name, mean.value, low, high, np.nan, self.number, kept)
+
+    def gap_row(self, name: str, mean: Mean, /) -> Row:
+        """Return the row of a mean of values from -1 to 1."""
+        low, high = wilson((1 + mean.value) / 2, self.variance(mean.parts) / 4, self.number)
+        low, high = 2 * low - 1, 2 * high - 1
+        return row(name, mean.value, low, high, np.nan, self.number, self.kept(mean.value, mean.parts))
+
+    def change_row(self, name: str, mean: Mean, before: Mean, /, *, flip: float = 1.0) -> Row:
+        """Return the row of a paired difference, counting one query that may differ by `flip` unseen, either way."""
+        parts, unseen = mean.parts - before.parts, flip / max(mean.number, 1)
+        change = mean.value - before.value
+        low, high, p = normal_test(change, self.variance(parts) + unseen**2)
+        kept = self.kept(change, parts) + np.float32(unseen) * self.unseen
+        return row(name, change, low, high, p, self.number, kept)
+
+    def distance_row(self, name: str, mean: Mean, /, *, flip: float = 1.0) -> Row:
+        """Return the row of a mean of values of at least 0, counting one query of `flip` that was not seen."""
+        variance = self.variance(mean.parts) + (flip / max(mean.number, 1)) ** 2
+        low, high, _ = normal_test(mean.value, variance)
+        return row(name, mean.value, max(low, 0.0), high, np.nan, self.number, self.kept(mean.value, mean.parts))
+
+    def plain_row(self, name: str, mean: Mean, before: Mean | None = None, /) -> Row:
+        """Return the row of a mean, or of a paired difference of two, with Student's t by the kurtosis of its parts."""
+        parts = mean.parts if before is None else mean.parts - before.parts
+        value = mean.value if before is None else mean.value - before.value
+        half = float(np.sqrt(self.variance(parts))) * float(stdtrit(min(freedom_of(parts), 1e9), 0.975))
+        p = np.nan if before is None else p_of_side(value, value - half, value + half)
+        return row(name, value, value - half, value + half, p, self.number, self.kept(value, parts))
+
+    def median_row(self, name: str, rank: Floats, before: Floats | None = None, /) -> Row:
+        """Return the row of the median of a rank of each query, (q,), or of the difference of two medians."""
+        value, boot, kept = self._median(rank)
+        if before is not None:
+            other = self._median(before)
+            value, boot, kept = value - other[0], boot - other[1], kept - other[2]
+        low, high = (float(end) for end in percentile_interval(boot))
+        p = np.nan if before is None else float(bootstrap_p(boot))
+        return row(name, value, low, high, p, self.number, kept)
+
+    def _median(self, rank: Floats) -> tuple[float, Floats, Floats]:
+        """Return the median, its values in many resamples and in those that rows keep."""
+        boot, kept = (weighted_median(rank, weight, self.of) for weight in (self._drawn, self.weight))
+        return float(np.median(rank)), boot, kept
+
+    @cached_property
+    def _drawn(self) -> NDArray[np.float32]:
+        return draws(self.number, self.rng, resamples=self.resamples)
+
+
+def weighted_median(values: Floats, weight: NDArray[np.float32], of: NDArray[np.int64], /) -> Floats:
+    """Return the median of (q,) values in each resample, (b,), where query i weighs `weight[:, of[i]]`.
+
+    It is the least value up to which lies half of the weight, and the mean of it and the next where it is just half.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, place = values[order], of[order]
+    found = np.empty(len(weight))
+    step = max(1, 4_000_000 // len(values))
+    for low in range(0, len(weight), step):
+        upto = np.cumsum(weight[low : low + step, place], axis=1, dtype=float)
+        half = upto[:, -1:] / 2
+        first, after = (np.argmax(test, axis=1) for test in (upto >= half - 1e-6, upto > half + 1e-6))
+        found[low : low + step] = (ordered[first] + ordered[after]) / 2
+    return found
