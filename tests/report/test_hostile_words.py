@@ -13,8 +13,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reliquant import plugins
-from reliquant.cli.output import measured_output, table_output
+from reliquant.cli.compare_text import compared_text
+from reliquant.cli.output import measured_output
+from reliquant.cli.recommend_text import recommended_text
 from reliquant.report import claims, escaping, frames, page, plotting, tabling
+from reliquant.report.compare import compare
+from reliquant.report.recommend import judged, wish
 from reliquant.report.synthetic import Shape, rows
 
 WORDS = [
@@ -157,10 +161,16 @@ def test_the_page_holds_no_active_word(some):
 def test_a_terminal_is_not_steered_and_keeps_its_lines():
     measures = {WORDS[12]: {"value": 0.1, "low": None, "high": None, "n": 3}}
     assert len(measured_output({WORDS[14]: measures}).text.split("\n")) == 2
-    frame = pl.DataFrame({"scheme": WORDS, WORDS[12]: WORDS})
-    told = table_output(frame, "none")
-    assert told.text.replace("\n", "").isprintable()
-    assert told.data == frame.to_dicts()
+    plain = rows(Shape(seeds=(0,), corruptions=(), ranks=(), iterations=()))
+    renamed = pl.when(pl.col("scheme") != "fp32").then(pl.lit(WORDS[12])).otherwise("scheme")
+    hostile = plain.filter(pl.col("scheme").is_in(["fp32", "rtn"])).with_columns(scheme=renamed)
+    changed = compare(hostile, hostile.with_columns(pl.col("value", "low", "high") + 0.5)).with_columns(
+        dataset=pl.lit(WORDS[12]), group=pl.lit(WORDS[14]), measure=pl.lit(WORDS[12])
+    )
+    wishes = [wish("accuracy_delta <= 0.01")]
+    answers = recommended_text(judged(hostile, [wishes[0].text]), wishes, "bytes", each=True)
+    for told in (compared_text(changed), answers):
+        assert told.replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize(

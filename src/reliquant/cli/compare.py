@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.cli.output import Output, table_output
+from reliquant.cli.compare_text import compared_text
+from reliquant.cli.output import Output
 from reliquant.files.stored_frames import read_rows
 from reliquant.report.compare import compare
 
@@ -24,14 +25,15 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("rows_a", type=Path, help="rows.parquet of one study, or of one commit")
     parser.add_argument("rows_b", type=Path)
     parser.add_argument("--level", type=float, default=0.05, help="false discovery rate")
+    parser.add_argument("--all", action="store_true", dest="each", help="also the smaller changes of a variant")
     parser.add_argument("--json", action="store_true")
 
 
-def run(*, rows_a: Path, rows_b: Path, level: float) -> Output:
+def run(*, rows_a: Path, rows_b: Path, level: float, each: bool = False) -> Output:
     """Show what changed significantly from one study's rows to another's."""
     found = compare(read_rows(rows_a), read_rows(rows_b), level=level)
     changed = found.filter(pl.col("significant") | (pl.col("where") != "both"))
-    shown, notes = table_output(changed, "nothing changed significantly"), []
+    notes = []
     unpaired = found.filter((pl.col("how") == "unpaired") & (pl.col("difference") != 0))
     if unpaired.height:
         notes.append(
@@ -43,4 +45,4 @@ def run(*, rows_a: Path, rows_b: Path, level: float) -> Output:
         if open_ones.height:
             named = ", ".join(open_ones["measure"].unique().sort().head(5))
             notes.append(words.format(count=f"{open_ones.height:,} row{'s' * (open_ones.height > 1)}", named=named))
-    return Output(shown.data, "\n".join([shown.text, *notes]))
+    return Output(changed.to_dicts(), "\n".join([compared_text(changed, each=each), *notes]))

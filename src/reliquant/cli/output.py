@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from reliquant.report.escaping import one_line
 
 
@@ -28,13 +26,3 @@ def measured_output(found: Mapping[str, Any], /) -> Output:
                 f"{one_line(dataset):24} {one_line(name):28} {m['value']:9.4f}   {low:>8} .. {high:8} {m['n']:6}"
             )
     return Output(found, "\n".join(lines))
-
-
-def table_output(frame: pl.DataFrame, nothing: str, /) -> Output:
-    """Lay out a frame; say `nothing` where it has no rows."""
-    texts = [
-        pl.col(name).map_elements(one_line, pl.String) for name in frame.columns if frame.schema[name] == pl.String
-    ]
-    shown = frame.with_columns(texts).rename({name: one_line(name) for name in frame.columns})
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, fmt_str_lengths=60, tbl_width_chars=200):
-        return Output(frame.to_dicts(), nothing if frame.is_empty() else str(shown))
