@@ -45,3 +45,9 @@ def test_names_of_classes_are_numbered_where_the_classes_are_known():
     assert labels_of(table(**words), 6, classes=["cow", "dog", "cat"]).tolist() == [1, 2, 1, 0, 2, 2]
     with pytest.raises(ValueError, match=r"x\.npz: label 'cow' of image 3 is none of the 2 classes"):
         labels_of(table(**words), 6, classes=["dog", "cat"])
+
+
+def test_names_of_classes_may_lie_in_a_file_beside_the_table(tmp_path):
+    words = Table(tmp_path / "x.npz", {"label": column_of(np.array(["dog", "cat"]))}, ())
+    (tmp_path / "classes.json").write_text('["dog", "cow", "cat"]')
+    assert labels_of(words, 2).tolist() == [0, 2]

@@ -71,6 +71,24 @@ def read_listed(
     )
 
 
+def separator_of(path: Path, /) -> str:
+    """Return what separates the cells of a text table; raise ValueError for one that is compressed, or no text.
+
+    Raises TooMuch where it has more cells than its size lets expect.
+    """
+    if head_of(path).startswith(COMPRESSED):
+        raise ValueError(f"{path}: is compressed: unpack it")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            first = file.readline(LONGEST_LINE).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no text in UTF-8 ({error.reason}): save it as UTF-8") from error
+    require(path, "letters in its first line, or more", len(first), LONGEST_LINE - 1)
+    separator = max(SEPARATORS, key=first.count)
+    _check_cells(path, first.count(separator) + 1)
+    return separator
+
+
 def _check_cells(path: Path, columns: int) -> None:
     """Raise TooMuch for a table with more cells than its size lets expect: short lines are filled with empty ones."""
     require(path, "columns", columns, COLUMNS)
@@ -83,14 +101,10 @@ def _check_cells(path: Path, columns: int) -> None:
 
 def _table(path: Path, image: str | None) -> pl.DataFrame:
     """Read a text table, all columns as text without spaces around it."""
+    separator = separator_of(path)
     try:
-        if head_of(path).startswith(COMPRESSED):
-            raise ValueError(f"{path}: is compressed: unpack it")
         with open(path, encoding="utf-8-sig") as file:
             first = file.readline(LONGEST_LINE).rstrip("\r\n")
-        require(path, "letters in its first line, or more", len(first), LONGEST_LINE - 1)
-        separator = max(SEPARATORS, key=first.count)
-        _check_cells(path, first.count(separator) + 1)
         table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no text in UTF-8 ({error.reason}): save it as UTF-8") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -96,3 +96,32 @@ def mapped(
 
     given = np.dtype(np.float32) if decode is not None else kind
     return Column(shape, stored or str(kind), given if given.kind in KINDS else None, read)
+
+
+def joined(parts: Sequence[Column], about: str, /) -> Column:
+    """Return columns one after the other as one; raise ValueError about it where their widths or types differ."""
+    first = parts[0]
+    for part in parts[1:]:
+        if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
+            raise ValueError(f"{about}: parts differ: {first.shape} of {first.stored}, {part.shape} of {part.stored}")
+    if len(parts) == 1:
+        return first
+    ends = np.cumsum([len(part) for part in parts])
+    kinds = [part.given for part in parts if part.given is not None]
+    given = None if len(kinds) < len(parts) else np.result_type(*kinds) if first.dtype.kind == "f" else first.dtype
+
+    def read(rows: Rows) -> NDArray[Any]:
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            start, stop, _ = rows.indices(int(ends[-1]))
+            begins = (ends - [len(part) for part in parts]).tolist()
+            wanted = [slice(max(0, start - begin), max(0, stop - begin)) for begin in begins]
+            return np.concatenate([part.read(some) for part, some in zip(parts, wanted, strict=True)])
+        places = np.arange(ends[-1])[rows]
+        found = np.empty((len(places), *first.shape[1:]), given)
+        part_of = np.searchsorted(ends, places, side="right")
+        for i in np.unique(part_of):
+            mine = part_of == i
+            found[mine] = parts[i].read(places[mine] - (ends[i - 1] if i else 0))
+        return found
+
+    return Column((int(ends[-1]), *first.shape[1:]), first.stored, given, read)

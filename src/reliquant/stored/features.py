@@ -6,17 +6,18 @@ become int64. So the same numbers give the same figures whatever type they were 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reliquant.evaluation.features import Features
+from reliquant.images.reading import class_names
 from reliquant.measures.accuracy import class_numbers, labels_within
 from reliquant.measures.resampling import PHOTOGRAPH
 from reliquant.stored.column import Column
+from reliquant.stored.naming import naming
 from reliquant.stored.read import Table
 from reliquant.stored.unit_rows import UnitRows
 
@@ -24,21 +25,11 @@ HELD = 2**28  # bytes of embeddings, or of logits, that are held in memory
 LOG_OF_A_SCALE = 5.0  # a multiplier below it is likelier the parameter, a logarithm: CLIP's ends at 100, its log at 4.6
 
 
-@contextmanager
-def naming(path: Path, /) -> Iterator[None]:
-    """Put the file's name before the message of a ValueError that is raised inside the block."""
-    try:
-        yield
-    except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: {error}") from error
-
-
 def labels_of(table: Table, images: int, /, *, classes: Sequence[str] | None = None) -> NDArray[np.int64]:
     """Return the class number of each of so many images, (n,); raise ValueError naming the file and what is wrong.
 
-    Names of classes are numbered by their place in `classes`, or in the table's own column of them.
+    Names of classes are numbered by their place in `classes`, in the table's own column of that name, or in the list
+    that `classes.json` beside the file holds.
     """
     with naming(table.path):
         label = numbers_of(table, "label", classes=classes)
@@ -60,7 +51,7 @@ def numbers_of(table: Table, name: str, /, *, classes: Sequence[str] | None = No
         return class_numbers(column.exact(slice(None)))
     known = list(classes) if classes is not None else _classes(table)
     if known is None:
-        told = "store whole numbers, or the names of all classes in their order as `classes`"
+        told = "store whole numbers, or the names of all classes in their order as `classes` or in classes.json"
         raise ValueError(f"{name} holds names, and which number each class has is not known: {told}")
     number = {word: i for i, word in enumerate(known)}
     words = column[:].reshape(-1)
@@ -71,9 +62,10 @@ def numbers_of(table: Table, name: str, /, *, classes: Sequence[str] | None = No
 
 
 def _classes(table: Table) -> list[str] | None:
-    if "classes" not in table.arrays or table.arrays["classes"].dtype != object:
-        return None
-    return [str(word) for word in table.arrays["classes"][:].reshape(-1)]
+    """Return the names of the classes in their order: the table's own column, or `classes.json` beside the file."""
+    if "classes" in table.arrays and table.arrays["classes"].dtype == object:
+        return [str(word) for word in table.arrays["classes"][:].reshape(-1)]
+    return class_names(table.path if table.path.is_dir() else table.path.parent, None)
 
 
 def features_of(

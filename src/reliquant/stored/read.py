@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,11 +10,21 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from reliquant.files.digests import DamagedFile
+from reliquant.images.formats import SUFFIXES, described, head_of
 from reliquant.stored.column import Column
-from reliquant.stored.layouts import safetensors
-from reliquant.stored.synonyms import ours_of
+from reliquant.stored.layouts import csv, faiss, folder, npy, npz, parquet, safetensors
+from reliquant.stored.naming import naming
+from reliquant.stored.synonyms import SYNONYMS, ours_of
 
+BY_CONTENT: tuple[tuple[Callable[[bytes], bool], Callable[[Path], dict[str, Column]]], ...] = (
+    (lambda head: head.startswith(b"\x93NUMPY"), npy.columns),
+    (lambda head: head.startswith((b"PK\x03\x04", b"PK\x05\x06")), npz.columns),
+    (lambda head: head.startswith(b"PAR1"), parquet.columns),
+    (faiss.begins_an_index, faiss.columns),
+)
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
+OTHERS = 12  # names in a message
 OF_IMAGES = ("image", "label", "photograph", "id", "probabilities", "logits", "prediction", "confidence")
 
 
@@ -22,20 +32,23 @@ OF_IMAGES = ("image", "label", "photograph", "id", "probabilities", "logits", "p
 class Table:
     """Hold the columns of a table by our names (`synonyms.SYNONYMS`), and what was assumed, a sentence each.
 
-    `path` is as the user wrote it.
+    `path` is as the user wrote it; `others` are the names of columns that are none of ours.
     """
 
     path: Path
     arrays: Mapping[str, Column]
     said: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     def require(self, *names: str) -> None:
         """Raise ValueError with what is there unless the table has all the named columns."""
         for name in names:
             if name not in self.arrays:
                 there = ", ".join(sorted(self.arrays)) or "none that is known by its name"
-                told = f"--names {name}=NAME says which is it"
-                raise ValueError(f"{self.path}: has no tensor {name!r}; there are {there} ({told})")
+                some = ", ".join(self.others[:OTHERS]) + " ..." * (len(self.others) > OTHERS)
+                others = f", and {some}" * bool(self.others)
+                told = f" (--names {name}=NAME says which is it)" * bool(self.others)
+                raise ValueError(f"{self.path}: has no tensor {name!r}; there are {there}{others}{told}")
 
     def rows(self) -> int:
         """Return of how many images the table is; raise ValueError where its columns differ in that."""
@@ -54,13 +67,34 @@ class Table:
 def read_table(path: Path, /, *, names: Mapping[str, str] = NO_NAMES) -> Table:
     """Read what a table holds, by its content; its rows are read when they are asked for.
 
-    `names` says what ours are called in the file ({"image": "img_emb"}), where they have no usual name. Raises
-    FileNotFoundError, DamagedFile where a file is truncated or of no layout that is read, and ValueError naming a
-    column that is missing, that may be two of ours, or whose type is not read.
+    Read are safetensors, .npz, .npy (named by its file), parquet, CSV, flat indexes of FAISS, and folders of .npy
+    files, those of clip-retrieval too. `names` says what ours are called there ({"image": "img_emb"}), where they have
+    no usual name. Raises FileNotFoundError, DamagedFile where a file is truncated or of no layout that is read, and
+    ValueError naming a column that is missing, that may be two of ours, or whose type is not read.
     """
+    with naming(path):
+        found, said = _columns(path)
+        arrays, told = ours_of(found, str(path), names)
+    taken = {id(column) for column in arrays.values()}
+    others = tuple(sorted(name for name, column in found.items() if id(column) not in taken))
+    return Table(path, arrays, (*said, *told), others)
+
+
+def _columns(path: Path) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """Return the columns of a table by their own names, and what was assumed."""
     if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; name a safetensors file in it")
+        return folder.columns(path, SYNONYMS["id"])
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    arrays, said = ours_of(safetensors.columns(path), str(path), names)
-    return Table(path, arrays, said)
+        raise ValueError(f"{path}: is no file and no folder")
+    head = head_of(path)
+    for begins, read in BY_CONTENT:
+        if begins(head):
+            return read(path), ()
+    if path.suffix.lower() == ".safetensors" or head[8:9] == b"{":
+        return safetensors.columns(path), ()
+    if path.suffix.lower() in SUFFIXES["csv"] or described(head) == "text":
+        return csv.columns(path), ()
+    known = "safetensors, .npz, .npy, parquet, CSV, flat indexes of FAISS and folders of .npy files are read"
+    raise DamagedFile(f"{path}: {described(head)}, no table: {known}")
