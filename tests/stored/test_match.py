@@ -95,3 +95,23 @@ def test_other_numbers_of_classes_are_refused_and_other_widths_are_not():
 def test_a_photograph_that_is_there_twice_is_told():
     both = [table(name, photograph=[1, 2, 2, 3]) for name in ("q.npz", "f.npz")]
     assert "f.npz: 1 photographs are there more than once; intervals take all images" in matched(*both)[2][1]
+
+
+def test_an_embedding_that_is_there_twice_is_told():
+    image = images(20)
+    image[[15, 17]] = image[3]
+    said = matched(table("q.npz", image=images(20)), table("f.npz", image=image, id=range(20)))[2]
+    told = (
+        "f.npz: image 15 has the embedding of image 3, and 2 images that of an earlier one: is one image there twice?"
+    )
+    assert said[-1].startswith(told)
+
+
+def test_tables_of_one_model_in_another_order_are_doubted():
+    image = images(40, 64)
+    coarse = np.round(image * 4) / 4
+    assert len(matched(table("q.npz", image=coarse), table("f.npz", image=image))[2]) == 1
+    said = matched(table("q.npz", image=np.roll(coarse, -1, axis=0)), table("f.npz", image=image))[2]
+    assert "q.npz and f.npz: embeddings of the same row are no more alike" in said[1]
+    assert "if both are of one model, these are not the same images in the same order" in said[1]
+    assert len(matched(table("q.npz", image=images(40, 8)), table("f.npz", image=image))[2]) == 1

@@ -40,6 +40,9 @@ def test_the_first_row_that_cannot_be_meant_is_named_wherever_it_lies():
     bad[41] = 0
     with pytest.raises(ValueError, match=r"x\.npz: row 41 of image holds zeros only; it has no direction"):
         read(bad)
+    bad[41] = 1e200
+    with pytest.raises(ValueError, match=r"x\.npz: row 41 of image holds numbers too large for its length"):
+        read(bad)
     with pytest.raises(ValueError, match="image must have two axes"):
         read(ROWS[:, 0])
     with pytest.raises(ValueError, match="image must hold floating point numbers, not int64"):

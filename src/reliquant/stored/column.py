@@ -41,7 +41,9 @@ class Column:
         return self.shape[0] if self.shape else 1
 
     def __getitem__(self, rows: Rows) -> NDArray[Any]:
-        with np.errstate(over="ignore"):  # a float64 that no float32 holds becomes infinite, which is refused as such
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # a float64 that no float32 holds becomes infinite, which is refused as such
             return self.exact(rows).astype(self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -50,10 +52,13 @@ class Column:
     def exact(self, rows: Rows, /) -> NDArray[Any]:
         """Return rows as they are stored, float64 and every whole number too; half precision comes as float32."""
         found = self.read(rows)
-        return found.astype(np.float32) if found.dtype == np.float16 else found
+        with np.errstate(invalid="ignore"):  # a NaN that signals stays one
+            return found.astype(np.float32) if found.dtype == np.float16 else found
 
     def taken(self, rows: NDArray[np.integer], /) -> Column:
         """Return the column of these rows, in their order; they are read when they are asked for."""
+        if len(rows) == len(self) and np.array_equal(rows, np.arange(len(rows))):
+            return self  # whose rows lie side by side
         return Column((len(rows), *self.shape[1:]), self.stored, self.given, lambda asked: self.read(rows[asked]))
 
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from xxhash import xxh3_128_digest
 
 from reliquant.measures.resampling import PHOTOGRAPH
 from reliquant.stored.read import Table
 
 Places = NDArray[np.int64]
+BLOCK = 2**22  # numbers that are read at a time
+LOOKED_AT = 256  # rows that say whether two tables have one order
 
 
 def matched(variant: Table, reference: Table, /) -> tuple[Places, Places, tuple[str, ...]]:
@@ -34,6 +37,7 @@ def matched(variant: Table, reference: Table, /) -> tuple[Places, Places, tuple[
             raise ValueError(f"{about}: {rows[0]:,} images in one and {rows[1]:,} in the other; {told}")
         place = own = np.arange(rows[0])
         said = [f"{about}: rows are matched by their position, as {_without_id(variant, reference)}"]
+        said += _unlike(variant, reference, about)
     for name in ("label", PHOTOGRAPH):
         if name in variant.arrays and name in reference.arrays:
             _require_equal(variant, reference, place, own, name)
@@ -121,11 +125,52 @@ def _class_count(table: Table) -> tuple[int, str]:
 
 
 def _twice(table: Table, rows: Places) -> list[str]:
-    """Say how many images of a table have a photograph that another one has, too."""
+    """Say how many images of a table have a photograph that another one has, too, or the same embedding."""
     if PHOTOGRAPH not in table.arrays:
-        return []
+        return _same_embedding(table)
     keys, count = np.unique(table.arrays[PHOTOGRAPH].exact(slice(None)), return_counts=True)
     if len(keys) == len(rows):
         return []
     told = f"{int((count > 1).sum()):,} photographs are there more than once"
     return [f"{table.path}: {told}; intervals take all images of one photograph for one"]
+
+
+def _same_embedding(table: Table) -> list[str]:
+    """Say how many images of a table have the embedding of an earlier one, to the bit, and which is the first."""
+    if "image" not in table.arrays or len(table.arrays["image"].shape) != 2:
+        return []
+    column = table.arrays["image"]
+    seen: dict[bytes, int] = {}
+    first, count = (0, 0), 0
+    step = max(1, BLOCK // max(1, column.shape[1]))
+    for start in range(0, len(column), step):
+        for row, values in enumerate(np.ascontiguousarray(column[start : start + step]), start=start):
+            earlier = seen.setdefault(xxh3_128_digest(values.data), row)
+            if earlier != row:
+                first, count = first if count else (earlier, row), count + 1
+    if not count:
+        return []
+    told = f"image {first[1]} has the embedding of image {first[0]}, and {count:,} images that of an earlier one"
+    return [f"{table.path}: {told}: is one image there twice? Intervals take them for different images"]
+
+
+def _unlike(variant: Table, reference: Table, about: str) -> list[str]:
+    """Say where embeddings at the same rows are no more alike than those of neighbours: then the order may differ."""
+    columns = [table.arrays["image"] for table in (variant, reference) if "image" in table.arrays]
+    if len(columns) < 2 or columns[0].shape != columns[1].shape or len(columns[0].shape) != 2 or len(columns[0]) < 8:
+        return []
+    rows = np.linspace(0, len(columns[0]) - 2, min(LOOKED_AT, len(columns[0]) - 1)).astype(np.int64)
+    mine, theirs, beside = (
+        _directions(c[at]) for c, at in zip((*columns, columns[1]), (rows, rows, rows + 1), strict=True)
+    )
+    same, other = float((mine * theirs).sum(axis=1).mean()), float((mine * beside).sum(axis=1).mean())
+    if not same <= other:
+        return []
+    told = f"embeddings of the same row are no more alike (cosine {same:.3f}) than of neighbouring rows ({other:.3f})"
+    return [f"{about}: {told}: if both are of one model, these are not the same images in the same order"]
+
+
+def _directions(rows: NDArray[Any]) -> NDArray[np.float64]:
+    with np.errstate(all="ignore"):  # what is not finite is refused by whoever reads it
+        wide = rows.astype(np.float64)
+        return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(float).tiny)

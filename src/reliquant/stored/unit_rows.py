@@ -32,7 +32,11 @@ class UnitRows:
             if not finite.all():
                 row = start + int(np.argmin(finite))
                 raise ValueError(f"{path}: {name} holds NaN or infinite values, first in row {row}")
-            self.length[start : start + step] = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+            with np.errstate(over="ignore", under="ignore"):
+                self.length[start : start + step] = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        if not np.isfinite(self.length).all():
+            row = int(np.argmin(np.isfinite(self.length)))
+            raise ValueError(f"{path}: row {row} of {name} holds numbers too large for its length to be one")
         if not self.length.all():
             row = int(np.argmin(self.length))
             raise ValueError(f"{path}: row {row} of {name} holds zeros only; it has no direction")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from reliquant.files.digests import DamagedFile
 from reliquant.stored.column import Column, column_of, mapped
 
 Order = Literal["C", "F"]
+HEADER_ERRORS = (ValueError, TypeError, SyntaxError, TokenError, MemoryError, RecursionError, OverflowError)
 LIMIT = 10_000  # letters of a header, as numpy's own limit
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -31,7 +33,7 @@ def header_of(file: IO[bytes], about: str, /) -> tuple[tuple[int, ...], Order, n
         version = npy.read_magic(file)
         reader = READERS.get(version, npy.read_array_header_2_0)
         shape, fortran, kind = reader(file, max_header_size=LIMIT)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, OverflowError) as error:
+    except HEADER_ERRORS as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedFile(f"{about}: truncated or no array of NumPy ({told:.200})") from error
     if any(length < 0 for length in shape):
