@@ -84,7 +84,7 @@ def test_the_commands_run_one_after_the_other(place, capsys, monkeypatch):
         if words[0] == "evaluate" and "--resamples" not in words:
             words += ["--resamples", "100"]
         if words[0] == "measure":  # what `evaluate --save` wrote, also under the names of the help text
-            for name in ("features.safetensors", "other.safetensors"):
+            for name in ("features.safetensors", "other.safetensors", "int8.safetensors"):
                 shutil.copyfile("f.safetensors", name)
         whole = words[0] != "verify"  # of the study that it checks only the rows lie here
         with nullcontext() if whole else pytest.raises(SystemExit, match="1"):

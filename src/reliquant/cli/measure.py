@@ -1,65 +1,122 @@
-"""`reliquant measure`: every measure and OOD score of stored features or probabilities; no model."""
+"""`reliquant measure`: every measure and OOD score of stored tables, beside a reference every change; no model."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from reliquant import plugins
+from reliquant.cli.measure_paired import add_paired_words, paired
 from reliquant.cli.output import Output, measured_output
-from reliquant.cli.stored_features import doubts_of, features_of, labels_of, naming, read_arrays, require
 from reliquant.cli.words import positive
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.measure import measure_features, measure_probabilities
+from reliquant.evaluation.paired import measure_answers
+from reliquant.progress import say
+from reliquant.stored.beside import answers_of, class_names, kind_of, unique_names
+from reliquant.stored.features import doubts_of, features_of, labels_of, naming
+from reliquant.stored.read import read_table
 
 EXAMPLE = "reliquant measure features.safetensors --ood other.safetensors --json"
 SCORES = ("mcm", "msp", "max_logit", "energy")
 FEATURES = (
-    "safetensors with image (n,d), label (n), text (c,d), logit_scale (1: the multiplier of the cosines, exp of the"
-    " model's parameter), and maybe logit_bias (1) and photograph (n, whole numbers: equal for equal images);"
-    " or with probabilities (n,c) and label (n)"
+    "image (n,d), label (n), text (c,d), logit_scale (1: the multiplier of the cosines, exp of the model's parameter),"
+    " and maybe logit_bias (1), photograph (n, whole numbers: equal for equal images) and id (n);"
+    " or probabilities or logits (n,c) and label (n); or prediction (n), label (n) and maybe confidence (n)"
 )
 
 
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
-    parser.add_argument("features", type=Path, help=FEATURES)
-    parser.add_argument("--ood", type=Path, nargs="*", default=[], help="safetensors with image (n,d) of other images")
+    parser.add_argument("features", type=Path, nargs="+", help=f"tables of a model or of several variants: {FEATURES}")
+    ood = "tables of other images; with several variants once for each: --ood A1 A2 --ood B1 B2"
+    parser.add_argument("--ood", type=Path, nargs="*", action="append", help=ood)
+    names = "what ours are called there, where they have no usual name: image=img_emb"
+    parser.add_argument("--names", nargs="*", default=[], help=names)
+    add_paired_words(parser)
     parser.add_argument("--resamples", type=positive, default=10_000, help="of the bootstrap")
-    parser.add_argument("--json", action="store_true", help="print JSON: one object for each dataset")
+    parser.add_argument("--json", action="store_true", help="print JSON: one object for each dataset, or variant")
 
 
-def run(*, features: Path, ood: list[Path], resamples: int) -> Output:
-    """Measure stored features (image, label, text, logit_scale) or probabilities (probabilities, label)."""
-    arrays = read_arrays(features)
-    if "probabilities" in arrays:
-        require(features, arrays, "label")
-        if "image" in arrays:
-            said = "image, text and logit_scale are not read, as there are probabilities"
-            print(f"reliquant measure: warning: {features}: {said}", file=sys.stderr)
-        label = labels_of(features, arrays, len(arrays["probabilities"]))
-        if ood:
-            raise ValueError(f"{features}: probabilities give no OOD scores; give image and text features")
-        with naming(features):
-            measured = measure_probabilities(arrays["probabilities"], label, resamples=resamples)
-        return measured_output({features.stem: measured})
-    require(features, arrays, "image", "label", "text", "logit_scale")
-    test = features_of(features, arrays, arrays, labels_of(features, arrays, len(arrays["image"])))
-    for doubt in doubts_of(features, test):
-        print(f"reliquant measure: warning: {doubt}", file=sys.stderr)
-    others = {}
-    for path in ood:
-        other = read_arrays(path)
-        require(path, other, "image")
-        others[str(path.with_suffix(""))] = features_of(path, other, arrays, np.full(len(other["image"]), -1))
-    return with_scores(features.stem, test, others, resamples)
+def run(
+    *,
+    features: list[Path],
+    ood: list[list[Path]] | None,
+    names: list[str],
+    resamples: int,
+    reference: Path | None = None,
+    **words: Any,
+) -> Output:
+    """Measure stored tables, each by itself or beside a reference."""
+    asked = names_of(names)
+    if reference is not None:
+        own = names_of(words.pop("reference_names")) or asked
+        return paired(features, ood or [], (asked, own), resamples, reference, **words)
+    given = [f"--{word.replace('_', '-')}" for word, value in words.items() if value not in (None, [])]
+    if given:
+        raise ValueError(f"{', '.join(given)}: need --reference, the table of FP32 on the same images")
+    others = [path for one in ood or [] for path in one]
+    found = {}
+    for path, name in zip(features, unique_names(features), strict=True):
+        found |= _alone(path, name, others, asked, resamples)
+    return measured_output(found)
+
+
+def names_of(words: Sequence[str], /) -> dict[str, str]:
+    """Read `--names`; raise ValueError for a word that does not read ours=theirs."""
+    found = {}
+    for word in words:
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise ValueError(f"--names {word!r} must read ours=theirs, such as image=img_emb")
+        found[ours] = theirs
+    return found
+
+
+def _alone(path: Path, name: str, ood: Sequence[Path], names: Mapping[str, str], resamples: int) -> dict[str, object]:
+    """Measure one table without a reference."""
+    table = read_table(path, names=names)
+    _say(table.said)
+    kind, unread = kind_of([table]), "image, text and logit_scale are not read, as there are probabilities"
+    if kind == "probabilities" and ood:
+        raise ValueError(f"{path}: probabilities give no OOD scores; give image and text features")
+    if kind == "image":
+        test = features_of(table, labelled=True)
+        for doubt in doubts_of(path, test):
+            print(f"reliquant measure: warning: {doubt}", file=sys.stderr)
+        tables = {str(other.with_suffix("")): read_table(other, names=names) for other in ood}
+        _say([line for other in tables.values() for line in other.said])
+        others = {word: features_of(other, table) for word, other in tables.items()}
+        return _scored(name, test, others, resamples)
+    if kind == "probabilities":
+        if "image" in table.arrays:
+            print(f"reliquant measure: warning: {path}: {unread}", file=sys.stderr)
+        table.require("label")
+        column = table.arrays["probabilities"]
+        label = labels_of(table, len(column))
+        with naming(path):
+            return {name: measure_probabilities(column.exact(slice(None)), label, resamples=resamples)}
+    said: list[str] = []
+    sets = {str(other.with_suffix("")): read_table(other, names=names) for other in ood}
+    answers = answers_of(table, sets, {}, said, kind=kind, classes=class_names([table]))
+    _say(said)
+    with naming(path):
+        return dict(measure_answers(answers, name=name, resamples=resamples))
+
+
+def _say(lines: Sequence[str]) -> None:
+    for line in lines:
+        say("reliquant measure", line)
+
+
+def _scored(name: str, test: Features, others: Mapping[str, Features], resamples: int) -> dict[str, object]:
+    scores = {score: plugins.load("score", {"score": score}) for score in SCORES}
+    return dict(measure_features(test, others, scores, resamples=resamples, name=name))
 
 
 def with_scores(name: str, test: Features, others: Mapping[str, Features], resamples: int, /) -> Output:
     """Measure labelled features, and the common OOD scores on them against each set of other images."""
-    scores = {score: plugins.load("score", {"score": score}) for score in SCORES}
-    return measured_output(measure_features(test, others, scores, resamples=resamples, name=name))
+    return measured_output(_scored(name, test, others, resamples))

@@ -72,7 +72,7 @@ def measure_features(
     for other, images in ood.items():
         records = samples_of(images, asked, train=train).with_columns(label=pl.lit(-1, pl.Int32))
         parts.append(placed(records, "ood", other, name))
-    measured = _by_dataset(rows(pl.concat(parts, how="diagonal"), None, resamples=resamples, seed=seed))
+    measured = by_dataset(rows(pl.concat(parts, how="diagonal"), None, resamples=resamples, seed=seed))
     measured[name] |= _of_all_classes(features.probabilities, features.label)
     return measured
 
@@ -114,7 +114,7 @@ def measure_probabilities(
         parts.append(records_of(np.log(np.maximum(probabilities[at], tiny, dtype=float)), label[at]))
     records = pl.concat(parts)
     frame = placed(records.with_row_index("index"), "clean", "table", "table")
-    measured = _by_dataset(rows(frame, None, resamples=resamples, seed=seed))["table"]
+    measured = by_dataset(rows(frame, None, resamples=resamples, seed=seed))["table"]
     return measured | _of_all_classes(probabilities, label)
 
 
@@ -125,7 +125,8 @@ def placed(records: pl.DataFrame, suite: str, dataset: str, reference: str, /) -
     return records.with_columns(severity=pl.lit(0, pl.Int8), **constants)
 
 
-def _by_dataset(measured: pl.DataFrame) -> Measured:
+def by_dataset(measured: pl.DataFrame, /) -> Measured:
+    """Return rows that have a value by dataset and measure; those of an OOD score are called <score>_<measure>."""
     nested: Measured = {}
     for row in measured.filter(pl.col("value").is_not_null()).iter_rows(named=True):
         name = f"{row['score']}_{row['measure']}" if row["score"] else row["measure"]

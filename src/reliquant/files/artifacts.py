@@ -40,6 +40,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "replicates": REPLICATES,  # values in shared resamples, of rows that keep them
 }
 ROW_SCHEMA = pl.Schema(COLUMNS)
+UNKNOWN = "unknown"  # in rows, of what nobody said: the precision, family, scope or source of others' files
 
 
 LARGEST_JSON = 2**30  # bytes: captions of millions of images

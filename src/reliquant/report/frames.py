@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from reliquant.files.artifacts import UNKNOWN
 from reliquant.grid import bits_of
 from reliquant.measures.stats import p_of_interval
 from reliquant.report.averages import (
@@ -179,22 +180,30 @@ def wide(frame: pl.DataFrame, /, *by: str) -> pl.DataFrame:
 
 
 def ordered_precisions(frame: pl.DataFrame, /) -> list[str]:
-    """List a frame's precisions, most bits first.
+    """List a frame's precisions, most bits first; what is unknown comes last.
 
     >>> ordered_precisions(pl.DataFrame({"precision": ["w4a8", "fp32", "w8a8"]}))
     ['fp32', 'w8a8', 'w4a8']
     """
-    return sorted(frame["precision"].unique().to_list(), key=lambda p: (-weight_bits(p), -activation_bits(p), p))
+    known = [p for p in frame["precision"].unique().to_list() if p != UNKNOWN]
+    unknown = [UNKNOWN] if len(known) < frame["precision"].n_unique() else []
+    return sorted(known, key=lambda p: (-weight_bits(p), -activation_bits(p), p)) + unknown
 
 
 def weight_bits(precision: str, /) -> float:
-    """Return the bits of a weight in a precision such as `w4a8`; `fp32` has 32."""
-    return 32.0 if precision == "fp32" else float(bits_of(precision)[0])
+    """Return the bits of a weight in a precision such as `w4a8`; `fp32` has 32, and one that is unknown NaN."""
+    return _bits(precision, 0)
 
 
 def activation_bits(precision: str, /) -> float:
-    """Return the bits of an activation in a precision."""
-    return 32.0 if precision == "fp32" else float(bits_of(precision)[1])
+    """Return the bits of an activation in a precision, likewise."""
+    return _bits(precision, 1)
+
+
+def _bits(precision: str, place: int) -> float:
+    if precision == UNKNOWN:
+        return float("nan")
+    return 32.0 if precision == "fp32" else float(bits_of(precision)[place])
 
 
 def ordered_schemes(frame: pl.DataFrame, /) -> list[tuple[str, str]]:

@@ -217,7 +217,9 @@ def plots(rows: Rows, /) -> dict[str, pl.DataFrame]:
         runs = frames.mean_of_sets(frames.quantized(frames.select(rows, measure)))
         means = frames.mean_of_runs(runs, ["source", "scheme", "precision"])
         bits = [frames.weight_bits(p) for p in means["precision"]]
-        named = means.select("source", "scheme", bits=pl.Series(bits, dtype=pl.Float64), **{measure: "value"})
+        named = means.select(
+            "source", "scheme", bits=pl.Series(bits, dtype=pl.Float64).fill_nan(None), **{measure: "value"}
+        )
         tables[name] = named.with_columns(pl.col(measure).round(6)).sort("source", "scheme", "bits")
     return tables
 

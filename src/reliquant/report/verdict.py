@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from reliquant.files.artifacts import UNKNOWN
 from reliquant.report import evidence, frames
 from reliquant.report.common_sets import NothingInCommon, named, some_of
 from reliquant.report.frames import VARIANT, Rows
@@ -110,12 +111,15 @@ def over_sets(cells: pl.DataFrame, /, *by: str) -> pl.DataFrame:
 
 
 def most_bits(rows: Rows, /, *, suite: str = "clean") -> float:
-    """Return the most weight bits that quantized variants of a suite have."""
+    """Return the most weight bits that quantized variants of a suite have, of those whose precision is known."""
     variants = rows.lazy().filter((pl.col("suite") == suite) & (pl.col("scheme") != "fp32"))
     precisions = variants.select(pl.col("precision").cast(pl.String).unique()).collect()["precision"]
     if precisions.is_empty():
         raise NotTestable(f"no quantized variant in the {suite} suite")
-    return max(frames.weight_bits(p) for p in precisions)
+    known = [frames.weight_bits(p) for p in precisions if p != UNKNOWN]
+    if not known:
+        raise NotTestable(f"the precision of the variants in the {suite} suite is unknown")
+    return max(known)
 
 
 def share(chosen: pl.Series, /) -> float:

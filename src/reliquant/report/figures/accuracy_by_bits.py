@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from reliquant.files.artifacts import UNKNOWN
 from reliquant.report import frames, plotting
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
@@ -60,10 +61,10 @@ def figure(rows: Rows, made: Lines | None = None, /, *, columns: Literal[1, 2] =
 
 def prepared(rows: Rows, /) -> Lines:
     """Return the mean accuracies that the lines join; raise NothingToDraw without two precisions, FP32 among them."""
-    accuracies = frames.select(rows, "accuracy")
+    accuracies = frames.select(rows, "accuracy").filter(pl.col("precision") != UNKNOWN)
     precisions = frames.ordered_precisions(accuracies)
     if len(precisions) < 2:
-        raise NothingToDraw("fewer than two precisions (FP32 is one) have an accuracy on a clean set")
+        raise NothingToDraw("fewer than two known precisions (FP32 is one) have an accuracy on a clean set")
     runs = frames.mean_of_sets(accuracies)
     by = "scheme" if frames.quantized(runs)["scheme"].n_unique() <= MANY else "family"
     return precisions, by, runs, frames.mean_of_runs(runs, ["source", by, "precision"])

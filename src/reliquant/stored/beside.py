@@ -1,0 +1,234 @@
+"""Tables of variants beside that of their reference: what each says of the same images, in the same order.
+
+What a variant's table lacks because quantization left it as it was, labels, classes, text, is the reference's, which is
+said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from reliquant.evaluation.answers import Answers, answers_of_features, answers_of_predictions
+from reliquant.evaluation.class_tables import answers_of_logits, answers_of_probabilities
+from reliquant.evaluation.records import Score
+from reliquant.stored.features import doubts_of, features_of, labels_of, naming, numbers_of
+from reliquant.stored.match import matched
+from reliquant.stored.read import NO_NAMES, Table, read_table
+
+KINDS = ("probabilities", "logits", "image", "prediction")  # what answers are made of: the first that is there
+BY_PLACE = r"(.+) and (.+): rows are matched by their position, as .*"
+Said = list[str]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Name a model's tables: of labelled images, and of sets of other images."""
+
+    labelled: Path
+    ood: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Hold a model's tables: of labelled images, and of other images by the name of their set."""
+
+    labelled: Table
+    ood: Mapping[str, Table]
+
+
+def paired_answers(
+    variants: Mapping[str, Files],
+    reference: Files,
+    scores: Mapping[str, Score],
+    said: Said,
+    /,
+    *,
+    names: Mapping[str, str] = NO_NAMES,
+    reference_names: Mapping[str, str] = NO_NAMES,
+) -> tuple[dict[str, Answers], Answers]:
+    """Read the tables of variants, by name, and of their reference; return what each says, image by image in one order.
+
+    `scores` are the OOD scores of embeddings; `names` and `reference_names` say what columns are called in the files of
+    variants and of the reference, as `read_table` takes them. What was assumed is added to `said`. Raises ValueError
+    naming the files that cannot be of the same images.
+    """
+    sets = dict(zip(unique_names(reference.ood), reference.ood, strict=True))
+    exact = _read(reference.labelled, sets, reference_names, said)
+    sides = {}
+    for name, files in variants.items():
+        own = _read(files.labelled, same_sets(files.ood, reference.ood, files.labelled, said), names, said)
+        ood = {one: beside(table, exact.ood[one], said) for one, table in own.ood.items()}
+        sides[name] = Tables(beside(own.labelled, exact.labelled, said), ood)
+    _gather(said)
+    every = [exact, *sides.values()]
+    classes = class_names([side.labelled for side in every])
+    others = [table for side in every for table in side.ood.values()]
+    kind = kind_of([side.labelled for side in every], others)
+    found = [answers_of(side.labelled, side.ood, scores, said, kind=kind, classes=classes) for side in every]
+    return dict(zip(sides, found[1:], strict=True)), found[0]
+
+
+def _gather(said: Said) -> None:
+    """Put what is said of several tables beside one reference into one sentence."""
+    found = list(filter(None, (re.fullmatch(BY_PLACE, line) for line in said)))
+    tables: dict[str, list[str]] = {}
+    for match in found:
+        tables.setdefault(match[2], []).append(match[1])
+    if len(found) > len(tables):
+        said[:] = [line for line in said if not re.fullmatch(BY_PLACE, line)]
+        for reference, own in tables.items():
+            said.append(f"{', '.join(own)} and {reference}: rows are matched by their position, as not all have ids")
+
+
+def _read(labelled: Path, ood: Mapping[str, Path], names: Mapping[str, str], said: Said) -> Tables:
+    tables = Tables(
+        read_table(labelled, names=names), {name: read_table(path, names=names) for name, path in ood.items()}
+    )
+    for table in (tables.labelled, *tables.ood.values()):
+        said += table.said
+    return tables
+
+
+def answers_of(
+    table: Table,
+    ood: Mapping[str, Table],
+    scores: Mapping[str, Score],
+    said: Said,
+    /,
+    *,
+    kind: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Answers:
+    """Return what a table says of its labelled images, and tables of other images, by the name of their set, of those.
+
+    `kind` is one of KINDS, by default the first that all the tables have; `classes` are names of classes in their
+    order, where labels are names. What was assumed is added to `said`. Raises ValueError naming the file.
+    """
+    kind = kind or kind_of([table], list(ood.values()))
+    if kind is None:
+        told = f"the tables of OOD sets hold none of {', '.join(k for k in KINDS if k in table.arrays)}"
+        raise ValueError(f"{table.path}: {told}: they must hold what the labelled images have")
+    rows = len(table.arrays[kind])
+    table.require("label")
+    if kind == "prediction" and classes is None:
+        classes = class_names([table])
+    label = labels_of(table, rows, classes=classes)
+    if ood and kind == "prediction":
+        raise ValueError(f"{table.path}: predictions give no OOD scores; give probabilities, logits, or image and text")
+    if kind == "image":
+        test = features_of(table, labelled=True, classes=classes)
+        said += doubts_of(table.path, test)
+        others = {name: features_of(images, table) for name, images in ood.items()}
+        found = answers_of_features(test, others, scores)
+    else:
+        with naming(table.path):
+            if kind == "prediction":
+                confidence = table.arrays["confidence"][:] if "confidence" in table.arrays else None
+                found = answers_of_predictions(numbers_of(table, "prediction", classes=classes), label, confidence)
+            else:
+                function = answers_of_probabilities if kind == "probabilities" else answers_of_logits
+                exact = {name: other.arrays[kind].exact(slice(None)) for name, other in ood.items()}
+                found = function(table.arrays[kind].exact(slice(None)), label, exact)
+    unread = [name for name in KINDS if name in table.arrays and name != kind]
+    if unread and kind != "prediction":
+        said.append(f"{table.path}: {kind} is measured, and {', '.join(unread)} is not read")
+    said += [f"{table.path}: {line}" for line in found.said]
+    return found
+
+
+def kind_of(tables: Sequence[Table], ood: Sequence[Table] = (), /) -> str | None:
+    """Return the first of KINDS that all tables have, and None where they have none in common.
+
+    Raises ValueError naming the first table that has none of them.
+    """
+    for table in (*tables, *ood):
+        if not any(kind in table.arrays for kind in KINDS):
+            there = ", ".join(sorted(table.arrays)) or "none that is known by its name"
+            raise ValueError(f"{table.path}: has none of {', '.join(KINDS)}; there are {there} (--names image=NAME)")
+    for kind in KINDS:
+        if all(kind in table.arrays for table in (*tables, *ood)):
+            return kind
+    return None
+
+
+def beside(variant: Table, reference: Table, said: Said, /) -> Table:
+    """Return a variant's table with its rows in the reference's order, and the reference's where it lacks a column.
+
+    Raises ValueError where the two cannot be of the same images.
+    """
+    place, own, told = matched(variant, reference)
+    if len(own) != reference.rows() or (own != np.arange(len(own))).any():
+        raise ValueError(f"{variant.path}: is not of all images of {reference.path}")
+    said += told
+    found, lent = variant.taken(place), {}
+    names = ["label", "classes"]
+    if "image" in variant.arrays and "image" in reference.arrays:
+        names += ["text", *(["logit_bias"] if "logit_scale" not in variant.arrays else []), "logit_scale"]
+    for name in names:
+        if name in reference.arrays and name not in found.arrays:
+            lent[name] = reference.arrays[name]
+    if lent:
+        said.append(f"{variant.path}: has no {', '.join(lent)}, so {reference.path}'s is taken")
+    return replace(found, arrays={**found.arrays, **lent})
+
+
+def same_sets(ood: Sequence[Path], reference: Sequence[Path], variant: Path, said: Said, /) -> dict[str, Path]:
+    """Return a variant's file of each OOD set by the name of the reference's.
+
+    By name, where the names of both are the same in any order, else by order. Raises ValueError where there are more
+    of one than of the other.
+    """
+    if len(ood) != len(reference):
+        told = f"{len(ood)} tables of OOD sets, and {len(reference)} of the reference's"
+        raise ValueError(f"{variant}: {told}; each set needs both")
+    names, mine = unique_names(reference), {path.stem: path for path in ood}
+    if len(mine) == len(ood) and set(mine) == {path.stem for path in reference}:
+        return {name: mine[path.stem] for name, path in zip(names, reference, strict=True)}
+    pairs = dict(zip(names, ood, strict=True))
+    said += [f"{path} is taken for the OOD set {name}, by their order" for name, path in pairs.items()]
+    return pairs
+
+
+def unique_names(paths: Sequence[Path], /) -> list[str]:
+    """Return the names of files without their endings, with their folders where names alone are not unique.
+
+    >>> unique_names([Path("a/q.npz"), Path("b/q.npz")]), unique_names([Path("a/q4.npz"), Path("b/q8.npz")])
+    (['a/q', 'b/q'], ['q4', 'q8'])
+    """
+    stems = [path.stem or path.name for path in paths]
+    if len(set(stems)) < len(stems):
+        stems = [str(path.with_suffix("")) for path in paths]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise ValueError(f"{twice}: is named twice")
+    return stems
+
+
+def class_names(tables: Sequence[Table], /) -> list[str] | None:
+    """Return the names of classes that tables store, or else of all labels and predictions that are names, sorted.
+
+    None where labels are numbers. Raises ValueError where two tables store other names, or another order.
+    """
+    stored = [table for table in tables if _has_names(table, "classes")]
+    names = [[str(word) for word in table.arrays["classes"][:].reshape(-1)] for table in stored]
+    for table, own in zip(stored, names, strict=True):
+        if own != names[0]:
+            raise ValueError(f"{table.path}: has other classes than {stored[0].path}, or in another order")
+    if names:
+        return names[0]
+    columns = [(table, name) for name in ("label", "prediction") for table in tables]
+    words: set[str] = set()
+    for table, name in columns:
+        if not _has_names(table, name):
+            continue
+        words |= {str(word) for word in table.arrays[name][:].reshape(-1)}
+    return sorted(words) or None
+
+
+def _has_names(table: Table, name: str) -> bool:
+    return name in table.arrays and table.arrays[name].dtype == object

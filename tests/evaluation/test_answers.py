@@ -1,0 +1,74 @@
+"""What answers hold: a study's records of features, and of predictions no more than they tell."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from reliquant.evaluation.answers import answers_of_features, answers_of_predictions, known_from
+from reliquant.evaluation.features import Features
+from reliquant.evaluation.paired import measure_answers
+
+
+def features(n=90, c=5, d=12, seed=0):
+    rng = np.random.default_rng(seed)
+    text, label = rng.normal(size=(c, d)), rng.integers(0, c, n)
+    image = text[label] + 1.2 * rng.normal(size=(n, d))
+    unit = [(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32) for x in (image, text)]
+    return Features(*unit, label, 12.0)
+
+
+def test_predictions_give_the_accuracy_of_the_features_that_they_come_from_with_the_same_interval():
+    f = features()
+    whole = measure_answers(answers_of_features(f, {}, {}), resamples=500)["images"]
+    alone = measure_answers(answers_of_predictions(f.logits.argmax(axis=1), f.label), resamples=500)["images"]
+    assert set(alone) == {"accuracy", "balanced_accuracy"}
+    for name in alone:
+        assert alone[name] == pytest.approx(whole[name], abs=1e-6), name
+
+
+def test_predictions_with_confidences_give_calibration_and_no_measure_of_what_is_a_filler():
+    f = features()
+    whole = measure_answers(answers_of_features(f, {}, {}), resamples=500)["images"]
+    told = answers_of_predictions(f.logits.argmax(axis=1), f.label, f.probabilities.max(axis=1))
+    alone = measure_answers(told, resamples=500)["images"]
+    assert {"ece", "squared_ce", "aurc", "confidence_gap", "smooth_ece", "misclassification_auroc"} <= set(alone)
+    left_out = {"nll", "brier", "top5_accuracy", "best_temperature", "conformal_size_90_own"}
+    assert not left_out & set(alone)
+    assert left_out <= set(whole)
+    for name in alone:
+        assert alone[name]["value"] == pytest.approx(whole[name]["value"], abs=1e-6), name
+
+
+def test_a_measure_that_nobody_listed_is_none_of_predictions():
+    rows = pl.DataFrame({"measure": ["accuracy", "accuracy_of_tomorrow", "nll", "ece"]})
+    assert known_from(rows, "answers")["measure"].to_list() == ["accuracy"]
+    assert known_from(rows, "confidences")["measure"].to_list() == ["accuracy", "ece"]
+    assert known_from(rows, "classes").height == 4
+
+
+@pytest.mark.parametrize(
+    ("prediction", "label", "confidence", "message"),
+    [
+        ([0, -1], [0, 1], None, "prediction -1 of image 1 is no class"),
+        ([0, 1], [-1, 1], None, "label -1 of image 0 is no class"),
+        ([0, 1], [0, 1], [0.5, 1.2], "confidence of image 1 is no share from 0 to 1"),
+        ([0, 1], [0, 1], [np.nan, 0.2], "confidence of image 0 is no share from 0 to 1"),
+        ([0, 1], [0, 1], [0.5], r"confidence of image 1 is no share|need a confidence of each image"),
+        ([0, 1, 2], [0, 1], None, "need a prediction and a label of each image"),
+        ([], [], None, "need a prediction and a label of each image"),
+    ],
+)
+def test_predictions_that_are_none_are_refused_by_their_image(prediction, label, confidence, message):
+    arrays = np.array(prediction, int), np.array(label, int), None if confidence is None else np.array(confidence)
+    with pytest.raises(ValueError, match=message):
+        answers_of_predictions(*arrays)
+
+
+def test_tables_that_are_too_large_say_which_measures_are_left_out(monkeypatch):
+    monkeypatch.setattr("reliquant.evaluation.answers.MOST", 100)
+    told = answers_of_features(features(), {}, {})
+    assert told.of_classes is None
+    assert told.said == (
+        "90 images with 5 classes are too many for measures of the whole table: no classwise ECE, ACE, best"
+        " temperature, or scale `temperature`",
+    )
