@@ -3,9 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reliquant.measures import search
+from reliquant.measures import nearest, search
+from reliquant.measures.pair_products import similarities
 from reliquant.measures.retrieval import DIRECTIONS, Captioned, Task, task, unit_rows
-from reliquant.measures.search import searched, similarities
+from reliquant.measures.search import searched
 
 
 def captioned(rng, kind):
@@ -35,7 +36,8 @@ def whole_matrix(asked):
 def test_a_search_in_blocks_finds_what_the_whole_matrix_says(monkeypatch, blocks, kind):
     monkeypatch.setattr(search, "QUERIES", blocks[0])
     monkeypatch.setattr(search, "ITEMS", blocks[1])
-    monkeypatch.setattr(search, "SPARE", 4)
+    monkeypatch.setattr(nearest, "SPARE", 4)
+    monkeypatch.setattr(nearest, "WAITING", 2)
     rng = np.random.default_rng(0)
     for _ in range(8):
         one = captioned(rng, kind)

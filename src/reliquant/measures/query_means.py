@@ -18,6 +18,7 @@ from reliquant.measures.intervals import freedom_of, p_of_side
 from reliquant.measures.row import Row, row
 from reliquant.measures.stats import bootstrap_p, draws, normal_test, percentile_interval, wilson
 
+ROUNDING = 1e-6  # of a float32 sum of weights
 MEDIANS = 2_000  # resamples of a median, each of which costs a pass over all queries
 Floats = NDArray[np.float64]
 
@@ -29,6 +30,15 @@ class Mean:
     value: float
     number: int
     parts: Floats
+
+
+@dataclass(frozen=True)
+class Median:
+    """Hold a median, its values in many resamples for the interval, and in those that rows keep."""
+
+    value: float
+    boot: Floats
+    kept: Floats
 
 
 class Asked:
@@ -105,38 +115,48 @@ class Asked:
         p = np.nan if before is None else p_of_side(value, value - half, value + half)
         return row(name, value, value - half, value + half, p, self.number, self.kept(value, parts))
 
-    def median_row(self, name: str, rank: Floats, before: Floats | None = None, /) -> Row:
-        """Return the row of the median of a rank of each query, (q,), or of the difference of two medians."""
-        value, boot, kept = self._median(rank)
+    def median(self, rank: Floats, /) -> Median:
+        """Return the median of a rank of each query, (q,), with its values in resamples of images."""
+        boot, kept = weighted_medians(rank, self.of, self._drawn, self.weight)
+        return Median(float(np.median(rank)), boot, kept)
+
+    def median_row(self, name: str, one: Median, before: Median | None = None, /) -> Row:
+        """Return the row of a median, or of the difference of two on the same queries."""
+        value, boot, kept = one.value, one.boot, one.kept
         if before is not None:
-            other = self._median(before)
-            value, boot, kept = value - other[0], boot - other[1], kept - other[2]
+            value, boot, kept = value - before.value, boot - before.boot, kept - before.kept
         low, high = (float(end) for end in percentile_interval(boot))
         p = np.nan if before is None else float(bootstrap_p(boot))
         return row(name, value, low, high, p, self.number, kept)
-
-    def _median(self, rank: Floats) -> tuple[float, Floats, Floats]:
-        """Return the median, its values in many resamples and in those that rows keep."""
-        boot, kept = (weighted_median(rank, weight, self.of) for weight in (self._drawn, self.weight))
-        return float(np.median(rank)), boot, kept
 
     @cached_property
     def _drawn(self) -> NDArray[np.float32]:
         return draws(self.number, self.rng, resamples=self.resamples)
 
 
-def weighted_median(values: Floats, weight: NDArray[np.float32], of: NDArray[np.int64], /) -> Floats:
-    """Return the median of (q,) values in each resample, (b,), where query i weighs `weight[:, of[i]]`.
+def weighted_medians(values: Floats, of: NDArray[np.int64], /, *weights: NDArray[np.float32]) -> list[Floats]:
+    """Return the median of (q,) values in each resample, (b,) for each of `weights` (b, c); query i weighs as `of[i]`.
 
-    It is the least value up to which lies half of the weight, and the mean of it and the next where it is just half.
+    It is the least value up to which lies half of the weight, or the mean of it and the next where that is just half.
+    Only values are looked at up to which lies half of all queries, give or take six standard errors.
     """
-    order = np.argsort(values, kind="stable")
-    ordered, place = values[order], of[order]
-    found = np.empty(len(weight))
-    step = max(1, 4_000_000 // len(values))
-    for low in range(0, len(weight), step):
-        upto = np.cumsum(weight[low : low + step, place], axis=1, dtype=float)
-        half = upto[:, -1:] / 2
-        first, after = (np.argmax(test, axis=1) for test in (upto >= half - 1e-6, upto > half + 1e-6))
-        found[low : low + step] = (ordered[first] + ordered[after]) / 2
+    number = weights[0].shape[1]
+    level, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    share, size = np.cumsum(count) / len(values), np.bincount(of, minlength=number)
+    apart = 3 * np.sqrt(float(np.sum(size**2))) / len(values)  # six times the largest standard error of a share
+    low = int(np.searchsorted(share, 0.5 - apart))
+    high = min(int(np.searchsorted(share, 0.5 + apart)), len(level) - 1)
+    inside = np.clip(place, low, high + 1) - low  # what lies below the first value counts with it
+    table = np.bincount(of * (high - low + 2) + inside, minlength=number * (high - low + 2)).reshape(number, -1)
+    upto = np.cumsum(table[:, : high - low + 1], axis=1).astype(np.float32)
+    found = []
+    for weight in weights:
+        shares, half = weight @ upto, (weight @ size.astype(np.float32))[:, None] / 2
+        places = [_first(shares >= half - ROUNDING * len(values)), _first(shares > half + ROUNDING * len(values))]
+        found.append(level[low + np.stack(places)].mean(axis=0))
     return found
+
+
+def _first(truth: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return where each row is true first; its last place where nowhere."""
+    return np.where(truth.any(axis=1), np.argmax(truth, axis=1), truth.shape[1] - 1)

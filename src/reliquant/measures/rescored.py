@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from reliquant.measures.pair_products import similarities
 from reliquant.measures.retrieval import Task
-from reliquant.measures.search import Found, similarities
+from reliquant.measures.search import Found
 
 
 def rescored(found: Found, fine: Task, shortlist: int, /) -> Found:

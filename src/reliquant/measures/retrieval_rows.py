@@ -18,11 +18,12 @@ from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures import ranked, search_shift
 from reliquant.measures.average_precision import average_precisions
 from reliquant.measures.index import Index, float32
-from reliquant.measures.query_means import Asked
+from reliquant.measures.pair_products import similarities
+from reliquant.measures.query_means import Asked, Median
 from reliquant.measures.rescored import rescored
 from reliquant.measures.retrieval import DIRECTIONS, Captioned, Task, require_same_set, right_answers, task
 from reliquant.measures.row import Row, as_column
-from reliquant.measures.search import Found, searched, similarities
+from reliquant.measures.search import Found, searched
 
 KS = (1, 5, 10)
 TOP = 10  # places of which the overlap is measured
@@ -40,7 +41,7 @@ class _Search:
     task: Task
     found: Found
     values: Mapping[str, Floats]
-    rank: Floats | None  # of the first right answer
+    median: Median | None  # of the rank of the first right answer
 
 
 def retrieval_rows(
@@ -117,18 +118,19 @@ class _Direction:
         found = searched(at, k=max(self.k, least, shortlist), whole=whole)
         if shortlist:
             found = rescored(found, Task(plain.query, at.gallery, *_rest(plain)), shortlist)
-        return _Search(at, found, *self._values(at, found, shortlist))
+        median = None if self.of_images else self.asked.median(ranked.first_rank(found))
+        return _Search(at, found, self._values(at, found, shortlist), median)
 
-    def _values(self, at: Task, found: Found, shortlist: int) -> tuple[dict[str, Floats], Floats | None]:
+    def _values(self, at: Task, found: Found, shortlist: int) -> dict[str, Floats]:
         nothing = np.full(len(at.query), np.nan)
         kind = ranked.precision if self.of_images else ranked.recall
         values = {f"{kind.__name__}_at_{k}": kind(found, k=k) if k <= at.candidates else nothing for k in KS}
         if self.of_images:
             first = (found.top[:, :shortlist], found.similarity[:, :shortlist]) if shortlist else None
-            return values | {"map": average_precisions(at, first)}, None
+            return values | {"map": average_precisions(at, first)}
         values["map_at_r"] = ranked.map_at_r(found)
         values["ndcg_at_10"] = ranked.ndcg(found) if at.candidates >= TOP else nothing
-        return values, ranked.first_rank(found)
+        return values
 
     def rows(self, indexes: Mapping[str, Mapping[str, Any]], /) -> Iterator[tuple[str, Row]]:
         """Yield each row with the stored form that it is of."""
@@ -160,11 +162,11 @@ class _Direction:
             for word, other in before.items():
                 if other is not None:
                     rows.append(asked.change_row(f"{name}{suffix}{word}", mean, asked.mean(other.values[name])))
-        if one.rank is not None:
-            rows.append(asked.median_row(f"median_rank{suffix}", one.rank))
+        if one.median is not None:
+            rows.append(asked.median_row(f"median_rank{suffix}", one.median))
             for word, other in before.items():
                 if other is not None:
-                    rows.append(asked.median_row(f"median_rank{suffix}{word}", one.rank, other.rank))
+                    rows.append(asked.median_row(f"median_rank{suffix}{word}", one.median, other.median))
         return rows
 
     def margins(self, one: _Search, fp32: _Search | None, /) -> list[Row]:

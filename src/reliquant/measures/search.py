@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reliquant.measures.nearest import Nearest
+from reliquant.measures.pair_products import similarities
 from reliquant.measures.retrieval import Task, right_answers
 
-QUERIES, ITEMS = 512, 2040  # of a block of similarities, 4 MiB; items are 255 words of 8 (`_count`)
-FACTOR = 8.0  # times d^(1/2) units in the last place: the error of a float32 product (Higham and Mary 2019)
-SPARE = 64  # places that equal similarities may take before they are only counted
+QUERIES, ITEMS = 1024, 2040  # of a block of similarities, 8 MiB; items are 255 words of 8 (`_count`)
+FACTOR = 4.0  # times d^(1/2) units in the last place: the error of a float32 product (Higham and Mary 2019)
+CROWDED = 16  # items of a block that are nearer than the right answer: beyond so many they are counted, not looked at
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -50,7 +52,7 @@ def searched(task: Task, /, *, k: int = 10, whole: bool = False) -> Found:
     """Search the gallery of a task by each of its queries for the `k` nearest items and for the right answers.
 
     `whole` says that all numbers are whole and products below 2**24, so that float32 holds them exactly. Peak memory
-    beside the task is about 30 MiB and 100 (k + 20) bytes a query. Raises ValueError for k below 1 or above 2,040, for
+    beside the task is about 60 MiB and 20 k + 60 bytes a query. Raises ValueError for k below 1 or above 2,040, for
     a query without a right answer, and for numbers that are not finite.
     """
     if not 1 <= k <= ITEMS:
@@ -67,16 +69,6 @@ def searched(task: Task, /, *, k: int = 10, whole: bool = False) -> Found:
         rows = np.arange(low, min(low + QUERIES, len(task.query)))
         parts.append(_of_block(task, answers, rows, min(k, task.candidates), near, whole))
     return Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in Found.__dataclass_fields__))
-
-
-def similarities(query: NDArray[np.float32], gallery: NDArray[np.float32], rows: Ints, items: Ints, /) -> Floats:
-    """Return the similarity of each of some pairs, (p,), in float64: the same for equal rows, whatever the pairs."""
-    found = np.empty(len(rows))
-    step = max(1, 2_000_000 // query.shape[1])
-    for low in range(0, len(rows), step):
-        at = slice(low, low + step)
-        np.einsum("pd,pd->p", query[rows[at]].astype(float), gallery[items[at]].astype(float), out=found[at])
-    return found
 
 
 class _Answers:
@@ -117,29 +109,74 @@ def _of_block(task: Task, answers: _Answers, rows: Ints, k: int, near: float, wh
     best = np.full(len(rows), -np.inf)
     np.maximum.at(best, place, right_at)
     level_right = np.bincount(place[right_at == best[place]], minlength=len(rows))
-    query, places = task.query[rows], _Places(len(rows), k, near, whole)
-    high, low = ((best + side * near).astype(np.float32)[:, None] for side in (1, -1))
-    above, level = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    query = task.query[rows]
+    nearest = Nearest(query, task.gallery, k, near, whole)
+    ranks = _Ranks(query, task.gallery, best, near, whole)
     for start, block in _blocks(query, task.gallery, None if task.itself is None else task.itself[rows]):
-        higher, no_lower = block > high, block >= low
-        nearer = _count(higher)
-        unsure = np.flatnonzero(_count(no_lower) != nearer)
-        above += nearer
-        who, item = np.nonzero(no_lower[unsure] & ~higher[unsure])
-        who, item = unsure[who], item + start
-        if whole:
-            level += np.bincount(who, minlength=len(rows))
-        else:
-            again = similarities(query, task.gallery, who, item)
-            above += np.bincount(who[again > best[who]], minlength=len(rows))
-            level += np.bincount(who[again == best[who]], minlength=len(rows))
-        places.add(block, start, query, task.gallery)
-    top, similarity, beyond = places.final(query, task.gallery)
+        nearest.prepare(block)
+        ranks.count(block, start)
+        who, item = _at_least(block, np.minimum(nearest.least, ranks.least))
+        value = block[who, item]
+        item += start
+        if start:  # of the first block all are counted
+            ranks.look(who, item, value)
+        nearest.add(who, item, value)
+    top, similarity, beyond = nearest.final()
     right = (task.gallery_key[top] == task.query_key[rows][:, None]) & (task.query_key[rows] >= 0)[:, None]
     beyond_right = np.bincount(place[right_at == similarity[place, -1]], minlength=len(rows))
-    number = np.bincount(place, minlength=len(rows))
     beyond_right -= (right & (similarity == similarity[:, -1:])).sum(axis=1)
-    return Found(top, similarity, right, beyond, beyond_right, best, above, level, level_right, number)
+    number = np.bincount(place, minlength=len(rows))
+    return Found(top, similarity, right, beyond, beyond_right, best, ranks.above, ranks.level, level_right, number)
+
+
+class _Ranks:
+    """Count for each query the items that are nearer than its best right answer, and as near.
+
+    Where they are few each is looked at, with those that may be among the nearest; where they are many they are
+    counted, and only what a float32 product cannot tell from the right answer is looked at.
+    """
+
+    def __init__(
+        self, query: NDArray[np.float32], gallery: NDArray[np.float32], best: Floats, near: float, whole: bool, /
+    ) -> None:
+        self.query, self.gallery, self.best, self.whole = query, gallery, best, whole
+        self.low, self.high = ((best + side * near).astype(np.float32) for side in (-1, 1))
+        self.above, self.level = np.zeros(len(query), np.int64), np.zeros(len(query), np.int64)
+        self.many = np.arange(len(query))  # queries whose items are counted: at first all
+        self.least = np.full(len(query), np.inf, np.float32)  # of those that are looked at; infinity where counted
+
+    def count(self, block: NDArray[np.float32], start: int, /) -> None:
+        """Count in a block of similarities, whose first item is `start`, for queries with many nearer items."""
+        many = self.many
+        if not len(many):
+            return
+        part = block if len(many) == len(block) else block[many]
+        higher, no_lower = part > self.high[many, None], part >= self.low[many, None]
+        nearer, upto = _count(higher), _count(no_lower)
+        self.above[many] += nearer
+        unsure = np.flatnonzero(upto != nearer)
+        who, item = np.nonzero(no_lower[unsure] & ~higher[unsure])
+        self._told_apart(many[unsure[who]], item + start)
+        if start == 0:
+            self.many = np.flatnonzero(upto > CROWDED)
+            few = upto <= CROWDED
+            self.least[few] = self.low[few]
+
+    def look(self, who: Ints, item: Ints, value: NDArray[np.float32], /) -> None:
+        """Look at items of a block that are at least as near as `least`, and may be nearer than the right answer."""
+        nearer = value >= self.least[who]
+        who, item, higher = who[nearer], item[nearer], value[nearer] > self.high[who[nearer]]
+        self.above += np.bincount(who[higher], minlength=len(self.above))
+        self._told_apart(who[~higher], item[~higher])
+
+    def _told_apart(self, who: Ints, item: Ints) -> None:
+        """Count items whose float32 product is within the error of that of the right answer."""
+        if self.whole:
+            self.level += np.bincount(who, minlength=len(self.level))
+            return
+        again = similarities(self.query, self.gallery, who, item)
+        self.above += np.bincount(who[again > self.best[who]], minlength=len(self.above))
+        self.level += np.bincount(who[again == self.best[who]], minlength=len(self.level))
 
 
 def _blocks(
@@ -170,71 +207,13 @@ def _count(truth: NDArray[np.bool_]) -> Ints:
     return words.view(np.uint8).reshape(len(truth), 8).sum(axis=1, dtype=np.int64)
 
 
-class _Places:
-    """Keep the k nearest items of each query while blocks go by, and how many equal the last of them.
+def _at_least(block: NDArray[np.float32], least: NDArray[np.float32], /) -> tuple[Ints, Ints]:
+    """Return row and column of what is at least as large as its row's least, and no minus infinity.
 
-    What a float32 product cannot tell from the last place stays until `_settled` computes it in float64.
+    Rows are a multiple of 8 items wide; eight truth values are one word, and most words are 0.
     """
-
-    def __init__(self, queries: int, k: int, near: float, whole: bool) -> None:
-        self.k, self.near, self.whole = k, near, whole
-        self.least = np.full((queries, 1), -np.inf, np.float32)  # below it nothing counts
-        self.kept = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))  # query, item, product
-        self.new: list[tuple[Ints, Ints, NDArray[np.float32]]] = []
-        self.beyond, self.level = np.zeros(queries, np.int64), np.full(queries, np.nan)
-
-    def add(
-        self, block: NDArray[np.float32], start: int, query: NDArray[np.float32], gallery: NDArray[np.float32]
-    ) -> None:
-        """Take what may be among the nearest from a block of similarities."""
-        if np.isneginf(self.least[0, 0]) and block.shape[1] >= self.k:
-            kth = np.partition(block, block.shape[1] - self.k, axis=1)[:, block.shape[1] - self.k]
-            self.least = np.maximum(self.least, (kth - 2 * self.near)[:, None])
-        flat = np.flatnonzero((block >= self.least) & (block > -np.inf) if self._open else block >= self.least)
-        if len(flat):
-            who, item = np.divmod(flat, block.shape[1])
-            self.new.append((who, item + start, block.ravel()[flat] if block.flags.c_contiguous else block[who, item]))
-        if sum(len(part[0]) for part in self.new) > SPARE // 4 * len(self.least):
-            self._narrow(query, gallery)
-
-    @property
-    def _open(self) -> bool:
-        return bool(np.isneginf(self.least).any())
-
-    def _narrow(self, query: NDArray[np.float32], gallery: NDArray[np.float32]) -> None:
-        """Drop what is farther than the k nearest so far; count what equals the last, where there is much of it."""
-        who, item, product = (np.concatenate([part[i] for part in (self.kept, *self.new)]) for i in range(3))
-        self.new = []
-        order = np.lexsort((-product, who))
-        who, item, product = who[order], item[order], product[order]
-        number = np.bincount(who, minlength=len(self.least))
-        start = np.cumsum(number) - number
-        full = number >= self.k
-        self.least[full, 0] = product[start[full] + self.k - 1] - 2 * np.float32(self.near)
-        keep = product >= self.least[who, 0]
-        self.kept = (who[keep], item[keep], product[keep])
-        if (np.bincount(self.kept[0], minlength=len(self.least)) > self.k + SPARE).any():
-            self._settled(query, gallery)
-
-    def _settled(self, query: NDArray[np.float32], gallery: NDArray[np.float32]) -> Floats:
-        """Keep just k items a query by float64; return their similarities in the order in which they are kept."""
-        who, item, product = self.kept
-        similarity = product.astype(float) if self.whole else similarities(query, gallery, who, item)
-        order = np.lexsort((item, -similarity, who))
-        who, item, product, similarity = who[order], item[order], product[order], similarity[order]
-        number = np.bincount(who, minlength=len(self.least))
-        start = np.cumsum(number) - number
-        last = similarity[start + np.minimum(number, self.k) - 1]
-        keep = np.arange(len(who)) - start[who] < self.k
-        dropped = np.bincount(who[~keep & (similarity == last[who])], minlength=len(self.least))
-        self.beyond = np.where(last == self.level, self.beyond, 0) + dropped
-        self.level = last
-        self.kept = (who[keep], item[keep], product[keep])
-        return similarity[keep]
-
-    def final(self, query: NDArray[np.float32], gallery: NDArray[np.float32]) -> tuple[Ints, Floats, Ints]:
-        """Return the nearest items (q, k), their similarities, and how many more equal the last, (q,)."""
-        self._narrow(query, gallery)
-        similarity = self._settled(query, gallery)
-        shape = (len(self.least), self.k)
-        return self.kept[1].reshape(shape), similarity.reshape(shape), self.beyond
+    truth = block >= np.maximum(least, np.finfo(np.float32).min)[:, None]
+    word = np.flatnonzero(truth.view(np.uint64).ravel() != 0)
+    which, bit = np.nonzero(truth.view(np.uint64).ravel()[word].view(np.bool_).reshape(-1, 8))
+    flat = word[which] * 8 + bit
+    return np.divmod(flat, block.shape[1])
