@@ -1,8 +1,11 @@
 """What columns are called elsewhere."""
 
+import re
+
 import numpy as np
 import pytest
 
+from reliquant import plugins
 from reliquant.stored.column import column_of
 from reliquant.stored.synonyms import SYNONYMS, ours_of
 
@@ -59,3 +62,17 @@ def test_a_type_that_is_not_read_is_refused_where_its_column_is_needed():
 def test_no_name_stands_for_two_of_ours():
     names = [name for known in SYNONYMS.values() for name in known]
     assert len(names) == len(set(names))
+
+
+def test_the_names_that_the_docs_list_are_found():
+    page = (plugins.PACKAGE.parents[1] / "docs" / "own_data.md").read_text().partition("## Your own embeddings")[2]
+    table = re.findall(
+        r"^\| ([a-z_, ]+) \|[^|]*\| ([^|]*)\|$", page.partition("| ours |")[2].partition("\n\n")[0], re.M
+    )
+    assert len(table) > 8
+    listed = set()
+    for ours, theirs in table:
+        listed |= set(ours.split(", "))
+        known = {name for one in ours.split(", ") for name in SYNONYMS[one]}
+        assert set(re.findall(r"\w+", theirs)) <= known, ours
+    assert listed == set(SYNONYMS)

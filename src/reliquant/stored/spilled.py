@@ -30,7 +30,7 @@ def spilled(
     """
 
     @cache
-    def unpacked() -> NDArray[Any] | IO[bytes]:
+    def unpacked() -> NDArray[Any] | _Scratch:
         if int(np.prod(shape)) * kind.itemsize > IN_MEMORY:
             return _written(about, shape[0], kind, blocks())
         parts = [np.asarray(block, kind) for block in blocks()]
@@ -43,17 +43,29 @@ def spilled(
         found = unpacked()
         if isinstance(found, np.ndarray):
             return found[rows]
-        return np.array(np.memmap(found, kind, "r", 0, shape)[rows])  # mapped anew: pages that were read are not kept
+        return np.array(
+            np.memmap(found.file, kind, "r", 0, shape)[rows]
+        )  # mapped anew: pages that were read are not kept
 
     return Column(shape, stored, kind, read)
 
 
-def _written(about: str, rows: int, kind: np.dtype[Any], blocks: Iterator[NDArray[Any]]) -> IO[bytes]:
-    file, count = TemporaryFile(), 0  # noqa: SIM115, as whoever reads the column needs it
+class _Scratch:
+    """Hold a nameless file for as long as a column needs it."""
+
+    def __init__(self) -> None:
+        self.file: IO[bytes] = TemporaryFile()  # noqa: SIM115, closed below
+
+    def __del__(self) -> None:
+        self.file.close()
+
+
+def _written(about: str, rows: int, kind: np.dtype[Any], blocks: Iterator[NDArray[Any]]) -> _Scratch:
+    scratch, count = _Scratch(), 0
     for block in blocks:
-        file.write(np.ascontiguousarray(block, kind).data)
+        scratch.file.write(np.ascontiguousarray(block, kind).data)
         count += len(block)
     if count != rows:
         raise DamagedFile(f"{about}: has {count:,} rows, and {rows:,} were declared")
-    file.flush()
-    return file
+    scratch.file.flush()
+    return scratch

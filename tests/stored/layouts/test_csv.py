@@ -9,7 +9,7 @@ from reliquant.files.digests import DamagedFile
 from reliquant.stored import frames, spilled
 from reliquant.stored.layouts.csv import columns
 
-EMB = np.random.default_rng(0).normal(size=(200, 12))
+EMB = np.random.default_rng(0).normal(size=(200, 12)).astype(np.float32)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -24,10 +24,10 @@ def test_columns_are_those_that_were_written(tmp_path, monkeypatch, separator, i
     found = columns(tmp_path / "x.csv")
     assert list(found) == ["file", "label", "conf", "name", "img_emb"]
     assert np.array_equal(found["img_emb"].exact(slice(None)), EMB)
-    assert np.array_equal(found["img_emb"][50:90], EMB[50:90].astype(np.float32))
+    assert np.array_equal(found["img_emb"][50:90], EMB[50:90])
     assert found["label"].dtype == np.int64
     assert found["label"][3:5].tolist() == [3, 4]
-    assert np.array_equal(found["conf"].exact(slice(None)), EMB[:, 0])
+    assert np.array_equal(found["conf"][:], EMB[:, 0])
     assert found["name"][:2].tolist() == ["cat", "dog"]
 
 
@@ -51,6 +51,7 @@ def test_numbered_columns_of_words_stay_apart(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
+        ("e_0,e_1\n1,1e999\n" + "1,2\n" * 200 + "x,2\n", "could not parse"),
         ("e_0,e_1\n" + "1,2\n" * 200 + "x,2\n", "could not parse"),
         ("label,label\n1,2\n", "has two columns 'label' in its first line"),
         ("label\n", "has no lines but the first"),
@@ -74,3 +75,18 @@ def test_more_cells_than_a_file_of_its_size_has_are_refused(tmp_path):
     (tmp_path / "x.csv").write_text(",".join(map(str, range(9000))) + "\n" * 2000)
     with pytest.raises(TooMuch, match="cells, most of them empty"):
         columns(tmp_path / "x.csv")
+
+
+def test_blank_lines_are_none_and_a_missing_number_is_told(tmp_path):
+    (tmp_path / "x.csv").write_text("id,label,e_0,e_1\na,1,1,2\n\nb,2,3,4\n\n")
+    found = columns(tmp_path / "x.csv")
+    assert found["label"][:].tolist() == [1, 2]
+    assert found["e"][:].tolist() == [[1, 2], [3, 4]]
+    (tmp_path / "x.csv").write_text("id,label\na,1\nb,\n")
+    with pytest.raises(ValueError, match=r"x\.csv: row 1 has no label: 1 such rows"):
+        columns(tmp_path / "x.csv")["label"][:]
+
+
+def test_a_table_of_embeddings_alone_is_read(tmp_path):
+    pl.DataFrame({f"image_{j}": EMB[:, j] for j in range(12)}).write_csv(tmp_path / "x.csv")
+    assert np.array_equal(columns(tmp_path / "x.csv")["image"][:], EMB)
