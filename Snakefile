@@ -16,6 +16,8 @@
 #   results/<study>/evaluate/<variant>/<shard>/rows.parquet     measure      one measured value per row
 #   results/<study>/explain/<variant>/rows.parquet              explain      why, where the config asks for it
 #   results/<study>/sensitivity/<variant>/rows.parquet          sensitivity  what each layer does alone, where asked for
+#   results/<study>/retrieval/<variant>/embeddings.safetensors  embed        images and captions, where they are searched
+#   results/<study>/retrieval/<variant>/rows.parquet            retrieve     what searches find
 #   results/<study>/rows.parquet                                collect      all rows
 #   results/<study>/facts.json                                  facts        what stands behind the rows
 #   reports/<study>/report.html                                 report       the page
@@ -48,6 +50,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/sensitivity.smk"
+include: "workflow/rules/retrieval.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -75,3 +78,4 @@ rule measured:  # every row, but no table of all: so that several people can sha
         [paths.shard_rows(study.name, variant, shard) for variant, shard in study.evaluations],
         expand(EXPLAINED, variant=study.explained),
         expand(ALONE, variant=sensitivity.tried(study)),
+        expand(SEARCHED, variant=retrieval.searched(study)),

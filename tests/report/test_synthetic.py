@@ -61,5 +61,5 @@ def test_spurious_measures_follow_from_the_accuracies_of_the_groups():
 
 
 def test_empty_suites_have_no_rows():
-    frame = rows(replace(SHAPE, ood=(), shift=(), spurious=(), corruptions=(), ranks=(), iterations=()))
+    frame = rows(replace(SHAPE, ood=(), shift=(), spurious=(), retrieval=(), corruptions=(), ranks=(), iterations=()))
     assert set(frame["suite"]) == {"clean", ""}

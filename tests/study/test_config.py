@@ -2,9 +2,10 @@ import pytest
 
 from reliquant.plugins import ConfigError
 from reliquant.study.check import read_study
-from reliquant.study.config import grid_problems, own_words, sliced, with_grids
+from reliquant.study.config import grid_problems, own_words, with_grids
 from reliquant.study.entries import entry_problems
 from reliquant.study.scheme import scheme_entry
+from reliquant.study.slices import sliced
 
 
 def test_bits_come_from_the_precision_and_the_rest_from_the_scheme():

@@ -6,9 +6,9 @@ from reliquant import plugins
 from reliquant.cli.plan_study import estimate
 from reliquant.study import paths
 from reliquant.study.check import read_study
-from reliquant.study.config import sliced
 from reliquant.study.made_of import rows_made_of
 from reliquant.study.sensitivity import alone_problem, entry_of, facts_of, files_of, images_of, sets_of, tried
+from reliquant.study.slices import sliced
 
 ASKED = {"datasets": ["shapes"], "ood": {"shapes": ["new-shapes"]}, "by": "block", "schemes": ["rtn"]}
 

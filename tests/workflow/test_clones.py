@@ -117,7 +117,7 @@ def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_pat
     config = folder / "config" / "config.yaml"
     config.write_text(config.read_text().replace("resamples: 500", "resamples: 300"))
     assert "config/config.yaml" in run("dvc", "status", cwd=folder)
-    assert set(jobs(folder)) == {"measure", "sensitivity", "collect", "facts", "report"}
+    assert set(jobs(folder)) == {"measure", "sensitivity", "retrieve", "collect", "facts", "report"}
     run("dvc", "repro", "-q", cwd=folder)
     assert "up to date" in run("dvc", "status", cwd=folder)
     assert jobs(folder) == {}
@@ -132,6 +132,8 @@ TOUCHED = {
         "measure": 2,
         "explain": 1,
         "sensitivity": 1,
+        "embed": 1,
+        "retrieve": 1,
         "collect": 1,
         "report": 1,
     },

@@ -77,6 +77,8 @@ KINDS = {
     "rows": "results/tiny/evaluate/vit/rtn/*/most/rows.parquet",
     "explained": "results/tiny/explain/vit/rtn/*/rows.parquet",
     "layers alone": "results/tiny/sensitivity/vit/rtn/*/rows.parquet",
+    "embeddings": "results/tiny/retrieval/vit/rtn/*/embeddings.safetensors",
+    "searches": "results/tiny/retrieval/vit/rtn/*/rows.parquet",
     "all rows": "results/tiny/rows.parquet",
     "page": "reports/tiny/report.html",
     "figure": "reports/tiny/figures/overview.png",
@@ -107,6 +109,11 @@ def test_verify_finds_files_that_lie_in_anothers_place(study, tmp_path, monkeypa
     copy = copied(study, tmp_path)
     monkeypatch.chdir(copy)
     swaps = [
+        ("results/tiny/retrieval/vit/rtn/*/rows.parquet", "results/tiny/retrieval/vit/fp32/*/rows.parquet"),
+        (
+            "results/tiny/retrieval/vit/rtn/*/embeddings.safetensors",
+            "results/tiny/retrieval/convnext/rtn/*/embeddings.safetensors",
+        ),
         ("data/prepared/shapes/native/corrupt/fog.npy", "data/prepared/shapes/native/corrupt/gaussian_noise.npy"),
         ("data/prepared/shapes/native/images.npy", "data/prepared/shapes-train/native/images.npy"),
         ("results/tiny/quantize/vit/rtn/*.safetensors", "results/tiny/quantize/convnext/rtn/*.safetensors"),
@@ -137,7 +144,7 @@ def test_rows_hold_every_variant_and_suite(study):
         + [(m, "rtn", "w4a8", "image") for m in ("vit", "convnext")]
         + [(m, "lsq", "w4a8", "both") for m in ("vit", "convnext")]
     )
-    assert set(rows["suite"]) == {"", "clean", "ood", "shift", "noise", "spurious", "explain"}
+    assert set(rows["suite"]) == {"", "clean", "ood", "shift", "noise", "spurious", "explain", "retrieval"}
     accuracies = rows.filter(pl.col("iteration").is_null(), measure="accuracy", suite="clean", scale="native")
     assert accuracies["n"].to_list() == [160] * 6
     shares = rows.filter(measure="quantized_mac_share")
@@ -157,7 +164,8 @@ def test_snapshots_of_a_training_become_rows_with_iterations_and_a_figure(study)
 def test_the_plan_foretells_jobs_and_rows(study, tmp_path):
     found = estimate(read_study(yaml.safe_load(TINY.read_text())))
     rows = pl.read_parquet(study / "results" / "tiny" / "rows.parquet")
-    assert found["rows"] == len(rows.filter(pl.col("suite") != "explain"))
+    assert found["rows"] == len(rows.filter(~pl.col("suite").is_in(["explain", "retrieval"])))
+    assert found["rows of searches"] == len(rows.filter(pl.col("suite") == "retrieval"))
     planned = job_counts(snakemake(tmp_path, "-n")[1])
     assert planned.pop("all") == 1
     assert {k: v for k, v in found["jobs"].items() if v and k != "total"} == planned
@@ -260,9 +268,9 @@ def test_rows_of_layers_in_the_place_of_explaining_ones_are_found(study, tmp_pat
     assert str(alone.relative_to(copy)) in broken
 
 
-@pytest.mark.parametrize("word", ["explain", "sensitivity"])
-def test_a_study_without_explain_or_sensitivity_has_no_such_job_and_nothing_else_runs_again(study, tmp_path, word):
-    config = changed(tmp_path, lambda c: c.pop(word))
+@pytest.mark.parametrize("word", ["explain", "sensitivity", "retrieval"])
+def test_a_study_that_does_not_ask_for_it_has_no_such_job_and_nothing_else_runs_again(study, tmp_path, word):
+    config = changed(tmp_path, lambda c: c["suites"].pop(word) if word == "retrieval" else c.pop(word))
     assert set(job_counts(snakemake(study, "-n", config=config)[1])) == {"all", "collect", "facts", "report"}
 
 
@@ -283,7 +291,7 @@ def test_a_second_run_has_nothing_to_do_whatever_the_times(study, tmp_path):
 def test_more_resamples_run_only_the_measures(study, tmp_path):
     config = changed(tmp_path, lambda c: c.update(resamples=600))
     found = set(job_counts(snakemake(study, "-n", config=config)[1]))
-    assert found == {"all", "measure", "sensitivity", "collect", "facts", "report"}
+    assert found == {"all", "measure", "sensitivity", "retrieve", "collect", "facts", "report"}
 
 
 def test_a_new_scheme_runs_only_what_is_new(study, tmp_path):
@@ -343,12 +351,15 @@ def test_a_tampered_model_stops_the_study_by_name_and_leaves_no_output(study, tm
 
 def test_two_runs_give_the_same_rows_value_for_value(study, tmp_path):
     model = "data/models/vit.safetensors"
-    config = changed(
-        tmp_path,
-        lambda c: [c["models"].pop("convnext"), c["schemes"].pop("rtn"), c.pop("explain"), c.pop("sensitivity")],
-    )
+
+    def less(config):
+        del config["models"]["convnext"], config["schemes"]["rtn"], config["suites"]["retrieval"]
+        del config["explain"], config["sensitivity"]
+
+    config = changed(tmp_path, less)
     snakemake(tmp_path / "again", config=config)
     assert (tmp_path / "again" / model).read_bytes() == (study / model).read_bytes()
     first, again = (pl.read_parquet(f / "results" / "tiny" / "rows.parquet") for f in (study, tmp_path / "again"))
-    first = first.filter(pl.col("model") == "vit", pl.col("scheme") != "rtn", pl.col("suite") != "explain")
+    jobs_of_their_own = pl.col("suite").is_in(["explain", "retrieval"])
+    first = first.filter(pl.col("model") == "vit", pl.col("scheme") != "rtn", ~jobs_of_their_own)
     assert again.equals(first)

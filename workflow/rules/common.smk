@@ -13,9 +13,9 @@ from snakemake.utils import update_config
 
 sys.path[:0] = [f"{workflow.basedir}/src", str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
 from reliquant import fingerprint, plugins
-from reliquant.study import made_of, paths, placed, sensitivity
+from reliquant.study import made_of, paths, placed, retrieval, sensitivity
 from reliquant.study.check import read_study
-from reliquant.study.config import sliced
+from reliquant.study.slices import sliced
 
 try:
     whole = {}
@@ -231,4 +231,5 @@ def described_images():
     for model in study.config.models:
         for shard in study.shards:
             files |= {file for file in study.inputs(model, shard) if Path(file).name == paths.META}
+        files |= {paths.meta(each["folder"]) for each in retrieval.sets_of(study, model)}
     return sorted(files)

@@ -6,6 +6,7 @@ rule collect:
         [paths.shard_rows(study.name, *evaluation) for evaluation in study.evaluations],
         expand(EXPLAINED, variant=study.explained),
         expand(ALONE, variant=sensitivity.tried(study)),
+        expand(SEARCHED, variant=retrieval.searched(study)),
     output:
         paths.rows(study.name),
     log:

@@ -9,8 +9,9 @@ from typing import Any
 
 from reliquant.download.contents import require_contents
 from reliquant.download.http import file_name, sha256_of
-from reliquant.evaluation.belonging import require_current, require_labels, require_records_of
+from reliquant.evaluation.belonging import identities, require_current, require_labels, require_records_of
 from reliquant.evaluation.snapshots import unpacked
+from reliquant.evaluation.stored_embeddings import load_embeddings, require_embeddings_of
 from reliquant.files.artifacts import load_tensors, read_facts, read_header, read_sealed_json, require_words
 from reliquant.files.digests import AGAIN, DamagedFile, Seal, digest_of_file
 from reliquant.files.stored_frames import errors_named, require_unchanged
@@ -121,6 +122,26 @@ def rows(path: Path, wanted: Mapping[str, Any], needed: Sequence[str], /) -> Non
     require_unchanged(path)
     require_made_of(wanted, path)
     require_current(path, [Path(name) for name in needed])
+
+
+def embeddings(path: Path, variant_file: Path, labels: Mapping[str, Any], folders: Mapping[str, str], /) -> None:
+    """Check the embeddings of a variant on captioned sets, and that they are of the variant and images that lie there.
+
+    `folders` are those of the prepared images, by the names of the sets.
+    """
+    _, header = load_embeddings(path)
+    require_embeddings_of(labels, path, None, list(folders))
+    now = header["variant"]
+    with suppress(OSError, ValueError):  # a broken variant has a line of its own
+        now = read_header(variant_file).get("sha256")
+    if header["variant"] != now:
+        raise DamagedFile(f"{path}: is of another variant than {variant_file} holds; {AGAIN}")
+    for file in map(Path, map(paths.meta, folders.values())):
+        known = header["data"].get(str(file))
+        with suppress(OSError, ValueError):  # so has a broken meta.json
+            known = identities([file])[str(file)]
+        if header["data"].get(str(file)) != known or known is None:
+            raise DamagedFile(f"{path}: is of other images or captions than {file} tells of; {AGAIN}")
 
 
 def study_rows(study: Study, /) -> None:

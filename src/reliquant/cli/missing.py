@@ -12,7 +12,7 @@ from reliquant.download.hub import name_of
 from reliquant.download.lock import Pin, read_lock
 from reliquant.download.source import Source, sources_of, trusted_on_first_use
 from reliquant.files.bounded import load_yaml, read_json
-from reliquant.study import paths
+from reliquant.study import paths, retrieval
 from reliquant.study.config import Entry
 from reliquant.study.study import Study
 
@@ -45,11 +45,12 @@ def trusted(study: Study, lock: Path, /) -> dict[str, str]:
 
 
 def files_read(study: Study, /) -> set[str]:
-    """Return the files that evaluation jobs read besides models and variants."""
+    """Return the files that evaluation jobs, and those of searches, read besides models and variants."""
     files: set[str] = set()
     for model in study.config.models:
         for shard in study.shards:
             files.update(study.inputs(model, shard))
+        files.update(retrieval.images_of(study, model))
     return files
 
 

@@ -9,11 +9,13 @@ from typing import Any
 from reliquant import plugins
 from reliquant.cli.count_rows import expected_rows
 from reliquant.cli.missing import files_read, images_read, missing, sources_fetched, trusted
+from reliquant.cli.plan_searches import embed_gflop, embedding_bytes, search_rows
 from reliquant.cli.units import size_in_words, time_in_words
 from reliquant.files.bounded import load_yaml
 from reliquant.grid import bits_of
 from reliquant.study import paths
 from reliquant.study.form import NATIVE, parse_form
+from reliquant.study.retrieval import searched
 from reliquant.study.sensitivity import tried
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant
@@ -23,14 +25,15 @@ FLOAT = 4  # bytes
 CHANGES_ALONE = 4  # of a clean set by one layer: accuracy, ECE, squared CE, NLL
 TRUSTED = "trusted on first use"  # a key of a plan
 TOWERS = {"image": ("image",), "both": ("image", "text")}  # by scope
-TAKES_HOURS = ("quantize", "evaluate")
+TAKES_HOURS = ("quantize", "evaluate", "embed")
 Plan = dict[str, Any]
 
 
 def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) -> Plan:
     """Return what a study expands to, what it needs and what of it is not here; every figure but counts is an estimate.
 
-    Counts of jobs, evaluations and rows (without those of `explain` and `sensitivity`) are exact for a fresh tree.
+    Counts of jobs, evaluations and rows (without those of `explain` and `sensitivity`; those of searches stand alone)
+    are exact for a fresh tree.
     Bytes and hours follow from `costs.yaml`: `unknown` names what is not in it, and downloads whose size nobody
     publishes.
     """
@@ -51,6 +54,7 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
         "evaluations": evaluations,
         "rows": rows,
         **_rows_alone(study),
+        **search_rows(study),
         "bytes": _bytes(study, rows),
         **_hours(study),
         "missing": missing(study, lock),
@@ -109,6 +113,8 @@ def _jobs(study: Study) -> dict[str, int]:
         "measure": len(study.evaluations),
         "explain": len(study.explained),
         "sensitivity": len(tried(study)),
+        "embed": len(searched(study)),
+        "retrieve": len(searched(study)),
         "collect": 1,
         "facts": 1,
         "report": 1,
@@ -165,7 +171,7 @@ def _bytes(study: Study, rows: int) -> dict[str, int]:
         for cell in study.cells(_any(study), shard):
             images = cell["images"] or _images(study, cell["dataset"])
             records += len(study.variants) * images * len(cell["severities"])
-    results = variants + records * COSTS["record_bytes"] + rows * COSTS["row_bytes"]
+    results = variants + records * COSTS["record_bytes"] + rows * COSTS["row_bytes"] + embedding_bytes(study, _images)
     kept = 2 * weights + raw + prepared + corrupted + results
     return {
         "to download": int(weights + raw),
@@ -206,6 +212,8 @@ def _hours(study: Study) -> Plan:
     forwards = {m: _forwards(study, m) for m in study.config.models}
     each = len(study.variants) / len(study.config.models)
     gflop["evaluate"] = sum(each * n * _gflop(study, m).get("image", 0) for m, n in forwards.items())
+    if searched(study):
+        gflop["embed"] = embed_gflop(study, _images, _gflop)
     found = {}
     for section, rate in COSTS["throughputs"].items():
         hours = {name: work / rate["gflop_per_second"] / 3600 for name, work in gflop.items()}

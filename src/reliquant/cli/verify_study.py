@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reliquant.cli import file_checks
 from reliquant.cli.file_checks import Check
 from reliquant.progress import message_of, progress
-from reliquant.study import paths
+from reliquant.study import paths, retrieval
 from reliquant.study.made_of import rows_made_of
 from reliquant.study.sensitivity import facts_of, tried
 from reliquant.study.study import Study
@@ -63,12 +63,24 @@ def _checks(study: Study) -> Iterator[tuple[str, Check]]:
     for path in tried(study):
         rows = Path(paths.sensitivity_rows(study.name, path))
         yield str(rows), _bound(file_checks.rows, rows, facts_of(study, study.variants[path]), made_of[str(rows)])
+    yield from _of_searches(study, made_of)
     yield paths.rows(study.name), _bound(file_checks.study_rows, study)
     yield paths.facts(study.name), _bound(file_checks.facts, study)
     report = Path(paths.report(study.name))
     drawn_from = {"rows": Path(paths.rows(study.name)), "facts": Path(paths.facts(study.name))}
     yield paths.digests(report), _bound(file_checks.listed, report, drawn_from)
     yield from file_checks.pieces(report)
+
+
+def _of_searches(study: Study, made_of: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Check]]:
+    """Yield the embeddings of captioned sets, and the rows of searches in them."""
+    for path in retrieval.searched(study):
+        variant = study.variants[path]
+        file, own = Path(paths.embeddings(study.name, path)), Path(paths.variant(study.name, path))
+        folders = {each["dataset"]: each["folder"] for each in retrieval.sets_of(study, variant.model)}
+        yield str(file), _bound(file_checks.embeddings, file, own, study.row_labels(variant), folders)
+        rows = Path(paths.retrieval_rows(study.name, path))
+        yield str(rows), _bound(file_checks.rows, rows, retrieval.facts_of(study, variant), made_of[str(rows)])
 
 
 def _of_images(study: Study) -> Iterator[tuple[str, Check]]:
@@ -99,6 +111,8 @@ def _folders(study: Study) -> Iterator[str]:
             yield proxy["folder"]
     for model in filter(study.trains, study.config.models):
         yield study.prepared(study.pretrain_words(model)[0], model)
+    for model in study.config.models:
+        yield from (each["folder"] for each in retrieval.sets_of(study, model))
     if study.explained:
         for model in study.config.models:
             for explained in study.explain_record_cells(model):

@@ -27,6 +27,7 @@ from reliquant.report.averages import (
     with_seeds,
 )
 from reliquant.report.common_sets import common
+from reliquant.study.config import RETRIEVAL
 
 VARIANT = ("model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
 UNDEFINED = pl.col("value").is_null() | ~pl.col("value").is_finite()  # null, NaN or infinite
@@ -70,9 +71,12 @@ def select(
 ) -> pl.DataFrame:
     """Return the rows of some measures in a suite, with a finite value, of finished variants (of one scheme, if named).
 
-    Of the noise suite these are the means over corruptions and severities, whose intervals `measures` made jointly.
+    Of the noise suite these are the means over corruptions and severities, whose intervals `measures` made jointly; of
+    the suite retrieval those of embeddings as they are, of no other stored form (directions stand in `group`).
     """
     frame = cells(rows, measures, suite=suite, scale=scale, scheme=scheme)
+    if suite == RETRIEVAL:
+        return frame.filter(score="")
     return frame.filter((pl.col("corruption") == "mean") & (pl.col("severity") == 0)) if suite == "noise" else frame
 
 

@@ -11,11 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reliquant.files.artifacts import KEPT
-from reliquant.report import frames, posterior
+from reliquant.report import frames, posterior, searches
 from reliquant.report.averages import table_of
 from reliquant.report.common_sets import named, some_of
 from reliquant.report.frames import VARIANT, Rows
-from reliquant.study.config import SUITES
+from reliquant.study.config import RETRIEVAL, SUITES
 
 CHANGES = ("_change", "_delta", "vuln_add")  # how measures end that are 0 where nothing changes
 INSTEAD = {  # measures as published, and those like them that have intervals
@@ -27,13 +27,18 @@ INSTEAD = {  # measures as published, and those like them that have intervals
 
 @dataclass(frozen=True)
 class Wish:
-    """A bound on a measure of a suite: at least (sign 1) or at most (sign -1); `text` is how it was written."""
+    """A bound on a measure of a suite: at least (sign 1) or at most (sign -1); `text` is how it was written.
+
+    Of the suite retrieval `direction` and stored `form` may be named; "" is what `searches.wished` takes then.
+    """
 
     suite: str
     measure: str
     sign: int
     bound: float
     text: str
+    direction: str = ""
+    form: str = ""
 
     def met(self, value: float) -> bool:
         """Whether a value meets the wish."""
@@ -43,15 +48,24 @@ class Wish:
 def wish(text: str, /) -> Wish:
     """Read a wish such as `squared_ce_change <= 0` (of the clean suite) or `ood:auroc_change >= 0`.
 
-    Raises ValueError for anything else.
+    Of the suite retrieval a direction and a stored form may stand before the measure, as in
+    `retrieval:text_to_image:int8:recall_at_1_change >= -0.01`. Raises ValueError for anything else.
 
     >>> wish("ood:auroc_change >= 0").measure
     'auroc_change'
     """
-    match = re.fullmatch(r"\s*(?:(\w+):)?(\w+)\s*(<=?|>=?)\s*([-+]?[\d.]+(?:e-?\d+)?)\s*", text)
-    if not match or (match[1] or "clean") not in SUITES:
-        raise ValueError(f"wish {text!r} must read [suite:]measure <= number; suites are {', '.join(SUITES)}")
-    return Wish(match[1] or "clean", match[2], 1 if match[3][0] == ">" else -1, float(match[4]), text.strip())
+    match = re.fullmatch(r"\s*(?:(\w+):((?:[\w.-]+:){0,2}))?(\w+)\s*(<=?|>=?)\s*([-+]?[\d.]+(?:e-?\d+)?)\s*", text)
+    suite, known = (match and match[1]) or "clean", (*SUITES, RETRIEVAL)
+    if not match or suite not in known or (match[2] and suite != RETRIEVAL):
+        raise ValueError(f"wish {text!r} must read [suite:]measure <= number; suites are {', '.join(known)}")
+    narrower = [word for word in (match[2] or "").split(":") if word]
+    directions = [word for word in narrower if word in searches.DIRECTIONS]
+    forms = [word for word in narrower if word not in searches.DIRECTIONS]
+    if len(directions) > 1 or len(forms) > 1:
+        told = f"one of {', '.join(searches.DIRECTIONS)} and one stored form"
+        raise ValueError(f"wish {text!r}: retrieval: takes at most {told}, not {' and '.join(narrower)}")
+    sign, narrowed = 1 if match[4][0] == ">" else -1, ("".join(directions), "".join(forms))
+    return Wish(suite, match[3], sign, float(match[5]), text.strip(), *narrowed)
 
 
 def recommend(
@@ -119,7 +133,7 @@ def _table(rows: Rows, asked: Sequence[Wish], cost: str) -> tuple[pl.DataFrame, 
     Columns: the variant, cost, of each wish its value, low, high and `replicates <number>`, and `sets`.
     """
     found = {cost: _values(rows, "", cost)}
-    found |= {_name(one): _values(rows, one.suite, one.measure) for one in asked}
+    found |= {_name(one): _values(rows, one.suite, one.measure, one) for one in asked}
     table = found[cost][1].select(*VARIANT, cost="value")
     for i, one in enumerate(asked):
         columns = {one.text: "value", f"{one.text}_low": "low", f"{one.text}_high": "high"}
@@ -130,13 +144,14 @@ def _table(rows: Rows, asked: Sequence[Wish], cost: str) -> tuple[pl.DataFrame, 
     if table.is_empty():
         why = f" on the same sets ({note})" if note else ""
         raise ValueError(f"no quantized variant has the cost and every wished measure{why}")
-    sets = [f"{name} on {means['sets'][0]}" for name, (_, means) in found.items() if means["sets"][0]]
+    sets = [f"{name} {means['how'][0]}on {means['sets'][0]}" for name, (_, means) in found.items() if means["sets"][0]]
     return table.with_columns(sets=pl.lit("; ".join(sets))), note
 
 
 def _name(one: Wish) -> str:
     """Name the measure of a wish as it is written."""
-    return one.measure if one.suite == "clean" else f"{one.suite}:{one.measure}"
+    words = [] if one.suite == "clean" else [one.suite, one.direction, one.form]
+    return ":".join([*filter(None, words), one.measure])
 
 
 def _lacking(rows: Rows, found: Mapping[str, pl.DataFrame]) -> str:
@@ -155,13 +170,21 @@ def _lacking(rows: Rows, found: Mapping[str, pl.DataFrame]) -> str:
     return f"{len(told)} of {every.height} variants left out, without a value: {some_of(told)}"
 
 
-def _values(rows: Rows, suite: str, measure: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the quantized variants that have a measure in a suite, and those on the same sets with their means."""
-    selected = frames.select(rows, measure, suite=suite)
+def _values(rows: Rows, suite: str, measure: str, one: Wish | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the quantized variants that have a measure in a suite, and those on the same sets with their means.
+
+    `how` among the columns of the means says over which directions of search they are.
+    """
+    how = ""
+    if one is not None and suite == RETRIEVAL:
+        selected, directions = searches.wished(rows, measure, direction=one.direction, form=one.form)
+        how = f"({directions}) "
+    else:
+        selected = frames.select(rows, measure, suite=suite)
     if selected.is_empty():
         raise ValueError(f"there are no rows of {measure} in the suite {suite or '(none)'}")
     runs = frames.quantized(selected)
-    return runs.select(VARIANT).unique(), frames.mean_of_sets(runs).sort(VARIANT)
+    return runs.select(VARIANT).unique(), frames.mean_of_sets(runs).sort(VARIANT).with_columns(how=pl.lit(how))
 
 
 def _known(table: pl.DataFrame, one: Wish) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from reliquant.measures.row import as_column
 from reliquant.measures.rows import HEADLINE, HEADLINE_OF_EXPLAIN
 from reliquant.measures.stats import Z95
 from reliquant.report.synthetic_explain import alone, explained, long
+from reliquant.report.synthetic_searches import searched
 from reliquant.report.synthetic_trust import trusted
 
 CLEAN_MEASURES = ("accuracy", "top5_accuracy", "ece", "nll", "brier", "confidence_gap")
@@ -43,6 +44,7 @@ class Shape:
     scores: Sequence[str] = ("mcm", "energy")
     shift: Sequence[str] = ("sketch", "silhouette")
     spurious: Sequence[str] = ("countered",)
+    retrieval: Sequence[str] = ("fresh",)
     corruptions: Sequence[str] = ("gaussian_noise", "defocus_blur", "fog", "pixelate")
     severities: Sequence[int] = (1, 2, 3, 4, 5)
     scales: Sequence[str] = ("native", "tuned")
@@ -103,7 +105,11 @@ def rows(shape: Shape = Shape(), truth: Truth = Truth(), /, *, seed: int = 0) ->
     frame = frame.with_columns(pl.col("severity").fill_null(0), pl.col("scale").fill_null("native"))
     frame = frame.with_columns(pl.col(pl.String).fill_null("")).drop("replicates").with_columns(_replicates(frame, rng))
     frame = frame.select(ROW_SCHEMA.names()).cast(ROW_SCHEMA)
-    plain = [_stored_bits(variants), *alone(variants, shape)]  # last: what is drawn for the others stays what it was
+    plain = [
+        _stored_bits(variants),
+        *alone(variants, shape),
+        *searched(variants, shape),
+    ]  # last: what is drawn for the others stays what it was
     return pl.concat([frame, *(_undisturbed(made, truth) for made in plain)])
 
 

@@ -12,7 +12,7 @@ from reliquant.files.artifacts import metadata, provenance, whole
 from reliquant.files.digests import seal_parquet
 from reliquant.report.collect import backends, collected, named_shards, of_shards
 from reliquant.steps import run
-from reliquant.study import paths
+from reliquant.study import paths, retrieval
 from reliquant.study.check import read_study
 from reliquant.study.made_of import rows_made_of
 from reliquant.study.sensitivity import facts_of, tried
@@ -65,6 +65,8 @@ def _shards_of(config: dict[str, object]) -> dict[Path, dict[str, Any]]:
         of[Path(paths.explain_rows(study.name, variant))] = {"labels": labels, "suites": ["explain"]}
     for variant in tried(study):
         of[Path(paths.sensitivity_rows(study.name, variant))] = facts_of(study, study.variants[variant])
+    for variant in retrieval.searched(study):
+        of[Path(paths.retrieval_rows(study.name, variant))] = retrieval.facts_of(study, study.variants[variant])
     return of
 
 

@@ -11,7 +11,7 @@ import yaml
 from reliquant.files.artifacts import provenance, read_header, require_words, save_sealed_json
 from reliquant.images.meta import read_meta
 from reliquant.steps import run
-from reliquant.study import paths, placed
+from reliquant.study import paths, placed, retrieval
 from reliquant.study.check import read_study
 from reliquant.study.study import Study
 
@@ -36,6 +36,7 @@ def _folders(study: Study) -> dict[str, str]:
     for model in study.config.models:
         for shard in study.shards:
             folders |= {cell["dataset"]: cell["folder"] for cell in study.cells(model, shard)}
+        folders |= {each["dataset"]: each["folder"] for each in retrieval.sets_of(study, model)}
     return folders
 
 

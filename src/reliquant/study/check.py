@@ -19,6 +19,7 @@ from reliquant.files.bounded import TooMuch, require_small
 from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, own_words
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
+from reliquant.study.retrieval import retrieval_problems
 from reliquant.study.sensitivity import sensitivity_problems
 from reliquant.study.study import Study
 from reliquant.study.unpaired import unpaired_problems
@@ -109,6 +110,7 @@ def _study_problems(study: Study) -> Iterator[str]:
     yield from _suite_problems(study)
     yield from _explain_problems(study)
     yield from sensitivity_problems(study)
+    yield from retrieval_problems(study)
     if config.suites.ood and not config.scores:
         yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
     if study.SNAPSHOTS in study.shards:

@@ -31,7 +31,8 @@ Place = Annotated[str, _without(names.path_problem)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Entry = dict[str, Any]
 Suite = Literal["clean", "ood", "shift", "noise", "spurious"]
-SUITES: tuple[Suite, ...] = get_args(Suite)
+SUITES: tuple[Suite, ...] = get_args(Suite)  # of evaluation jobs, whose records are of images and their classes
+RETRIEVAL = "retrieval"  # the suite of images and captions, which has jobs of its own
 
 
 class _Part(BaseModel):
@@ -59,6 +60,17 @@ class Noise(_Part):
     images: int | None = Field(None, ge=1)
 
 
+class Retrieval(_Part):
+    """Which captioned datasets are searched, in which stored forms beside float32, and for which part of the grid."""
+
+    datasets: list[Name] = Field(min_length=1)
+    indexes: dict[Name, Entry] = {}
+    schemes: list[Name] | None = None
+    precisions: list[str] | None = None
+    scopes: list[Literal["image", "both"]] | None = None
+    seeds: list[int] | None = None
+
+
 class Suites(_Part):
     """Which datasets every variant is evaluated on, by suite; see config/README.md."""
 
@@ -67,6 +79,7 @@ class Suites(_Part):
     shift: dict[Name, list[Name]] = {}
     noise: dict[Name, Noise] = {}
     spurious: list[Name] = []
+    retrieval: Retrieval | None = None
 
 
 class Explain(_Part):
@@ -140,7 +153,6 @@ LEAST_SHARE = 0.8  # of the weights in the blocks: what a scheme means to quanti
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
 
 FAMILY_OF = {"models": "tower", "schemes": "quantizer", "datasets": "dataset", "scores": "score"}
-ONE_OF = {"models": "model", "schemes": "scheme", "proxies": "proxy"}  # what one entry of a section is called
 STUDY_KEYS: dict[str, dict[str, Any]] = {  # the keys of an entry that the study itself reads, not the plugin
     "models": {"source": str, "form": str, "pretrain": dict[str, Any]},
     "schemes": {
@@ -159,34 +171,6 @@ STUDY_KEYS: dict[str, dict[str, Any]] = {  # the keys of an entry that the study
     "scores": {},
     "negatives": {"folder": str},
 }
-
-
-def sliced(given: Mapping[str, Any], whole: Mapping[str, Any], /) -> dict[str, Any]:
-    """Turn lists of names, as in `--config models=[a,b]`, into the entries that the whole config has under them.
-
-    Raises ConfigError naming what the whole config does not have.
-    """
-    config, problems = dict(given), []
-    for section, kind in ONE_OF.items():
-        names, entries = given.get(section), whole.get(section)
-        if isinstance(names, list) and isinstance(entries, Mapping):
-            problems += [plugins.unknown(kind, name, entries) for name in names if name not in entries]
-            config[section] = {name: entry for name, entry in entries.items() if name in names}
-    if isinstance(given.get("schemes"), list) and isinstance(whole.get("schemes"), Mapping):
-        config |= _parts_of(given["schemes"], config)
-    if problems:
-        raise plugins.ConfigError(problems)
-    return config
-
-
-def _parts_of(schemes: list[str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave in `explain` and `sensitivity` the schemes that are left in a slice; return no key where none is named."""
-    left = {}
-    for word in ("explain", "sensitivity"):
-        part = config.get(word)
-        if isinstance(part, Mapping) and isinstance(part.get("schemes"), list):
-            left[word] = {**part, "schemes": [name for name in part["schemes"] if name in schemes]}
-    return left
 
 
 def own_words(section: str, entry: Mapping[str, Any], /) -> Entry:

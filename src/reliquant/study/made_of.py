@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reliquant.study import paths
+from reliquant.study import paths, retrieval
 from reliquant.study.config import Entry
 from reliquant.study.sensitivity import files_of, tried
 from reliquant.study.study import Study
@@ -37,7 +37,7 @@ def inventories_of(study: Study, variant: Variant, shard: str, /) -> list[str]:
 def rows_made_of(study: Study, /) -> dict[str, list[str]]:
     """Return the files of rows of a study, and of each some files that it must be made of.
 
-    Rows are those of evaluations, explanations, and layers that are quantized alone.
+    Rows are those of evaluations, explanations, layers that are quantized alone, and searches.
     """
     found = {}
     for path, shard in study.evaluations:
@@ -47,4 +47,6 @@ def rows_made_of(study: Study, /) -> dict[str, list[str]]:
         found[paths.explain_rows(study.name, path)] = [paths.variant(study.name, path)]
     for path in tried(study):
         found[paths.sensitivity_rows(study.name, path)] = files_of(study, study.variants[path])
+    for path in retrieval.searched(study):
+        found[paths.retrieval_rows(study.name, path)] = retrieval.embeddings_of(study, study.variants[path])
     return found

@@ -95,6 +95,16 @@ def sensitivity_rows(study: str, variant: str, /) -> str:
     return f"results/{study}/sensitivity/{variant}/rows.parquet"
 
 
+def embeddings(study: str, variant: str, /) -> str:
+    """Return the embeddings of a variant on the captioned sets that are searched."""
+    return f"results/{study}/retrieval/{variant}/embeddings.safetensors"
+
+
+def retrieval_rows(study: str, variant: str, /) -> str:
+    """Return what searches with the embeddings of a variant found."""
+    return f"results/{study}/retrieval/{variant}/rows.parquet"
+
+
 def rows(study: str, /) -> str:
     """Return the rows of the whole study."""
     return f"results/{study}/rows.parquet"

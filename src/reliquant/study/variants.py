@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from reliquant.study.config import Config, Entry, Explain, Sensitivity
+from reliquant.study.config import Config, Entry, Explain, Retrieval, Sensitivity
 
 AXES = ("precisions", "scopes", "proxies", "seeds")
+Part = Explain | Sensitivity | Retrieval  # of a study's grid: words of axes, or None for all
 NAMED = {"schemes": "scheme", "precisions": "precision", "scopes": "scope", "seeds": "seed"}  # by a part of the grid
 
 
@@ -53,14 +54,14 @@ def words_of_axis(config: Config, entry: Entry, axis: str, /) -> list[Any]:
     return entry.get(axis, list(getattr(config, axis)))
 
 
-def is_named(variant: Variant, part: Explain | Sensitivity, /) -> bool:
+def is_named(variant: Variant, part: Part, /) -> bool:
     """Whether a part of the grid, which names words of axes or leaves them out for all, holds a variant."""
     return all(
         getattr(part, words) is None or getattr(variant, axis) in getattr(part, words) for words, axis in NAMED.items()
     )
 
 
-def part_problems(config: Config, key: str, part: Explain | Sensitivity, /) -> Iterator[str]:
+def part_problems(config: Config, key: str, part: Part, /) -> Iterator[str]:
     """Say which words of a part of the grid, which stands under a key of the config, are not in the grid."""
     for axis in NAMED:
         there = _words_of_all(config, axis)
