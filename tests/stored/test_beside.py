@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from reliquant import plugins
 from reliquant.evaluation.paired import Labels, Quantized, measure_paired
-from reliquant.stored.beside import Files, class_names, kind_of, paired_answers, same_sets, unique_names
+from reliquant.stored.beside import Files, answers_of, class_names, kind_of, paired_answers, same_sets, unique_names
 from reliquant.stored.column import column_of
 from reliquant.stored.read import Table
 
@@ -86,6 +86,16 @@ def test_answers_are_made_of_what_all_tables_have():
     assert kind_of([image, table(prediction=[0, 1])]) is None
     with pytest.raises(ValueError, match=r"e.npz: has none of probabilities, .*; there are label"):
         kind_of([whole, table("e.npz", label=[0])])
+
+
+def test_names_as_labels_need_classes_in_order_beside_text_or_columns():
+    names = ["dog", "cat"]
+    for arrays in ({"logits": [[0.0, 1.0], [1.0, 0.0]]}, {"image": np.eye(2, dtype=np.float32)}):
+        text = {"text": np.eye(2, dtype=np.float32), "logit_scale": [20.0]}
+        with pytest.raises(ValueError, match="label holds names, and which number each class has is not known"):
+            answers_of(table(label=names, **arrays, **text), {}, {}, [], classes=sorted(names))
+        found = answers_of(table(label=names, **arrays, **text, classes=names), {}, {}, [])
+        assert found.clean["label"].to_list() == [0, 1]
 
 
 def test_names_of_classes_are_numbered_alike_in_all_tables():

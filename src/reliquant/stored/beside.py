@@ -106,8 +106,9 @@ def answers_of(
 ) -> Answers:
     """Return what a table says of its labelled images, and tables of other images, by the name of their set, of those.
 
-    `kind` is one of KINDS, by default the first that all the tables have; `classes` are names of classes in their
-    order, where labels are names. What was assumed is added to `said`. Raises ValueError naming the file.
+    `kind` is one of KINDS, by default the first that all the tables have; `classes` are names of classes, by which
+    predictions that are names are numbered alike in all tables. What was assumed is added to `said`. Raises ValueError
+    naming the file.
     """
     kind = kind or kind_of([table], list(ood.values()))
     if kind is None:
@@ -115,7 +116,9 @@ def answers_of(
         raise ValueError(f"{table.path}: {told}: they must hold what the labelled images have")
     rows = len(table.arrays[kind])
     table.require("label")
-    if kind == "prediction" and classes is None:
+    if kind != "prediction":
+        classes = None  # names in the order of the alphabet are not that of text or of columns: the table must know it
+    elif classes is None:
         classes = class_names([table])
     label = labels_of(table, rows, classes=classes)
     if ood and kind == "prediction":

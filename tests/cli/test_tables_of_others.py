@@ -1,7 +1,6 @@
 """Tables that other people's programs wrote: the same numbers give the same figures, or the file is refused by name."""
 
 import json
-import re
 import struct
 
 import numpy as np
@@ -9,8 +8,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from reliquant.cli.main import main
-from reliquant.cli.stored_features import features_of, read_arrays
-from reliquant.files.artifacts import DamagedFile
+from reliquant.stored.features import features_of
+from reliquant.stored.read import read_table
 
 
 def table(n=60, c=5, d=16, seed=0):
@@ -80,7 +79,7 @@ def test_bfloat16_is_read_as_torch_reads_it(tmp_path):
 
     arrays = table()
     write_bfloat16(tmp_path / "b.safetensors", arrays)
-    ours, theirs = read_arrays(tmp_path / "b.safetensors"), load_file(tmp_path / "b.safetensors")
+    ours, theirs = read_table(tmp_path / "b.safetensors").arrays, load_file(tmp_path / "b.safetensors")
     assert theirs["image"].dtype == torch.bfloat16
     for name in arrays:
         assert np.array_equal(ours[name], theirs[name].to(torch.float64 if name != "label" else torch.int64).numpy())
@@ -120,10 +119,12 @@ def test_what_cannot_be_meant_is_refused_by_name(tmp_path, change, told):
 
 
 def test_keys_of_photographs_are_taken_from_where_they_are_stored(tmp_path):
-    arrays, keys = table(), np.arange(60, dtype=np.uint64) + 2**63
-    assert features_of(tmp_path, arrays, arrays, arrays["label"]).photographs is None
-    stored = features_of(tmp_path, {**arrays, "photograph": keys}, arrays, arrays["label"])
-    assert stored.photographs.tolist() == keys.tolist()
+    arrays, path, keys = table(), tmp_path / "x.safetensors", np.arange(60, dtype=np.uint64) + 2**63
+    save_file(arrays, path)
+    assert features_of(read_table(path)).photographs is None
+    for stored in (keys, np.arange(60) // 2):
+        save_file({**arrays, "photograph": stored}, path)
+        assert features_of(read_table(path)).photographs.tolist() == stored.tolist()
 
 
 def test_a_type_without_a_meaning_here_is_refused_by_name(tmp_path):
@@ -142,12 +143,6 @@ def test_a_scale_that_is_likely_a_logarithm_is_said(capsys, tmp_path):
     assert capsys.readouterr().err == ""
 
 
-def test_keys_of_photographs_are_whole_numbers_of_any_type():
-    arrays = table()
-    stored = features_of("x", {**arrays, "photograph": np.arange(60) // 2}, arrays, arrays["label"])
-    assert stored.photographs.tolist() == [i // 2 for i in range(60)]
-
-
 def test_a_scale_below_1_may_be_a_temperature(capsys, tmp_path):
     save_file({**table(), "logit_scale": np.float32([0.07])}, tmp_path / "x.safetensors")
     main(["measure", str(tmp_path / "x.safetensors"), "--resamples", "100"])
@@ -159,16 +154,3 @@ def test_features_beside_probabilities_are_said_not_to_be_read(capsys, tmp_path)
     save_file(arrays, tmp_path / "x.safetensors")
     main(["measure", str(tmp_path / "x.safetensors"), "--resamples", "100"])
     assert "image, text and logit_scale are not read" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("name", "told"), [("a.npy", "an array of NumPy (.npy)"), ("a.npz", "a zip archive")])
-def test_an_array_of_numpy_is_refused_by_what_it_is(tmp_path, name, told):
-    with open(tmp_path / name, "wb") as file:
-        (np.save if name == "a.npy" else np.savez)(file, np.ones((3, 2)))
-    with pytest.raises(DamagedFile, match=f"{name}: .*but {re.escape(told)}.*save_file writes one"):
-        read_arrays(tmp_path / name)
-
-
-def test_a_folder_is_no_table(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder"):
-        read_arrays(tmp_path)
