@@ -12,13 +12,14 @@ import polars as pl
 import pytest
 import yaml
 from PIL import Image
+from safetensors.numpy import save_file
 
 from reliquant import open_images, plugins
 from reliquant.cli import main
 from reliquant.study.entries import entry_problems
 
 PAGE = (plugins.PACKAGE.parents[1] / "docs" / "own_data.md").read_text()
-BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.S) for kind in ("sh", "yaml", "python")}
+BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.S) for kind in ("sh", "yaml", "python", "console")}
 FORM = "8-shortest-bicubic"
 
 
@@ -116,6 +117,20 @@ def test_a_reader_of_ones_own_is_read(place):
     (place / "my_sets" / "greys.py").write_text(code)
     (word,) = re.findall(r"`(\{dataset: my_sets[^`]+)`", PAGE)
     assert open_images(word, FORM, role="labelled").labels.tolist() == [0, 1] * 3
+
+
+def test_rounded_embeddings_are_measured_beside_fp32(place, capsys):
+    rng = np.random.default_rng(0)
+    text, label = rng.normal(size=(4, 16)).astype(np.float32), rng.integers(0, 4, 60)
+    image = text[label] + rng.normal(size=(60, 16)).astype(np.float32)
+    save_file({"image": image, "text": text, "label": label, "logit_scale": np.float32([20])}, "fp32.safetensors")
+    exec(compile(BLOCKS["python"][3], "docs/own_data.md", "exec"), {})
+    measure, report, compare = re.findall(r"^reliquant (.*)$", BLOCKS["console"][0], re.M)
+    for command in (measure, compare):  # tests/cli/test_measure_paired.py draws such a report
+        main.main(shlex.split(command))
+    shown = capsys.readouterr().out
+    assert [f"int{bits} beside fp32.safetensors" in shown for bits in (8, 6, 4, 3)] == [True] * 4
+    assert report.split()[1] == measure.split()[-1] == "rounded.parquet"
 
 
 def test_the_columns_on_the_page_are_those_that_are_looked_for():

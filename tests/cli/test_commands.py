@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from reliquant import plugins
 from reliquant.cli import main
 from reliquant.files.artifacts import read_header
+from reliquant.files.stored_frames import read_rows
 from reliquant.models.files import save_model
 
 CLASSES = ["circle", "square"]
@@ -84,7 +85,10 @@ def test_quantize_then_evaluate_then_measure_agree(capsys, model, data, tmp_path
     evaluate = ("evaluate", "--model", model, "--variant", out, "--data", data / "tree", "--ood", data / "images.tar")
     direct = json.loads(run(capsys, *evaluate, "--resamples", 200, "--save", features, "--json"))
     plain = json.loads(run(capsys, "evaluate", "--model", model, "--data", data / "tree", "--resamples", 200, "--json"))
-    assert direct["tree"]["nll"]["value"] != plain["tree"]["nll"]["value"]
+    nll = direct["tree"]["nll"]
+    assert nll["value"] != plain["tree"]["nll"]["value"]
+    assert nll["reference"]["value"] == pytest.approx(plain["tree"]["nll"]["value"], rel=1e-5)
+    assert nll["change"]["value"] == pytest.approx(nll["value"] - plain["tree"]["nll"]["value"], rel=1e-3)
     ood = tmp_path / "ood.safetensors"
     save_file({"image": load_file(features)["image"]}, ood)
     simulated = json.loads(run(capsys, *evaluate, "--resamples", 200, "--backend", "simulate", "--json"))
@@ -94,6 +98,36 @@ def test_quantize_then_evaluate_then_measure_agree(capsys, model, data, tmp_path
     other = stored[str(ood.with_suffix(""))]
     assert other["mcm_auroc"]["value"] == pytest.approx(0.5)
     assert {"energy_fpr95_id_positive", "msp_aupr_in", "max_logit_fpr95_ood_positive"} <= set(other)
+
+
+def test_a_variants_changes_are_kept_as_rows_and_fp32_need_not_be_embedded_again(capsys, model, data, tmp_path):
+    out, features = tmp_path / "v.safetensors", tmp_path / "fp32.safetensors"
+    pairs = f"{{dataset: parquet, root: {data}, caption: caption}}"
+    scheme = ("--scheme", "{quantizer: rtn, batch: 8}", "--precision", "w4a8", "--pairs", pairs)
+    run(capsys, "quantize", "--model", model, *scheme, "--output", out, "--tuning", "none")
+    words = ("--data", data / "tree", "--resamples", 200)
+    run(capsys, "evaluate", "--model", model, *words, "--save", features)
+    variant = ("evaluate", "--model", model, "--variant", out, *words)
+    shown = run(capsys, *variant, "--rows", tmp_path / "rows.parquet")
+    assert "v beside FP32" in shown
+    rows = read_rows(tmp_path / "rows.parquet")
+    keys = rows.select("model", "scheme", "family", "precision", "scope").unique().sort("scheme").rows()
+    assert keys == [("model", "fp32", "FP32", "fp32", "none"), ("model", "v", "rtn", "w4a8", "image")]
+    assert {"bytes", "bytes_fp32", "stored_bits"} <= set(rows.filter(suite="")["measure"])
+    direct = json.loads(run(capsys, *variant, "--json"))["tree"]
+    again = json.loads(run(capsys, *variant, "--reference", features, "--json"))["tree"]
+    assert again["nll"]["change"]["value"] == pytest.approx(direct["nll"]["change"]["value"], abs=1e-6)
+    alone = json.loads(run(capsys, *variant, "--no-reference", "--json"))["tree"]
+    assert alone["nll"]["value"] == pytest.approx(direct["nll"]["value"], abs=1e-6)
+    assert "change" not in alone["nll"]
+    other = load_file(features)
+    save_file(other | {"label": other["label"][::-1].copy()}, tmp_path / "o.safetensors")
+    assert "o.safetensors: is of other images than --data" in refused(
+        *variant, "--reference", tmp_path / "o.safetensors"
+    )
+    assert "--rows: needs --variant" in refused("evaluate", "--model", model, *words, "--rows", tmp_path / "r.parquet")
+    assert "--rows: leave out --no-reference" in refused(*variant, "--no-reference", "--rows", tmp_path / "r.parquet")
+    assert "leave out --ood" in refused(*variant, "--reference", features, "--ood", data / "images.tar")
 
 
 def test_a_variant_is_measured_at_its_tuned_scale_where_it_was_tuned(capsys, model, data, tmp_path):

@@ -53,6 +53,13 @@ def place(tmp_path_factory):
         (folder / name).parent.mkdir(parents=True)
         rows.write_parquet(folder / name)
     (folder / "config").symlink_to(ROOT / "config")
+    lines, label = ["model,clean,shifted"], rng.integers(0, 5, 200)
+    for model, accuracies in {"a": (0.9, 0.7), "b": (0.7, 0.5), "c": (0.8, 0.6)}.items():
+        for name, accuracy in zip(("clean", "shifted"), accuracies, strict=True):
+            answers = {"label": label, "prediction": np.where(rng.random(200) < accuracy, label, label + 1)}
+            pl.DataFrame(answers).write_csv(folder / f"{model}-{name}.csv")
+        lines.append(f"{model},{model}-clean.csv,{model}-shifted.csv")
+    (folder / "models.csv").write_text("\n".join(lines))
     return folder
 
 

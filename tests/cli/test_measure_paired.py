@@ -62,7 +62,7 @@ def test_each_measure_has_a_line_of_at_most_100_columns(run, folder):
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("  accuracy  ") for line in lines) == 2
     (line,) = (line for line in lines[lines.index("int2 beside fp32.safetensors") :] if line.startswith("  accuracy  "))
-    match = re.fullmatch(r"  accuracy +(\S+) +(\S+)  % +([-+]\S+) \[(\S+), (\S+)\]\*+ points", line)
+    match = re.fullmatch(r"  accuracy +(\S+) +(\S+)  %  +([-+]\S+) \[(\S+), (\S+)\]\*+ points", line)
     value, reference, change, low, high = map(float, match.groups())
     assert low < change < high < 0
     assert change == pytest.approx(value - reference, abs=0.11)
@@ -76,8 +76,8 @@ def test_in_a_narrow_window_nothing_is_wider_than_it(run, monkeypatch):
     lines = run(*WHOLE).out.splitlines()
     assert max(len(line) for line in lines if "rows" not in line) <= 46
     at = lines.index("  accuracy")
-    assert re.match(r"    \d+\.\d %, reference \d+\.\d, change", lines[at + 1])
-    assert wrapped("a bb ccc", 4) == "a bb ccc"  # no window is that narrow
+    assert re.match(r"    value \d+\.\d, reference \d+\.\d, unit %,", lines[at + 1])
+    assert wrapped("a bb ccc", 4) == "a bb\nccc"
 
 
 def test_stars_are_those_of_holms_correction_over_all_changes_that_are_shown(run):

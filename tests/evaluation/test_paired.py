@@ -133,8 +133,8 @@ def test_a_variant_has_the_same_rows_whatever_stands_beside_it():
 
 def test_rows_are_those_of_a_study_with_the_reference_as_fp32_and_sizes_where_they_are_known(tmp_path):
     f = features()
-    q = {"q": Quantized(answers(rounded(f, 4)), precision="w4a16", bytes=100)}
-    rows = measure_paired(q, answers(f), OF, reference_bytes=800, resamples=200)
+    q = {"q": Quantized(answers(rounded(f, 4)), precision="w4a16", measures={"bytes": 100, "bytes_fp32": 800})}
+    rows = measure_paired(q, answers(f), OF, reference_measures={"bytes": 800}, resamples=200)
     assert dict(rows.schema) == dict(ROW_SCHEMA)
     save_frame(tmp_path / "rows.parquet", rows, {"assumed": []})
     assert read_rows(tmp_path / "rows.parquet").equals(rows)

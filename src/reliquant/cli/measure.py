@@ -10,6 +10,7 @@ from typing import Any
 
 from reliquant import plugins
 from reliquant.cli.measure_paired import add_paired_words, paired
+from reliquant.cli.names import names_of
 from reliquant.cli.output import Output, measured_output
 from reliquant.cli.words import positive
 from reliquant.evaluation.features import Features
@@ -63,17 +64,6 @@ def run(
     for path, name in zip(features, unique_names(features), strict=True):
         found |= _alone(path, name, others, asked, resamples)
     return measured_output(found)
-
-
-def names_of(words: Sequence[str], /) -> dict[str, str]:
-    """Read `--names`; raise ValueError for a word that does not read ours=theirs."""
-    found = {}
-    for word in words:
-        ours, equals, theirs = word.partition("=")
-        if not (ours and equals and theirs):
-            raise ValueError(f"--names {word!r} must read ours=theirs, such as image=img_emb")
-        found[ours] = theirs
-    return found
 
 
 def _alone(path: Path, name: str, ood: Sequence[Path], names: Mapping[str, str], resamples: int) -> dict[str, object]:

@@ -39,14 +39,16 @@ def add_paired_words(parser: argparse.ArgumentParser, /) -> None:
     add_row_words(parser)
 
 
-def add_row_words(parser: argparse.ArgumentParser, /) -> None:
+def add_row_words(parser: argparse.ArgumentParser, /, *, model: bool = True, dataset: bool = True) -> None:
     """Add where rows are kept, and what they are called there."""
     rows = "keep all rows, for `report`, `recommend` and `compare`: a parquet file in the schema of a study"
     parser.add_argument("--rows", type=Path, help=rows)
     parser.add_argument("--study", help="its name in the rows; by default that of the file")
-    parser.add_argument("--model", help="the model's name in the rows; by default the reference's")
+    if model:
+        parser.add_argument("--model", help="the model's name in the rows; by default the reference's")
     parser.add_argument("--source", help="what the model was pre-trained on, such as laion2b")
-    parser.add_argument("--dataset", help="the name of the labelled images in the rows; by default images")
+    if dataset:
+        parser.add_argument("--dataset", help="the name of the labelled images in the rows; by default images")
 
 
 def paired(
@@ -86,9 +88,13 @@ def paired(
     found, exact = paired_answers(
         files, Files(reference, reference_ood), scores, said, names=names[0], reference_names=names[1]
     )
-    variants = {name: Quantized(answers, known[name], sizes.get(name)) for name, answers in found.items()}
+    own_size, fp32_size = (dict(zip([word], own.values(), strict=False)) for word in ("bytes", "bytes_fp32"))
+    variants = {}
+    for name, answers in found.items():
+        measures = {"bytes": sizes[name], **fp32_size} if name in sizes else {}
+        variants[name] = Quantized(answers, known[name], measures)
     labels = labels_of_rows(rows, reference.stem, words)
-    frame = measure_paired(variants, exact, labels, reference_bytes=own.get("fp32"), resamples=resamples)
+    frame = measure_paired(variants, exact, labels, reference_measures=own_size, resamples=resamples)
     return kept(frame, str(reference), said, rows)
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from reliquant.cli.columns import columns, window
 from reliquant.cli.output import Output
 from reliquant.measures.stats import holm
 from reliquant.report.escaping import one_line
 from reliquant.report.frames import marked
 from reliquant.report.tabling import Change
 
-WIDEST = 100  # columns of a window that is not known, such as a pipe
+USUAL = 100  # columns of text in a pipe
+HEAD = ("measure", "value", "reference", "unit", "change")
 NUMBERS = ("value", "low", "high", "p", "n")
 UNITS = (  # the first that a measure's name matches: unit of values, of changes, by what they are multiplied, digits
     (r"(^accuracy_delta|_relative_change)$", "% of FP32", "% of FP32", 100, 1),
@@ -79,7 +81,7 @@ def paired_output(rows: pl.DataFrame, reference: str, said: Sequence[str], /) ->
     names = rows.filter(pl.col("scheme") != "fp32")["scheme"].unique(maintain_order=True).to_list()
     blocks = {name: lines_of(rows, name) for name in names}
     tests = _star([line for block in blocks.values() for line in _every(block)])
-    width = shutil.get_terminal_size((WIDEST, 24)).columns
+    width = window()
     texts = [_block(name, reference, block, width) for name, block in blocks.items()]
     texts.append(wrapped(LEGEND.format(tests=tests), width))
     others = [scale for scale in rows["scale"].unique().sort() if scale not in ("native", "")]
@@ -90,14 +92,9 @@ def paired_output(rows: pl.DataFrame, reference: str, said: Sequence[str], /) ->
     return Output({**data, "scales": scales, "assumed": list(said)}, "\n\n".join(texts))
 
 
-def wrapped(text: str, width: int, /) -> str:
-    """Break a text at blanks so that it fits a window, of whatever width."""
-    lines = [""]
-    for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > max(width, 20):
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+def wrapped(text: str, width: int | None, /) -> str:
+    """Break a text at blanks so that it fits a window, of whatever width; a pipe gets lines of a usual one."""
+    return "\n".join(textwrap.wrap(text, width or USUAL))
 
 
 def _every(block: Lines) -> Iterator[Line]:
@@ -125,42 +122,19 @@ def _data(block: Lines) -> dict[str, Any]:
     return found
 
 
-def _block(name: str, reference: str, block: Lines, width: int) -> str:
-    """Lay out a variant: a table where the window is wide enough, else two lines for each measure."""
-    cells: list[tuple[str, ...]] = []
-    for dataset, lines in block.items():
-        images = max((line.value["n"] or 0 for line in lines.values()), default=0)
-        cells.append((f"{one_line(dataset)}: {images:,} images" if dataset else "the variant itself",))
-        cells += [_cells(measure, line) for measure, line in lines.items()]
-    head = ("measure", "", "value", "reference", "change")
-    whole = [line for line in (head, *cells) if len(line) > 1]
-    widths = [max(len(line[i]) for line in whole) for i in range(5)]
+def _block(name: str, reference: str, block: Lines, width: int | None) -> str:
+    """Lay out a variant: a line for each measure, or a few where the window is narrow."""
+    lines: list[tuple[str, ...]] = []
+    for dataset, measures in block.items():
+        images = max((line.value["n"] or 0 for line in measures.values()), default=0)
+        lines.append((f"{one_line(dataset)}: {images:,} images" if dataset else "the variant itself",))
+        lines += [_cells(measure, line) for measure, line in measures.items()]
     title = wrapped(f"{one_line(name)} beside {one_line(reference)}", width)
-    if sum(widths) + 2 * 4 + 2 > width:
-        return "\n".join([title, *(part for line in cells for part in _narrow(line, width))])
-    texts = [title, _wide(head, widths)]
-    texts += [line[0] if len(line) == 1 else _wide(line, widths) for line in cells]
-    return "\n".join(texts)
-
-
-def _wide(line: Sequence[str], widths: Sequence[int]) -> str:
-    measure, unit, value, reference, change = line
-    a, b, c, d, _ = widths
-    return f"  {measure:<{a}}  {value:>{c}}  {reference:>{d}}  {unit:<{b}}  {change}".rstrip()
-
-
-def _narrow(line: Sequence[str], width: int) -> list[str]:
-    if len(line) == 1:
-        return wrapped(line[0], width).split("\n")
-    measure, unit, value, reference, change = line
-    told = [f"{value} {unit}".strip(), f"reference {reference}" if reference else ""]
-    told.append(change if change.startswith("interval") or not change else f"change {change}")
-    texts = wrapped(", ".join(filter(None, told)), width - 4).split("\n")
-    return [f"  {measure}", *(f"    {text}" for text in texts)]
+    return "\n".join([title, *columns(HEAD, lines, right=("value", "reference"), width=width)])
 
 
 def _cells(measure: str, line: Line) -> tuple[str, ...]:
-    """Write a measure, its unit, the variant's value, the reference's, and the change with interval and stars."""
+    """Write a measure, the variant's value, the reference's, their unit, and the change with interval and stars."""
     name = re.sub(r"^(mcm|msp|max_logit|energy)_", "", measure)
     unit, of_change, factor, digits = next(found[1:] for found in UNITS if re.search(found[0], name))
 
@@ -173,8 +147,8 @@ def _cells(measure: str, line: Line) -> tuple[str, ...]:
     value, low, high = (written(line.value.get(end)) for end in ("value", "low", "high"))
     if not line.change:  # what is of both together has an interval of its own
         own = f"interval [{low}, {high}]" if low and not line.reference else ""
-        return measure, unit, value, written(line.reference.get("value")), own
+        return f"  {measure}", value, written(line.reference.get("value")), unit, own
     change, low, high = (written(line.change.get(end), "+") for end in ("value", "low", "high"))
     interval = f" [{low}, {high}]" if low else ""
     words = f"{change}{interval}{line.stars} {of_change}" if change else "undefined"
-    return measure, unit, value, written(line.reference.get("value")), words.rstrip()
+    return f"  {measure}", value, written(line.reference.get("value")), unit, words.rstrip()

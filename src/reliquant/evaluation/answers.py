@@ -59,7 +59,8 @@ class OfClasses:
 
 @dataclass(frozen=True)
 class Answers:
-    """Hold a model's records of labelled images (`clean`) and of each set of other images, by the name of the set.
+    """Hold a model's records of labelled images (`clean`), of each set of other images (`ood`) and of each set of
+    shifted images of the same classes, by the name of the set.
 
     `known` says what records are made of; beyond it they hold fillers, of which nothing is measured. `of_classes` is
     None where nothing, or a table too large, is known of all classes. `said` tells what was left out, a sentence each.
@@ -67,6 +68,7 @@ class Answers:
 
     clean: pl.DataFrame
     ood: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    shifted: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     known: Known = "classes"
     of_classes: OfClasses | None = None
     said: tuple[str, ...] = ()

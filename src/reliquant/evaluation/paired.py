@@ -6,7 +6,7 @@ Free of torch. The measures, intervals and replicates are those of `measures/row
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -38,13 +38,15 @@ class Labels:
 class Quantized:
     """Hold a variant's answers, and what is known of the variant itself.
 
-    The size is in bytes; `family` is the kind of its method, by default its own name.
+    `measures` are known without images, by their names in a study: bytes, bytes_fp32, stored_bits, ... `family` is the
+    kind of its method, by default its own name.
     """
 
     answers: Answers
     precision: str = UNKNOWN
-    bytes: int | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
     family: str = ""
+    scope: str = UNKNOWN
 
 
 def measure_paired(
@@ -53,7 +55,7 @@ def measure_paired(
     labels: Labels,
     /,
     *,
-    reference_bytes: int | None = None,
+    reference_measures: Mapping[str, float] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> pl.DataFrame:
@@ -71,15 +73,14 @@ def measure_paired(
     [0.25, 0.25]
     """
     words = {"resamples": resamples, "seed": seed}
-    parts = [_labelled(_rows(reference, None, labels, **words), {"bytes": reference_bytes}, labels, **FP32)]
+    parts = [_labelled(_rows(reference, None, labels, **words), reference_measures or {}, labels, **FP32)]
     for name, variant in variants.items():
         try:
             found = _rows(beside(variant.answers, reference), reference, labels, **words)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        of = {"scheme": name, "family": variant.family or name, "precision": variant.precision, "scope": UNKNOWN}
-        sizes = {"bytes": variant.bytes, "bytes_fp32": reference_bytes if variant.bytes else None}
-        parts.append(_labelled(found, sizes, labels, **of))
+        of = {"scheme": name, "family": variant.family or name, "precision": variant.precision, "scope": variant.scope}
+        parts.append(_labelled(found, variant.measures, labels, **of))
     return pl.concat(parts)
 
 
@@ -106,13 +107,16 @@ def beside(variant: Answers, reference: Answers, /) -> Answers:
     """
     if missing := sorted(set(variant.ood) ^ set(reference.ood)):
         raise ValueError(f"OOD sets must be there for variant and reference; one of the two lacks {', '.join(missing)}")
+    if missing := sorted(set(variant.shifted) ^ set(reference.shifted)):
+        raise ValueError(f"shifted sets must be there for both; one of the two lacks {', '.join(missing)}")
     ood = {name: _with_keys(variant.ood[name], reference.ood[name], name) for name in reference.ood}
-    return replace(variant, clean=_with_keys(variant.clean, reference.clean, ""), ood=ood)
+    shifted = {name: _with_keys(variant.shifted[name], reference.shifted[name], name) for name in reference.shifted}
+    return replace(variant, clean=_with_keys(variant.clean, reference.clean, ""), ood=ood, shifted=shifted)
 
 
 def _with_keys(mine: pl.DataFrame, theirs: pl.DataFrame, name: str) -> pl.DataFrame:
     if len(mine) != len(theirs):
-        of = f"OOD set {name}: " if name else ""
+        of = f"set {name}: " if name else ""
         raise ValueError(f"{of}{len(mine):,} images here, {len(theirs):,} in the reference")
     if PHOTOGRAPH not in theirs.columns:
         return mine.drop(PHOTOGRAPH, strict=False)
@@ -140,6 +144,7 @@ def _rows(variant: Answers, reference: Answers | None, labels: Labels, *, resamp
 
 def _samples(answers: Answers, labels: Labels) -> pl.DataFrame:
     parts = [placed(answers.clean, "clean", labels.dataset, labels.dataset)]
+    parts += [placed(records, "shift", name, labels.dataset) for name, records in answers.shifted.items()]
     parts += [placed(records, "ood", name, labels.dataset) for name, records in answers.ood.items()]
     return pl.concat(parts, how="diagonal")
 
@@ -169,12 +174,12 @@ def _values(found: OfClasses) -> Iterator[tuple[str, float, float, float, float]
     yield "best_temperature", found.temperature, max(0.0, low) if known else np.nan, high if known else np.nan, np.nan
 
 
-def _labelled(found: pl.DataFrame, sizes: Mapping[str, int | None], labels: Labels, /, **of: str) -> pl.DataFrame:
-    """Add what the rows are of, and sizes in bytes where they are known: rows of no image."""
-    for measure, size in sizes.items():
-        if size is not None:
-            line = pl.DataFrame({"measure": [measure], "value": [float(size)], "scale": ["native"]})
-            found = pl.concat([found, line], how="diagonal_relaxed")
+def _labelled(found: pl.DataFrame, measures: Mapping[str, float], labels: Labels, /, **of: str) -> pl.DataFrame:
+    """Add what the rows are of, and what is known without images: rows of no suite."""
+    if measures:
+        values = [float(value) for value in measures.values()]
+        lines = pl.DataFrame({"measure": list(measures), "value": values}).with_columns(scale=pl.lit("native"))
+        found = pl.concat([found, lines], how="diagonal_relaxed")
     of |= {"study": labels.study, "model": labels.model, "source": labels.source, "proxy": "none"}
     constants = {name: pl.lit(word) for name, word in of.items()}
     whole = found.drop("proxy", strict=False).with_columns(

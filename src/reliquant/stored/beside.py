@@ -64,7 +64,7 @@ def paired_answers(
         own = _read(files.labelled, same_sets(files.ood, reference.ood, files.labelled, said), names, said)
         ood = {one: beside(table, exact.ood[one], said) for one, table in own.ood.items()}
         sides[name] = Tables(beside(own.labelled, exact.labelled, said), ood)
-    _gather(said)
+    gather(said)
     every = [exact, *sides.values()]
     classes = class_names([side.labelled for side in every])
     others = [table for side in every for table in side.ood.values()]
@@ -73,7 +73,7 @@ def paired_answers(
     return dict(zip(sides, found[1:], strict=True)), found[0]
 
 
-def _gather(said: Said) -> None:
+def gather(said: Said, /) -> None:
     """Put what is said of several tables beside one reference into one sentence."""
     found = list(filter(None, (re.fullmatch(BY_PLACE, line) for line in said)))
     tables: dict[str, list[str]] = {}
