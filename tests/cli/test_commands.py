@@ -278,7 +278,7 @@ def test_features_with_nan_are_refused(tmp_path):
     save_file({"image": image, **head}, tmp_path / "f.safetensors")
     assert "f.safetensors: image holds NaN" in refused("measure", tmp_path / "f.safetensors")
     save_file({"image": np.ones((4, 3), np.float32)}, tmp_path / "g.safetensors")
-    assert "g.safetensors: has no tensor 'label'; there are image" in refused("measure", tmp_path / "g.safetensors")
+    assert "g.safetensors: has no 'label'; there are image" in refused("measure", tmp_path / "g.safetensors")
     save_file({"image": np.ones((4, 3), np.float32), **head, "label": np.arange(4)}, tmp_path / "h.safetensors")
     assert "3" in refused("measure", tmp_path / "h.safetensors")
 

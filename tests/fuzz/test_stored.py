@@ -124,6 +124,39 @@ def test_a_mutated_table_is_read_or_refused_in_a_line(tmp_path, cases, damaged, 
     assert capfd.readouterr() == ("", "")  # nor does a library print
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_folder_with_a_harmed_file_is_read_or_refused_in_a_line(tmp_path, cases, damaged, capfd):
+    faults, refused = {}, 0
+    for seed in range(cases(120)):
+        rng, arrays, folder = random.Random(f"folder-{seed}"), arrays_of(seed), tmp_path / "folder"
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("img_emb", "text_emb", "metadata"):
+            (folder / name).mkdir(parents=True)
+        for part, rows in enumerate((slice(0, 5), slice(5, 12))):
+            np.save(folder / "img_emb" / f"img_emb_{part}.npy", arrays["image"][rows])
+            np.save(folder / "text_emb" / f"text_emb_{part}.npy", arrays["image"][rows])
+            paths = pl.DataFrame({"image_path": list("abcdefghijkl")[rows], "label": arrays["label"][rows]})
+            paths.write_parquet(folder / "metadata" / f"metadata_{part}.parquet")
+        for name in ("text", "logit_scale"):
+            np.save(folder / f"{name}.npy", arrays[name])
+        harmed = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
+        if rng.random() < 0.2:
+            harmed.unlink()
+        else:
+            harmed.write_bytes(damaged(harmed.read_bytes(), rng)[1])
+        try:
+            looked_at(folder)
+        except (ValueError, OSError) as error:
+            refused += 1
+            if str(folder) not in str(error) or "\n" in str(error):
+                faults.setdefault(f"{type(error).__name__}: {error}".replace(str(folder), "FOLDER"), seed)
+        except BaseException as error:
+            faults.setdefault(f"{type(error).__name__}: {error}".replace(str(folder), "FOLDER"), seed)
+    assert faults == {}
+    assert refused > 10
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 def test_an_unharmed_table_is_read_as_it_was_written(tmp_path, layout):
     arrays, path = arrays_of(0), tmp_path / "image.npz"

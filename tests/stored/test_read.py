@@ -52,7 +52,7 @@ def test_a_single_array_is_what_its_file_is_called_or_what_is_told(tmp_path):
     np.save(tmp_path / "b32.npy", IMAGE)
     assert list(read_table(tmp_path / "image.npy").arrays) == ["image"]
     with pytest.raises(
-        ValueError, match=r"b32\.npy: has no tensor 'image'; there are none that is known by its name, and b32"
+        ValueError, match=r"b32\.npy: has no 'image'; there are none that is known by its name, and b32"
     ):
         read_table(tmp_path / "b32.npy").require("image")
     assert np.array_equal(read_table(tmp_path / "b32.npy", names={"image": "b32"}).arrays["image"][:], IMAGE)
@@ -80,7 +80,7 @@ def test_a_table_says_what_it_took_and_reads_when_asked(tmp_path):
 
 def test_a_column_that_is_missing_is_told_with_what_there_is(tmp_path):
     save_file({"image": np.ones((3, 2)), "name": np.ones(3)}, tmp_path / "x.safetensors")
-    told = r"x\.safetensors: has no tensor 'label'; there are image, and name \(--names label=NAME says which is it\)"
+    told = r"x\.safetensors: has no 'label'; there are image, and name \(--names label=NAME says which is it\)"
     with pytest.raises(ValueError, match=told):
         read_table(tmp_path / "x.safetensors").require("image", "label")
 

@@ -48,7 +48,7 @@ class Table:
                 some = ", ".join(self.others[:OTHERS]) + " ..." * (len(self.others) > OTHERS)
                 others = f", and {some}" * bool(self.others)
                 told = f" (--names {name}=NAME says which is it)" * bool(self.others)
-                raise ValueError(f"{self.path}: has no tensor {name!r}; there are {there}{others}{told}")
+                raise ValueError(f"{self.path}: has no {name!r}; there are {there}{others}{told}")
 
     def rows(self) -> int:
         """Return of how many images the table is; raise ValueError where its columns differ in that."""
