@@ -41,6 +41,11 @@ def test_a_column_that_cannot_be_meant_by_its_type_is_passed_over():
     assert said == ("x.npz: image is taken from img_emb",)
 
 
+def test_a_matrix_beside_a_list_is_no_label():
+    assert ours({"y": ROWS, "target": [1, 2, 3]})[0] == {"label": [1, 2, 3]}
+    assert ours({"y": ROWS})[0] == {"label": ROWS.tolist()}  # refused by whoever reads it
+
+
 def test_words_may_be_labels_and_ids():
     found, _ = ours({"class": ["cat", "dog"], "image_path": ["a", "b"], "pred": ["dog", "dog"]})
     assert found == {"label": ["cat", "dog"], "id": ["a", "b"], "prediction": ["dog", "dog"]}

@@ -82,4 +82,4 @@ def _may_be(ours: str, column: Column) -> bool:
         return False
     if ours in MATRICES:
         return column.given.kind == "f" and len(column.shape) == 2
-    return not _holds_words(column) or ours in WORDS
+    return column.shape[1:] in ((), (1,)) and (not _holds_words(column) or ours in WORDS)
