@@ -129,7 +129,7 @@ def test_recommend_compare_and_report_take_the_rows(run, folder):
 
 def test_recommend_says_what_rows_without_a_cost_lack(run):
     run("measure", "int8.safetensors", "--reference", "fp32.safetensors", "--rows", "plain.parquet")
-    with pytest.raises(SystemExit, match=r"plain.parquet: .*bytes"):
+    with pytest.raises(SystemExit, match=r"plain.parquet: no variant says the cost, bytes: .* --bytes gives"):
         main(["recommend", "plain.parquet", "--wish", "accuracy_delta <= 0.02"])
 
 

@@ -51,9 +51,9 @@ def test_a_measure_that_nobody_listed_is_none_of_predictions():
     [
         ([0, -1], [0, 1], None, "prediction -1 of image 1 is no class"),
         ([0, 1], [-1, 1], None, "label -1 of image 0 is no class"),
-        ([0, 1], [0, 1], [0.5, 1.2], "confidence of image 1 is no share from 0 to 1"),
-        ([0, 1], [0, 1], [np.nan, 0.2], "confidence of image 0 is no share from 0 to 1"),
-        ([0, 1], [0, 1], [0.5], r"confidence of image 1 is no share|need a confidence of each image"),
+        ([0, 1], [0, 1], [0.5, 1.2], "confidence 1.2 of image 1 is no share from 0 to 1"),
+        ([0, 1], [0, 1], [np.nan, 0.2], "confidence nan of image 0 is no share from 0 to 1"),
+        ([0, 1], [0, 1], [0.5], "confidence of image 1 is no share from 0 to 1"),
         ([0, 1, 2], [0, 1], None, "need a prediction and a label of each image"),
         ([], [], None, "need a prediction and a label of each image"),
     ],

@@ -105,6 +105,8 @@ def test_names_of_classes_are_numbered_alike_in_all_tables():
     assert class_names([table(label=[0, 1])]) is None
     stored_names = table("c.npz", classes=["dog", "cat"], label=["dog", "cat"])
     assert class_names([stored_names, one]) == ["dog", "cat"]
+    with pytest.raises(ValueError, match=r"n.npz: has numbers as labels, and another table names"):
+        class_names([one, table("n.npz", label=[0, 1])])
     with pytest.raises(ValueError, match=r"d.npz: has other classes than c.npz, or in another order"):
         class_names([stored_names, table("d.npz", classes=["cat", "dog"])])
 

@@ -127,7 +127,8 @@ def _block(name: str, reference: str, block: Lines, width: int | None) -> str:
     lines: list[tuple[str, ...]] = []
     for dataset, measures in block.items():
         images = max((line.value["n"] or 0 for line in measures.values()), default=0)
-        lines.append((f"{one_line(dataset)}: {images:,} images" if dataset else "the variant itself",))
+        count = f"{images:,} image{'s' * (images != 1)}"
+        lines.append((f"{one_line(dataset)}: {count}" if dataset else "the variant itself",))
         lines += [_cells(measure, line) for measure, line in measures.items()]
     title = wrapped(f"{one_line(name)} beside {one_line(reference)}", width)
     return "\n".join([title, *columns(HEAD, lines, right=("value", "reference"), width=width)])

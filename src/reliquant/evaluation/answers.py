@@ -128,7 +128,8 @@ def answers_of_predictions(
         bad = ~((confidence >= 0) & (confidence <= 1 + 1e-6))
         if bad.any() or confidence.shape != label.shape:
             i = int(np.argmax(bad)) if bad.any() else min(len(confidence), len(label))
-            raise ValueError(f"confidence of image {i} is no share from 0 to 1")
+            value = f" {confidence[i]:g}" if i < len(confidence) else ""
+            raise ValueError(f"confidence{value} of image {i} is no share from 0 to 1")
         known = "confidences"
     filler = np.full(len(label), 0.5, np.float32)
     right = prediction == label

@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reliquant.evaluation.answers import of_classes
+from reliquant.evaluation.class_tables import require_probabilities
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.records import CHUNK, Score, records_of, samples_of
-from reliquant.measures import calibration
-from reliquant.measures.accuracy import labels_within
 from reliquant.measures.rows import rows
 from reliquant.measures.stats import normal_test, variance_of_mean
-from reliquant.measures.temperature import best_temperature_influence
 
 
 class Value(TypedDict):
@@ -99,14 +98,7 @@ def measure_probabilities(
     >>> round(measured["nll"]["value"], 4)  # mean of -log of 0.9, 0.6, 0.2 and 0.7
     0.6456
     """
-    if probabilities.ndim != 2 or len(probabilities) != len(label) or not len(label):
-        raise ValueError(f"need probabilities (n, c) and n > 0 labels, got {probabilities.shape} and {label.shape}")
-    within = (probabilities.min(axis=1) >= 0) & (probabilities.max(axis=1) <= 1 + 1e-6)
-    bad = ~(np.abs(probabilities.sum(axis=1) - 1) < 1e-2) | ~within
-    if bad.any():
-        i = int(np.argmax(bad))
-        raise ValueError(f"probabilities of {int(bad.sum())} images are not shares that sum to 1, first image {i}")
-    labels_within(label, probabilities.shape[1])
+    require_probabilities(probabilities, label)
     tiny = np.finfo(probabilities.dtype).tiny
     parts = []
     for start in range(0, len(label), CHUNK):
@@ -142,10 +134,11 @@ def _of_all_classes(probabilities: NDArray[np.floating], label: NDArray[np.integ
     empty or holds a few images, so that the noise of the bins outweighs any error. The temperature has one, by the
     influence of each image.
     """
+    found = of_classes(probabilities, label)
     measured: Values = {}
-    for name, error in (("classwise_ece", calibration.classwise_ece), ("ace", calibration.ace)):
-        measured[name] = {"value": error(probabilities, label), "low": None, "high": None, "n": len(label)}
-    value, influence = best_temperature_influence(probabilities, label, of="probabilities")
+    for name, error in (("classwise_ece", found.classwise_ece), ("ace", found.ace)):
+        measured[name] = {"value": error, "low": None, "high": None, "n": len(label)}
+    value, influence = found.temperature, found.influence
     if np.isfinite(value):
         low, high, _ = normal_test(value, variance_of_mean(influence))
         known = np.isfinite(low)

@@ -182,7 +182,10 @@ def _values(rows: Rows, suite: str, measure: str, one: Wish | None = None) -> tu
     else:
         selected = frames.select(rows, measure, suite=suite)
     if selected.is_empty():
-        raise ValueError(f"there are no rows of {measure} in the suite {suite or '(none)'}")
+        if not suite:
+            given = "rows of `reliquant measure` have bytes where --bytes gives them; --cost names another measure"
+            raise ValueError(f"no variant says the cost, {measure}: {given}")
+        raise ValueError(f"there are no rows of {measure} in the suite {suite}")
     runs = frames.quantized(selected)
     return runs.select(VARIANT).unique(), frames.mean_of_sets(runs).sort(VARIANT).with_columns(how=pl.lit(how))
 

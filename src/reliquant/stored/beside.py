@@ -215,7 +215,8 @@ def unique_names(paths: Sequence[Path], /) -> list[str]:
 def class_names(tables: Sequence[Table], /) -> list[str] | None:
     """Return the names of classes that tables store, or else of all labels and predictions that are names, sorted.
 
-    None where labels are numbers. Raises ValueError where two tables store other names, or another order.
+    None where labels are numbers. Raises ValueError where two tables store other names, or another order, and where
+    labels are names in one and numbers in another, so that nothing says which is which.
     """
     stored = [table for table in tables if _has_names(table, "classes")]
     names = [[str(word) for word in table.arrays["classes"][:].reshape(-1)] for table in stored]
@@ -230,6 +231,10 @@ def class_names(tables: Sequence[Table], /) -> list[str] | None:
         if not _has_names(table, name):
             continue
         words |= {str(word) for word in table.arrays[name][:].reshape(-1)}
+    numbered = [table for table in tables if "label" in table.arrays and not _has_names(table, "label")]
+    if words and numbered:
+        told = "store the names of all classes in their order as `classes`"
+        raise ValueError(f"{numbered[0].path}: has numbers as labels, and another table names: {told}")
     return sorted(words) or None
 
 
