@@ -22,13 +22,14 @@ from torch import nn
 
 from reliquant import plugins
 from reliquant.device import choose
+from reliquant.evaluation.captioned import embed_captioned
 from reliquant.evaluation.explain import explain
 from reliquant.evaluation.zero_shot import features_with_local, image_features, text_head
 from reliquant.files.artifacts import load_tensors, read_facts, read_header
 from reliquant.grid import Grid
 from reliquant.images.dataset import Dataset
 from reliquant.images.datasets.lab_captions import dataset as lab_captions
-from reliquant.images.prepare import prepare
+from reliquant.images.prepare import load, prepare
 from reliquant.layers.backend import use_backend
 from reliquant.layers.integer import integer_twin
 from reliquant.layers.stored import unpack
@@ -443,6 +444,15 @@ def test_an_error_ends_the_reading_threads():
 
 def reading_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_captions_and_images_are_embedded_as_on_the_cpu(tmp_path, name):
+    prepare(pairs()[1], tmp_path / "native", form="native", entry={})
+    prepared = load(tmp_path / "native")
+    sides = [embed_captioned(on(model(name), device), prepared, "x", device=device)[0] for device in ("cpu", "cuda")]
+    for what in ("image", "text"):
+        np.testing.assert_allclose(*(getattr(side, what) for side in sides), atol=1e-4)
 
 
 def test_local_features_are_those_of_the_cpu():

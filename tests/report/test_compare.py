@@ -57,6 +57,19 @@ def test_values_without_intervals_that_differ_are_neither_significant_nor_not():
     assert set(found["how"]) == {"no interval"}
 
 
+def test_searches_are_matched_by_direction_and_stored_form():
+    frame = rows(SMALL).filter(suite="retrieval", scheme="rtn")
+    moved = (pl.col("group") == "image_to_text") & (pl.col("score") == "binary") & (pl.col("measure") == "recall_at_5")
+    less = (pl.col("measure") == "bytes_a_vector") & (pl.col("score") == "int8_vector")
+    change = pl.when(moved).then(0.1).when(less).then(-4.0).otherwise(0.0)
+    other = frame.with_columns((pl.col(c) + change).alias(c) for c in ("value", "low", "high"))
+    found = compare(frame, other).filter("significant")
+    assert set(found.filter(how="exact").select("measure", "score").rows()) == {("bytes_a_vector", "int8_vector")}
+    wanted = {("recall_at_5", "image_to_text", "binary")}
+    assert set(found.filter(how="unpaired").select("measure", "group", "score").rows()) == wanted
+    assert found.height == 3 * (3 + 1)  # precisions; directions, and one of them
+
+
 def test_a_doubled_size_is_a_change_and_the_same_size_is_none():
     frame = rows(SMALL).filter(measure="bytes")
     doubled = pl.when(pl.col("scheme") == "rtn").then(pl.col("value") * 2).otherwise("value")

@@ -35,6 +35,10 @@ def test_what_is_selected_of_the_suite_is_of_float32_embeddings_alone(found):
     selected = frames.select(found, "recall_at_1", suite="retrieval")
     assert selected["score"].unique().to_list() == [""]
     assert set(selected["group"]) == {"image_to_text", "text_to_image"}
+    recorded = frames.Recorded(found)
+    frames.select(recorded, "recall_at_1", suite="retrieval")
+    (behind,) = recorded.read.values()
+    assert behind["score"].unique().to_list() == [""]  # what a click on a number shows
 
 
 @pytest.mark.parametrize(

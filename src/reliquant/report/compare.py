@@ -16,6 +16,7 @@ from reliquant.report.frames import Rows
 
 TOLERANCE = 1e-6  # between values of the same images: a difference of other machines' rounding
 AT_ONCE = 50_000  # rows whose replicates are compared at a time
+COUNTED = ("bytes_a_vector", "repeated_captions")  # of a suite of images, and exact none the less
 ESTIMATED = ("seconds", "logit_scale")  # what is measured of a variant itself and is not counted
 
 
@@ -27,7 +28,8 @@ def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFra
 
     - `paired`: both keep replicates, of which those of photographs that the studies share move together;
     - `unpaired`: from the two intervals as if they were independent, which is cautious where studies share images;
-    - `exact`: bytes, counts and shares of a variant itself, without chance: any difference is significant;
+    - `exact`: bytes, counts and shares of a variant, an index or a set itself, without chance: any difference is
+      significant;
     - `no interval`: what differs, such as an ECE as published, can be chance; `significant` is null;
     - `undefined`: there is a value on one side alone; `significant` is null.
 
@@ -96,7 +98,7 @@ def _halves(both: pl.DataFrame, kept_a: pl.DataFrame, kept_b: pl.DataFrame) -> l
 
 def _how() -> pl.Expr:
     """Return how a difference is judged."""
-    of_variant = (pl.col("suite") == "") & ~pl.col("measure").is_in(ESTIMATED)
+    of_variant = (pl.col("suite") == "") & ~pl.col("measure").is_in(ESTIMATED) | pl.col("measure").is_in(COUNTED)
     one_value = (pl.col("where") == "both") & (pl.col("value_a").is_null() != pl.col("value_b").is_null())
     known = pl.when(one_value).then(pl.lit("undefined")).when("pairs").then(pl.lit("paired"))
     known = known.when(pl.col("half").is_not_null()).then(pl.lit("unpaired"))

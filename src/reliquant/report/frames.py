@@ -74,21 +74,28 @@ def select(
     Of the noise suite these are the means over corruptions and severities, whose intervals `measures` made jointly; of
     the suite retrieval those of embeddings as they are, of no other stored form (directions stand in `group`).
     """
-    frame = cells(rows, measures, suite=suite, scale=scale, scheme=scheme)
-    if suite == RETRIEVAL:
-        return frame.filter(score="")
+    form = "" if suite == RETRIEVAL else None
+    frame = cells(rows, measures, suite=suite, scale=scale, scheme=scheme, form=form)
     return frame.filter((pl.col("corruption") == "mean") & (pl.col("severity") == 0)) if suite == "noise" else frame
 
 
 def cells(
-    rows: Rows, measures: str | Iterable[str], /, *, suite: str, scale: str = "native", scheme: str = ""
+    rows: Rows,
+    measures: str | Iterable[str],
+    /,
+    *,
+    suite: str,
+    scale: str = "native",
+    scheme: str = "",
+    form: str | None = None,
 ) -> pl.DataFrame:
-    """Return the rows of some measures in a suite, each corruption and severity on its own."""
+    """Return the rows of some measures in a suite, each corruption, severity and score (or that one `form`) alone."""
     measures = [measures] if isinstance(measures, str) else list(measures)
     kept = (pl.col("suite") == suite) & pl.col("measure").is_in(measures) & (pl.col("scale") == scale)
     kept &= (pl.col("scheme") == scheme) if scheme else pl.lit(True)
+    kept &= (pl.col("score") == form) if form is not None else pl.lit(True)
     frame = rows.lazy().filter(kept & pl.col("iteration").is_null() & pl.col("value").is_finite()).collect()
-    return noted(rows, (suite, scale, *filter(None, [scheme]), *measures), frame)
+    return noted(rows, (suite, scale, *filter(None, [scheme]), *measures, *([] if form is None else [form])), frame)
 
 
 def matching(rows: Rows, pattern: str, /, *, suite: str = "explain", scale: str = "native") -> pl.DataFrame:

@@ -28,6 +28,7 @@ QUESTIONS = {
     "headline": "What happens when these models are quantized?",
     "models": "What was measured?",
     "accuracy": "Is it still accurate?",
+    "search": "Does it still find what is searched for?",
     "calibration": "Does it know when it is wrong?",
     "ood": "Does it know what it has never seen?",
     "robustness": "Is it robust?",

@@ -13,7 +13,7 @@ from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Recall against bytes a vector"
-QUESTION, PLACE = "choice", 3
+QUESTION, PLACE = "search", 3
 READ = """What a library may cost and still find: bytes of a stored vector, scales included, against Recall@1, for
 each form in which embeddings are stored (marks) and each precision of the model (colours; the darkest is FP32).
 Marks further left and no lower are the better buy: bits can be saved in the model, in the index, or in both. Captions

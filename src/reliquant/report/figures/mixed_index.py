@@ -13,13 +13,13 @@ from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Must a library be embedded again?"
-QUESTION, PLACE = "accuracy", 7
+QUESTION, PLACE = "search", 2
 READ = """Change of Recall@1 from a search in which all is FP32, in points: both sides embedded by the quantized model,
 the quantized model's queries in a library that FP32 embedded, and FP32's queries in a library that the quantized model
 embedded. Where the middle mark lies at 0, a library may stay as it is when the model that serves queries is quantized.
-Where the scope is image captions are embedded by FP32 in any case: what searches with them, or in them, changes on one
-side alone. Mean over captioned sets, models, methods and seeds. Whiskers are 95 % intervals over images with their
-captions."""
+Where the scope is image captions are embedded by FP32 in any case, so that one of the mixed searches is FP32's own: its
+change is 0, and its interval that of a single answer in doubt. Mean over captioned sets, models, methods and seeds.
+Whiskers are 95 % intervals over images with their captions."""
 KINDS = {
     "recall_at_1_change": ("both sides quantized", "o", "#3d3d3d"),
     "recall_at_1_fp32_library_change": ("library kept in FP32", "s", "#0b4f8a"),

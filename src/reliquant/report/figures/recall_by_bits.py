@@ -13,7 +13,7 @@ from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
 TITLE = "Search against bits"
-QUESTION, PLACE = "accuracy", 6
+QUESTION, PLACE = "search", 1
 READ = """The share of queries whose right answer comes first (Recall@1), captions that search images above and images
 that search captions below, from FP32 on the left to the fewest bits on the right; images and captions are both embedded
 by the quantized model, its text tower being FP32 in the scope image. Mean over captioned sets, models, scopes and seeds

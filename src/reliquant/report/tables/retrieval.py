@@ -11,8 +11,8 @@ from reliquant.report import frames, searches, stored_bits, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
-TITLE = "Does it still find what is searched for?"
-QUESTION, PLACE = "accuracy", 2
+TITLE = "Recall by direction, precision and family"
+QUESTION, PLACE = "search", 1
 READ = (
     "Searches with float32 embeddings: captions for their image, images for their captions, and images for images of "
     "their class. The first line of each direction is FP32, the others changes from it. At 1, 5 and 10: the share of "
