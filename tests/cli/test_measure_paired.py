@@ -174,6 +174,7 @@ def test_predictions_alone_give_flips_and_say_what_they_cannot(run):
         (("--reference-bytes", "3"), "--reference-bytes: need --reference"),
         (("--reference", "fp32.safetensors", "--ood", "int8-far.safetensors"), "--ood: .* give --reference-ood"),
         (("--reference", "fp32.safetensors", "--reference-ood", "x.npz"), "--reference-ood: .* give --ood"),
+        (("--reference", "fp32.safetensors", "--shifted", "int8-far.safetensors"), "--shifted: .* give --reference-s"),
         (("--reference", "fp32.safetensors", "--ood", "a", "--ood", "b"), "--ood is given 2 times for 1 variants"),
         (("--reference", "fp32.safetensors", "--precision", "8bit"), "--precision: precision '8bit' must read"),
         (("--reference", "fp32.safetensors", "--precision", "w8a8", "w4a8"), "--precision: 2 for 1 variants"),

@@ -65,8 +65,8 @@ def test_ood_sets_are_paired_by_name_where_names_are_the_same_and_else_by_order(
         "near": Path("q1.npz"),
         "far": Path("q2.npz"),
     }
-    assert said[0] == "q1.npz is taken for the OOD set near, by their order"
-    with pytest.raises(ValueError, match=r"q.npz: 1 tables of OOD sets, and 2 of the reference's; each set needs both"):
+    assert said[0] == "q1.npz is taken for the set near, by their order"
+    with pytest.raises(ValueError, match=r"q.npz: 1 tables of sets, and 2 of the reference's; each set needs both"):
         same_sets([Path("x.npz")], [a, b], Path("q.npz"), said)
 
 
@@ -162,3 +162,22 @@ def test_names_of_files_are_told_apart_by_their_folders():
     assert unique_names([Path("a/q.npz"), Path("b/q.npz")]) == ["a/q", "b/q"]
     with pytest.raises(ValueError, match="a/q: is named twice"):
         unique_names([Path("a/q.npz"), Path("a/q.csv")])
+
+
+def test_shifted_images_have_the_classes_of_their_own_model_and_rows_of_the_suite_shift(tmp_path):
+    a, b = arrays(), arrays(seed=5)
+    moved = {"image": b["image"], "label": b["label"]}
+    fp32 = stored(tmp_path, "fp32.safetensors", a)
+    q = stored(tmp_path, "q.safetensors", a | {"text": a["text"][::-1].copy()})  # a text tower that has gone wrong
+    mine, theirs = (stored(tmp_path, f"{name}.safetensors", moved) for name in ("q-v2", "v2"))
+    said = []
+    found, exact = paired_answers({"q": Files(q, (), [mine])}, Files(fp32, (), [theirs]), {}, said)
+    assert f"{mine}: has no text, logit_scale, so {q}'s is taken" in said
+    rows = measure_paired({"q": Quantized(found["q"])}, exact, Labels("s", "m"), resamples=50)
+    accuracy = rows.filter(suite="shift", dataset="v2", measure="accuracy", scale="native")
+    text = {"fp32": a["text"], "q": a["text"][::-1]}
+    for scheme, value in accuracy.select("scheme", "value").rows():
+        unit = text[scheme] / np.linalg.norm(text[scheme], axis=1, keepdims=True)
+        assert value == pytest.approx(np.mean((b["image"] @ unit.T).argmax(axis=1) == b["label"])), scheme
+    with pytest.raises(ValueError, match="two sets of images are called v2"):
+        measure_paired({"q": Quantized(found["q"])}, exact, Labels("s", "m", dataset="v2"), resamples=50)

@@ -29,6 +29,10 @@ def add_paired_words(parser: argparse.ArgumentParser, /) -> None:
         "--reference", type=Path, help="the table of FP32 on the same images: prints every change to it"
     )
     parser.add_argument("--reference-ood", type=Path, nargs="*", default=[], help="FP32's tables of the sets of --ood")
+    shifted = "tables of shifted images of the same classes, labelled; with several variants once for each, as --ood"
+    parser.add_argument("--shifted", type=Path, nargs="*", action="append", help=shifted)
+    own = "FP32's tables of the sets of --shifted"
+    parser.add_argument("--reference-shifted", type=Path, nargs="*", default=[], help=own)
     own_names = "what ours are called in the reference's tables, where not as --names says"
     parser.add_argument("--reference-names", nargs="*", default=[], help=own_names)
     precision = "of the variants: one for all, or one for each, such as w4a16; by default as their names say it"
@@ -60,6 +64,8 @@ def paired(
     /,
     *,
     reference_ood: Sequence[Path],
+    shifted: Sequence[Sequence[Path]] | None,
+    reference_shifted: Sequence[Path],
     precision: Sequence[str],
     bytes: Sequence[str],
     reference_bytes: str | None,
@@ -72,22 +78,16 @@ def paired(
     """
     if rows is not None:
         writable(rows, "--rows")
-    if ood and len(ood) != len(features):
-        told = f"--ood is given {len(ood)} times for {len(features)} variants"
-        raise ValueError(f"{told}: give it once for each, with its tables of the sets of --reference-ood")
-    if bool(reference_ood) != bool(ood):
-        there, lacking = ("--reference-ood", "--ood") if reference_ood else ("--ood", "--reference-ood")
-        raise ValueError(f"{there}: tables of the same sets are missing on the other side; give {lacking}")
+    own_sets = [_sets_of(ood, reference_ood, features, "ood")]
+    own_sets.append(_sets_of(shifted or [], reference_shifted, features, "shifted"))
     said: list[str] = []
     schemes = scheme_names(features)
     known = precisions_of(precision, schemes, said)
     sizes, own = sizes_of(bytes, schemes, "--bytes"), sizes_of([reference_bytes], ["fp32"], "--reference-bytes")
-    lists = ood or [()] * len(features)
-    files = {name: Files(*both) for name, *both in zip(schemes, features, lists, strict=True)}
+    files = {name: Files(*every) for name, *every in zip(schemes, features, *own_sets, strict=True)}
+    fp32 = Files(reference, reference_ood, reference_shifted)
     scores = {score: plugins.load("score", {"score": score}) for score in SCORES}
-    found, exact = paired_answers(
-        files, Files(reference, reference_ood), scores, said, names=names[0], reference_names=names[1]
-    )
+    found, exact = paired_answers(files, fp32, scores, said, names=names[0], reference_names=names[1])
     own_size, fp32_size = (dict(zip([word], own.values(), strict=False)) for word in ("bytes", "bytes_fp32"))
     variants = {}
     for name, answers in found.items():
@@ -96,6 +96,19 @@ def paired(
     labels = labels_of_rows(rows, reference.stem, words)
     frame = measure_paired(variants, exact, labels, reference_measures=own_size, resamples=resamples)
     return kept(frame, str(reference), said, rows)
+
+
+def _sets_of(
+    lists: Sequence[Sequence[Path]], reference: Sequence[Path], features: Sequence[Path], word: str
+) -> Sequence[Sequence[Path]]:
+    """Return each variant's tables of sets; raise ValueError unless there is a list for each, and one of FP32's."""
+    if lists and len(lists) != len(features):
+        told = f"--{word} is given {len(lists)} times for {len(features)} variants"
+        raise ValueError(f"{told}: give it once for each, with its tables of the sets of --reference-{word}")
+    if bool(reference) != bool(lists):
+        there, lacking = (f"--reference-{word}", f"--{word}")[:: 1 if reference else -1]
+        raise ValueError(f"{there}: tables of the same sets are missing on the other side; give {lacking}")
+    return lists or [()] * len(features)
 
 
 def labels_of_rows(rows: Path | None, model: str, words: Mapping[str, str | None], /) -> Labels:

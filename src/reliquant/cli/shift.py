@@ -15,7 +15,8 @@ from reliquant.cli.names import names_of
 from reliquant.cli.output import Output
 from reliquant.cli.shift_text import data_of, text_of
 from reliquant.cli.words import positive, writable
-from reliquant.evaluation.paired import LEVELS, Quantized, measure_paired
+from reliquant.evaluation.answers import LEVELS
+from reliquant.evaluation.paired import Quantized, measure_paired
 from reliquant.files.artifacts import UNKNOWN, provenance, save_frame
 from reliquant.grid import parse_precision
 from reliquant.measures.robustness import Axis, robustness

@@ -22,6 +22,7 @@ from reliquant.measures.conformal import halves
 from reliquant.measures.temperature import best_temperature_influence
 
 Known = Literal["answers", "confidences", "classes"]  # each knows what the one before it knows, and more
+LEVELS: tuple[Known, ...] = ("answers", "confidences", "classes")
 Floats = NDArray[np.floating]
 Labels = NDArray[np.integer]
 MOST = 100_000_000  # numbers of a table that is worked on as a whole: 400 MB in single precision

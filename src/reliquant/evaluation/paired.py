@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from reliquant.evaluation.answers import Answers, Known, OfClasses, known_from
+from reliquant.evaluation.answers import LEVELS, Answers, OfClasses, known_from
 from reliquant.evaluation.measure import Values, by_dataset, placed
 from reliquant.evaluation.scales import scaled_rows
 from reliquant.files.artifacts import ROW_SCHEMA, UNKNOWN
@@ -21,7 +21,6 @@ from reliquant.measures.rows import rows
 from reliquant.measures.stats import normal_test, variance_of_mean
 
 FP32 = {"scheme": "fp32", "family": "FP32", "precision": "fp32", "scope": "none"}
-LEVELS: tuple[Known, ...] = ("answers", "confidences", "classes")
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,9 @@ def measure_paired(
     [0.25, 0.25]
     """
     words = {"resamples": resamples, "seed": seed}
+    sets = [labels.dataset, *reference.ood, *reference.shifted]
+    if twice := [name for name in sets if sets.count(name) > 1]:
+        raise ValueError(f"two sets of images are called {twice[0]}; each needs a name of its own")
     parts = [_labelled(_rows(reference, None, labels, **words), reference_measures or {}, labels, **FP32)]
     for name, variant in variants.items():
         try:

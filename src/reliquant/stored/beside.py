@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reliquant.evaluation.answers import Answers, answers_of_features, answers_of_predictions
+from reliquant.evaluation.answers import LEVELS, Answers, answers_of_features, answers_of_predictions
 from reliquant.evaluation.class_tables import answers_of_logits, answers_of_probabilities
 from reliquant.evaluation.records import Score
 from reliquant.stored.features import doubts_of, features_of, labels_of, naming, numbers_of
@@ -27,18 +27,20 @@ Said = list[str]
 
 @dataclass(frozen=True)
 class Files:
-    """Name a model's tables: of labelled images, and of sets of other images."""
+    """Name a model's tables: of labelled images, of sets of other images, and of shifted ones of the same classes."""
 
     labelled: Path
     ood: Sequence[Path] = ()
+    shifted: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Hold a model's tables: of labelled images, and of other images by the name of their set."""
+    """Hold a model's tables: of labelled images, and of other and of shifted images by the name of their set."""
 
     labelled: Table
     ood: Mapping[str, Table]
+    shifted: Mapping[str, Table]
 
 
 def paired_answers(
@@ -57,20 +59,44 @@ def paired_answers(
     variants and of the reference, as `read_table` takes them. What was assumed is added to `said`. Raises ValueError
     naming the files that cannot be of the same images.
     """
-    sets = dict(zip(unique_names(reference.ood), reference.ood, strict=True))
-    exact = _read(reference.labelled, sets, reference_names, said)
+    exact = _read(reference, reference, reference_names, said)
     sides = {}
     for name, files in variants.items():
-        own = _read(files.labelled, same_sets(files.ood, reference.ood, files.labelled, said), names, said)
+        own = _read(files, reference, names, said)
         ood = {one: beside(table, exact.ood[one], said) for one, table in own.ood.items()}
-        sides[name] = Tables(beside(own.labelled, exact.labelled, said), ood)
+        shifted = {one: beside(table, exact.shifted[one], said, head=False) for one, table in own.shifted.items()}
+        sides[name] = Tables(beside(own.labelled, exact.labelled, said), ood, shifted)
+    every = [_with_own_head(side, said) for side in (exact, *sides.values())]
     gather(said)
-    every = [exact, *sides.values()]
-    classes = class_names([side.labelled for side in every])
-    others = [table for side in every for table in side.ood.values()]
-    kind = kind_of([side.labelled for side in every], others)
-    found = [answers_of(side.labelled, side.ood, scores, said, kind=kind, classes=classes) for side in every]
+    labelled, others = [side.labelled for side in every], [table for side in every for table in side.ood.values()]
+    labelled += [table for side in every for table in side.shifted.values()]
+    kind, classes = kind_of(labelled, others), class_names(labelled)
+    found = [_answers(side, scores, said, kind, classes) for side in every]
     return dict(zip(sides, found[1:], strict=True)), found[0]
+
+
+def _with_own_head(side: Tables, said: Said) -> Tables:
+    """Return a model's tables with its own classes and scale beside shifted images that are stored without."""
+    found = {}
+    for name, table in side.shifted.items():
+        names = ("text", "logit_scale", "logit_bias", "classes") if "image" in table.arrays else ("classes",)
+        lent = {one: side.labelled.arrays[one] for one in names if one in side.labelled.arrays}
+        lacking = [one for one in lent if one not in table.arrays]
+        if lacking:
+            said.append(f"{table.path}: has no {', '.join(lacking)}, so {side.labelled.path}'s is taken")
+        found[name] = replace(table, arrays={**lent, **table.arrays})
+    return replace(side, shifted=found)
+
+
+def _answers(
+    side: Tables, scores: Mapping[str, Score], said: Said, kind: str | None, classes: Sequence[str] | None
+) -> Answers:
+    found = answers_of(side.labelled, side.ood, scores, said, kind=kind, classes=classes)
+    of_sets = {
+        name: answers_of(table, {}, scores, said, kind=kind, classes=classes) for name, table in side.shifted.items()
+    }
+    known = min((found.known, *(one.known for one in of_sets.values())), key=LEVELS.index)
+    return replace(found, shifted={name: one.clean for name, one in of_sets.items()}, known=known)
 
 
 def gather(said: Said, /) -> None:
@@ -85,11 +111,14 @@ def gather(said: Said, /) -> None:
             said.append(f"{', '.join(own)} and {reference}: rows are matched by their position, as not all have ids")
 
 
-def _read(labelled: Path, ood: Mapping[str, Path], names: Mapping[str, str], said: Said) -> Tables:
-    tables = Tables(
-        read_table(labelled, names=names), {name: read_table(path, names=names) for name, path in ood.items()}
+def _read(files: Files, reference: Files, names: Mapping[str, str], said: Said) -> Tables:
+    """Read a model's tables; those of sets are called as the reference's."""
+    ood, shifted = (
+        {name: read_table(path, names=names) for name, path in same_sets(mine, theirs, files.labelled, said).items()}
+        for mine, theirs in ((files.ood, reference.ood), (files.shifted, reference.shifted))
     )
-    for table in (tables.labelled, *tables.ood.values()):
+    tables = Tables(read_table(files.labelled, names=names), ood, shifted)
+    for table in (tables.labelled, *ood.values(), *shifted.values()):
         said += table.said
     return tables
 
@@ -159,10 +188,10 @@ def kind_of(tables: Sequence[Table], ood: Sequence[Table] = (), /) -> str | None
     return None
 
 
-def beside(variant: Table, reference: Table, said: Said, /) -> Table:
+def beside(variant: Table, reference: Table, said: Said, /, *, head: bool = True) -> Table:
     """Return a variant's table with its rows in the reference's order, and the reference's where it lacks a column.
 
-    Raises ValueError where the two cannot be of the same images.
+    Text and logit scale are lent with the `head` alone. Raises ValueError where the two cannot be of the same images.
     """
     place, own, told = matched(variant, reference)
     if len(own) != reference.rows() or (own != np.arange(len(own))).any():
@@ -170,7 +199,7 @@ def beside(variant: Table, reference: Table, said: Said, /) -> Table:
     said += told
     found, lent = variant.taken(place), {}
     names = ["label", "classes"]
-    if "image" in variant.arrays and "image" in reference.arrays:
+    if head and "image" in variant.arrays and "image" in reference.arrays:
         names += ["text", *(["logit_bias"] if "logit_scale" not in variant.arrays else []), "logit_scale"]
     for name in names:
         if name in reference.arrays and name not in found.arrays:
@@ -181,19 +210,19 @@ def beside(variant: Table, reference: Table, said: Said, /) -> Table:
 
 
 def same_sets(ood: Sequence[Path], reference: Sequence[Path], variant: Path, said: Said, /) -> dict[str, Path]:
-    """Return a variant's file of each OOD set by the name of the reference's.
+    """Return a variant's file of each set of other, or shifted, images by the name of the reference's.
 
     By name, where the names of both are the same in any order, else by order. Raises ValueError where there are more
     of one than of the other.
     """
     if len(ood) != len(reference):
-        told = f"{len(ood)} tables of OOD sets, and {len(reference)} of the reference's"
+        told = f"{len(ood)} tables of sets, and {len(reference)} of the reference's"
         raise ValueError(f"{variant}: {told}; each set needs both")
     names, mine = unique_names(reference), {path.stem: path for path in ood}
     if len(mine) == len(ood) and set(mine) == {path.stem for path in reference}:
         return {name: mine[path.stem] for name, path in zip(names, reference, strict=True)}
     pairs = dict(zip(names, ood, strict=True))
-    said += [f"{path} is taken for the OOD set {name}, by their order" for name, path in pairs.items()]
+    said += [f"{path} is taken for the set {name}, by their order" for name, path in pairs.items()]
     return pairs
 
 
