@@ -26,7 +26,7 @@ from reliquant.measures import ranked
 from reliquant.measures.retrieval import Task
 from reliquant.measures.search import Found, searched
 
-TARGET, ABSENT, CAPTIONS, SLICE = 1.0, 3, 5, 5_000
+TARGET, ABSENT, CAPTIONS, SLICE = 1.0, 3, 5, 10_000
 Rows = NDArray[np.float32]
 
 

@@ -50,6 +50,13 @@ def test_a_share_without_a_miss_is_not_certain_and_keeps_no_replicates():
     assert row["low"] == pytest.approx(0.9874, abs=1e-4)
 
 
+def test_a_share_that_adds_up_to_nearly_1_is_1():
+    one = asked(np.arange(7))
+    row = one.share_row("ndcg_at_10", one.mean(np.full(7, 1 - 2.0**-52)))
+    assert (row["value"], row["high"], row["replicates"]) == (1, 1, None)
+    assert row["low"] < 0.7
+
+
 def test_a_change_of_nothing_may_be_one_query_either_way():
     one = asked(np.repeat(np.arange(100), 5))
     mean = one.mean(np.ones(500))

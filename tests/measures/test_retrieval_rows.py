@@ -126,11 +126,13 @@ def test_a_gallery_smaller_than_k_gives_no_number_for_it():
     assert value(rows, "ndcg_at_10")["value"] is None
 
 
-def test_one_query_has_values_and_no_interval():
+def test_one_query_has_values_and_the_interval_of_one_answer():
     axes = np.eye(12, dtype=np.float32)
     rows = retrieval_rows(Captioned(axes[:1], axes, np.array([0] + [-1] * 11)), None, resamples=50)
     only = value(rows, "recall_at_1")
-    assert (only["value"], only["n"], only["low"]) == (1.0, 1, None)
+    assert (only["value"], only["n"], only["high"]) == (1.0, 1, 1.0)
+    assert only["low"] < 0.25
+    assert value(rows, "margin")["low"] is None
 
 
 def test_a_set_in_which_nothing_can_be_found_is_refused():

@@ -82,10 +82,16 @@ class Asked:
         return resampling.linear(value, parts * self.number, self.weight)
 
     def share_row(self, name: str, mean: Mean, /) -> Row:
-        """Return the row of a mean of values from 0 to 1, with Wilson's interval; none can vary where all are equal."""
-        low, high = wilson(mean.value, self.variance(mean.parts), self.number)
-        kept = None if mean.value in (0, 1) else self.kept(mean.value, mean.parts)
-        return row(name, mean.value, low, high, np.nan, self.number, kept)
+        """Return the row of a mean of values from 0 to 1, with Wilson's interval.
+
+        One of 0 or 1 cannot vary: it gets that of a share of 0 in so many images, and keeps no replicates.
+        """
+        value, variance = mean.value, self.variance(mean.parts)
+        if min(abs(value), abs(1 - value)) < 1e-9:  # discounts may add up to 0.9999999999999999
+            return row(name, round(value), *wilson(round(value), 0.0, self.number), np.nan, self.number)
+        return row(
+            name, value, *wilson(value, variance, self.number), np.nan, self.number, self.kept(value, mean.parts)
+        )
 
     def gap_row(self, name: str, mean: Mean, /) -> Row:
         """Return the row of a mean of values from -1 to 1."""

@@ -8,7 +8,6 @@ they stand, and what ranks say does not depend on the size of blocks or on the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,8 @@ from reliquant.measures.nearest import Nearest
 from reliquant.measures.pair_products import similarities
 from reliquant.measures.retrieval import Task, right_answers
 
-QUERIES, ITEMS = 1024, 2040  # of a block of similarities, 8 MiB; items are 255 words of 8 (`_count`)
+QUERIES, ITEMS = 2048, 2040  # of a block of similarities, 16 MiB; items are 255 words of 8 (`_count`)
+GROUP = 2  # blocks of queries that meet the same items while these are in the cache
 FACTOR = 4.0  # times d^(1/2) units in the last place: the error of a float32 product (Higham and Mary 2019)
 CROWDED = 16  # items of a block that are nearer than the right answer: beyond so many they are counted, not looked at
 Floats = NDArray[np.float64]
@@ -52,22 +52,27 @@ def searched(task: Task, /, *, k: int = 10, whole: bool = False) -> Found:
     """Search the gallery of a task by each of its queries for the `k` nearest items and for the right answers.
 
     `whole` says that all numbers are whole and products below 2**24, so that float32 holds them exactly. Peak memory
-    beside the task is about 60 MiB and 20 k + 60 bytes a query. Raises ValueError for k below 1 or above 2,040, for
+    beside the task is about 100 MiB and 20 k + 60 bytes a query. Raises ValueError for k below 1 or above 2,040, for
     a query without a right answer, and for numbers that are not finite.
     """
     if not 1 <= k <= ITEMS:
         raise ValueError(f"k is {k}; from 1 to {ITEMS} places can be asked for")
     if task.candidates < 1:
         raise ValueError("the gallery holds nothing but the query: there is nothing to find")
-    number = right_answers(task)
-    if not number.all():
-        raise ValueError(f"query {int(np.argmin(number))} has no right answer in the gallery")
+    right = right_answers(task)
+    if not right.all():
+        raise ValueError(f"query {int(np.argmin(right))} has no right answer in the gallery")
     answers = _Answers(task)
     near = 0.0 if whole else _error(task.query, task.gallery)
-    parts = []
-    for low in range(0, len(task.query), QUERIES):
-        rows = np.arange(low, min(low + QUERIES, len(task.query)))
-        parts.append(_of_block(task, answers, rows, min(k, task.candidates), near, whole))
+    number, k, parts = len(task.query), min(k, task.candidates), []
+    room = np.empty((min(QUERIES, number), min(ITEMS, -(-len(task.gallery) // 8) * 8)), np.float32)
+    for first in range(0, number, GROUP * QUERIES):
+        lows = range(first, min(first + GROUP * QUERIES, number), QUERIES)
+        blocks = [_Block(task, answers, np.arange(low, min(low + QUERIES, number)), k, near, whole) for low in lows]
+        for start in range(0, len(task.gallery), ITEMS):
+            for block in blocks:
+                block.take(start, room)
+        parts += [block.found() for block in blocks]
     return Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in Found.__dataclass_fields__))
 
 
@@ -103,30 +108,59 @@ def _error(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> float:
     return FACTOR * query.shape[1] ** 0.5 * 2.0**-24 * lengths[0] * lengths[1]
 
 
-def _of_block(task: Task, answers: _Answers, rows: Ints, k: int, near: float, whole: bool) -> Found:
-    """Search by some queries."""
-    place, right_at = answers.of(rows)
-    best = np.full(len(rows), -np.inf)
-    np.maximum.at(best, place, right_at)
-    level_right = np.bincount(place[right_at == best[place]], minlength=len(rows))
-    query = task.query[rows]
-    nearest = Nearest(query, task.gallery, k, near, whole)
-    ranks = _Ranks(query, task.gallery, best, near, whole)
-    for start, block in _blocks(query, task.gallery, None if task.itself is None else task.itself[rows]):
-        nearest.prepare(block)
-        ranks.count(block, start)
-        who, item = _at_least(block, np.minimum(nearest.least, ranks.least))
-        value = block[who, item]
+class _Block:
+    """Search by some queries, a block of the gallery after the other."""
+
+    def __init__(self, task: Task, answers: _Answers, rows: Ints, k: int, near: float, whole: bool, /) -> None:
+        self.task, self.query, self.key = task, task.query[rows], task.query_key[rows]
+        self.itself = None if task.itself is None else task.itself[rows]
+        self.place, self.right_at = answers.of(rows)
+        self.best = np.full(len(rows), -np.inf)
+        np.maximum.at(self.best, self.place, self.right_at)
+        self.nearest = Nearest(self.query, task.gallery, k, near, whole)
+        self.ranks = _Ranks(self.query, task.gallery, self.best, near, whole)
+
+    def take(self, start: int, room: NDArray[np.float32], /) -> None:
+        """Search the items of the gallery from a place on; their products are written to `room` (queries, ITEMS)."""
+        products = self._products(start, room[: len(self.query)])
+        self.nearest.prepare(products)
+        self.ranks.count(products, start)
+        least = np.maximum(np.minimum(self.nearest.least, self.ranks.least), np.finfo(np.float32).min)
+        who, item = np.divmod(np.flatnonzero(products >= least[:, None]), products.shape[1])
+        value = products[who, item]
         item += start
         if start:  # of the first block all are counted
-            ranks.look(who, item, value)
-        nearest.add(who, item, value)
-    top, similarity, beyond = nearest.final()
-    right = (task.gallery_key[top] == task.query_key[rows][:, None]) & (task.query_key[rows] >= 0)[:, None]
-    beyond_right = np.bincount(place[right_at == similarity[place, -1]], minlength=len(rows))
-    beyond_right -= (right & (similarity == similarity[:, -1:])).sum(axis=1)
-    number = np.bincount(place, minlength=len(rows))
-    return Found(top, similarity, right, beyond, beyond_right, best, ranks.above, ranks.level, level_right, number)
+            self.ranks.look(who, item, value)
+        self.nearest.add(who, item, value)
+
+    def _products(self, start: int, room: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the similarities (queries, items) from a place of the gallery on, minus infinity to the query itself.
+
+        Items are a multiple of 8; those that the gallery lacks have minus infinity.
+        """
+        items = self.task.gallery[start : start + ITEMS]
+        products = room[:, : -(-len(items) // 8) * 8]
+        if len(items) == products.shape[1]:
+            np.matmul(self.query, items.T, out=products)
+        else:
+            products[:, : len(items)] = self.query @ items.T
+            products[:, len(items) :] = -np.inf
+        if self.itself is not None:
+            own = np.flatnonzero((self.itself >= start) & (self.itself < start + len(items)))
+            products[own, self.itself[own] - start] = -np.inf
+        return products
+
+    def found(self) -> Found:
+        """Return what was found once the whole gallery has been searched."""
+        top, similarity, beyond = self.nearest.final()
+        right = (self.task.gallery_key[top] == self.key[:, None]) & (self.key >= 0)[:, None]
+        number, level_right, last_right = (
+            np.bincount(self.place[of], minlength=len(self.key))
+            for of in (slice(None), self.right_at == self.best[self.place], self.right_at == similarity[self.place, -1])
+        )
+        beyond_right = last_right - (right & (similarity == similarity[:, -1:])).sum(axis=1)
+        above, level = self.ranks.above, self.ranks.level
+        return Found(top, similarity, right, beyond, beyond_right, self.best, above, level, level_right, number)
 
 
 class _Ranks:
@@ -179,41 +213,7 @@ class _Ranks:
         self.level += np.bincount(who[again == self.best[who]], minlength=len(self.level))
 
 
-def _blocks(
-    query: NDArray[np.float32], gallery: NDArray[np.float32], itself: Ints | None
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield similarities (queries, items) from a place of the gallery on; minus infinity of a query to itself.
-
-    Items are a multiple of 8; those that the gallery lacks have minus infinity.
-    """
-    whole = np.empty((len(query), ITEMS), np.float32)
-    for start in range(0, len(gallery), ITEMS):
-        items = gallery[start : start + ITEMS]
-        block = whole[:, : -(-len(items) // 8) * 8]
-        if len(items) == ITEMS:
-            np.matmul(query, items.T, out=block)
-        else:
-            block[:, : len(items)] = query @ items.T
-            block[:, len(items) :] = -np.inf
-        if itself is not None:
-            own = np.flatnonzero((itself >= start) & (itself < start + len(items)))
-            block[own, itself[own] - start] = -np.inf
-        yield start, block
-
-
 def _count(truth: NDArray[np.bool_]) -> Ints:
     """Return how many of each row, (queries, items), are true: bytes are summed eight at once, 255 without overflow."""
     words = np.ascontiguousarray(truth).view(np.uint64).sum(axis=1, dtype=np.uint64)
     return words.view(np.uint8).reshape(len(truth), 8).sum(axis=1, dtype=np.int64)
-
-
-def _at_least(block: NDArray[np.float32], least: NDArray[np.float32], /) -> tuple[Ints, Ints]:
-    """Return row and column of what is at least as large as its row's least, and no minus infinity.
-
-    Rows are a multiple of 8 items wide; eight truth values are one word, and most words are 0.
-    """
-    truth = block >= np.maximum(least, np.finfo(np.float32).min)[:, None]
-    word = np.flatnonzero(truth.view(np.uint64).ravel() != 0)
-    which, bit = np.nonzero(truth.view(np.uint64).ravel()[word].view(np.bool_).reshape(-1, 8))
-    flat = word[which] * 8 + bit
-    return np.divmod(flat, block.shape[1])
