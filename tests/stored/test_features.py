@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reliquant import plugins
+from reliquant.evaluation.measure import measure_features
 from reliquant.stored.column import column_of
 from reliquant.stored.features import features_of, labels_of
 from reliquant.stored.read import Table
@@ -51,3 +53,21 @@ def test_names_of_classes_may_lie_in_a_file_beside_the_table(tmp_path):
     words = Table(tmp_path / "x.npz", {"label": column_of(np.array(["dog", "cat"]))}, ())
     (tmp_path / "classes.json").write_text('["dog", "cow", "cat"]')
     assert labels_of(words, 2).tolist() == [0, 2]
+
+
+def test_a_table_that_is_not_held_gives_the_measures_of_one_that_is():
+    rng = np.random.default_rng(1)
+    text, label = rng.normal(size=(5, 8)), rng.integers(0, 5, 400)
+    stored = table(image=text[label] + rng.normal(size=(400, 8)), text=text, label=label, logit_scale=[10.0])
+    other = table(image=rng.normal(size=(90, 8)))
+    score = {"msp": plugins.load("score", {"score": "msp"})}
+    found = []
+    for held in (2**28, 0):
+        features = features_of(stored, held=held)
+        assert features.in_memory == bool(held)
+        found.append(measure_features(features, {"ood": features_of(other, stored, held=held)}, score, resamples=100))
+    assert found[0].keys() == found[1].keys()
+    for name, values in found[0].items():
+        assert values.keys() == found[1][name].keys()
+        for measure, value in values.items():
+            assert found[1][name][measure]["value"] == pytest.approx(value["value"], rel=1e-4, abs=1e-5), measure
