@@ -72,3 +72,12 @@ def test_embeddings_are_those_of_the_model_whatever_the_batch(tmp_path):
         assert found.dtype == np.float32
         assert np.allclose(found, own / np.linalg.norm(own, axis=1, keepdims=True), atol=1e-5)
         assert np.allclose(found, other, atol=1e-6)
+
+
+def test_captions_that_fill_what_the_model_reads_are_counted(tmp_path, capsys):
+    clip = plugins.load("tower", {"tower": "small", "architecture": "small_vit"})(None)
+    context = clip.tokenizer(["a"]).shape[1]
+    captions = [[" ".join(["star"] * words)] for words in (1, context - 3, context - 2, context + 5, 2, 3)]
+    _, facts = embed_captioned(clip, folder_of(tmp_path, captions), "stars")
+    assert facts["full"] == 2
+    assert "stars: 2 of 6 captions fill all tokens that the model reads" in capsys.readouterr().err

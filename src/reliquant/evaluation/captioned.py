@@ -77,26 +77,39 @@ def embed_captioned(
 ) -> tuple[Captioned, Mapping[str, int]]:
     """Embed the images and captions of a dataset as unit rows, and say how many there are (`Gallery.facts`).
 
-    Raises ValueError where the dataset has no captions, or an embedding is not finite.
+    Captions that fill all tokens that the model reads are counted as `full`, too: they may have been cut. Raises
+    ValueError where the dataset has no captions, or an embedding is not finite.
     """
     found = gallery(prepared, name)
     images = prepared.images if len(found.images) == len(prepared.labels) else prepared.images[found.images]
     image = image_features(clip, images, batch=batch, device=device, dtype=dtype, label=name)
-    text = _text_features(clip, found.texts, batch, device, f"{name}, captions")
+    text, full = _text_features(clip, found.texts, batch, device, f"{name}, captions")
+    if full:
+        say(
+            name, f"{full} of {len(text)} captions fill all tokens that the model reads: what is beyond them is cut off"
+        )
     for what, rows in (("images", image), ("captions", text)):
         if bad := int((~np.isfinite(rows).all(axis=1)).sum()):
             raise ValueError(f"{name}: {bad} {what} have NaN or infinite embeddings")
-    return Captioned(image, text, found.image_of, found.label, found.photographs), found.facts
+    return Captioned(image, text, found.image_of, found.label, found.photographs), {**found.facts, "full": full}
 
 
 @torch.no_grad()
-def _text_features(clip: Clip, texts: list[str], batch: int, device: str, label: str) -> NDArray[np.float32]:
-    """Embed texts as unit rows (m, d), float32 whatever the type of the forward."""
-    parts = []
+def _text_features(
+    clip: Clip, texts: list[str], batch: int, device: str, label: str
+) -> tuple[NDArray[np.float32], int]:
+    """Embed texts as unit rows (m, d), float32 whatever the type of the forward; count those that leave no token over.
+
+    A tokenizer with a fixed number of tokens ends a short text with its padding, and a full one with another.
+    """
+    parts, full, short = [], 0, clip.tokenizer(["a"])
     for start in progress(range(0, len(texts), batch), label=label, total=-(-len(texts) // batch)):
-        tokens = clip.tokenizer(texts[start : start + batch]).to(device)
-        parts.append(normalize(clip.model.encode_text(tokens, normalize=False).float(), dim=1).cpu().numpy())
-    return np.concatenate(parts)
+        tokens = clip.tokenizer(texts[start : start + batch])
+        if tokens.shape[1] == short.shape[1]:
+            full += int((tokens[:, -1] != short[0, -1]).sum())
+        embedded = clip.model.encode_text(tokens.to(device), normalize=False)
+        parts.append(normalize(embedded.float(), dim=1).cpu().numpy())
+    return np.concatenate(parts), full
 
 
 def _said(captions: list[list[str]]) -> list[str]:
