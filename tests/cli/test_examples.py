@@ -60,6 +60,10 @@ def place(tmp_path_factory):
             pl.DataFrame(answers).write_csv(folder / f"{model}-{name}.csv")
         lines.append(f"{model},{model}-clean.csv,{model}-shifted.csv")
     (folder / "models.csv").write_text("\n".join(lines))
+    image_of = np.repeat(np.arange(20), 2)
+    for name in ("int8-pairs", "fp32-pairs"):
+        image, text = rng.normal(size=(20, 16)), rng.normal(size=(40, 16))
+        np.savez(folder / f"{name}.npz", image=image, text=text + image[image_of], image_of=image_of)
     return folder
 
 

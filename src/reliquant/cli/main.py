@@ -18,6 +18,7 @@ SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for
     "sensitivity": "quantize one layer at a time, and rank layers by the harm that it does",
     "recommend": "the variants of a study that meet a wish, and how sure that is",
     "shift": "effective robustness of many models, from their answers on clean and shifted images",
+    "search": "Recall@k and more of stored embeddings of images and captions, and what quantization changed",
     "report": "the page, figures and tables of rows: of a study, or of `measure --rows`",
     "verify": "whether every file of a study is as it was written, and what it is taken for",
     "compare": "two studies side by side: what changed significantly",

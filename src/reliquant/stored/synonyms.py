@@ -14,6 +14,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "text": ("text", *(f"{start}_{end}" for start in ("text", "texts", "txt") for end in EMBEDDED)),
     "label": ("label", "labels", "y", "y_true", "target", "targets", "class", "class_id", "ground_truth"),
+    "image_of": ("image_of", "image_index", "caption_image", "text_image"),
     "logit_scale": ("logit_scale",),
     "logit_bias": ("logit_bias",),
     "photograph": ("photograph", "photographs"),
