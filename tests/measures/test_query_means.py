@@ -57,6 +57,15 @@ def test_a_share_that_adds_up_to_nearly_1_is_1():
     assert row["low"] < 0.7
 
 
+def test_where_hardly_any_value_is_not_1_others_may_be_worse():
+    one, values = asked(np.arange(200)), np.ones(200)
+    values[3] = 0.99
+    row = one.share_row("ndcg_at_10", one.mean(values))
+    assert row["low"] < 0.985
+    values[:100] = 0.99
+    assert one.share_row("ndcg_at_10", one.mean(values))["low"] > 0.99
+
+
 def test_a_change_of_nothing_may_be_one_query_either_way():
     one = asked(np.repeat(np.arange(100), 5))
     mean = one.mean(np.ones(500))

@@ -18,6 +18,7 @@ from reliquant.measures.intervals import freedom_of, p_of_side
 from reliquant.measures.row import Row, row
 from reliquant.measures.stats import bootstrap_p, draws, normal_test, percentile_interval, wilson
 
+NEARLY, RARE = 1e-9, 10
 ROUNDING = 1e-6  # of a float32 sum of weights
 MEDIANS = 2_000  # resamples of a median, each of which costs a pass over all queries
 Floats = NDArray[np.float64]
@@ -25,11 +26,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Mean:
-    """Hold a mean over queries, how many there were, and what each photograph adds to it, (c,), around 0."""
+    """Hold a mean over queries, how many there were, and what each photograph adds to it, (c,), around 0.
+
+    `rare` says that fewer than ten photographs have a query whose value is not 1, or not 0.
+    """
 
     value: float
     number: int
     parts: Floats
+    rare: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class Asked:
             return Mean(np.nan, 0, np.full(self.number, np.nan))
         value = float(values[there].mean())
         apart = np.where(there, values - value, 0.0) / number
-        return Mean(value, number, np.bincount(self.of, apart, self.number).astype(float))
+        others = (values < 1 - NEARLY, values > NEARLY)
+        rare = min(len(np.unique(self.of[there & other])) for other in others) < RARE
+        return Mean(value, number, np.bincount(self.of, apart, self.number).astype(float), rare)
 
     def variance(self, parts: Floats, /) -> float:
         """Return the variance of a sum of parts of photographs, which are drawn within their strata."""
@@ -84,10 +91,13 @@ class Asked:
     def share_row(self, name: str, mean: Mean, /) -> Row:
         """Return the row of a mean of values from 0 to 1, with Wilson's interval.
 
-        One of 0 or 1 cannot vary: it gets that of a share of 0 in so many images, and keeps no replicates.
+        One of 0 or 1 cannot vary: it gets that of a share of 0 in so many images, and keeps no replicates. Where hardly
+        any image has another value than 1, those that were not seen may be worse: the variance is at least a share's.
         """
         value, variance = mean.value, self.variance(mean.parts)
-        if min(abs(value), abs(1 - value)) < 1e-9:  # discounts may add up to 0.9999999999999999
+        if mean.rare:
+            variance = max(variance, value * (1 - value) / mean.number)
+        if min(abs(value), abs(1 - value)) < NEARLY:  # discounts may add up to 0.9999999999999999
             return row(name, round(value), *wilson(round(value), 0.0, self.number), np.nan, self.number)
         return row(
             name, value, *wilson(value, variance, self.number), np.nan, self.number, self.kept(value, mean.parts)
