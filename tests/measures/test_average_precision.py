@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reliquant.measures.average_precision import average_precisions
+from reliquant.measures.average_precision import average_precisions, moved_by_answers
 from reliquant.measures.retrieval import Captioned, task, unit_rows
 
 
@@ -38,3 +38,16 @@ def test_what_comes_first_comes_before_all_others():
     asked = task("image_to_image", one, one)
     right = np.stack([np.flatnonzero((one.label == one.label[i]) & (np.arange(9) != i)) for i in range(9)])
     np.testing.assert_allclose(average_precisions(asked, (right, -np.ones(right.shape))), 1)
+
+
+def test_what_an_item_moves_is_what_leaving_it_out_does():
+    rng = np.random.default_rng(3)
+    label = np.arange(14) % 3
+    one = Captioned(unit_rows(rng.normal(size=(14, 4))), np.eye(4, dtype=np.float32), np.full(4, -1), label)
+    asked = task("image_to_image", one, one)
+    moved, whole = moved_by_answers(asked), average_precisions(asked)
+    for item in range(14):
+        rest = np.arange(14) != item
+        left = Captioned(one.image[rest], one.text, one.image_of, label[rest])
+        without = average_precisions(task("image_to_image", left, left))
+        assert moved[item] == pytest.approx((without - whole[rest]).sum())

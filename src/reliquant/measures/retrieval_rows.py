@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from reliquant import plugins
 from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures import ranked, search_shift
-from reliquant.measures.average_precision import average_precisions
+from reliquant.measures.average_precision import average_precisions, moved_by_answers
 from reliquant.measures.index import Index, float32
 from reliquant.measures.pair_products import similarities
-from reliquant.measures.query_means import Asked, Median
+from reliquant.measures.query_means import Asked, Mean, Median
 from reliquant.measures.rescored import rescored
 from reliquant.measures.retrieval import DIRECTIONS, Captioned, Task, require_same_set, right_answers, task
 from reliquant.measures.row import Row, as_column
@@ -36,11 +36,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Search:
-    """Hold one search: what was asked, what was found, and each measure's value of each query, (q,)."""
+    """Hold one search: what was asked, what was found, and the mean of each measure."""
 
     task: Task
     found: Found
-    values: Mapping[str, Floats]
+    means: Mapping[str, Mean]
     median: Median | None  # of the rank of the first right answer
 
 
@@ -97,8 +97,8 @@ class _Direction:
         keys = np.arange(len(variant.image), dtype=np.uint64) if variant.photographs is None else variant.photographs
         alike = asked.query_key if self.of_images else np.zeros(len(asked.asker), np.int64)
         self.asked = Asked(keys[asked.asker], alike, rng, resamples)
-        self.library = asked.gallery
-        self.k = TOP if self.of_images else max(TOP, int(right_answers(asked).max()) + 1)
+        self.library, self.photographs = asked.gallery, keys
+        self.k = TOP + 1 if self.of_images else max(TOP, int(right_answers(asked).max()) + 1)
 
     @property
     def of_images(self) -> bool:
@@ -119,15 +119,22 @@ class _Direction:
         if shortlist:
             found = rescored(found, Task(plain.query, at.gallery, *_rest(plain)), shortlist)
         median = None if self.of_images else self.asked.median(ranked.first_rank(found))
-        return _Search(at, found, self._values(at, found, shortlist), median)
+        means = {name: self.asked.mean(values) for name, values in self._values(at, found, shortlist).items()}
+        if self.of_images:
+            for name, mean in means.items():
+                if name == "map":
+                    moved = moved_by_answers(at, _first(found, shortlist))
+                else:
+                    moved = ranked.moved_by_answers(found, len(at.gallery), k=int(name.rpartition("_")[2]))
+                means[name] = self.asked.and_answers(mean, self.photographs, moved)
+        return _Search(at, found, means, median)
 
     def _values(self, at: Task, found: Found, shortlist: int) -> dict[str, Floats]:
         nothing = np.full(len(at.query), np.nan)
         kind = ranked.precision if self.of_images else ranked.recall
         values = {f"{kind.__name__}_at_{k}": kind(found, k=k) if k <= at.candidates else nothing for k in KS}
         if self.of_images:
-            first = (found.top[:, :shortlist], found.similarity[:, :shortlist]) if shortlist else None
-            return values | {"map": average_precisions(at, first)}
+            return values | {"map": average_precisions(at, _first(found, shortlist))}
         values["map_at_r"] = ranked.map_at_r(found)
         values["ndcg_at_10"] = ranked.ndcg(found) if at.candidates >= TOP else nothing
         return values
@@ -156,12 +163,11 @@ class _Direction:
     def measured(self, one: _Search, suffix: str, before: Mapping[str, _Search | None], /) -> list[Row]:
         """Return the rows of one search, and of its changes to others, by how they are called."""
         rows, asked = [], self.asked
-        for name, values in one.values.items():
-            mean = asked.mean(values)
+        for name, mean in one.means.items():
             rows.append(asked.share_row(f"{name}{suffix}", mean))
             for word, other in before.items():
                 if other is not None:
-                    rows.append(asked.change_row(f"{name}{suffix}{word}", mean, asked.mean(other.values[name])))
+                    rows.append(asked.change_row(f"{name}{suffix}{word}", mean, other.means[name]))
         if one.median is not None:
             rows.append(asked.median_row(f"median_rank{suffix}", one.median))
             for word, other in before.items():
@@ -195,6 +201,11 @@ class _Direction:
         again = similarities(one.task.query, one.task.gallery, rows, items.ravel()).reshape(items.shape)
         values = search_shift.rank_correlation(again, fp32.found.similarity[:, :CORRELATED])
         return [self.asked.gap_row("rank_correlation", self.asked.mean(values))]
+
+
+def _first(found: Found, shortlist: int) -> tuple[NDArray[np.int64], Floats] | None:
+    """Return the items that come before all others because they were ordered anew."""
+    return (found.top[:, :shortlist], found.similarity[:, :shortlist]) if shortlist else None
 
 
 def _rest(one: Task) -> tuple[Any, ...]:
