@@ -77,7 +77,8 @@ def main() -> int:
     image, text, image_of = drawn(args.queries, args.library, args.dimensions)
     slices = [np.arange(low, min(low + SLICE, len(image))) for low in range(0, len(image), SLICE)]
     tasks = [Task(image[rows], text, rows, image_of, rows) for rows in slices]
-    searched(Task(image[:64], text, np.arange(64), image_of, np.arange(64)))  # what a first call loads
+    few = np.arange(min(64, len(image)))
+    searched(Task(image[few], text, few, image_of, few))  # what a first call loads
     memory, index = None, None
     ours, theirs, same, parts = 0.0, 0.0, 0, []
     for number, task in enumerate(tasks):
