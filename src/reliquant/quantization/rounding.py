@@ -9,12 +9,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from reliquant.grid import Grid
-from reliquant.layers.arithmetic import blocks, dequantize, to_codes, unblocks
+from reliquant.layers.arithmetic import blocks, code_type, dequantize, to_codes, unblocks
 from reliquant.layers.floats import levels
 from reliquant.layers.twins import StaticInput
 from reliquant.quantization.rules import Frozen, Learned, LearnedStep, StraightThrough
 
 ZETA, GAMMA = 1.1, -0.1  # how far the sigmoid is stretched (Nagel et al. 2020, section 3.2)
+ROWS = 256  # of a weight that are worked on at a time, where copies of all of them would take memory
 
 
 class AdaptiveRounding(nn.Module):
@@ -31,7 +32,7 @@ class AdaptiveRounding(nn.Module):
         lower, upper = neighbours(ratio, grid)
         rest = ((ratio - lower) / (upper - lower).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
         self.grid, self.scale, self.zero = grid, nn.Buffer(scale), nn.Buffer(zero)
-        whole = torch.float32 if grid.is_float else torch.int16  # a quarter of what is held of a weight
+        whole = torch.float32 if grid.is_float else code_type(grid)  # small: both are held beside each weight
         self.lower, self.span = nn.Buffer(lower.to(whole)), nn.Buffer((upper - lower).to(whole))
         self.v = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
 
@@ -115,10 +116,13 @@ def _share(v: torch.Tensor) -> torch.Tensor:
 
 
 def _slope(v: torch.Tensor) -> torch.Tensor:
-    """Return h'(v): that of the stretched sigmoid where it lies between 0 and 1, else 0."""
-    share = torch.sigmoid(v)
-    inside = ((ZETA - GAMMA) * share + GAMMA).clamp_(0, 1)
-    return share.mul_(1 - share).mul_(ZETA - GAMMA).mul_((inside > 0) & (inside < 1))
+    """Return h'(v): that of the stretched sigmoid where it lies between 0 and 1, else 0; ROWS rows at a time."""
+    slope = torch.empty_like(v)
+    for part, into in zip(v.split(ROWS), slope.split(ROWS), strict=True):
+        share = torch.sigmoid(part, out=into)
+        inside = ((ZETA - GAMMA) * share + GAMMA).clamp_(0, 1)
+        share.mul_(1 - share).mul_(ZETA - GAMMA).mul_((inside > 0) & (inside < 1))
+    return slope
 
 
 class DroppedInput(nn.Module):
