@@ -59,8 +59,14 @@ def test_no_answer_is_said_in_words():
     assert f"{variants.height} without accuracy_change > 0.9; the nearest is " in told
 
 
+def test_no_line_is_wider_than_a_hundred_columns_in_a_pipe(variants):
+    for each in (False, True):
+        assert max(map(len, text(variants, each=each, notes=["Compared on: " + "a set, " * 40]).splitlines())) <= 100
+
+
 def test_a_narrow_window_is_never_overrun(variants, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
-    lines = text(variants).split("\n\n")[0].splitlines()
-    assert max(map(len, lines)) <= 50
+    for each in (False, True):
+        lines = text(variants, each=each, notes=["a note of many words " * 9]).splitlines()
+        assert max(map(len, lines)) <= 50
     assert any("accuracy_delta < 0.05" in " ".join(pair) for pair in pairwise(lines))

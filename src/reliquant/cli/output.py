@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from reliquant.cli.columns import columns, window
 from reliquant.report.escaping import one_line
 
 
@@ -18,11 +19,10 @@ class Output(NamedTuple):
 
 def measured_output(found: Mapping[str, Any], /) -> Output:
     """Lay out {dataset: {measure: {value, low, high, n}}} as a table."""
-    lines = [f"{'dataset':24} {'measure':28} {'value':>9}   95 % interval          n"]
+    lines = []
     for dataset, measures in found.items():
         for name, m in measures.items():
-            low, high = ("" if m[k] is None else f"{m[k]:.4f}" for k in ("low", "high"))
-            lines.append(
-                f"{one_line(dataset):24} {one_line(name):28} {m['value']:9.4f}   {low:>8} .. {high:8} {m['n']:6}"
-            )
-    return Output(found, "\n".join(lines))
+            ends = "" if m["low"] is None else f"{m['low']:.4f} .. {m['high']:.4f}"
+            lines.append([one_line(dataset), one_line(name), f"{m['value']:.4f}", ends, f"{m['n']:,}"])
+    head = ("dataset", "measure", "value", "95 % interval", "n")
+    return Output(found, "\n".join(columns(head, lines, right=("value", "n"), width=window())))

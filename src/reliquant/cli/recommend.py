@@ -43,5 +43,4 @@ def run(*, rows: Path, wish: list[str], cost: str, each: bool = False) -> Output
     notes = [f"Confidence is left open: {why}." for why in found["why"].unique(maintain_order=True) if why]
     notes += [f"Compared on: {variants['sets'][0]}."] if variants["sets"][0] else []
     notes += [f"Left out: {variants['note'][0]}."] if variants["note"][0] else []
-    text = recommended_text(variants, list(wishes.values()), cost, each=each)
-    return Output(found.to_dicts(), "\n".join([text, *notes]))
+    return Output(found.to_dicts(), recommended_text(variants, list(wishes.values()), cost, each=each, notes=notes))

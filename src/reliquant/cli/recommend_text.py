@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -21,15 +21,33 @@ LEGEND = (
 )
 
 
-def recommended_text(judged: pl.DataFrame, wishes: Sequence[Wish], cost: str, /, *, each: bool = False) -> str:
-    """Lay out judged variants (`report.recommend.judged`): the answers, and why the others are none, or `each`."""
+def recommended_text(
+    judged: pl.DataFrame, wishes: Sequence[Wish], cost: str, /, *, each: bool = False, notes: Sequence[str] = ()
+) -> str:
+    """Lay out judged variants (`report.recommend.judged`): the answers, and why the others are none, or `each`.
+
+    `notes` are sentences that come last.
+    """
     names = _names(judged)
     judged = judged.with_columns(name=pl.Series(names, dtype=pl.String))
     found, others = judged.filter(why_not=""), judged.filter(pl.col("why_not") != "")
     lines = _table(found, wishes, cost) if found.height else ["no variant meets the wish" + "es" * (len(wishes) > 1)]
     if others.height:
         lines += ["", *(_each(others) if each else _kinds(others, wishes))]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_wrapped(map(one_line, notes))])
+
+
+def _wide() -> int:
+    return min(window() or WIDEST, WIDEST)
+
+
+def _wrapped(sentences: Iterable[str]) -> list[str]:
+    """Break sentences into lines that fit; those that go on are indented more than the sentence's beginning."""
+    lines = []
+    for sentence in sentences:
+        start = sentence[: len(sentence) - len(sentence.lstrip())]
+        lines += textwrap.wrap(sentence, _wide(), initial_indent="", subsequent_indent=f"{start}  ")
+    return lines
 
 
 def _names(variants: pl.DataFrame) -> list[str]:
@@ -41,7 +59,7 @@ def _names(variants: pl.DataFrame) -> list[str]:
 
 
 def _table(found: pl.DataFrame, wishes: Sequence[Wish], cost: str) -> list[str]:
-    wide = min(window() or WIDEST, WIDEST)
+    wide = _wide()
     for decimals, zero in FORMS:
         shown = columns(*_lines(found, wishes, cost, decimals, zero), right=(cost,))
         if max(map(len, shown)) <= wide:
@@ -75,7 +93,7 @@ def _lines(
 def _each(others: pl.DataFrame) -> list[str]:
     """Say of each variant why it is no answer."""
     head = "not recommended (a variant that beats another costs no more and is no worse in any wish):"
-    return [head, *(f"  {name}: {one_line(why)}" for name, why in others.select("name", "why_not").rows())]
+    return _wrapped([head, *(f"  {name}: {one_line(why)}" for name, why in others.select("name", "why_not").rows())])
 
 
 def _kinds(others: pl.DataFrame, wishes: Sequence[Wish]) -> list[str]:
@@ -95,4 +113,4 @@ def _kinds(others: pl.DataFrame, wishes: Sequence[Wish]) -> list[str]:
     if beaten.height:
         some = ", ".join(beaten["name"].head(LISTED)) + (", ..." if beaten.height > LISTED else "")
         lines.append(f"  {beaten.height:,} beaten by an answer that costs no more and is no worse in any wish: {some}")
-    return lines
+    return _wrapped(lines)
