@@ -23,12 +23,19 @@ def window() -> int | None:
 
 
 def columns(
-    head: Sequence[str], lines: Sequence[Sequence[str]], /, *, right: Collection[str] = (), width: int | None = None
+    head: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    /,
+    *,
+    right: Collection[str] = (),
+    width: int | None = None,
+    narrow: Sequence[Sequence[str]] | None = None,
 ) -> list[str]:
     """Lay out lines of cells below a head; the columns named `right` are aligned at their right ends.
 
     A line with fewer cells than the head has ends with the last of them, which may be wider than its column. Where the
-    whole is wider than `width`, each line becomes its first cell, and below it, indented, the others with their heads.
+    whole is wider than `width`, each line becomes its first cell, and below it, indented, the others with their heads; `narrow` are the cells of
+    each line there, where they are not the same.
 
     >>> print(*columns(["name", "bits"], [["rtn", "4"], ["gptq", "16"]], right=["bits"]), sep=chr(10))
     name  bits
@@ -44,7 +51,7 @@ def columns(
         aligned.append("  ".join([*placed, *line[len(cells) :]]).rstrip())
     if width is None or max(map(len, aligned)) <= width:
         return aligned
-    return [part for line in lines for part in _stacked(head, line, width)]
+    return [part for line in narrow or lines for part in _stacked(head, line, width)]
 
 
 def _stacked(head: Sequence[str], line: Sequence[str], width: int) -> list[str]:

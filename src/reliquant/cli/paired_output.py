@@ -18,6 +18,8 @@ from reliquant.report.frames import marked
 from reliquant.report.tabling import Change
 
 USUAL = 100  # columns of text in a pipe
+OWN = "interval ["  # begins the interval of a value that is of variant and reference together, in place of a change
+ZERO = 1e-12  # what is nearer to 0 is rounding of float64
 HEAD = ("measure", "value", "reference", "unit", "change")
 NUMBERS = ("value", "low", "high", "p", "n")
 UNITS = (  # the first that a measure's name matches: unit of values, of changes, by what they are multiplied, digits
@@ -131,7 +133,19 @@ def _block(name: str, reference: str, block: Lines, width: int | None) -> str:
         lines.append((f"{one_line(dataset)}: {count}" if dataset else "the variant itself",))
         lines += [_cells(measure, line) for measure, line in measures.items()]
     title = wrapped(f"{one_line(name)} beside {one_line(reference)}", width)
-    return "\n".join([title, *columns(HEAD, lines, right=("value", "reference"), width=width)])
+    narrow = [_narrow(line) for line in lines]
+    return "\n".join([title, *columns(HEAD, lines, right=("value", "reference"), width=width, narrow=narrow)])
+
+
+def _narrow(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the cells of a line for a narrow window: numbers with their units, an interval beside what it is of."""
+    if len(cells) < len(HEAD):
+        return cells
+    measure, value, reference, unit, change = cells
+    value, reference = (f"{number} {unit}".rstrip() if number else "" for number in (value, reference))
+    if change.startswith(OWN):
+        value, change = f"{value}, {change}", ""
+    return measure, value, reference, "", change
 
 
 def _cells(measure: str, line: Line) -> tuple[str, ...]:
@@ -143,11 +157,14 @@ def _cells(measure: str, line: Line) -> tuple[str, ...]:
         if number is None:
             return ""
         text = f"{number * factor:{sign},.{digits}f}"
-        return text if re.search("[1-9]", text) else text.lstrip("+-")
+        if re.search("[1-9]", text):
+            return text
+        small = digits > 2 and abs(number) > ZERO  # nats and squares of probabilities may all be small
+        return f"{number * factor:{sign}.2g}" if small else text.lstrip("+-")
 
     value, low, high = (written(line.value.get(end)) for end in ("value", "low", "high"))
     if not line.change:  # what is of both together has an interval of its own
-        own = f"interval [{low}, {high}]" if low and not line.reference else ""
+        own = f"{OWN}{low}, {high}]" if low and not line.reference else ""
         return f"  {measure}", value, written(line.reference.get("value")), unit, own
     change, low, high = (written(line.change.get(end), "+") for end in ("value", "low", "high"))
     interval = f" [{low}, {high}]" if low else ""
