@@ -34,8 +34,8 @@ def columns(
     """Lay out lines of cells below a head; the columns named `right` are aligned at their right ends.
 
     A line with fewer cells than the head has ends with the last of them, which may be wider than its column. Where the
-    whole is wider than `width`, each line becomes its first cell, and below it, indented, the others with their heads; `narrow` are the cells of
-    each line there, where they are not the same.
+    whole is wider than `width`, each line becomes its first cell, and below it, indented, the others with their heads;
+    `narrow` are the cells of each line there, where they are not the same.
 
     >>> print(*columns(["name", "bits"], [["rtn", "4"], ["gptq", "16"]], right=["bits"]), sep=chr(10))
     name  bits
