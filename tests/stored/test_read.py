@@ -44,7 +44,7 @@ def test_a_layout_is_known_by_its_content(tmp_path, write, name):
     assert np.array_equal(table.arrays["image"][:], IMAGE)
     assert np.array_equal(table.arrays["label"][:], LABEL)
     assert table.said == (f"{tmp_path / name}: image is taken from image_features",)
-    assert table.others == ()
+    assert table.others == {}
 
 
 def test_a_single_array_is_what_its_file_is_called_or_what_is_told(tmp_path):
@@ -80,7 +80,7 @@ def test_a_table_says_what_it_took_and_reads_when_asked(tmp_path):
 
 def test_a_column_that_is_missing_is_told_with_what_there_is(tmp_path):
     save_file({"image": np.ones((3, 2)), "name": np.ones(3)}, tmp_path / "x.safetensors")
-    told = r"x\.safetensors: has no 'label'; there are image, and name \(--names label=NAME says which is it\)"
+    told = r"x\.safetensors: has no 'label'; there are image, and name \(--names label=NAME says which it is\)"
     with pytest.raises(ValueError, match=told):
         read_table(tmp_path / "x.safetensors").require("image", "label")
 

@@ -46,6 +46,10 @@ OTHERS = (  # what is often taken for an image or a table: where in the file, th
     (0, b"\x93NUMPY", "an array of NumPy (.npy)"),
     (0, b"\x89HDF", "HDF5"),
     (0, b"ARROW1", "an Arrow file: write it as parquet"),
+    *(
+        (0, bytes([0x80, number]), "a pickle, as Python and early PyTorch write it, which can run programs")
+        for number in (2, 3, 4, 5)
+    ),
     (0, b"SQLite format 3", "an SQLite database"),
 )
 Kind = Literal["folder", "image", "parquet", "tar", "csv", "text", "other"]

@@ -18,9 +18,8 @@ from reliquant.evaluation.class_tables import answers_of_logits, answers_of_prob
 from reliquant.evaluation.records import Score
 from reliquant.stored.features import doubts_of, features_of, labels_of, naming, numbers_of
 from reliquant.stored.match import matched
-from reliquant.stored.read import NO_NAMES, Table, read_table
+from reliquant.stored.read import KINDS, NO_NAMES, Table, read_table
 
-KINDS = ("probabilities", "logits", "image", "prediction")  # what answers are made of: the first that is there
 BY_PLACE = r"(.+) and (.+): rows are matched by their position, as .*"
 Said = list[str]
 
@@ -179,9 +178,7 @@ def kind_of(tables: Sequence[Table], ood: Sequence[Table] = (), /) -> str | None
     Raises ValueError naming the first table that has none of them.
     """
     for table in (*tables, *ood):
-        if not any(kind in table.arrays for kind in KINDS):
-            there = ", ".join(sorted(table.arrays)) or "none that is known by its name"
-            raise ValueError(f"{table.path}: has none of {', '.join(KINDS)}; there are {there} (--names image=NAME)")
+        table.require_one(*KINDS)
     for kind in KINDS:
         if all(kind in table.arrays for table in (*tables, *ood)):
             return kind

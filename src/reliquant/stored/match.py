@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_128_digest
 
 from reliquant.measures.resampling import PHOTOGRAPH
-from reliquant.stored.read import Table
+from reliquant.stored.read import KINDS, OF_IMAGES, Table
 
 Places = NDArray[np.int64]
 BLOCK = 2**22  # numbers that are read at a time
@@ -25,6 +25,8 @@ def matched(variant: Table, reference: Table, /) -> tuple[Places, Places, tuple[
     """
     about, rows = f"{variant.path} and {reference.path}", (variant.rows(), reference.rows())
     for table, count in zip((variant, reference), rows, strict=True):
+        if not any(name in table.arrays for name in OF_IMAGES):
+            table.require_one(*KINDS)
         if not count:
             raise ValueError(f"{table.path}: holds no images")
     both_have_ids = "id" in variant.arrays and "id" in reference.arrays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from reliquant.stored.column import Column
 from reliquant.stored.layouts import csv, faiss, folder, npy, npz, parquet, safetensors
 from reliquant.stored.naming import naming
 from reliquant.stored.synonyms import SYNONYMS, ours_of
+from reliquant.stored.unknown import there
 
 BY_CONTENT: tuple[tuple[Callable[[bytes], bool], Callable[[Path], dict[str, Column]]], ...] = (
     (lambda head: head.startswith(b"\x93NUMPY"), npy.columns),
@@ -24,7 +25,7 @@ BY_CONTENT: tuple[tuple[Callable[[bytes], bool], Callable[[Path], dict[str, Colu
     (faiss.begins_an_index, faiss.columns),
 )
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
-OTHERS = 12  # names in a message
+KINDS = ("probabilities", "logits", "image", "prediction")  # what answers are made of: the first that is there
 OF_IMAGES = ("image", "label", "photograph", "id", "probabilities", "logits", "prediction", "confidence")
 
 
@@ -32,23 +33,26 @@ OF_IMAGES = ("image", "label", "photograph", "id", "probabilities", "logits", "p
 class Table:
     """Hold the columns of a table by our names (`synonyms.SYNONYMS`), and what was assumed, a sentence each.
 
-    `path` is as the user wrote it; `others` are the names of columns that are none of ours.
+    `path` is as the user wrote it; `others` are the columns that are none of ours, by their own names.
     """
 
     path: Path
     arrays: Mapping[str, Column]
     said: tuple[str, ...]
-    others: tuple[str, ...] = ()
+    others: Mapping[str, Column] = field(default_factory=dict)
 
     def require(self, *names: str) -> None:
         """Raise ValueError with what is there unless the table has all the named columns."""
         for name in names:
             if name not in self.arrays:
-                there = ", ".join(sorted(self.arrays)) or "none that is known by its name"
-                some = ", ".join(self.others[:OTHERS]) + " ..." * (len(self.others) > OTHERS)
-                others = f", and {some}" * bool(self.others)
-                told = f" (--names {name}=NAME says which is it)" * bool(self.others)
-                raise ValueError(f"{self.path}: has no {name!r}; there are {there}{others}{told}")
+                raise ValueError(f"{self.path}: has no {name!r}; {there(self.arrays, self.others, name)}")
+
+    def require_one(self, *names: str) -> None:
+        """Raise ValueError with what is there unless the table has one of the named columns."""
+        if not any(name in self.arrays for name in names):
+            wanted = "image" if "image" in names else names[0]
+            told = there(self.arrays, self.others, wanted)
+            raise ValueError(f"{self.path}: has none of {', '.join(names)}; {told}")
 
     def rows(self) -> int:
         """Return of how many images the table is; raise ValueError where its columns differ in that."""
@@ -76,7 +80,7 @@ def read_table(path: Path, /, *, names: Mapping[str, str] = NO_NAMES) -> Table:
         found, said = _columns(path)
         arrays, told = ours_of(found, str(path), names)
     taken = {id(column) for column in arrays.values()}
-    others = tuple(sorted(name for name, column in found.items() if id(column) not in taken))
+    others = {name: found[name] for name in sorted(found) if id(found[name]) not in taken}
     return Table(path, arrays, (*said, *told), others)
 
 

@@ -10,7 +10,7 @@ EMBEDDED = ("features", "feature", "feats", "embeds", "embed", "embeddings", "em
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "image": (
         *("image", "images", *(f"{start}_{end}" for start in ("image", "images", "img") for end in EMBEDDED)),
-        *("embeddings", "embedding", "features"),
+        *("embeddings", "embedding", "embeds", "embs", "emb", "features", "feats"),
     ),
     "text": ("text", *(f"{start}_{end}" for start in ("text", "texts", "txt") for end in EMBEDDED)),
     "label": ("label", "labels", "y", "y_true", "target", "targets", "class", "class_id", "ground_truth"),
@@ -29,6 +29,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "classes": ("classes", "class_names", "classnames"),
 }
 MATRICES = ("image", "text", "probabilities", "logits")  # floating point, (rows, width)
+NO_VALUES = ("Binary", "Struct")  # types of columns that are taken for none of ours unless they are named
 WORDS = ("id", "label", "prediction", "classes")  # may be words
 
 
@@ -49,7 +50,9 @@ def ours_of(
         found = [name for name in columns if name.lower().replace("-", "_") in known and name not in chosen.values()]
         fitting = [name for name in found if _may_be(ours, columns[name])]
         if not fitting:
-            found = [name for name in found if not _holds_words(columns[name])]
+            found = [
+                name for name in found if not _holds_words(columns[name]) and columns[name].stored not in NO_VALUES
+            ]
         found = fitting or found
         if len(found) > 1:
             words = " or ".join(f"--names {ours}={name}" for name in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from reliquant.stored.column import Column, column_of
 from reliquant.stored.layouts.npy import Order, header_of, placed
 from reliquant.stored.spilled import spilled
 
+PYTORCH = (
+    "was written by torch.save, whose files can run programs, and is not read; load it in PyTorch, and write its"
+    " tensors by safetensors.torch.save_file or numpy.savez"
+)
 MEMBERS = 10_000
 UNPACKED, TIMES = 2**28, 60  # bytes of all members, or so many times those of the archive
 LOCAL = 30  # bytes before the name of a member, where the archive says it again
@@ -32,6 +37,8 @@ def columns(path: Path, /) -> dict[str, Column]:
             require(path, "members", len(members), MEMBERS)
             unpacked = sum(member.file_size for member in members)
             require(path, "bytes unpacked", unpacked, max(UNPACKED, TIMES * path.stat().st_size))
+            if any(re.fullmatch("(.*/)?data.pkl", member.filename) for member in members):
+                raise DamagedFile(f"{path}: {PYTORCH}")
             arrays = [member for member in members if member.filename.endswith(".npy")]
             return {member.filename.removesuffix(".npy"): _column(path, archive, member) for member in arrays}
     except DamagedFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from reliquant.files.bounded import require
@@ -33,4 +34,6 @@ def columns(path: Path, /) -> dict[str, Column]:
     wide = sum(kind.size for kind in used.values() if isinstance(kind, pl.Array))
     require_memory(path, 4 * rows * wide, path.stat().st_size)
     numbers = [name for name, kind in used.items() if kind.is_float()]
-    return columns_of(Frame(path, lazy, rows), used, numbered_groups(numbers))
+    kinds = {name: "Binary" if kind == pl.Binary else "Struct" for name, kind in schema.items() if name not in used}
+    unread = {name: Column((rows,), kind, None, lambda rows: np.empty(0)) for name, kind in kinds.items()}
+    return columns_of(Frame(path, lazy, rows), used, numbered_groups(numbers)) | unread
