@@ -65,22 +65,31 @@ class ByClass:
 
 
 class Probabilities(ByClass):
-    """Be the softmax of logits (n, c) over the classes, of which parts are computed."""
+    """Be the softmax of logits (n, c) over the classes, of which parts are computed.
+
+    Columns are computed in double precision: a column and the sum that it is divided by come from products of different
+    shapes, which round differently, and single precision would let probabilities near 1 pass 1.
+    """
 
     def __init__(self, logits: ByClass, /) -> None:
         super().__init__(logits.image, logits.text, float(logits.scale), float(logits.bias))
+        self._exact_text = self.text.astype(float)
 
     def __getitem__(self, asked: slice | tuple[slice, slice]) -> NDArray[np.float32]:
         found = super().__getitem__(asked)
         return found if isinstance(asked, tuple) else softmax(found, axis=1)
 
+    def _exact(self, image: NDArray[np.float32], classes: slice) -> NDArray[np.float64]:
+        """Return the logits of images (m, d) for some classes, (m, k)."""
+        return float(self.scale) * (image.astype(float) @ self._exact_text[classes].T) + float(self.bias)
+
     @cached_property
-    def _log_sum(self) -> NDArray[np.float32]:
+    def _log_sum(self) -> NDArray[np.float64]:
         """The logarithm of the sum of the exponentials of each image's logits, (n, 1)."""
-        found = np.empty((len(self), 1), np.float32)
+        found = np.empty((len(self), 1))
         for at, image in self.blocks():
-            found[at] = logsumexp(self.of(image, slice(None)), axis=1, keepdims=True)
+            found[at] = logsumexp(self._exact(image, slice(None)), axis=1, keepdims=True)
         return found
 
     def _block(self, at: slice, image: NDArray[np.float32], classes: slice) -> NDArray[np.float32]:
-        return np.exp(self.of(image, classes) - self._log_sum[at])
+        return np.exp(self._exact(image, classes) - self._log_sum[at]).astype(np.float32)
