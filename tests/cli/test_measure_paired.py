@@ -67,7 +67,7 @@ def test_each_measure_has_a_line_of_at_most_100_columns(run, folder):
     assert low < change < high < 0
     assert change == pytest.approx(value - reference, abs=0.11)
     assert any("Holm's correction for the" in line for line in lines)
-    assert "fp32-far: 420 images" in lines
+    assert "fp32-far: 120 other images beside the 300 labelled" in lines
     assert any(line.startswith("  mcm_auroc ") for line in lines)
 
 
@@ -119,6 +119,14 @@ def test_the_reference_may_have_names_of_its_own(run):
     words = ("--names", "image=img_emb", "--reference-names", "image=image", "--json")
     data = json.loads(run("measure", "bare.safetensors", "--reference", "fp32.safetensors", *words).out)
     assert data["variants"]["bare"]["images"]["agreement"]["value"] > 0.9
+
+
+def test_names_of_the_variants_are_the_references_where_it_has_such_columns(run):
+    shown = run("measure", "bare.safetensors", "--reference", "fp32.safetensors", "--names", "image=img_emb", "--json")
+    assert json.loads(shown.out)["variants"]["bare"]["images"]["agreement"]["value"] > 0.9
+    words = ("--names", "image=img_emb", "--reference-names", "image=img_emb")
+    with pytest.raises(SystemExit):
+        run("measure", "bare.safetensors", "--reference", "fp32.safetensors", *words)
 
 
 def test_recommend_compare_and_report_take_the_rows(run, folder):

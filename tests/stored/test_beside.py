@@ -88,6 +88,12 @@ def test_answers_are_made_of_what_all_tables_have():
         kind_of([whole, table("e.npz", label=[0])])
 
 
+def test_a_doubt_about_logits_is_said_with_the_answers():
+    said = []
+    answers_of(table(logits=[[0.25, 0.75], [0.9, 0.1]], label=[1, 0]), {}, {}, said)
+    assert any("as probabilities do" in line for line in said)
+
+
 def test_names_as_labels_need_classes_in_order_beside_text_or_columns():
     names = ["dog", "cat"]
     for arrays in ({"logits": [[0.0, 1.0], [1.0, 0.0]]}, {"image": np.eye(2, dtype=np.float32)}):

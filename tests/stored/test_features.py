@@ -8,7 +8,7 @@ import pytest
 from reliquant import plugins
 from reliquant.evaluation.measure import measure_features
 from reliquant.stored.column import column_of
-from reliquant.stored.features import features_of, labels_of
+from reliquant.stored.features import features_of, labels_of, probabilities_doubted
 from reliquant.stored.read import Table
 
 
@@ -71,3 +71,16 @@ def test_a_table_that_is_not_held_gives_the_measures_of_one_that_is():
         assert values.keys() == found[1][name].keys()
         for measure, value in values.items():
             assert found[1][name][measure]["value"] == pytest.approx(value["value"], rel=1e-4, abs=1e-5), measure
+
+
+def test_logits_that_look_like_probabilities_are_doubted():
+    logits = np.random.default_rng(0).normal(size=(5, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    def told(values):
+        return probabilities_doubted(Table(Path("q.npz"), {"logits": column_of(values)}, ()))
+
+    assert told(logits) == told(shares[:, :2]) == told(np.log(shares)) == []
+    (doubt,) = told(shares.astype(np.float16))
+    assert doubt.startswith("q.npz: logits are from 0 to 1 and sum to 1 in each row")
+    assert doubt.endswith("(--names probabilities=logits)")

@@ -54,7 +54,7 @@ def run(
     """Measure stored tables, each by itself or beside a reference."""
     asked = names_of(names)
     if reference is not None:
-        own = names_of(words.pop("reference_names")) or asked
+        own = names_of(words.pop("reference_names")) or None
         return paired(features, ood or [], (asked, own), resamples, reference, **words)
     given = [f"--{word.replace('_', '-')}" for word, value in words.items() if value not in (None, [])]
     if given:

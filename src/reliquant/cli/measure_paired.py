@@ -33,7 +33,9 @@ def add_paired_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--shifted", type=Path, nargs="*", action="append", help=shifted)
     own = "FP32's tables of the sets of --shifted"
     parser.add_argument("--reference-shifted", type=Path, nargs="*", default=[], help=own)
-    own_names = "what ours are called in the reference's tables, where not as --names says"
+    own_names = (
+        "what ours are called in the reference's tables; by default as --names says, where there are such columns"
+    )
     parser.add_argument("--reference-names", nargs="*", default=[], help=own_names)
     precision = "of the variants: one for all, or one for each, such as w4a16; by default as their names say it"
     parser.add_argument("--precision", nargs="*", default=[], help=precision)
@@ -58,7 +60,7 @@ def add_row_words(parser: argparse.ArgumentParser, /, *, model: bool = True, dat
 def paired(
     features: Sequence[Path],
     ood: Sequence[Sequence[Path]],
-    names: tuple[Mapping[str, str], Mapping[str, str]],
+    names: tuple[Mapping[str, str], Mapping[str, str] | None],
     resamples: int,
     reference: Path,
     /,
@@ -74,7 +76,8 @@ def paired(
 ) -> Output:
     """Measure tables of variants beside that of their reference, on labelled and on other images.
 
-    `names` says what columns are called in the variants' tables, and in the reference's.
+    `names` says what columns are called in the variants' tables, and in the reference's: None where as in the
+    variants'.
     """
     if rows is not None:
         writable(rows, "--rows")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,7 +84,8 @@ def paired_output(rows: pl.DataFrame, reference: str, said: Sequence[str], /) ->
     blocks = {name: lines_of(rows, name) for name in names}
     tests = _star([line for block in blocks.values() for line in _every(block)])
     width = window()
-    texts = [_block(name, reference, block, width) for name, block in blocks.items()]
+    titles = _titles(rows)
+    texts = [_block(name, reference, block, titles, width) for name, block in blocks.items()]
     texts.append(wrapped(LEGEND.format(tests=tests), width))
     others = [scale for scale in rows["scale"].unique().sort() if scale not in ("native", "")]
     if others:
@@ -124,13 +125,33 @@ def _data(block: Lines) -> dict[str, Any]:
     return found
 
 
-def _block(name: str, reference: str, block: Lines, width: int | None) -> str:
+def _titles(rows: pl.DataFrame) -> dict[str, str]:
+    """Return the line above the measures of each dataset, which says of how many images they are.
+
+    A measure of OOD detection is of labelled images and of others, and its n counts both.
+    """
+    found = {"": "the variant itself"}
+    labelled = rows.filter(suite="clean", measure="accuracy")["n"].max()
+    for name in rows.filter(pl.col("dataset") != "")["dataset"].unique(maintain_order=True):
+        own = rows.filter(dataset=name)
+        both = own.filter(suite="ood", measure="auroc")["n"].max()
+        if isinstance(both, int) and isinstance(labelled, int):
+            told = f"{_counted(both - labelled, 'other image')} beside the {labelled:,} labelled"
+        else:
+            told = _counted(int(own["n"].max() or 0), "image")  # type: ignore[arg-type]
+        found[name] = f"{one_line(name)}: {told}"
+    return found
+
+
+def _counted(count: int, of: str) -> str:
+    return f"{count:,} {of}{'s' * (count != 1)}"
+
+
+def _block(name: str, reference: str, block: Lines, titles: Mapping[str, str], width: int | None) -> str:
     """Lay out a variant: a line for each measure, or a few where the window is narrow."""
     lines: list[tuple[str, ...]] = []
     for dataset, measures in block.items():
-        images = max((line.value["n"] or 0 for line in measures.values()), default=0)
-        count = f"{images:,} image{'s' * (images != 1)}"
-        lines.append((f"{one_line(dataset)}: {count}" if dataset else "the variant itself",))
+        lines.append((titles[dataset],))
         lines += [_cells(measure, line) for measure, line in measures.items()]
     title = wrapped(f"{one_line(name)} beside {one_line(reference)}", width)
     narrow = [_narrow(line) for line in lines]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from reliquant.evaluation.answers import LEVELS, Answers, answers_of_features, answers_of_predictions
 from reliquant.evaluation.class_tables import answers_of_logits, answers_of_probabilities
 from reliquant.evaluation.records import Score
-from reliquant.stored.features import doubts_of, features_of, labels_of, naming, numbers_of
+from reliquant.stored.features import doubts_of, features_of, labels_of, naming, numbers_of, probabilities_doubted
 from reliquant.stored.match import matched
 from reliquant.stored.read import KINDS, NO_NAMES, Table, read_table
 
@@ -50,15 +51,16 @@ def paired_answers(
     /,
     *,
     names: Mapping[str, str] = NO_NAMES,
-    reference_names: Mapping[str, str] = NO_NAMES,
+    reference_names: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Answers], Answers]:
     """Read the tables of variants, by name, and of their reference; return what each says, image by image in one order.
 
     `scores` are the OOD scores of embeddings; `names` and `reference_names` say what columns are called in the files of
-    variants and of the reference, as `read_table` takes them. What was assumed is added to `said`. Raises ValueError
-    naming the files that cannot be of the same images.
+    variants and of the reference, as `read_table` takes them, by default `names` where the reference has such columns.
+    What was assumed is added to `said`. Raises ValueError naming the files that cannot be of the same images.
     """
-    exact = _read(reference, reference, reference_names, said)
+    own_names, where_there = (names, True) if reference_names is None else (reference_names, False)
+    exact = _read(reference, reference, own_names, said, where_there=where_there)
     sides = {}
     for name, files in variants.items():
         own = _read(files, reference, names, said)
@@ -110,13 +112,14 @@ def gather(said: Said, /) -> None:
             said.append(f"{', '.join(own)} and {reference}: rows are matched by their position, as not all have ids")
 
 
-def _read(files: Files, reference: Files, names: Mapping[str, str], said: Said) -> Tables:
+def _read(files: Files, reference: Files, names: Mapping[str, str], said: Said, *, where_there: bool = False) -> Tables:
     """Read a model's tables; those of sets are called as the reference's."""
+    read = partial(read_table, names=names, where_there=where_there)
     ood, shifted = (
-        {name: read_table(path, names=names) for name, path in same_sets(mine, theirs, files.labelled, said).items()}
+        {name: read(path) for name, path in same_sets(mine, theirs, files.labelled, said).items()}
         for mine, theirs in ((files.ood, reference.ood), (files.shifted, reference.shifted))
     )
-    tables = Tables(read_table(files.labelled, names=names), ood, shifted)
+    tables = Tables(read(files.labelled), ood, shifted)
     for table in (tables.labelled, *ood.values(), *shifted.values()):
         said += table.said
     return tables
@@ -163,6 +166,8 @@ def answers_of(
                 found = answers_of_predictions(numbers_of(table, "prediction", classes=classes), label, confidence)
             else:
                 function = answers_of_probabilities if kind == "probabilities" else answers_of_logits
+                if kind == "logits":
+                    said += probabilities_doubted(table)
                 exact = {name: other.arrays[kind].exact(slice(None)) for name, other in ood.items()}
                 found = function(table.arrays[kind].exact(slice(None)), label, exact)
     unread = [name for name in KINDS if name in table.arrays and name != kind]

@@ -22,6 +22,8 @@ from reliquant.stored.read import Table
 from reliquant.stored.unit_rows import UnitRows
 
 HELD = 2**28  # bytes of embeddings, or of logits, that are held in memory
+LOOKED_AT = 1_000  # images whose logits are looked at
+UNITY = 0.01  # by which probabilities in half precision may miss 1 together
 LOG_OF_A_SCALE = 5.0  # a multiplier below it is likelier the parameter, a logarithm: CLIP's ends at 100, its log at 4.6
 
 
@@ -124,6 +126,20 @@ def doubts_of(path: Path, features: Features, /) -> list[str]:
         f"{path}: logit_scale {scale:g} is taken as the multiplier of the cosines. If it is the model's parameter, a"
         f" logarithm, store its exponential, {np.exp(scale):.4g}{other}: probabilities, NLL and"
         " calibration follow from it"
+    ]
+
+
+def probabilities_doubted(table: Table, /) -> list[str]:
+    """Say so where the logits of a table look like probabilities: each in [0, 1], and 1 together."""
+    logits = table.arrays["logits"]
+    first = logits[: min(LOOKED_AT, len(logits))]
+    if first.ndim != 2 or first.shape[1] < 2 or not ((first >= 0) & (first <= 1)).all():
+        return []
+    if (np.abs(first.sum(axis=1) - 1) > UNITY).any():
+        return []
+    return [
+        f"{table.path}: logits are from 0 to 1 and sum to 1 in each row, as probabilities do; they are taken as logits,"
+        " and softmax is applied to them: if they are probabilities, call the column so (--names probabilities=logits)"
     ]
 
 

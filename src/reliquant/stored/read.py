@@ -68,16 +68,19 @@ class Table:
         return replace(self, arrays=arrays)
 
 
-def read_table(path: Path, /, *, names: Mapping[str, str] = NO_NAMES) -> Table:
+def read_table(path: Path, /, *, names: Mapping[str, str] = NO_NAMES, where_there: bool = False) -> Table:
     """Read what a table holds, by its content; its rows are read when they are asked for.
 
     Read are safetensors, .npz, .npy (named by its file), parquet, CSV, flat indexes of FAISS, and folders of .npy
     files, those of clip-retrieval too. `names` says what ours are called there ({"image": "img_emb"}), where they have
-    no usual name. Raises FileNotFoundError, DamagedFile where a file is truncated or of no layout that is read, and
-    ValueError naming a column that is missing, that may be two of ours, or whose type is not read.
+    no usual name; with `where_there` those that are not there are passed over. Raises FileNotFoundError, DamagedFile
+    where a file is truncated or of no layout that is read, and ValueError naming a column that is missing, that may be
+    two of ours, or whose type is not read.
     """
     with naming(path):
         found, said = _columns(path)
+        if where_there:
+            names = {ours: theirs for ours, theirs in names.items() if theirs in found}
         arrays, told = ours_of(found, str(path), names)
     taken = {id(column) for column in arrays.values()}
     others = {name: found[name] for name in sorted(found) if id(found[name]) not in taken}

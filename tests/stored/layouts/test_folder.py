@@ -47,6 +47,12 @@ def test_a_part_that_is_missing_is_told(tmp_path):
         columns(tmp_path, IDS)
 
 
+def test_of_many_parts_the_first_are_told_and_that_there_are_more(tmp_path):
+    write(tmp_path, **{f"image_{i}": EMB for i in range(10) if i != 3})
+    with pytest.raises(ValueError, match=r"there are image_\{0, 1, 2, 4, 5, 6, 7, 8, \.\.\.\}; they go on"):
+        columns(tmp_path, IDS)
+
+
 def test_a_whole_array_beside_its_parts_is_refused(tmp_path):
     write(tmp_path, image=EMB, image_0=EMB)
     with pytest.raises(ValueError, match=r"image\.npy and image_0\.npy are both image"):

@@ -19,6 +19,7 @@ from reliquant.stored.layouts import npy, parquet
 PART = re.compile(r"^(.*)_(\d+)$")
 CAPTIONS = "caption_emb"  # what the embeddings of captions are called here
 PATHS = "image_path"
+LISTED = 8  # numbers of parts in a message
 
 
 def columns(path: Path, other_ids: Sequence[str], /) -> tuple[dict[str, Column], tuple[str, ...]]:
@@ -82,7 +83,8 @@ def _parts(paths: Sequence[Path], folder: Path) -> Mapping[str, list[Path]]:
     for name, numbered in found.items():
         numbers = sorted(numbered)
         if numbers != list(range(numbers[0], numbers[0] + len(numbers))) or numbers[0] > 1:
-            told = f"{name}_{{{', '.join(map(str, numbers[:8]))}}}"
+            listed = ", ".join(map(str, numbers[:LISTED])) + ", ..." * (len(numbers) > LISTED)
+            told = f"{name}_{{{listed}}}"
             raise ValueError(
                 f"{folder}: parts of {name} are missing: there are {told}; they go on from 0 without a gap"
             )
