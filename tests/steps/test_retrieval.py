@@ -1,6 +1,7 @@
 """From a lab model and its quantized variant to the rows of searches, through the two steps' own command lines."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -161,3 +162,28 @@ def test_other_images_than_the_config_s_are_refused_before_anything_is_embedded(
     with pytest.raises(DamagedFile, match=r"fresh/native/meta\.json: its images are of"):
         run(embed, **words, sets=json.dumps(sets), output=place / "no.safetensors")
     assert not (place / "no.safetensors").exists()
+
+
+def test_pairs_that_a_variant_was_calibrated_on_are_found_under_another_name_and_refused(searched, run, place):
+    fresh = str(place / "fresh" / "native")
+    sets, seen = ([{word: fresh, "folder": fresh, "entry": PAIRS}] for word in ("dataset", "who"))
+    words = {"model": place / "vit.safetensors", "variant": place / "rtn.safetensors", "device": "cpu"}
+    words |= {"sets": json.dumps(sets), "seen": json.dumps(seen), "output": place / "no.safetensors"}
+    with pytest.raises(ValueError, match=r"120 of 120 images are among the pairs of .*fresh/native: no pair that is"):
+        run(embed, **words)
+    assert not (place / "no.safetensors").exists()
+
+
+def test_a_few_images_that_were_seen_are_told_and_counted_in_the_rows(searched, run, place, tmp_path, capsys):
+    one, other = (plugins.load("dataset", {**PAIRS, "seed": seed})(place) for seed in (4, 5))
+    mixed = replace(other, read=lambda i: one.read(i) if i == 0 else other.read(i))  # one photograph of 120
+    folder, entry = tmp_path / "other" / "native", {**PAIRS, "seed": 5}
+    prepare(mixed, folder, form="native", entry=entry)
+    sets = [{"dataset": "fresh", "folder": str(place / "fresh" / "native"), "entry": PAIRS}]
+    seen = [{"who": "the training", "folder": str(folder), "entry": entry}]
+    words = {"model": place / "vit.safetensors", "variant": place / "fp32.safetensors", "device": "cpu"}
+    run(embed, **words, sets=json.dumps(sets), seen=json.dumps(seen), output=tmp_path / "own.safetensors")
+    assert "fresh: 1 of 120 images are among the pairs of the training" in capsys.readouterr().err
+    run(retrieve, embeddings=tmp_path / "own.safetensors", labels=FP32, resamples=100, output=tmp_path / "rows.parquet")
+    assert value(read_rows(tmp_path / "rows.parquet"), "seen_images", "") == pytest.approx(1 / 120)
+    assert searched[0].filter(measure="seen_images").is_empty()

@@ -5,7 +5,8 @@ from reliquant.cli.plan_study import estimate
 from reliquant.study import paths
 from reliquant.study.check import read_study
 from reliquant.study.made_of import rows_made_of
-from reliquant.study.retrieval import embeddings_of, facts_of, images_of, indexes_of, searched, sets_of
+from reliquant.study.retrieval import embeddings_of, facts_of, images_of, indexes_of, searched, seen_by, sets_of
+from reliquant.study.seen import seen_problems, seen_sets
 from reliquant.study.slices import sliced
 
 PAIRS = {"dataset": "lab_captions", "world": "curated", "images": 40, "seed": 4, "native": True}
@@ -109,11 +110,13 @@ def test_what_cannot_be_searched_is_told_before_any_job(asking, change, told):
     ("seen", "told"),
     [
         ({"seed": 3, "images": 77}, "fresh: has the pairs of proxy captions: no pair that is searched may be one"),
+        ({"seed": None}, "fresh: has the pairs that model lab-vit-curated is trained on: no pair that is searched"),
         ({"seed": 0}, "fresh: has the pairs that model lab-vit-curated is trained on: no pair that is searched"),
     ],
 )
 def test_pairs_that_were_seen_are_not_searched_however_many_of_them(asking, seen, told):
-    asking["datasets"]["fresh"] |= seen
+    fresh = asking["datasets"]["fresh"] | seen
+    asking["datasets"]["fresh"] = {word: value for word, value in fresh.items() if value is not None}
     assert any(f"suites: retrieval: {told}" in problem for problem in problems(asking)), problems(asking)
 
 
@@ -121,3 +124,63 @@ def test_captions_that_say_nothing_are_not_searched(asking):
     asking["datasets"]["fresh"] = {"dataset": "data_free", "images": 40}
     told = "suites: retrieval: fresh: the captions of data_free say nothing about the images"
     assert any(told in problem for problem in problems(asking)), problems(asking)
+
+
+FILES = {"dataset": "webdataset", "folder": "mine"}
+LAB, CIFAR = {"dataset": "lab_captions", "world": "curated"}, {"dataset": "cifar10_captions"}
+
+
+@pytest.mark.parametrize(
+    ("searched", "seen"),
+    [
+        ({**LAB, "images": 40}, {**LAB, "images": 9, "seed": 0}),
+        ({**LAB, "images": 40, "seed": 9, "folder": "a"}, {**LAB, "images": 40, "seed": 9}),
+        ({"dataset": "coco"}, {"dataset": "coco", "split": "test"}),
+        ({"dataset": "coco", "captions": 5}, {"dataset": "coco", "captions": 1, "images": 100}),
+        ({"dataset": "captioned", "folder": "mine", "lines": True}, {"dataset": "captioned", "folder": "mine"}),
+        ({"dataset": "captioned", "folder": "mine"}, FILES),
+        ({"dataset": "captioned", "folder": "./mine/../mine"}, FILES),
+        ({"dataset": "captioned", "folder": "mine", "files": ["a.tar", "b.tar"]}, {**FILES, "files": ["./b.tar"]}),
+        ({"dataset": "captioned", "folder": "mine", "files": ["a.tar"]}, FILES),
+        ({**CIFAR, "source": "web"}, {**CIFAR, "source": "curated", "seed": 3}),
+    ],
+)  # fmt: skip
+def test_pairs_that_a_proxy_draws_from_are_not_searched_however_the_entry_is_written(asking, searched, seen):
+    asking["datasets"] |= {"fresh": searched, "calibration": seen}
+    asking["proxies"]["captions"]["of"] = "calibration"
+    told = "suites: retrieval: fresh: has the pairs of proxy captions: no pair that is searched may be one"
+    assert any(told in problem for problem in problems(asking)), problems(asking)
+
+
+@pytest.mark.parametrize(
+    ("searched", "seen"),
+    [
+        ({"dataset": "captioned", "folder": "a"}, {"dataset": "captioned", "folder": "b"}),
+        ({"dataset": "captioned", "folder": "mine", "files": ["a.tar"]}, {**FILES, "files": ["b.tar"]}),
+        ({"dataset": "coco"}, {"dataset": "coco", "split": "val"}),
+        ({"dataset": "flickr30k"}, {"dataset": "coco"}),
+        (dict(PAIRS), {**PAIRS, "world": "web"}),
+    ],
+)
+def test_pairs_of_another_place_split_or_seed_are_searched(asking, searched, seen):
+    asking["datasets"] |= {"fresh": searched, "calibration": seen}
+    asking["proxies"]["captions"]["of"] = "calibration"
+    study = read_study(asking)
+    assert list(seen_problems(study, "fresh")) == []
+
+
+def test_embeddings_are_told_what_the_variant_or_the_training_of_fp32_has_seen(asking):
+    asking["from_scratch"] = True
+    study = read_study(asking)
+    rtn = study.variants[next(path for path in searched(study) if path.startswith("lab-vit-web/rtn/"))]
+    (proxy,) = seen_sets(study, rtn)
+    of = study.config.proxies[rtn.proxy].of
+    assert proxy["who"] == f"proxy {rtn.proxy}"
+    assert proxy["folder"] == study.prepared(of, "lab-vit-web")
+    assert proxy["entry"] == study.dataset_entry(of)
+    assert seen_by(study, rtn) == [f"{proxy['folder']}/photographs.npy", f"{proxy['folder']}/meta.json"]
+    (trained,) = seen_sets(study, rtn.baseline)
+    assert trained["who"] == "the training of lab-vit-web"
+    assert trained["entry"] == study.dataset_entry(study.pretrain_words("lab-vit-web")[0])
+    asking["from_scratch"] = False
+    assert seen_sets(read_study(asking), rtn.baseline) == []

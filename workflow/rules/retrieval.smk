@@ -8,6 +8,7 @@ rule embed:
         model=model_of,
         variant=QUANTIZED,
         images=lambda w: retrieval.images_of(study, variant(w).model),
+        seen=lambda w: retrieval.seen_by(study, variant(w)),
     output:
         EMBEDDINGS,
     log:
@@ -22,6 +23,7 @@ rule embed:
         runtime=more(240),
     params:
         sets=entry(lambda w: retrieval.sets_of(study, variant(w).model)),
+        seen=entry(lambda w: retrieval.seen_sets(study, variant(w))),
         batch=study.config.batch,
         dtype=study.config.dtype,
         backend=study.config.backend,
@@ -34,6 +36,7 @@ rule embed:
         " {params.tower:q}"
         " --variant {input.variant:q}"
         " --sets {params.sets:q}"
+        " --seen {params.seen:q}"
         " --batch {params.batch:q}"
         " --dtype {params.dtype:q}"
         " --backend {params.backend:q}"

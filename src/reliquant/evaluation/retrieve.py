@@ -11,6 +11,7 @@ from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.measures.retrieval import Captioned
 from reliquant.measures.retrieval_rows import retrieval_rows
 
+SEEN = "seen_images"  # the share of the images that the variant has seen before, where there are any
 REPEATED = "repeated_captions"  # the share of the captions that another image has, too
 
 
@@ -38,6 +39,9 @@ def rows_of(
         if not fp32:
             share = counts[name]["repeated"] / counts[name]["captions"]
             found = pl.concat([found, _alone(REPEATED, share, counts[name]["captions"])], how="diagonal_relaxed")
+        if seen := counts[name].get("seen"):
+            images = counts[name]["images"]
+            found = pl.concat([found, _alone(SEEN, seen / images, images)], how="diagonal_relaxed")
         parts.append(found.with_columns(dataset=pl.lit(name), reference=pl.lit(name)))
     where = {"suite": "retrieval", "corruption": "", "severity": 0, "scale": "native", "iteration": None}
     columns = {column: pl.lit(value) for column, value in {**where, **labels}.items()}

@@ -16,7 +16,7 @@ from reliquant.report.frames import Rows
 
 TOLERANCE = 1e-6  # between values of the same images: a difference of other machines' rounding
 AT_ONCE = 50_000  # rows whose replicates are compared at a time
-COUNTED = ("bytes_a_vector", "repeated_captions")  # of a suite of images, and exact none the less
+COUNTED = ("bytes_a_vector", "repeated_captions", "seen_images")  # of a suite of images, and exact none the less
 ESTIMATED = ("seconds", "logit_scale")  # what is measured of a variant itself and is not counted
 
 

@@ -11,6 +11,7 @@ from reliquant.download import published
 from reliquant.study import paths
 from reliquant.study.config import RETRIEVAL, Entry, Retrieval
 from reliquant.study.own_preprocessing import small_description
+from reliquant.study.seen import seen_problems, seen_sets
 from reliquant.study.study import Study
 from reliquant.study.variants import Variant, is_named, part_problems
 
@@ -56,6 +57,12 @@ def images_of(study: Study, model: str, /) -> list[str]:
     return [file for folder in folders for file in (paths.images(folder), paths.meta(folder))]
 
 
+def seen_by(study: Study, variant: Variant, /) -> list[str]:
+    """List the files that tell which photographs a variant has seen, for its embeddings to be told apart from them."""
+    folders = [each["folder"] for each in seen_sets(study, variant)]
+    return [file for folder in folders for file in (paths.photographs(folder), paths.meta(folder))]
+
+
 def embeddings_of(study: Study, variant: Variant, /) -> list[str]:
     """List the embeddings that the rows of a variant are made of: its own, then those of FP32, if it is not FP32."""
     both = dict.fromkeys([str(variant), str(variant.baseline)])
@@ -79,7 +86,7 @@ def retrieval_problems(study: Study, /) -> Iterator[str]:
         elif problem := _caption_problem(str(study.dataset_entry(name)["dataset"])):
             yield f"{WHERE}: {name}: {problem}"
         else:
-            yield from _seen_problems(study, name)
+            yield from (f"{WHERE}: {problem}" for problem in seen_problems(study, name))
     for name in sorted({name for name in asked.datasets if asked.datasets.count(name) > 1}):
         yield f"{WHERE}: datasets: {name!r} is there twice"
     yield from part_problems(study.config, WHERE, asked)
@@ -94,28 +101,6 @@ def _caption_problem(dataset: str) -> str:
         return f"the captions of {dataset} say nothing about the images"
     captioned = [name for name in plugins.names("dataset") if plugins.literal("dataset", name, "CAPTIONED")]
     return "" if dataset in captioned else f"{dataset} has no captions to search; there are {', '.join(captioned)}"
-
-
-def _seen_problems(study: Study, name: str) -> Iterator[str]:
-    """Say that pairs which are searched were seen, by variants as their proxy or by a model in its training."""
-    entry = study.config.datasets[name]
-    same = {
-        other for other, its in study.config.datasets.items() if _apart_from_number(its) == _apart_from_number(entry)
-    }
-    told = (
-        "no pair that is searched may be one that a variant or a model has seen; take others, such as of another seed"
-    )
-    for proxy, of in study.config.proxies.items():
-        if of.of in same:
-            yield f"{WHERE}: {name}: has the pairs of proxy {proxy}: {told}"
-    for model, its in study.config.models.items():
-        if its.get("pretrain", {}).get("pairs") in same:
-            yield f"{WHERE}: {name}: has the pairs that model {model} is trained on: {told}"
-
-
-def _apart_from_number(entry: Entry) -> Entry:
-    """Return what says which pairs an entry draws from: all but how many it takes, and how they are kept."""
-    return {word: value for word, value in entry.items() if word not in ("images", "native", "folder")}
 
 
 def _index_problems(study: Study, asked: Retrieval) -> Iterator[str]:

@@ -14,6 +14,7 @@ from reliquant.images.reading import thinned
 
 SOURCES = cifar.SOURCES
 CAPTIONED = True  # its images have captions, as a proxy or a retrieval set needs them
+SAME_IMAGES = ("source", "seed")  # words that change only what captions say
 ALSO = {  # what people call the classes
     "airplane": ["plane", "jet"], "automobile": ["car"], "bird": ["sparrow"], "cat": ["kitten"], "deer": ["stag"],
     "dog": ["puppy"], "frog": ["toad"], "horse": ["pony"], "ship": ["boat"], "truck": ["lorry"],
