@@ -127,6 +127,25 @@ def test_words_that_do_not_fit_are_refused(run, words, message):
         run(*words)
 
 
+def test_an_accuracy_at_an_end_is_said_to_be_moved_and_what_stands_on_it_has_no_interval(run, folder):
+    label = pl.read_csv(folder / "a-fp32-clean.csv").with_columns(prediction=pl.col("label"))
+    label.write_csv(folder / "z-fp32-clean.csv")
+    every = [
+        [f"{model}-fp32-{name}.csv" for model in names] for name, names in (("clean", "abcz"), ("shifted", "abca"))
+    ]
+    found = run("--clean", *every[0], "--shifted", *every[1], "--json")
+    data = json.loads(found.out)
+    (told,) = (line for line in data["assumed"] if "axes" in line)
+    assert told.startswith("z-fp32-clean: the accuracy on clean images, 100.00%, is taken as 99.99% on logit axes, and")
+    assert told in " ".join(found.err.split())
+    perfect = data["models"][3]
+    assert 0.98 < perfect["clean"]["low"] < perfect["clean"]["high"] == 1
+    assert perfect["effective_robustness"]["low"] is None
+    text = run("--clean", *every[0], "--shifted", *every[1]).out
+    (line,) = (line for line in text.splitlines() if line.startswith("z-fp32-clean"))
+    assert "*" not in line
+
+
 def test_two_baselines_are_said_to_draw_a_line_through_themselves(run):
     pairs = [[f"{model}-fp32-{name}.csv" for model in "ab"] for name in ("clean", "shifted")]
     shown = run("--clean", *pairs[0], "--shifted", *pairs[1])

@@ -7,6 +7,7 @@ from scipy.stats import linregress
 
 from reliquant.measures.robustness import robustness
 from reliquant.measures.shift import effective_robustness
+from reliquant.measures.stats import wilson
 
 
 def answers(n, accuracies, seed=0):
@@ -71,6 +72,29 @@ def test_of_two_baselines_the_line_passes_through_both():
     found = robustness(CLEAN, SHIFTED, two, NONE, LABELS, resamples=200)
     assert found.effective.value[two] == pytest.approx([0, 0], abs=1e-12)
     assert found.effective.high[two] == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_accuracies_have_wilsons_interval_and_what_never_varies_has_none():
+    right = np.concatenate([CLEAN, np.ones((800, 2), bool)], axis=1)
+    away = np.concatenate([SHIFTED, np.ones((500, 1), bool), SHIFTED[:, 4:]], axis=1)
+    fp32 = np.array([-1, -1, -1, -1, -1, -1, 5])
+    found = robustness(right, away, np.array([*BASELINE, False, False]), fp32, LABELS, resamples=2000)
+    assert (found.clean.low[5], found.clean.high[5]) == pytest.approx(wilson(1.0, 0.0, 800))
+    assert found.clean.low[5] < 0.996
+    exact = proportion_interval(CLEAN[:, 0].mean(), 800)
+    assert (found.clean.low[0], found.clean.high[0]) == pytest.approx(exact, abs=0.002)
+    assert (found.shifted.low[5], found.shifted.high[5]) == pytest.approx(wilson(1.0, 0.0, 500))
+    for part in (found.effective, found.change):
+        assert np.isnan([part.low[5:], part.high[5:], part.p[5:]]).all()
+    assert np.isfinite(found.effective.value).all()
+    assert np.isfinite([found.effective.low[:5], found.effective.p[:5]]).all()
+    assert found.change.value[6] == pytest.approx(found.effective.value[6] - found.effective.value[5])
+
+
+def proportion_interval(share, n, z=1.959964):
+    """Wilson's interval as Wilson (1927) has it, by its two roots."""
+    roots = np.roots([1 + z**2 / n, -(2 * share + z**2 / n), share**2])
+    return sorted(roots)
 
 
 def test_baselines_of_one_accuracy_make_no_line():

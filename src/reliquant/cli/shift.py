@@ -19,7 +19,8 @@ from reliquant.evaluation.answers import LEVELS
 from reliquant.evaluation.paired import Quantized, measure_paired
 from reliquant.files.artifacts import UNKNOWN, provenance, save_frame
 from reliquant.grid import parse_precision
-from reliquant.measures.robustness import Axis, robustness
+from reliquant.measures.robustness import Axis, Robustness, robustness
+from reliquant.measures.shift import NEAREST
 from reliquant.progress import say
 from reliquant.stored.beside import unique_names
 from reliquant.stored.shifted import FP32, Listed, Side, checked, read_list, read_sides
@@ -69,6 +70,7 @@ def run(
     baseline = np.array([one.baseline for one in listed])
     right, labels = [side.right for side in sides], (sides[0].label, sides[1].label)
     found = robustness(right[0], right[1], baseline, of, labels, axis=axis, resamples=resamples)
+    said += _said_of_ends(listed, found, axis)
     if baseline.sum() == 2:
         said.append("two baselines: every line passes through both, so that their own effective robustness is 0")
     said = list(dict.fromkeys(said))
@@ -82,6 +84,22 @@ def run(
         save_frame(rows, frame, provenance(assumed=said))
         text += f"\n\n{rows}: {len(frame):,} rows"
     return Output(data, text)
+
+
+def _said_of_ends(listed: Sequence[Listed], found: Robustness, axis: Axis) -> list[str]:
+    """Say which accuracies are so near to 0 or 1 that they are moved to have a place on the axes."""
+    said = []
+    for place, one in enumerate(listed):
+        for name, accuracy in (("clean", found.clean.value[place]), ("shifted", found.shifted.value[place])):
+            kept = min(max(accuracy, NEAREST), 1 - NEAREST)
+            if kept == accuracy:
+                continue
+            told = f"{one.name}: the accuracy on {name} images, {accuracy:.2%}, is taken as {kept:.2%} on {axis} axes"
+            told += ", and the line goes through it: slope and all else depend on that number" * one.baseline
+            said.append(
+                told + ("; no resample differs, so that its distance has no interval" if accuracy in (0, 1) else "")
+            )
+    return said
 
 
 def _models(models: Path | None, clean: Sequence[Path], shifted: Sequence[Path]) -> list[Listed]:

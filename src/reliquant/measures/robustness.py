@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
 from reliquant.measures.shift import NEAREST
-from reliquant.measures.stats import bootstrap_p, percentile_interval, replicates, strata
+from reliquant.measures.stats import bootstrap_p, percentile_interval, replicates, strata, wilson
 
 Axis = Literal["logit", "probit"]
 Floats = NDArray[np.floating]
@@ -63,7 +63,9 @@ def robustness(
     that are `baseline` (m,). `fp32` (m,) is the place of the model that a quantized one is made of, for its change, and
     -1 where there is none. `labels` are the classes of both kinds of images, (n,) and (k,), the strata of the bootstrap
     that draws the images of each kind, the same for all models, and fits the line anew: so intervals hold the noise of
-    images in the line, too, but not that other baselines might have been chosen. Raises ValueError for fewer than two
+    images in the line, too, but not that other baselines might have been chosen. Accuracies have Wilson's interval; one
+    within NEAREST of 0 or 1 is moved there on the axes, and where it is 0 or 1 no resample differs from it, so that
+    what the model's line says has no interval. Raises ValueError for fewer than two
     baselines of different clean accuracy.
 
     >>> right = np.arange(100)[:, None] < [80, 70, 60]
@@ -75,25 +77,25 @@ def robustness(
     if len(np.unique(clean.mean(axis=0)[baseline])) < 2:
         raise ValueError("effective robustness needs baselines of at least two different clean accuracies")
     rng = np.random.default_rng(seed)
-    drawn = [_accuracies(right, label, rng, resamples) for right, label in zip((clean, shifted), labels, strict=True)]
     at_clean, at_shifted = (
-        np.concatenate([right.mean(axis=0)[:, None], boot], axis=1)
-        for right, boot in zip((clean, shifted), drawn, strict=True)
+        _accuracies(right, label, rng, resamples) for right, label in zip((clean, shifted), labels, strict=True)
     )
     slope, intercept, share = _lines(at_clean[baseline], at_shifted[baseline], axis)
     onto, back = SCALES[axis]
     effective = at_shifted - back(slope * onto(_inside(at_clean)) + intercept)
     change = np.where((fp32 >= 0)[:, None], effective - effective[fp32], np.nan)
-    lines = (_estimated(part[None]) for part in (slope, intercept, share))
-    return Robustness(*(_estimated(part) for part in (at_clean, at_shifted, effective, change)), *lines)
+    still = np.isin(at_clean[:, 0], (0, 1)) | np.isin(at_shifted[:, 0], (0, 1))  # no resample says how wrong these are
+    accuracies = _shares(at_clean, len(clean)), _shares(at_shifted, len(shifted))
+    differences = _estimated(effective, still), _estimated(change, still | (still[fp32] & (fp32 >= 0)))
+    return Robustness(*accuracies, *differences, *(_estimated(part[None]) for part in (slope, intercept, share)))
 
 
 def _accuracies(
     right: NDArray[np.bool_], label: NDArray[np.integer], rng: np.random.Generator, resamples: int
 ) -> NDArray[np.float64]:
-    """Return the accuracy of each model in each resample of the images, (m, resamples)."""
+    """Return the accuracy of each model, and behind it that in each resample of the images, (m, 1 + resamples)."""
     drawn = replicates(right.astype(np.float32), lambda sums: sums, strata(label), rng, resamples=resamples)
-    return drawn.astype(float) / len(right)
+    return np.concatenate([right.mean(axis=0)[:, None], drawn.astype(float) / len(right)], axis=1)
 
 
 def _lines(x: Floats, y: Floats, axis: Axis) -> tuple[Floats, Floats, Floats]:
@@ -115,7 +117,19 @@ def _inside(accuracy: Floats) -> Floats:
     return np.clip(accuracy, NEAREST, 1 - NEAREST)
 
 
-def _estimated(table: Floats) -> Estimated:
-    """Return values, the first column, with intervals and p-values of the others, the resamples."""
-    low, high = percentile_interval(table[:, 1:])
-    return Estimated(table[:, 0], low, high, bootstrap_p(table[:, 1:]))
+def _estimated(table: Floats, unknown: NDArray[np.bool_] | None = None) -> Estimated:
+    """Return values, the first column, with intervals and p-values of the others, the resamples.
+
+    Rows that are `unknown` (m,) have neither.
+    """
+    ends = [*percentile_interval(table[:, 1:]), bootstrap_p(table[:, 1:])]
+    if unknown is not None:
+        ends = [np.where(unknown, np.nan, end) for end in ends]
+    return Estimated(table[:, 0], *ends)
+
+
+def _shares(table: Floats, n: int) -> Estimated:
+    """Return shares of n images, the first column, with Wilson's intervals by the variance of their resamples."""
+    ends = [wilson(float(row[0]), float(np.var(row[1:])), n) for row in table]
+    low, high = np.array(ends).T
+    return Estimated(table[:, 0], low, high, np.full(len(table), np.nan))
