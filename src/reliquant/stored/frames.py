@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars.exceptions import PolarsError
 
 from reliquant.files.digests import DamagedFile
-from reliquant.files.stored_frames import AGAIN, TEXTS, damage_named
+from reliquant.files.stored_frames import AGAIN, TEXTS, damage_named, first_line
+from reliquant.images.formats import head_of
 from reliquant.stored.column import Column, Rows
 from reliquant.stored.spilled import spilled
+from reliquant.stored.text_lines import wrong_line
 
 NUMBERED = re.compile(r"^(.*?)[_.\- ]?(\d+)$")
 BLOCK = 2**21  # numbers that are unpacked at a time
@@ -34,11 +37,13 @@ class Frame:
 
 @contextmanager
 def damage_told(path: Path, /) -> Iterator[None]:
-    """Turn what polars raises over somebody's file into DamagedFile."""
+    """Turn what polars raises over somebody's file, parquet or a text table, into DamagedFile."""
     try:
         with damage_named(path):
             yield
     except DamagedFile as error:
+        if isinstance(error.__cause__, PolarsError) and not head_of(path).startswith(b"PAR1"):
+            raise DamagedFile(f"{path}: {wrong_line(path, first_line(error.__cause__))}") from error
         raise DamagedFile(str(error).removesuffix(f"; {AGAIN}")) from error
 
 

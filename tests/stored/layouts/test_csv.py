@@ -51,8 +51,12 @@ def test_numbered_columns_of_words_stay_apart(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("e_0,e_1\n1,1e999\n" + "1,2\n" * 200 + "x,2\n", "could not parse"),
-        ("e_0,e_1\n" + "1,2\n" * 200 + "x,2\n", "could not parse"),
+        (
+            "e_0,e_1\n1,1e999\n" + "1,2\n" * 200 + "x,2\n",
+            r"x\.csv: 'x' in line 203 is no number, unlike others of e_0$",
+        ),
+        ("note,e_0,e_1\n" + '"a\nb",1,2\n' * 200 + "c,1,y\n", r"x\.csv: 'y' in line 402 is no number, unlike .* e_1$"),
+        ("e_0;e_1\n" + "1;2\n" * 200 + "1;2;3\n", r"x\.csv: line 202 has 3 fields, and the header 2$"),
         ("label,label\n1,2\n", "has two columns 'label' in its first line"),
         ("label\n", "has no lines but the first"),
         ("", "empty"),
