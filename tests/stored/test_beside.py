@@ -164,6 +164,18 @@ def test_ood_tables_beside_each_other_give_changes(tmp_path):
         paired_answers({"q": Files(q, [shorter])}, Files(fp32, [theirs]), SCORES, [])
 
 
+@pytest.mark.parametrize("kind", ["ood", "shifted"])
+def test_other_and_shifted_images_in_another_order_are_refused(tmp_path, kind):
+    a, b = arrays(d=40), arrays(d=40, seed=3)
+    b["label"] = np.zeros_like(b["label"])  # which cannot tell the order
+    other = {name: b[name] for name in ("image", "label")}
+    fp32, q = (stored(tmp_path, f"{name}.safetensors", a) for name in ("fp32", "q"))
+    theirs = stored(tmp_path, "far.safetensors", other)
+    mine = stored(tmp_path, "q-far.safetensors", other | {"image": other["image"][::-1]})
+    with pytest.raises(ValueError, match=r"q-far\.safetensors: \d+ of 60 images looked at are clearly other images"):
+        paired_answers({"q": Files(q, **{kind: [mine]})}, Files(fp32, **{kind: [theirs]}), SCORES, [])
+
+
 def test_names_of_files_are_told_apart_by_their_folders():
     assert unique_names([Path("a/q.npz"), Path("b/q.npz")]) == ["a/q", "b/q"]
     with pytest.raises(ValueError, match="a/q: is named twice"):

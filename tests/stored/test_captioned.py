@@ -51,3 +51,15 @@ def test_images_in_another_order_are_matched_by_id_with_their_texts(tmp_path):
     np.testing.assert_array_equal(mine.image, theirs.image)
     np.testing.assert_array_equal(mine.image_of, theirs.image_of)
     assert any("rows are matched by id" in line for line in said)
+
+
+def test_pairs_or_texts_in_another_order_are_refused(tmp_path):
+    image, text = RNG.normal(size=(30, 40)), RNG.normal(size=(30, 40))
+    mixed = np.random.default_rng(4).permutation(30)
+    fp32 = table(tmp_path, "fp32", image=image, text=text, image_of=np.arange(30))
+    pairs = table(tmp_path, "pairs", image=image[mixed], text=text[mixed], image_of=np.arange(30))
+    with pytest.raises(ValueError, match=r"pairs\.npz: \d+ of 30 images looked at are clearly other images than in"):
+        matched_pair(pairs, fp32)
+    texts = table(tmp_path, "texts", image=image, text=text[mixed], image_of=mixed)
+    with pytest.raises(ValueError, match=r"texts\.npz: \d+ of 30 texts looked at .*: store the texts of both in one"):
+        matched_pair(texts, fp32)

@@ -107,11 +107,24 @@ def test_an_embedding_that_is_there_twice_is_told():
     assert said[-1].startswith(told)
 
 
-def test_tables_of_one_model_in_another_order_are_doubted():
+def test_images_in_another_order_are_refused_and_with_ids_in_both_they_are_not_looked_at():
     image = images(40, 64)
     coarse = np.round(image * 4) / 4
     assert len(matched(table("q.npz", image=coarse), table("f.npz", image=image))[2]) == 1
-    said = matched(table("q.npz", image=np.roll(coarse, -1, axis=0)), table("f.npz", image=image))[2]
-    assert "q.npz and f.npz: embeddings of the same row are no more alike" in said[1]
-    assert "if both are of one model, these are not the same images in the same order" in said[1]
+    told = refused(table("q.npz", image=np.roll(coarse, -1, axis=0)), table("f.npz", image=image))
+    assert told == (
+        "q.npz: 40 of 40 images looked at are clearly other images than in the same row of f.npz (image 0 is image 1"
+        " there): store both in one order, or the ids of images in both (column id), by which rows are matched"
+    )
+    with_ids = (table("q.npz", image=coarse[::-1].copy(), id=range(40)), table("f.npz", image=image, id=range(40)))
+    assert len(matched(*with_ids)[2]) == 1
     assert len(matched(table("q.npz", image=images(40, 8)), table("f.npz", image=image))[2]) == 1
+
+
+def test_classes_in_another_order_are_refused_with_ids_too():
+    image, text = images(20, 64), images(8, 64)
+    reference = table("f.npz", image=image, text=text, id=range(20))
+    assert len(matched(table("q.npz", image=image, text=np.round(text * 2) / 2, id=range(20)), reference)[2]) == 1
+    told = refused(table("q.npz", image=image, text=text[::-1].copy(), id=range(20)), reference)
+    assert "q.npz: 8 of 8 classes looked at are clearly other classes than in the same row of f.npz (class 0 is" in told
+    assert told.endswith("class 7 there): store text in the reference's order of classes, which is that of the labels")

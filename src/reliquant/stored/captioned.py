@@ -45,7 +45,7 @@ def matched_pair(variant: Table, reference: Table, /) -> tuple[Captioned, Captio
 
     Images are matched as `match.matched` says; texts by their position. Raises ValueError where they differ.
     """
-    place, own, said = matched(variant, reference)
+    place, own, said = matched(variant, reference, text="text")
     (mine, told), (theirs, of_theirs) = captioned_of(variant), captioned_of(reference)
     return _ordered(mine, place), _ordered(theirs, own), (*said, *told, *of_theirs)
 

@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 from xxhash import xxh3_128_digest
 
 from reliquant.measures.resampling import PHOTOGRAPH
+from reliquant.stored.order import Kind, require_order
 from reliquant.stored.read import KINDS, OF_IMAGES, Table
 
 Places = NDArray[np.int64]
 BLOCK = 2**22  # numbers that are read at a time
-LOOKED_AT = 256  # rows that say whether two tables have one order
 
 
-def matched(variant: Table, reference: Table, /) -> tuple[Places, Places, tuple[str, ...]]:
+def matched(variant: Table, reference: Table, /, *, text: Kind = "class") -> tuple[Places, Places, tuple[str, ...]]:
     """Return the rows of the variant and those of the reference that are of the same images, and what was assumed.
 
     Where both tables have ids, each id of one must be once in both, in any order; else the first image of one is the
-    first of the other. Labels, keys of photographs and the number of classes of the two must agree.
-    Raises ValueError naming both files and the first row that shows that they are not of the same images.
+    first of the other. Labels, keys of photographs and the number of classes of the two must agree. `text` says of what
+    the rows of text are, which are matched by position: of classes, or texts that are searched. Raises ValueError
+    naming both files and the first row that shows that they are not of the same images, or `text` not in one order.
     """
     about, rows = f"{variant.path} and {reference.path}", (variant.rows(), reference.rows())
     for table, count in zip((variant, reference), rows, strict=True):
@@ -39,11 +40,12 @@ def matched(variant: Table, reference: Table, /) -> tuple[Places, Places, tuple[
             raise ValueError(f"{about}: {rows[0]:,} images in one and {rows[1]:,} in the other; {told}")
         place = own = np.arange(rows[0])
         said = [f"{about}: rows are matched by their position, as {_without_id(variant, reference)}"]
-        said += _unlike(variant, reference, about)
     for name in ("label", PHOTOGRAPH):
         if name in variant.arrays and name in reference.arrays:
             _require_equal(variant, reference, place, own, name)
     _require_classes(variant, reference)
+    said += [] if both_have_ids else require_order(variant, reference, "image")
+    said += require_order(variant, reference, text)
     return place, own, (*said, *_twice(reference, own))
 
 
@@ -154,25 +156,3 @@ def _same_embedding(table: Table) -> list[str]:
         return []
     told = f"image {first[1]} has the embedding of image {first[0]}, and {count:,} images that of an earlier one"
     return [f"{table.path}: {told}: is one image there twice? Intervals take them for different images"]
-
-
-def _unlike(variant: Table, reference: Table, about: str) -> list[str]:
-    """Say where embeddings at the same rows are no more alike than those of neighbours: then the order may differ."""
-    columns = [table.arrays["image"] for table in (variant, reference) if "image" in table.arrays]
-    if len(columns) < 2 or columns[0].shape != columns[1].shape or len(columns[0].shape) != 2 or len(columns[0]) < 8:
-        return []
-    rows = np.linspace(0, len(columns[0]) - 2, min(LOOKED_AT, len(columns[0]) - 1)).astype(np.int64)
-    mine, theirs, beside = (
-        _directions(c[at]) for c, at in zip((*columns, columns[1]), (rows, rows, rows + 1), strict=True)
-    )
-    same, other = float((mine * theirs).sum(axis=1).mean()), float((mine * beside).sum(axis=1).mean())
-    if not same <= other:
-        return []
-    told = f"embeddings of the same row are no more alike (cosine {same:.3f}) than of neighbouring rows ({other:.3f})"
-    return [f"{about}: {told}: if both are of one model, these are not the same images in the same order"]
-
-
-def _directions(rows: NDArray[Any]) -> NDArray[np.float64]:
-    with np.errstate(all="ignore"):  # what is not finite is refused by whoever reads it
-        wide = rows.astype(np.float64)
-        return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(float).tiny)
