@@ -29,7 +29,7 @@ REFUSED = 0.25  # share above which it is refused
 RATIO = 0.5  # how much nearer, in squared distance, a counterpart is than the second nearest row
 ALIKE = 0.5  # least cosine of a counterpart
 FEWEST = 8  # rows of which chance leaves fewer than half nearest to themselves
-FEWEST_REFUSED, NARROWEST = 4, 32  # rows, and numbers of a row, below which chance makes counterparts
+FEWEST_REFUSED, NARROWEST, LEAST = 4, 16, 192  # rows, numbers of a row, and of all rows: with fewer it may be chance
 COLUMN: dict[Kind, str] = {"image": "image", "class": "text", "text": "text"}
 REMEDY: dict[Kind, str] = {
     "image": "store both in one order, or the ids of images in both (column id), by which rows are matched",
@@ -65,7 +65,8 @@ def require_order(variant: Table, reference: Table, of: Kind, /) -> list[str]:
         return []
     count, things = len(found.others), PLURAL[of]
     first = f" ({of} {found.others[0, 0]} is {of} {found.others[0, 1]} there)" if count else ""
-    if count > REFUSED * found.rows and found.rows >= FEWEST_REFUSED:
+    numbers = found.rows * variant.arrays[name].shape[1]
+    if count > REFUSED * found.rows and found.rows >= FEWEST_REFUSED and numbers >= LEAST:
         told = f"{count} of {found.rows} {things} looked at are clearly other {things} than in the same row of"
         raise ValueError(f"{variant.path}: {told} {reference.path}{first}: {REMEDY[of]}")
     if count <= FEW * found.rows and (found.own >= DOUBTED * found.rows or found.rows < FEWEST):
