@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from reliquant.cli.main import main
-from reliquant.cli.paired_output import NUMBERS, Line, _cells, wrapped
+from reliquant.cli.paired_output import NUMBERS, Line, cells_of, wrapped
 from reliquant.files.artifacts import read_facts
 from reliquant.files.stored_frames import read_rows
 from reliquant.measures.stats import holm
@@ -75,8 +75,8 @@ def test_a_small_divergence_is_shown_with_its_digits():
     kl = dict.fromkeys(NUMBERS) | {"value": 2.34e-6, "low": 1.2e-6, "high": 1.4e-4, "n": 10}
     nll = dict.fromkeys(NUMBERS) | {"value": -1e-17, "low": -2e-5, "high": 3e-5}
     line = {"kl_to_fp32": Line(value=kl), "nll": Line(value=kl | {"value": 1.25}, reference=kl, change=nll)}
-    assert _cells("kl_to_fp32", line["kl_to_fp32"])[1:] == ("2.3e-06", "", "nats", "interval [1.2e-06, 0.0001]")
-    assert _cells("nll", line["nll"])[-1] == "0.0000 [-2e-05, +3e-05] nats"
+    assert cells_of("kl_to_fp32", line["kl_to_fp32"])[1:] == ("2.3e-06", "", "nats", "interval [1.2e-06, 0.0001]")
+    assert cells_of("nll", line["nll"])[-1] == "0.0000 [-2e-05, +3e-05] nats"
 
 
 def test_in_a_narrow_window_nothing_is_wider_than_it(run, monkeypatch):

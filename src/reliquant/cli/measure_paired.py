@@ -37,12 +37,17 @@ def add_paired_words(parser: argparse.ArgumentParser, /) -> None:
         "what ours are called in the reference's tables; by default as --names says, where there are such columns"
     )
     parser.add_argument("--reference-names", nargs="*", default=[], help=own_names)
+    add_variant_words(parser)
+    add_row_words(parser)
+
+
+def add_variant_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add what is known of variants themselves: their precision, and what they and the reference take."""
     precision = "of the variants: one for all, or one for each, such as w4a16; by default as their names say it"
     parser.add_argument("--precision", nargs="*", default=[], help=precision)
     size = "of the variants' models, one for each: a number, or a file whose size it is; `recommend` needs it"
     parser.add_argument("--bytes", nargs="*", default=[], help=size)
     parser.add_argument("--reference-bytes", help="of the FP32 model, likewise")
-    add_row_words(parser)
 
 
 def add_row_words(parser: argparse.ArgumentParser, /, *, model: bool = True, dataset: bool = True) -> None:

@@ -22,7 +22,8 @@ OWN = "interval ["  # begins the interval of a value that is of variant and refe
 ZERO = 1e-12  # what is nearer to 0 is rounding of float64
 HEAD = ("measure", "value", "reference", "unit", "change")
 NUMBERS = ("value", "low", "high", "p", "n")
-UNITS = (  # the first that a measure's name matches: unit of values, of changes, by what they are multiplied, digits
+Units = Sequence[tuple[str, str, str, float, int]]
+UNITS: Units = (  # the first that a name matches: unit of values, of changes, by what they are multiplied, digits
     (r"(^accuracy_delta|_relative_change)$", "% of FP32", "% of FP32", 100, 1),
     (r"^squared_ce", "points²", "points²", 1e4, 1),
     (r"^(nll|kl_to_fp32)", "nats", "nats", 1, 4),
@@ -152,13 +153,13 @@ def _block(name: str, reference: str, block: Lines, titles: Mapping[str, str], w
     lines: list[tuple[str, ...]] = []
     for dataset, measures in block.items():
         lines.append((titles[dataset],))
-        lines += [_cells(measure, line) for measure, line in measures.items()]
+        lines += [cells_of(measure, line) for measure, line in measures.items()]
     title = wrapped(f"{one_line(name)} beside {one_line(reference)}", width)
-    narrow = [_narrow(line) for line in lines]
+    narrow = [narrow_cells(line) for line in lines]
     return "\n".join([title, *columns(HEAD, lines, right=("value", "reference"), width=width, narrow=narrow)])
 
 
-def _narrow(cells: tuple[str, ...]) -> tuple[str, ...]:
+def narrow_cells(cells: tuple[str, ...], /) -> tuple[str, ...]:
     """Return the cells of a line for a narrow window: numbers with their units, an interval beside what it is of."""
     if len(cells) < len(HEAD):
         return cells
@@ -169,10 +170,10 @@ def _narrow(cells: tuple[str, ...]) -> tuple[str, ...]:
     return measure, value, reference, "", change
 
 
-def _cells(measure: str, line: Line) -> tuple[str, ...]:
+def cells_of(measure: str, line: Line, /, *, units: Units = UNITS) -> tuple[str, ...]:
     """Write a measure, the variant's value, the reference's, their unit, and the change with interval and stars."""
     name = re.sub(r"^(mcm|msp|max_logit|energy)_", "", measure)
-    unit, of_change, factor, digits = next(found[1:] for found in UNITS if re.search(found[0], name))
+    unit, of_change, factor, digits = next(found[1:] for found in units if re.search(found[0], name))
 
     def written(number: float | None, sign: str = "") -> str:
         if number is None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
 
-from reliquant.cli.measure_paired import add_row_words, labels_of_rows
+from reliquant.cli.measure_paired import (
+    add_row_words,
+    add_variant_words,
+    labels_of_rows,
+    precisions_of,
+    scheme_names,
+    sizes_of,
+)
 from reliquant.cli.names import names_of
 from reliquant.cli.output import Output
-from reliquant.cli.search_text import text_of
+from reliquant.cli.search_rows import rows_of_variants
+from reliquant.cli.search_text import counts_of, text_of
 from reliquant.cli.words import positive, writable
-from reliquant.files.artifacts import ROW_SCHEMA, UNKNOWN, provenance, save_frame
+from reliquant.evaluation.paired import Labels
+from reliquant.files.artifacts import provenance, save_frame
+from reliquant.measures.retrieval import Captioned
 from reliquant.measures.retrieval_rows import retrieval_rows
 from reliquant.plugins import ConfigError, check
 from reliquant.progress import say
@@ -25,8 +36,9 @@ from reliquant.stored.read import read_table
 
 EXAMPLE = "reliquant search int8-pairs.npz --reference fp32-pairs.npz --indexes int8_vector binary"
 TABLE = (
-    "a table, as `measure` takes it, of embeddings `image` and `text` and of `image_of`, the row of each text's image"
-    " (-1: none; without it text i is of image i); with `label`, images are searched by images, too"
+    "tables of a model or of several variants, as `measure` takes them, of embeddings `image` and `text` and of"
+    " `image_of`, the row of each text's image (-1: none; without it text i is of image i); with `label`, images are"
+    " searched by images, too"
 )
 INDEXES = (
     "forms in which the library is stored, too: names (float16, int8_vector, int8_dimension, binary,"
@@ -36,10 +48,11 @@ INDEXES = (
 
 def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
-    parser.add_argument("embeddings", type=Path, help=TABLE)
+    parser.add_argument("embeddings", type=Path, nargs="+", help=TABLE)
     parser.add_argument("--reference", type=Path, help="the same of the model before quantization, for every change")
     parser.add_argument("--indexes", nargs="*", default=[], help=INDEXES)
     parser.add_argument("--names", nargs="*", default=[], help="what columns are called, as of `measure`")
+    add_variant_words(parser)
     add_row_words(parser)
     parser.add_argument("--resamples", type=positive, default=10_000, help="of medians (at most 2,000)")
     parser.add_argument("--json", action="store_true")
@@ -47,40 +60,97 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 
 def run(
     *,
-    embeddings: Path,
+    embeddings: list[Path],
     reference: Path | None,
     indexes: list[str],
     names: list[str],
     rows: Path | None,
     resamples: int,
+    precision: list[str],
+    bytes: list[str],
+    reference_bytes: str | None,
     **words: str | None,
 ) -> Output:
     """Search captions by images, images by captions and images by images, and say what changed."""
     if rows is not None:
         writable(rows, "--rows")
-    forms, called = _forms(indexes), names_of(names)
-    table = read_table(embeddings, names=called)
+    search = partial(retrieval_rows, indexes=_forms(indexes), resamples=resamples)
     if reference is None:
-        (own, told), fp32, said = captioned_of(table), None, table.said
-    else:
-        before = read_table(reference, names=called)
-        own, fp32, told = matched_pair(table, before)
-        said = (*table.said, *before.said)
-    said = tuple(dict.fromkeys((*said, *told)))
+        given = {"--precision": precision, "--bytes": bytes, "--reference-bytes": reference_bytes}
+        told = [word for word, value in given.items() if value]
+        told += ["--rows of several tables"] if rows and len(embeddings) > 1 else []
+        if told:
+            raise ValueError(f"{', '.join(told)}: needs --reference, the table of FP32 on the same images and captions")
+    known = _Known(embeddings, reference, precision, bytes, reference_bytes)
+    pairs = _pairs(known, names_of(names))
+    said = list(dict.fromkeys(known.said))
     for line in said:
         say("reliquant search", line)
-    found = retrieval_rows(own, fp32, indexes=forms, resamples=resamples)
-    lines = found.drop("replicates").to_dicts()
-    text = text_of(lines, "" if reference is None else str(reference))
+    found = {name: search(own, fp32) for name, (own, fp32) in pairs.items()}
+    counts = {name: counts_of(own) for name, (own, _) in pairs.items()}
+    lines = {name: frame.drop("replicates").to_dicts() for name, frame in found.items()}
+    text = text_of(lines, counts, "" if reference is None else str(reference))
     if rows is not None:
-        parts = [_of_study(found, embeddings if reference else None, rows, reference or embeddings, words)]
-        if fp32 is not None:
-            alone = retrieval_rows(fp32, None, indexes=forms, resamples=resamples)
-            parts.append(_of_study(alone, None, rows, reference or embeddings, words))
-        frame = pl.concat(parts)
+        frame = _rows(found, pairs, known, labels_of_rows(rows, (reference or embeddings[0]).stem, words), search)
         save_frame(rows, frame, provenance(assumed=said))
         text += f"\n\n{rows}: {len(frame):,} rows"
-    return Output({"rows": lines, "assumed": said}, text)
+    every = [{"variant": name, **row} for name, own in lines.items() for row in own]
+    asked = {name: {group: one._asdict() for group, one in own.items()} for name, own in counts.items()}
+    return Output({"rows": every, "searches": asked, "assumed": said}, text)
+
+
+class _Known:
+    """Hold the tables by the names of their variants, and what is known of these; `said` is what was assumed."""
+
+    def __init__(
+        self,
+        embeddings: Sequence[Path],
+        reference: Path | None,
+        precision: Sequence[str],
+        bytes: Sequence[str],
+        reference_bytes: str | None,
+        /,
+    ) -> None:
+        self.reference = reference
+        schemes = unique_names(embeddings) if reference is None else scheme_names(embeddings)
+        self.tables = dict(zip(schemes, embeddings, strict=True))
+        self.said: list[str] = []
+        self.precision = {} if reference is None else precisions_of(precision, schemes, self.said)
+        self.bytes = sizes_of(bytes, schemes, "--bytes")
+        self.reference_bytes = sizes_of([reference_bytes], ["fp32"], "--reference-bytes").get("fp32")
+
+
+def _pairs(known: _Known, names: Mapping[str, str]) -> dict[str, tuple[Captioned, Captioned | None]]:
+    """Read each variant's embeddings, with those of the reference beside them; keep what was assumed."""
+    before = None if known.reference is None else read_table(known.reference, names=names)
+    found: dict[str, tuple[Captioned, Captioned | None]] = {}
+    for name, path in known.tables.items():
+        table = read_table(path, names=names)
+        known.said += table.said
+        if before is None:
+            own, told = captioned_of(table)
+            found[name] = own, None
+        else:
+            own, fp32, told = matched_pair(table, before)
+            known.said += before.said
+            found[name] = own, fp32
+        known.said += told
+    return found
+
+
+def _rows(
+    found: Mapping[str, pl.DataFrame],
+    pairs: Mapping[str, tuple[Captioned, Captioned | None]],
+    known: _Known,
+    labels: Labels,
+    search: Callable[[Captioned, None], pl.DataFrame],
+) -> pl.DataFrame:
+    """Return what was found as rows of a study; a table without a reference is FP32's."""
+    ((_, fp32), *_) = pairs.values()
+    if fp32 is None:
+        return rows_of_variants({}, next(iter(found.values())), labels, precision={}, bytes={})
+    sizes = {"bytes": known.bytes, "reference_bytes": known.reference_bytes}
+    return rows_of_variants(found, search(fp32, None), labels, precision=known.precision, **sizes)
 
 
 def _forms(words: list[str]) -> dict[str, Mapping[str, Any]]:
@@ -98,18 +168,3 @@ def _forms(words: list[str]) -> dict[str, Mapping[str, Any]]:
             raise ConfigError([f"--indexes {word}: is there twice"])
         found[name] = entry
     return found
-
-
-def _of_study(
-    found: pl.DataFrame, variant: Path | None, rows: Path, reference: Path, words: Mapping[str, str | None]
-) -> pl.DataFrame:
-    """Return rows in the columns of a study: of a variant, or of FP32."""
-    labels = labels_of_rows(rows, unique_names([reference])[0], words)
-    scheme = "fp32" if variant is None else unique_names([variant])[0]
-    precision = "fp32" if variant is None else UNKNOWN
-    what = {"study": labels.study, "model": labels.model, "source": labels.source, "scheme": scheme, "family": scheme}
-    what |= {"precision": precision, "scope": "none" if variant is None else UNKNOWN, "proxy": "none", "seed": 0}
-    what |= {"suite": "retrieval", "dataset": labels.dataset, "reference": labels.dataset, "corruption": ""}
-    what |= {"severity": 0, "scale": "native", "iteration": None}
-    columns = {name: pl.lit(value) for name, value in what.items()}
-    return found.with_columns(**columns).select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA))
