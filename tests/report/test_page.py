@@ -10,9 +10,11 @@ import pytest
 
 from reliquant import plugins
 from reliquant.report import frames
-from reliquant.report.page import QUESTIONS, counts, lean
+from reliquant.report.page import QUESTIONS, counts, lean, rounded, summary
 from reliquant.report.plotting import NothingToDraw
 from reliquant.report.synthetic import Shape, rows
+from reliquant.report.tables.main import table
+from reliquant.report.tabling import number
 
 SMALL = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog",), severities=(1, 5))
 FACTS = {
@@ -79,6 +81,16 @@ def test_claims_summary_and_plots_are_beside_the_page(report):
     assert summary["variants"] == 4 * 3 * 3 * 2
     assert summary["change"]["w4a8"]["accuracy"] == pytest.approx(-0.11, abs=0.02)
     assert {"bits", "accuracy_change"} <= set(pl.read_csv(report / "plots" / "accuracy_by_bits.csv").columns)
+
+
+def test_a_change_halfway_between_two_figures_is_the_same_on_a_card_and_in_a_table():
+    one = (pl.col("measure") == "accuracy_change") & (pl.col("suite") == "clean") & (pl.col("dataset") == "shapes")
+    frame = rows(Shape(seeds=(0,))).filter(one, scale="native", precision="w4a8", source="wit").head(1)
+    frame = frame.with_columns(value=pl.lit(0.945 - 0.9375), replicates=pl.lit(None, frame.schema["replicates"]))
+    told = summary(frame)
+    shown = number(told["change"]["w4a8"]["accuracy"], sign=True)
+    assert table(frame)["accuracy"][0].split(" ")[0] == shown == "+0.7"
+    assert rounded(told)["change"]["w4a8"]["accuracy"] == 0.0075
 
 
 def test_the_same_rows_give_the_same_bytes(report, tmp_path):

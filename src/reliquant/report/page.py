@@ -191,14 +191,14 @@ def summary(rows: Rows, /) -> dict[str, Any]:
     change: dict[str, dict[str, float]] = {}
     clean = frames.select(recorded, ["accuracy", "ece"]).filter(scheme="fp32")
     for (measure,), part in clean.sort("measure").group_by("measure", maintain_order=True):
-        fp32[measure] = _rounded(part["value"].mean())
+        fp32[measure] = float(part["value"].mean())  # type: ignore[arg-type]
     for suite, measure in (("clean", "accuracy"), ("clean", "ece"), ("ood", "auroc"), ("noise", "accuracy")):
         changes = frames.quantized(frames.select(recorded, f"{measure}_change", suite=suite))
         changes = common(changes, frames.VARIANT, ()).rows  # precisions stand side by side
         for precision in frames.ordered_precisions(changes):
             value = changes.filter(precision=precision)["value"].mean()
             name = measure if suite in ("clean", "ood") else f"{measure}_{suite}"
-            change.setdefault(precision, {})[name] = _rounded(value)
+            change.setdefault(precision, {})[name] = float(value)  # type: ignore[arg-type]
     variants = rows.lazy().filter(pl.col("family") != "FP32").select(frames.VARIANT).unique().collect()
     counted = {"variants": variants.height, "models": variants["model"].n_unique()}
     warned = {"caution": told} if (told := caution(recorded)) else {}
@@ -267,5 +267,12 @@ def _make(make: Callable[[Rows, str], Piece], name: str) -> Piece:
     return make(_HELD[0], name)
 
 
-def _rounded(value: Any) -> float:
-    return round(float(value), 6)
+def rounded(told: Any, /) -> Any:
+    """Return a summary as its file holds it: numbers of at most six decimals. The page's own are rounded once.
+
+    >>> rounded({"change": {"w4a8": {"accuracy": 0.12345678}}})
+    {'change': {'w4a8': {'accuracy': 0.123457}}}
+    """
+    if isinstance(told, dict):
+        return {key: rounded(value) for key, value in told.items()}
+    return round(told, 6) if isinstance(told, float) else told

@@ -32,13 +32,13 @@ LEGEND = (
 def number(value: float | None, /, *, factor: float = 100.0, digits: int = 1, sign: bool = False) -> str:
     """Write a number, in points by default; nothing for an unknown one.
 
-    >>> number(0.1234), number(-0.02, sign=True), number(None)
-    ('12.3', '-2.0', '')
+    >>> number(0.1234), number(-0.02, sign=True), number(-1e-9, sign=True), number(-1e-9, digits=0), number(None)
+    ('12.3', '-2.0', '0.0', '0', '')
     """
     if value is None or value != value:
         return ""
     text = f"{value * factor:{'+' if sign else ''}.{digits}f}"
-    return text.replace("-0.0", "0.0") if float(text) == 0 and digits == 1 else text
+    return text.lstrip("-") if float(text) == 0 and digits < 2 else text
 
 
 def changes(

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from reliquant.files.artifacts import UNKNOWN
-from reliquant.report import evidence, frames
+from reliquant.report import evidence, frames, tabling
 from reliquant.report.common_sets import NothingInCommon, named, some_of
 from reliquant.report.frames import VARIANT, Rows
 
@@ -132,9 +132,11 @@ def written(value: float, unit: str, /) -> str:
 
     >>> written(0.012, "fraction"), written(0.0012, "squared error")
     ('+1.2 points', '+12.0 points²')
+    >>> written(-1e-9, "fraction")
+    '0.0 points'
     """
     factor, word = UNITS[unit]
-    return f"{value * factor:+.1f}{word}"
+    return f"{tabling.number(value, factor=factor, sign=True)}{word}"
 
 
 def by_sign(

@@ -83,7 +83,7 @@ def _write(
         _save(tables / "published.csv", escaping.csv(facts["published"]).encode())
     for name, frame in page.plots(rows).items():
         _save(plots / f"{name}.csv", escaping.csv(frame).encode())
-    save_json(Path(paths.summary(output)), summary)
+    save_json(Path(paths.summary(output)), page.rounded(summary))
     save_json(Path(paths.claims(output)), judged)
     end, content = source_rows.as_file(used)
     _save(tables / f"claims{end}", content)

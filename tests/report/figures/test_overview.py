@@ -25,3 +25,8 @@ def test_signs_are_corrected_for_the_number_of_cells():
     assert cells(frame) == {BETTER: 0, WORSE: 0, SAME: frame.height}
     assert cells(frame.head(1)) == {BETTER: 1, WORSE: 0, SAME: 0}
     assert cells(of_one_p(half=0.004)) == {BETTER: frame.height, WORSE: 0, SAME: 0}
+
+
+def test_a_change_that_is_hardly_one_has_no_sign():
+    frame = of_one_p(half=0.009).head(1).with_columns(value=pl.lit(-1e-5))
+    assert [text.get_text() for text in figure(frame).axes[0].texts] == ["0.0"]

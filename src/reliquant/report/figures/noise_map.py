@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from reliquant.report import frames, plotting
+from reliquant.report import frames, plotting, tabling
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
 
@@ -45,7 +45,9 @@ def figure(rows: Rows, /, *, columns: Literal[1, 2] = 2) -> Figure:
             if np.isfinite(v):
                 dark = abs(v) > 0.6 * reach
                 word = {"ha": "center", "va": "center", "fontsize": 5.5, "color": "white" if dark else plotting.INK}
-                ax.text(j + 0.5, i + 0.5, f"{v:+.0f}" if reach >= 10 else f"{v:+.1f}", **word)
+                ax.text(
+                    j + 0.5, i + 0.5, tabling.number(v, factor=1, digits=0 if reach >= 10 else 1, sign=True), **word
+                )
         ax.set_title(plotting.label(precision.upper()))
         ax.set_xticks(np.arange(len(severities)) + 0.5, severities)
         ax.set_yticks(np.arange(len(corruptions)) + 0.5, [plotting.label(c.replace("_", " ")) for c in corruptions])

@@ -46,11 +46,11 @@ def figure(rows: Rows, made: pl.DataFrame | None = None, /, *, columns: Literal[
     for (family, scheme, precision, value, name), known in zip(shown, significant, strict=True):
         x, y, sign = names.index(name), lines.index((family, scheme, precision)), COLUMNS[name][2]
         better = known and value * sign > 0
-        number = value * (tabling.SQUARES if name == SQUARED else tabling.POINTS)
+        number = tabling.number(value, factor=tabling.SQUARES if name == SQUARED else tabling.POINTS, sign=True)
         ax.barh(y, 0.94, 0.9, x - 0.47, color=BETTER if better else WORSE if known else SAME)
         mark = "^" if better else "v" if known else "."
         ax.plot(x - 0.33, y, marker=mark, color=plotting.INK, markersize=3.5, linestyle="")
-        ax.text(x + 0.42, y, f"{number:+.1f}", ha="right", va="center", fontsize=6.5 if columns == 2 else 5)
+        ax.text(x + 0.42, y, number, ha="right", va="center", fontsize=6.5 if columns == 2 else 5)
     ax.set_xticks(
         np.arange(len(names)), names, rotation=0 if columns == 2 else 40, ha="center" if columns == 2 else "left"
     )
