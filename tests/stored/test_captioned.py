@@ -63,3 +63,47 @@ def test_pairs_or_texts_in_another_order_are_refused(tmp_path):
     texts = table(tmp_path, "texts", image=image, text=text[mixed], image_of=mixed)
     with pytest.raises(ValueError, match=r"texts\.npz: \d+ of 30 texts looked at .*: store the texts of both in one"):
         matched_pair(texts, fp32)
+
+
+def test_texts_may_name_their_images_by_id(tmp_path):
+    ids = np.array(list("abcdef"))
+    words = np.array([ids[i] if i >= 0 else "" for i in OF])
+    found, _ = captioned_of(table(tmp_path, image_of=words, id=ids))
+    assert found.image_of.tolist() == OF.tolist()
+    numbers = np.arange(6) + 100
+    found, _ = captioned_of(table(tmp_path, image_of=np.where(OF < 0, "", numbers[OF].astype(str)), id=numbers))
+    assert found.image_of.tolist() == OF.tolist()
+    with pytest.raises(
+        ValueError, match=r"t\.npz: image_of holds words; it must hold rows of images from 0, or their ids"
+    ):
+        captioned_of(table(tmp_path, image_of=words))
+    with pytest.raises(ValueError, match=r"t\.npz: text 2 is of image 'b', which no id is"):
+        captioned_of(table(tmp_path, image_of=words, id=np.array(list("axcdef"))))
+    with pytest.raises(ValueError, match=r"t\.npz: id 'a' is that of two images"):
+        captioned_of(table(tmp_path, image_of=words, id=np.array(list("aacdef"))))
+
+
+def test_tables_that_differ_are_named_both(tmp_path):
+    fp32 = table(tmp_path, "fp32")
+    both = r"q\.npz beside .*fp32\.npz: "
+    with pytest.raises(ValueError, match=both + "8 texts here and 9 in the reference"):
+        matched_pair(table(tmp_path, "q", text=TEXT[:8], image_of=OF[:8]), fp32)
+    with pytest.raises(ValueError, match=both + "image_of 1 is 2 here and 0 in the reference"):
+        matched_pair(table(tmp_path, "q", image_of=np.where(np.arange(9) == 1, 2, OF)), fp32)
+    narrow = {"image": IMAGE[:, :4], "text": TEXT[:, :4]}
+    with pytest.raises(ValueError, match=both + "image rows have 4 numbers here and 5 in the reference"):
+        matched_pair(table(tmp_path, "q", **narrow), fp32)
+
+
+def test_that_texts_are_matched_by_position_is_told_where_ids_are_of_images(tmp_path):
+    ids = np.array(list("abcdef"))
+    tables = table(tmp_path, "q", id=ids), table(tmp_path, "fp32", id=ids)
+    assert any("texts are matched by their position, as ids are of images" in line for line in matched_pair(*tables)[2])
+
+
+def test_all_variants_have_the_keys_of_photographs_of_the_reference(tmp_path):
+    keys = np.array([1, 1, 2, 3, 4, 5])
+    mine, theirs, _ = matched_pair(table(tmp_path, "q"), table(tmp_path, "fp32", photograph=keys))
+    assert mine.photographs.tolist() == theirs.photographs.tolist() == keys.tolist()
+    mine, _, _ = matched_pair(table(tmp_path, "q", photograph=keys), table(tmp_path, "fp32"))
+    assert mine.photographs is None

@@ -30,7 +30,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 MATRICES = ("image", "text", "probabilities", "logits")  # floating point, (rows, width)
 NO_VALUES = ("Binary", "Struct")  # types of columns that are taken for none of ours unless they are named
-WORDS = ("id", "label", "prediction", "classes")  # may be words
+WORDS = ("id", "label", "image_of", "prediction", "classes")  # may be words
 
 
 def ours_of(
