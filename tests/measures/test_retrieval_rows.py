@@ -5,7 +5,7 @@ import pytest
 from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.measures.retrieval import Captioned, task, unit_rows
 from reliquant.measures.retrieval_rows import COLUMNS, retrieval_rows
-from reliquant.measures.search import searched
+from reliquant.measures.search import ITEMS, searched
 
 FORMS = {name: {"index": name} for name in ("float16", "int8_vector", "int8_dimension", "binary", "binary_rescored")}
 FORMS["truncated_16"] = {"index": "truncated", "dimensions": 16}
@@ -124,6 +124,42 @@ def test_a_gallery_smaller_than_k_gives_no_number_for_it():
     assert value(rows, "recall_at_1")["value"] == 1
     assert value(rows, "recall_at_5")["value"] is None
     assert value(rows, "ndcg_at_10")["value"] is None
+
+
+def crowded(captions, n=12):
+    """Captioned images of which the first has many captions."""
+    rng = np.random.default_rng(0)
+    image, image_of = rng.normal(size=(n, 8)), np.r_[np.zeros(captions, int), np.arange(1, n)]
+    return Captioned(unit_rows(image), unit_rows(image[image_of] + rng.normal(size=(len(image_of), 8))), image_of)
+
+
+@pytest.mark.parametrize(("captions", "over"), [(11, 1), (41, 4)])
+def test_a_shortlist_that_is_shorter_than_the_right_answers_gives_no_map_at_r(captions, over):
+    forms = {
+        "short": {"index": "binary_rescored", "over": over},
+        "long": {"index": "binary_rescored", "over": over + 1},
+    }
+    rows = retrieval_rows(crowded(captions), None, indexes=forms, resamples=50)
+    assert value(rows, "map_at_r", score="short")["value"] is None
+    assert value(rows, "map_at_r_index_change", score="short")["value"] is None
+    assert value(rows, "recall_at_1", score="short")["value"] is not None
+    assert value(rows, "map_at_r", score="long")["value"] is not None
+    assert value(rows, "map_at_r")["value"] is not None
+    assert value(rows, "map_at_r", "text_to_image", "short")["value"] is not None
+
+
+def test_an_image_with_more_captions_than_places_that_are_listed_has_no_map_at_r_and_no_margin():
+    many = crowded(ITEMS + 1)
+    rows = retrieval_rows(many, noisy(many, 0.1), resamples=50)
+    for measure in ("map_at_r", "map_at_r_change", "margin", "margin_change"):
+        assert value(rows, measure)["value"] is None
+    own = many.image @ many.text.T
+    hit = many.image_of[own.argmax(axis=1)] == np.arange(len(many.image))
+    assert value(rows, "recall_at_1")["value"] == pytest.approx(hit.mean())
+    assert value(rows, "margin", "text_to_image")["value"] is not None
+    fewer = retrieval_rows(crowded(ITEMS - 1), None, resamples=50)
+    assert value(fewer, "map_at_r")["value"] is not None
+    assert value(fewer, "margin")["value"] is not None
 
 
 def test_one_query_has_values_and_the_interval_of_one_answer():

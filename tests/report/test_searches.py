@@ -81,8 +81,11 @@ def test_a_recommendation_says_over_which_directions_a_wish_of_searches_is(found
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("retrieval:sideways:recall_at_1 >= 0", r"in the suite retrieval, stored as sideways; recall_at_1 is there of"),
-        ("retrieval:image_to_image:recall_at_1 >= 0", r"no rows of recall_at_1 of direction image_to_image"),
+        (
+            "retrieval:sideways:recall_at_1 >= 0",
+            r"^retrieval:sideways: is no direction and no stored form of these rows",
+        ),
+        ("retrieval:image_to_image:recall_at_1 >= 0", r"image to image has no recall_at_1 in the suite retrieval"),
         ("retrieval:nothing >= 0", r"no rows of nothing in the suite retrieval, float32 embeddings$"),
     ],
 )
@@ -104,3 +107,31 @@ def test_a_wish_for_what_was_not_searched_says_what_was(found, text, told):
 def test_a_wish_that_says_too_much_is_refused(text):
     with pytest.raises(ValueError, match=r"wish .*(must read|at most)"):
         wish(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "retrieval:text_to_video:recall_at_1 >= 0.5",
+            "^retrieval:text_to_video: is no direction and no stored form of these rows; directions are image_to_text,"
+            " text_to_image, image_to_image; stored forms here are binary, int8_vector$",
+        ),
+        (
+            "retrieval:image_to_image:recall_at_1 >= 0.5",
+            "^image to image has no recall_at_1 in the suite retrieval; it has .*precision_at_1",
+        ),
+        ("retrieval:image_to_image:recall_at_1_change >= 0.5", "it has .*precision_at_1_change"),
+        ("retrieval:recall_at_9 >= 0.5", "there are no rows of recall_at_9 in the suite retrieval, float32 embeddings"),
+    ],
+)
+def test_a_wish_of_what_is_not_there_is_told_what_there_is(found, text, told):
+    with pytest.raises(ValueError, match=told):
+        recommend(found, [text])
+
+
+def test_a_wish_of_a_direction_that_was_not_searched_names_those_that_were(found):
+    without = found.filter(pl.col("group") != "image_to_image")
+    told = "no rows of direction image_to_image in the suite retrieval; there are image_to_text, text_to_image$"
+    with pytest.raises(ValueError, match=told):
+        recommend(without, ["retrieval:image_to_image:map >= 0.5"])

@@ -23,7 +23,7 @@ from reliquant.measures.query_means import Asked, Mean, Median
 from reliquant.measures.rescored import rescored
 from reliquant.measures.retrieval import DIRECTIONS, Captioned, Task, require_same_set, right_answers, task
 from reliquant.measures.row import Row, as_column
-from reliquant.measures.search import Found, searched
+from reliquant.measures.search import ITEMS, Found, searched
 
 KS = (1, 5, 10)
 TOP = 10  # places of which the overlap is measured
@@ -59,7 +59,9 @@ def retrieval_rows(
     themselves, with the score "", are always measured. With `fp32`, the same set by the unquantized model, each measure
     has a change to FP32's float32 search, and there are what changed in the search itself and mixed indexes; each form
     has `_index_change` to the same model's float32 search. `n` counts photographs. A measure whose k exceeds the
-    gallery is null. Raises ValueError where the two sets differ, or where no query has a right answer.
+    gallery is null; so is `map_at_r` of a form whose shortlist is shorter than the right answers of a query, and both
+    `map_at_r` and `margin` where these fill all places that a search lists (2,040). Raises ValueError where the two
+    sets differ, or where no query has a right answer.
     """
     if fp32 is not None:
         require_same_set(variant, fp32)
@@ -98,7 +100,8 @@ class _Direction:
         alike = asked.query_key if self.of_images else np.zeros(len(asked.asker), np.int64)
         self.asked = Asked(keys[asked.asker], alike, rng, resamples)
         self.library, self.photographs = asked.gallery, keys
-        self.k = TOP + 1 if self.of_images else max(TOP, int(right_answers(asked).max()) + 1)
+        self.most = int(right_answers(asked).max())
+        self.k = TOP + 1 if self.of_images else min(max(TOP, self.most + 1), ITEMS)
 
     @property
     def of_images(self) -> bool:
@@ -135,7 +138,7 @@ class _Direction:
         values = {f"{kind.__name__}_at_{k}": kind(found, k=k) if k <= at.candidates else nothing for k in KS}
         if self.of_images:
             return values | {"map": average_precisions(at, _first(found, shortlist))}
-        values["map_at_r"] = ranked.map_at_r(found)
+        values["map_at_r"] = ranked.map_at_r(found) if self.most <= found.top.shape[1] else nothing
         values["ndcg_at_10"] = ranked.ndcg(found) if at.candidates >= TOP else nothing
         return values
 
@@ -179,11 +182,15 @@ class _Direction:
         """Return the rows of the margin between the right and the best wrong answer; none between images of classes."""
         if self.of_images:
             return []
-        mean = self.asked.mean(ranked.margin(one.found))
+        mean = self.asked.mean(self._margin(one))
         rows = [self.asked.plain_row("margin", mean)]
         if fp32 is not None:
-            rows.append(self.asked.plain_row("margin_change", mean, self.asked.mean(ranked.margin(fp32.found))))
+            rows.append(self.asked.plain_row("margin_change", mean, self.asked.mean(self._margin(fp32))))
         return rows
+
+    def _margin(self, one: _Search) -> Floats:
+        """Return the margin of each query; NaN for all where right answers alone may fill the places of one."""
+        return np.full(len(one.task.query), np.nan) if self.most >= ITEMS else ranked.margin(one.found)
 
     def moved(self, one: _Search, before: _Search, /) -> list[Row]:
         """Return the rows of what changed in the list of the nearest, and in the rank of the right answer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from reliquant.report import frames
@@ -28,11 +30,32 @@ def wished(rows: Rows, measure: str, /, *, direction: str = "", form: str = "") 
         asked = (ALONE,)
     found = found.filter(pl.col("group").is_in(asked))
     if found.is_empty():
-        where = f" of direction {direction}" if direction else ""
-        known = f"; {measure} is there of {', '.join(map(_named, forms))}" if forms else ""
-        raise ValueError(f"there are no rows of {measure}{where} in the suite {RETRIEVAL}, {_named(form)}{known}")
+        raise ValueError(_lacking(rows, measure, direction, form, forms))
     there = [one for one in DIRECTIONS if one in set(found["group"])]
     return found, " and ".join(WORDS[one] for one in there)
+
+
+def _lacking(rows: Rows, measure: str, direction: str, form: str, forms: Sequence[str]) -> str:
+    """Say what is missing of a wish, and what there is: stored forms and directions, or the measures of a direction."""
+    every = rows.lazy().filter(pl.col("suite") == RETRIEVAL).select("group", "score", "measure").unique().collect()
+    every = every.with_columns(pl.all().cast(pl.String)).filter(pl.col("group") != "")
+    stored = sorted(set(every["score"]))
+    if form and form not in stored:
+        there = ", ".join(filter(None, stored)) or "none"
+        known = f"directions are {', '.join(DIRECTIONS)}; stored forms here are {there}"
+        return f"{RETRIEVAL}:{form}: is no direction and no stored form of these rows; {known}"
+    own = every.filter(group=direction) if direction else every
+    if direction and own.is_empty():
+        others = [one for one in DIRECTIONS if one in set(every["group"])]
+        return f"there are no rows of direction {direction} in the suite {RETRIEVAL}; there are {', '.join(others)}"
+    if direction and measure not in set(own["measure"]):
+        of_kind = pl.col("measure").str.ends_with("_change") == measure.endswith("_change")
+        own = own.filter(of_kind & ~pl.col("measure").str.contains("_fp32_|_index_"), score=form)
+        names = own["measure"].unique().sort()
+        return f"{WORDS[direction]} has no {measure} in the suite {RETRIEVAL}; it has {', '.join(names)}"
+    where = f" of direction {direction}" if direction else ""
+    known = f"; {measure} is there of {', '.join(map(_named, forms))}" if forms else ""
+    return f"there are no rows of {measure}{where} in the suite {RETRIEVAL}, {_named(form)}{known}"
 
 
 def _named(form: str) -> str:
