@@ -60,7 +60,8 @@ def text_of(
     """
     suffix = "_change" if reference else "_index_change"
     blocks = {name: _lines(rows, suffix) for name, rows in found.items()}
-    changed = [line for block in blocks.values() for line in block.values() if line.change.get("p") is not None]
+    every = [line for block in blocks.values() for line in block.values()]
+    changed = [line for line in every if line.change.get("p") is not None]
     p = holm([line.change["p"] for line in changed])
     for line, corrected in zip(changed, p, strict=True):
         line.stars = marked(float(corrected))
