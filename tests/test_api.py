@@ -1,6 +1,7 @@
 """`import reliquant` as a notebook uses it, and as the docs show it."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -42,10 +43,27 @@ def test_what_type_checkers_see_is_what_the_module_gives():
 
 
 def test_the_example_of_the_page_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    code, _ = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     exec(compile(code, "docs/api.md", "exec"), {})
     fp32, quantized, share = capsys.readouterr().out.splitlines()
     assert fp32.startswith("FP32")
     assert quantized.startswith("W4A8")
     assert fp32[5:] != quantized[5:]
     assert float(share) > 0.5
+
+
+def test_the_example_of_a_search_runs_and_what_it_finds_got_worse(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, code = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    found = {}
+    exec(compile(code, "docs/api.md", "exec"), found)
+    change = dict(found["change"].select("score", "high").iter_rows())
+    assert set(change) == {"", "bits"}
+    assert change["bits"] < change[""] < 0
+
+
+def test_every_module_that_the_page_names_has_the_functions_it_names_with_it():
+    named = re.findall(r"`(\w+)\([^`]*\)` of `(reliquant[\w.]+)`", PAGE)
+    assert {"read_table", "retrieval_rows", "robustness"} <= {name for name, _ in named}
+    for name, module in named:
+        assert callable(getattr(importlib.import_module(module), name))
