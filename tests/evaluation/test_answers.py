@@ -1,10 +1,14 @@
 """What answers hold: a study's records of features, and of predictions no more than they tell."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
+from reliquant.evaluation import by_class
 from reliquant.evaluation.answers import answers_of_features, answers_of_predictions, known_from
+from reliquant.evaluation.by_class import SomeRows
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.paired import measure_answers
 
@@ -64,11 +68,19 @@ def test_predictions_that_are_none_are_refused_by_their_image(prediction, label,
         answers_of_predictions(*arrays)
 
 
-def test_tables_that_are_too_large_say_which_measures_are_left_out(monkeypatch):
-    monkeypatch.setattr("reliquant.evaluation.answers.MOST", 100)
-    told = answers_of_features(features(), {}, {})
-    assert told.of_classes is None
-    assert told.said == (
-        "90 images with 5 classes are too many for measures of the whole table: no classwise ECE, ACE, best"
-        " temperature, or scale `temperature`",
-    )
+def test_images_that_are_read_when_they_are_asked_for_have_all_measures_of_those_in_memory(monkeypatch):
+    monkeypatch.setattr(by_class, "HELD", 4 * 2500 * 20)  # twenty of forty classes at once
+    f = features(n=2500, c=40, d=64)
+    keys = np.random.default_rng(5).integers(0, 2**60, 2500).astype(np.uint64)
+    for photographs in (None, keys):
+        held = replace(f, photographs=photographs, logit_scale=60.0)
+        read = replace(held, image=SomeRows(held.image, np.arange(2500)))
+        one, other = (answers_of_features(features, {}, {}) for features in (held, read))
+        assert one.clean.columns == other.clean.columns
+        assert "confidence_temperature" in one.clean.columns
+        for name in one.clean.columns:
+            close = [np.asarray(side.clean[name].to_list(), float) for side in (one, other)]
+            assert np.allclose(*close, rtol=1e-4, atol=1e-6), name
+        for name in ("classwise_ece", "ace", "temperature"):
+            assert getattr(other.of_classes, name) == pytest.approx(getattr(one.of_classes, name), rel=1e-4), name
+        assert np.allclose(other.of_classes.influence, one.of_classes.influence, rtol=1e-3, atol=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from reliquant import plugins
+from reliquant.evaluation import class_tables
 from reliquant.evaluation.answers import answers_of_features
 from reliquant.evaluation.class_tables import answers_of_logits, answers_of_probabilities
 from reliquant.evaluation.features import Features
@@ -60,3 +61,15 @@ def test_tables_that_are_none_are_refused_by_set_and_image():
         answers_of_logits(f.logits, f.label, {"far": f.logits[:, :4]})
     with pytest.raises(ValueError, match=r"label \d of image 0 is outside the 5 classes"):
         answers_of_logits(f.logits, f.label + 5)
+
+
+def test_a_table_of_any_size_gives_the_same_in_single_precision_and_in_parts(monkeypatch):
+    f = features()
+    whole = answers_of_logits(f.logits, f.label)
+    monkeypatch.setattr(class_tables, "MOST", 100)  # numbers, of 450
+    monkeypatch.setattr(class_tables, "CHUNK", 16)
+    parts = answers_of_logits(f.logits, f.label)
+    assert parts.clean.equals(whole.clean)
+    assert "nll_temperature" in parts.clean.columns
+    for name in ("classwise_ece", "ace", "temperature"):
+        assert getattr(parts.of_classes, name) == pytest.approx(getattr(whole.of_classes, name), rel=1e-5), name

@@ -177,7 +177,10 @@ def test_one_image_and_one_class_are_defined(cell, value):
     one = cell(n=1)
     found = rows(one, one, resamples=50)
     assert value(found, "accuracy") in (0.0, 1.0)
-    assert value(found, "nll", "low") == pytest.approx(one["nll"].item())
+    assert value(found, "nll") == pytest.approx(one["nll"].item())
+    for name in ("nll", "nll_change", "accuracy_change"):
+        assert [value(found, name, end) for end in ("low", "high", "p")] == [None] * 3, name
+    assert value(found, "accuracy", "high") - value(found, "accuracy", "low") > 0.7
     single = cell(n=30).with_columns(label=pl.lit(2, pl.Int32))
     assert value(rows(single, None, resamples=50), "balanced_accuracy") == pytest.approx(
         (single["prediction"] == 2).mean()

@@ -25,7 +25,6 @@ Known = Literal["answers", "confidences", "classes"]  # each knows what the one 
 LEVELS: tuple[Known, ...] = ("answers", "confidences", "classes")
 Floats = NDArray[np.floating]
 Labels = NDArray[np.integer]
-MOST = 100_000_000  # numbers of a table that is worked on as a whole: 400 MB in single precision
 OF_ANSWERS = r"(accuracy|balanced_accuracy)(_change)?|accuracy_delta|agreement|flips_(right_to_wrong|wrong_to_right)"
 OF_CONFIDENCES = (
     r"(ece|ece_equal_mass|squared_ce|debiased_ce|mce|smooth_ece|confidence_gap|aurc|augrc|excess_aurc|misclassification_auroc)"
@@ -64,7 +63,7 @@ class Answers:
     shifted images of the same classes, by the name of the set.
 
     `known` says what records are made of; beyond it they hold fillers, of which nothing is measured. `of_classes` is
-    None where nothing, or a table too large, is known of all classes. `said` tells what was left out, a sentence each.
+    None where nothing is known of all classes. `said` tells what was left out, a sentence each.
     """
 
     clean: pl.DataFrame
@@ -89,8 +88,7 @@ def answers_of_features(
     features of labelled training images for the scores that fit on them. Raises ValueError for a label outside the
     classes, or a score that gives NaN.
     """
-    asked, n, largest = scores if ood else {}, len(features.label), max(features.text.shape)
-    features = features.held() if n * largest <= MOST else features
+    asked, n = scores if ood else {}, len(features.label)
     records = samples_of(features, asked, train=train).with_columns(class_columns(features))
     if features.logit_bias:
         parts = [pl.DataFrame(at_sigmoid(part)) for _, part in features.parts()]
@@ -98,8 +96,6 @@ def answers_of_features(
     others = {}
     for name, images in ood.items():
         others[name] = samples_of(images, asked, train=train).with_columns(label=pl.lit(-1, pl.Int32))
-    if n * largest > MOST:
-        return Answers(records, others, said=(too_many(n, len(features.text)),))
     keys = features.photographs
     half = halves(np.arange(n, dtype=np.uint64)).astype(np.uint64) if keys is None else keys
     records = records.with_columns(at_temperature(features, half))
@@ -152,18 +148,10 @@ def known_from(rows: pl.DataFrame, known: Known, /) -> pl.DataFrame:
 
 def of_classes(probabilities: Floats, label: Labels, /) -> OfClasses:
     """Return what is measured of the whole table of probabilities (n, c)."""
-    errors = calibration.classwise_ece(probabilities, label), calibration.ace(probabilities, label)
+    errors = calibration.errors_of_classes(probabilities, label)
     return OfClasses(*errors, *best_temperature_influence(probabilities, label, of="probabilities"))
 
 
 def indexed(records: pl.DataFrame, /) -> pl.DataFrame:
     """Return records with the number of their image, from 0 on."""
     return records.with_row_index("index").with_columns(pl.col("index").cast(pl.Int32))
-
-
-def too_many(images: int, classes: int, /) -> str:
-    """Say what is left out of so large a table of probabilities."""
-    return (
-        f"{images:,} images with {classes:,} classes are too many for measures of the whole table: no"
-        " classwise ECE, ACE, best temperature, or scale `temperature`"
-    )

@@ -64,6 +64,20 @@ class ByClass:
         return self.of(image, classes)
 
 
+class SomeRows:
+    """Be some rows (m, d) of others that are read when they are asked for."""
+
+    def __init__(self, image: Any, rows: NDArray[np.integer], /) -> None:
+        self.image, self.rows, self.shape = image, rows, (len(rows), *image.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, asked: slice | NDArray[np.integer]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.image[self.rows[asked]]
+        return found
+
+
 class Probabilities(ByClass):
     """Be the softmax of logits (n, c) over the classes, of which parts are computed.
 

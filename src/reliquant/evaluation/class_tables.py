@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp
 
-from reliquant.evaluation.answers import MOST, Answers, indexed, of_classes, too_many
+from reliquant.evaluation.answers import Answers, indexed, of_classes
 from reliquant.evaluation.records import CHUNK, TUNED, records_of
 from reliquant.evaluation.scales import FEWEST, TEMPERATURE, WIDEST
 from reliquant.measures.accuracy import labels_within
@@ -21,7 +21,10 @@ from reliquant.measures.temperature import best_temperature
 Floats = NDArray[np.floating]
 Labels = NDArray[np.integer]
 Kind = Literal["logits", "probabilities"]
-Chunk = Callable[[slice], NDArray[np.float64]]  # images -> their logits, or log-probabilities, (k, c)
+MOST = 100_000_000  # probabilities that are held in double precision
+Chunk = Callable[
+    [slice | NDArray[np.integer]], NDArray[np.float64]
+]  # images -> their logits, or log-probabilities, (k, c)
 
 
 def answers_of_probabilities(
@@ -79,7 +82,7 @@ def chunks_of(table: Floats, of: Kind, /) -> Chunk:
     """Return what gives the logits, or log-probabilities, of some of the images of a table."""
     tiny = np.finfo(table.dtype).tiny
 
-    def chunk(at: slice) -> NDArray[np.float64]:
+    def chunk(at: slice | NDArray[np.integer]) -> NDArray[np.float64]:
         part = table[at]
         return part.astype(float) if of == "logits" else np.log(np.maximum(part, tiny, dtype=float))
 
@@ -104,12 +107,30 @@ def _of_table(table: Floats, label: Labels, ood: Mapping[str, Floats], of: Kind)
             logits = one(slice(start, start + CHUNK))
             each.append(records_of(logits, np.full(len(logits), -1)).with_columns(_scores(logits, of)))
         others[name] = indexed(pl.concat(each))
-    if n * classes > MOST:
-        return Answers(records, others, said=(too_many(n, classes),))
-    whole = np.concatenate([chunk(slice(start, start + CHUNK)) for start in range(0, n, CHUNK)])
-    records = records.with_columns(_at_temperature(whole, label))
-    probabilities = table if of == "probabilities" else np.exp(log_softmax(whole, axis=1))
+    records = records.with_columns(_at_temperature(chunk, label, classes))
+    probabilities = table if of == "probabilities" else _softmax(chunk, n, classes)
     return Answers(records, others, of_classes=of_classes(probabilities, label))
+
+
+def _softmax(chunk: Chunk, n: int, classes: int) -> Floats:
+    found = np.empty((n, classes), float if n * classes <= MOST else np.float32)
+    for start in range(0, n, CHUNK):
+        at = slice(start, start + CHUNK)
+        found[at] = np.exp(log_softmax(chunk(at), axis=1))
+    return found
+
+
+class _SomeLogits:
+    """Be the logits (m, c) of some images of a table, computed where they are asked for."""
+
+    def __init__(self, chunk: Chunk, rows: NDArray[np.integer], classes: int) -> None:
+        self.chunk, self.rows, self.shape = chunk, rows, (len(rows), classes)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, asked: slice) -> NDArray[np.float64]:
+        return self.chunk(self.rows[asked])
 
 
 def _scores(logits: NDArray[np.float64], of: Kind) -> list[pl.Series]:
@@ -119,7 +140,7 @@ def _scores(logits: NDArray[np.float64], of: Kind) -> list[pl.Series]:
     return [pl.Series(f"score:{name}", values) for name, values in found.items()]
 
 
-def _at_temperature(logits: NDArray[np.float64], label: Labels) -> list[pl.Series]:
+def _at_temperature(chunk: Chunk, label: Labels, classes: int) -> list[pl.Series]:
     """Return confidence, nll and brier at a temperature that the other half was fitted by, as `scales.at_temperature`.
 
     Empty where a half has too few images.
@@ -128,6 +149,10 @@ def _at_temperature(logits: NDArray[np.float64], label: Labels) -> list[pl.Serie
     if min(half.sum(), (~half).sum()) < FEWEST:
         return []
     for own in (half, ~half):
-        t = float(np.clip(best_temperature(logits[~own], label[~own]), 1 / WIDEST, WIDEST))
-        table[own] = records_of(logits[own] / t, label[own]).select(TUNED).to_numpy()
+        others, mine = np.flatnonzero(~own), np.flatnonzero(own)
+        fitted: Any = _SomeLogits(chunk, others, classes)
+        t = float(np.clip(best_temperature(fitted, label[others]), 1 / WIDEST, WIDEST))
+        for start in range(0, len(mine), CHUNK):
+            at = mine[start : start + CHUNK]
+            table[at] = records_of(chunk(at) / t, label[at]).select(TUNED).to_numpy()
     return [pl.Series(f"{name}_{TEMPERATURE}", table[:, i]) for i, name in enumerate(TUNED)]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from reliquant.evaluation.by_class import ByClass, Probabilities
+from reliquant.evaluation.by_class import ByClass, Probabilities, SomeRows
 
 PART = 16_384  # images that are read at a time where they are not in memory
 
@@ -23,7 +23,7 @@ class ReadRows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]: ...
+    def __getitem__(self, rows: slice | NDArray[np.integer], /) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,14 @@ class Features:
     def held(self) -> Features:
         """Return the features with all images in memory."""
         return self if self.in_memory else replace(self, image=self.image[:])
+
+    def some(self, rows: NDArray[np.bool_], /) -> Features:
+        """Return the features of some images, (n,) true or false, read when they are asked for where all are."""
+        at = np.flatnonzero(rows)
+        patches = None if self.patches is None else self.patches[at]
+        keys = None if self.photographs is None else self.photographs[at]
+        image = self.image[at] if isinstance(self.image, np.ndarray) else SomeRows(self.image, at)
+        return replace(self, image=image, label=self.label[at], patches=patches, photographs=keys)
 
     @cached_property
     def cosine(self) -> NDArray[np.float32] | ByClass:

@@ -55,12 +55,13 @@ def at_temperature(features: Features, photographs: NDArray[np.uint64], /) -> li
     half = (photographs & np.uint64(1)).astype(bool)
     if min(half.sum(), (~half).sum()) < FEWEST:
         return []
-    parts, places = [], []
+    parts, places, logits = [], [], features.logits
+    bare = replace(features, patches=None, negatives=None, photographs=None)
     for own in (half, ~half):
-        t = best_temperature(features.logits[~own], features.label[~own])
+        others = logits[~own] if isinstance(logits, np.ndarray) else bare.some(~own).logits
+        t = best_temperature(others, features.label[~own])
         scale = features.logit_scale / float(np.clip(t, 1 / WIDEST, WIDEST))
-        part = Features(features.image[own], features.text, features.label[own], scale, features.logit_bias)
-        parts.append(pl.DataFrame(at_scale(part, scale, TEMPERATURE)))
+        parts.append(pl.DataFrame(at_scale(bare.some(own), scale, TEMPERATURE)))
         places.append(np.flatnonzero(own))
     frame = pl.concat(parts).with_columns(place=np.concatenate(places)).sort("place")
     return frame.drop("place").get_columns()

@@ -265,6 +265,7 @@ def described(
 
     Shares get Wilson's interval with the variance of their replicates. One of 0 or 1 cannot vary in a resample: it gets
     that of a share of 0 in n, and keeps no replicates. `alike` is how many images say as much if they weigh unevenly.
+    Of one image nothing but a share has an interval: it does not say how much images differ.
     """
     value = float(measure.value)
     low, high = (float(end) for end in percentile_interval(measure.boot))
@@ -272,6 +273,8 @@ def described(
     if name.endswith(SHARES) and min(abs(value), abs(1 - value)) < 1e-9:  # weights may add up to 0.9999999999999999
         value = float(round(value))
         return row(name, value, *wilson(value, 0.0, alike or n), p, n)
+    if n == 1:
+        return row(name, value, np.nan, np.nan, np.nan, n)
     if name.endswith(SHARES):
         low, high = wilson(value, float(np.var(measure.boot)), n)
     return row(name, value, low, high, p, n, measure.kept if keep else None)

@@ -112,19 +112,32 @@ def classwise_ece(probabilities: Floats, label: NDArray[np.integer], /, *, bins:
 
 def ace(probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15) -> float:
     """Return the adaptive calibration error, the mean gap of all equal-mass bins of all classes (Nixon et al. 2019)."""
-    n, gaps = len(label), []
-    for p, right in _by_class(probabilities, label):
-        order = np.argsort(p)
-        ordered = p[order]
-        edges = -(-np.arange(bins + 1) * n // bins)
-        inner = edges[1:-1]
-        split = ordered[inner - 1] == ordered[np.minimum(inner, n - 1)]  # equal confidences share a bin
-        edges[1:-1] = np.where(split, np.searchsorted(ordered, ordered[np.minimum(inner, n - 1)], "right"), inner)
-        gap = ordered.astype(float) - right[order]
-        sums, size = np.diff(np.append(0.0, np.cumsum(gap))[edges]), np.diff(edges)
-        filled = size > 0
-        gaps.append(np.mean(np.abs(sums[filled]) / size[filled]))
-    return float(np.mean(gaps))
+    return float(np.mean([_mean_gap(p, right, bins) for p, right in _by_class(probabilities, label)]))
+
+
+def errors_of_classes(probabilities: Floats, label: NDArray[np.integer], /, *, bins: int = 15) -> tuple[float, float]:
+    """Return `classwise_ece` and `ace` of a table (n, c), of which each class is read once.
+
+    >>> table, label = np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1])
+    >>> errors_of_classes(table, label) == (classwise_ece(table, label), ace(table, label))
+    True
+    """
+    each = [(ece(p, right, bins=bins), _mean_gap(p, right, bins)) for p, right in _by_class(probabilities, label)]
+    return float(np.mean([one for one, _ in each])), float(np.mean([gap for _, gap in each]))
+
+
+def _mean_gap(p: Floats, right: Bools, bins: int) -> float:
+    """Return the mean gap of the equal-mass bins of one class; equal confidences share a bin."""
+    n, order = len(p), np.argsort(p)
+    ordered = p[order]
+    edges = -(-np.arange(bins + 1) * n // bins)
+    inner = edges[1:-1]
+    split = ordered[inner - 1] == ordered[np.minimum(inner, n - 1)]
+    edges[1:-1] = np.where(split, np.searchsorted(ordered, ordered[np.minimum(inner, n - 1)], "right"), inner)
+    gap = ordered.astype(float) - right[order]
+    sums, size = np.diff(np.append(0.0, np.cumsum(gap))[edges]), np.diff(edges)
+    filled = size > 0
+    return float(np.mean(np.abs(sums[filled]) / size[filled]))
 
 
 def confidence_gap(confidence: Floats, correct: Bools, /) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures.conformal_rows import conformal_rows
+from reliquant.measures.limits import limit
 from reliquant.measures.pairing import CELL, Pair, each_once, matched, without_nan
 from reliquant.measures.prompts import prompt_rows
 from reliquant.measures.row import as_column
@@ -73,6 +74,8 @@ def rows(
             placed += [{"group": "", "corruption": "", "severity": 0, **row} for row in prompt_rows(pair)]
         key = {"suite": suite, "dataset": dataset, "reference": reference, "score": ""}
         measured += [{**key, **row} for row in placed]
+    for row in measured:
+        limit(row)
     kept = _kept(measured)
     plain = {name: kind for name, kind in SCHEMA.items() if name != kept.name}
     return pl.DataFrame(measured, schema=plain, infer_schema_length=None).with_columns(kept)
