@@ -139,6 +139,14 @@ def test_rows_are_those_of_a_study_with_fp32_beside_the_variant(run, tmp_path):
     assert set(rows["dataset"]) == {"coco"}
 
 
+def test_what_has_no_value_is_undefined(run):
+    image = np.eye(6)
+    np.savez("six.npz", image=image, text=image, image_of=np.arange(6))
+    lines = [line.split() for line in run("six.npz", "--reference", "six.npz").splitlines()]
+    assert ["recall_at_10", "undefined"] in lines
+    assert any(line[:2] == ["recall_at_5", "100.0"] for line in lines if line)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

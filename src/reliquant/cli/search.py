@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from reliquant.cli.measure_paired import (
 from reliquant.cli.names import names_of
 from reliquant.cli.output import Output
 from reliquant.cli.search_rows import rows_of_variants
-from reliquant.cli.search_text import counts_of, text_of
+from reliquant.cli.search_text import Count, counts_of, text_of
 from reliquant.cli.words import positive, writable
 from reliquant.evaluation.paired import Labels
 from reliquant.files.artifacts import provenance, save_frame
@@ -44,6 +45,8 @@ INDEXES = (
     "forms in which the library is stored, too: names (float16, int8_vector, int8_dimension, binary,"
     " binary_rescored), or entries such as '{index: truncated, dimensions: 64}'"
 )
+
+Search = Callable[[Captioned, Captioned | None], pl.DataFrame]
 
 
 def add_words(parser: argparse.ArgumentParser, /) -> None:
@@ -82,21 +85,16 @@ def run(
         if told:
             raise ValueError(f"{', '.join(told)}: needs --reference, the table of FP32 on the same images and captions")
     known = _Known(embeddings, reference, precision, bytes, reference_bytes)
-    pairs = _pairs(known, names_of(names))
-    said = list(dict.fromkeys(known.said))
-    for line in said:
-        say("reliquant search", line)
-    found = {name: search(own, fp32) for name, (own, fp32) in pairs.items()}
-    counts = {name: counts_of(own) for name, (own, _) in pairs.items()}
+    found, counts, fp32 = _found(known, names_of(names), search)
     lines = {name: frame.drop("replicates").to_dicts() for name, frame in found.items()}
     text = text_of(lines, counts, "" if reference is None else str(reference))
     if rows is not None:
-        frame = _rows(found, pairs, known, labels_of_rows(rows, (reference or embeddings[0]).stem, words), search)
-        save_frame(rows, frame, provenance(assumed=said))
+        frame = _rows(found, fp32, known, labels_of_rows(rows, (reference or embeddings[0]).stem, words), search)
+        save_frame(rows, frame, provenance(assumed=known.said))
         text += f"\n\n{rows}: {len(frame):,} rows"
     every = [{"variant": name, **row} for name, own in lines.items() for row in own]
     asked = {name: {group: one._asdict() for group, one in own.items()} for name, own in counts.items()}
-    return Output({"rows": every, "searches": asked, "assumed": said}, text)
+    return Output({"rows": every, "searches": asked, "assumed": known.said}, text)
 
 
 class _Known:
@@ -115,38 +113,45 @@ class _Known:
         schemes = unique_names(embeddings) if reference is None else scheme_names(embeddings)
         self.tables = dict(zip(schemes, embeddings, strict=True))
         self.said: list[str] = []
-        self.precision = {} if reference is None else precisions_of(precision, schemes, self.said)
+        named: list[str] = []
+        self.precision = {} if reference is None else precisions_of(precision, schemes, named)
+        self.say(named)
         self.bytes = sizes_of(bytes, schemes, "--bytes")
         self.reference_bytes = sizes_of([reference_bytes], ["fp32"], "--reference-bytes").get("fp32")
 
+    def say(self, *lists: Sequence[str]) -> None:
+        """Say on stderr, and keep, each sentence that was not said yet."""
+        for line in chain(*lists):
+            if line not in self.said:
+                self.said.append(line)
+                say("reliquant search", line)
 
-def _pairs(known: _Known, names: Mapping[str, str]) -> dict[str, tuple[Captioned, Captioned | None]]:
-    """Read each variant's embeddings, with those of the reference beside them; keep what was assumed."""
+
+def _found(
+    known: _Known, names: Mapping[str, str], search: Search
+) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Count]], Captioned | None]:
+    """Search each variant's embeddings, one variant in memory at a time; return FP32's, too, where there is one.
+
+    What is assumed is said before a search, once.
+    """
+    tables = {name: read_table(path, names=names) for name, path in known.tables.items()}  # all are opened first
     before = None if known.reference is None else read_table(known.reference, names=names)
-    found: dict[str, tuple[Captioned, Captioned | None]] = {}
-    for name, path in known.tables.items():
-        table = read_table(path, names=names)
-        known.said += table.said
+    found, counts, fp32 = {}, {}, None
+    for name, table in tables.items():
         if before is None:
             own, told = captioned_of(table)
-            found[name] = own, None
         else:
             own, fp32, told = matched_pair(table, before)
-            known.said += before.said
-            found[name] = own, fp32
-        known.said += told
-    return found
+            told = (*before.said, *told)
+        known.say(table.said, told)
+        found[name], counts[name] = search(own, fp32), counts_of(own)
+    return found, counts, fp32
 
 
 def _rows(
-    found: Mapping[str, pl.DataFrame],
-    pairs: Mapping[str, tuple[Captioned, Captioned | None]],
-    known: _Known,
-    labels: Labels,
-    search: Callable[[Captioned, None], pl.DataFrame],
+    found: Mapping[str, pl.DataFrame], fp32: Captioned | None, known: _Known, labels: Labels, search: Search
 ) -> pl.DataFrame:
     """Return what was found as rows of a study; a table without a reference is FP32's."""
-    ((_, fp32), *_) = pairs.values()
     if fp32 is None:
         return rows_of_variants({}, next(iter(found.values())), labels, precision={}, bytes={})
     sizes = {"bytes": known.bytes, "reference_bytes": known.reference_bytes}

@@ -106,7 +106,7 @@ def _block(
         of = f" of {_counted(n, 'image')}" if who == "caption" else ""
         told = f"{_counted(counts[group].queries, who)}{of} searched {_counted(counts[group].library, what)}"
         lines.append((f"{group.replace('_', ' ')}, {one_line(score) or 'float32'}: {told}",))
-        lines += [cells_of(measure, line, units=UNITS) for measure, line in own.items()]
+        lines += [_cells(measure, line) for measure, line in own.items()]
     head = ("measure", "value", "reference" if reference else "float32", "unit", "change")
     narrow = [narrow_cells(line) for line in lines]
     if not any(line.change for line in block.values()):
@@ -116,6 +116,13 @@ def _block(
     return "\n".join(
         [title, *columns(head, lines, right=head[1:2] + head[2:3] * (len(head) > 4), width=width, narrow=narrow)]
     )
+
+
+def _cells(measure: str, line: Line) -> tuple[str, ...]:
+    """Write a line; what has no value, such as Recall@10 of fewer than ten items, is undefined."""
+    if line.value["value"] is None:
+        return f"  {measure}", "undefined", "", "", ""
+    return cells_of(measure, line, units=UNITS)
 
 
 def _counted(count: int, of: str) -> str:
