@@ -26,6 +26,8 @@ MADE_BY = {  # rule -> what it makes, for the study `lab`
     "measure": [paths.shard_rows("lab", VARIANT, "clean")],
     "explain": [paths.explain_rows("lab", VARIANT)],
     "sensitivity": [paths.sensitivity_rows("lab", VARIANT)],
+    "embed": [paths.embeddings("lab", VARIANT)],
+    "retrieve": [paths.retrieval_rows("lab", VARIANT)],
     "collect": [paths.rows("lab")],
     "facts": [paths.facts("lab")],
     "report": [paths.page(REPORT), paths.summary(REPORT), paths.claims(REPORT), paths.digests(REPORT)]
