@@ -16,6 +16,7 @@ def problems(schemes):
     config |= {"schemes": schemes, "precisions": ["w4a8"], "scopes": ["image", "both"], "seeds": [0]}
     for word in ("explain", "sensitivity"):
         config.pop(word, None)
+    config["suites"].pop("retrieval", None)
     return list(layer_problems(read_study(config)))
 
 
