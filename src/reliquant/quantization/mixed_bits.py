@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, Grid, parse_precision
 from reliquant.layers import stored
-from reliquant.layers.surgery import insert_twins
+from reliquant.layers.surgery import insert_twins, twins
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
 from reliquant.models.shapes import is_shape_only
@@ -107,14 +107,18 @@ class Search:
     def _tried(self, options: Mapping[int | str, Words], loss: ProxyLoss) -> Tried:
         """Round all layers with uniform bits, then with each option, and try each free layer alone at each."""
         model: Clip | None = self._rounded({})
-        uniform_loss, uniform_bits = loss.of(model)[0], self._stored(model)
+        uniform_bits = self._counted(model)
+        uniform_loss = loss.of(model)[0]
         losses, costs = np.zeros((len(self.free), len(options))), np.zeros((len(self.free), len(options)), np.int64)
         same = [choice for choice, words in options.items() if self.weight.at(words[0]) == self.weight]
         for column, choice in sorted(enumerate(options), key=lambda option: option[1] not in same):
             if choice not in same:
                 model = None  # frees a copy before the next is made
                 model = self._rounded(dict.fromkeys(self.free, options[choice]))
-            bits, names = self._stored(model), progress(self.free, label=f"mixed: w{choice} in one layer at a time")
+                bits = self._counted(model)
+            else:
+                bits = uniform_bits
+            names = progress(self.free, label=f"mixed: w{choice} in one layer at a time")
             for row, name in enumerate(names):
                 costs[row, column] = bits[name]
                 losses[row, column] = self._added(name, model.model.get_submodule(name), loss, choice)
@@ -155,6 +159,13 @@ class Search:
         taken = sum(self._stored(self.clip).values())
         if taken > allowed * (1 + 1e-9):
             raise ValueError(f"mixed: budget: the model takes {taken} bits, more than {allowed:g}; name a smaller one")
+
+    def _counted(self, clip: Clip) -> dict[str, int]:
+        """Return the stored bits of a copy's weights, and let go its codes: from now on its weights are tried."""
+        found = self._stored(clip)
+        for layer in twins(clip.model).values():
+            layer.codes = None
+        return found
 
     def _stored(self, clip: Clip) -> dict[str, int]:
         """Return the stored bits of each rounded layer's weight."""
