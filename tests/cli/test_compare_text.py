@@ -7,11 +7,6 @@ from reliquant.report.synthetic import Shape, rows
 SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), iterations=(), ranks=())
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 @pytest.fixture(scope="module")
 def found():
     frame = rows(SMALL)

@@ -1,5 +1,3 @@
-import pytest
-
 from reliquant.cli.plan_text import UNITS, model_text
 
 PRODUCTS = [
@@ -12,11 +10,6 @@ PRODUCTS = [
     {"module": "", "weight": "fp32", "activation": "fp32", "macs": 0, "reason": "no matrix product"},
 ]
 PLAN = {"products": PRODUCTS, "shares": {"share": 0.5}, "compensation": None, "from_data": False, "by_shapes": False}
-
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 def test_equal_layers_are_one_line_with_their_number():

@@ -11,11 +11,6 @@ SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptio
 WISHES = ["accuracy_delta < 0.05", "squared_ce_change <= 0.01"]
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 @pytest.fixture(scope="module")
 def variants():
     return judged(rows(SMALL), WISHES)

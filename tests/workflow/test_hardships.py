@@ -51,7 +51,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(disk):
     )
     code, output = snakemake(folder, "--until", "prepare")
     assert code == 0, output[-4000:]
-    assert len(list((folder / "data").rglob("images.npy"))) == 7
+    assert len(list((folder / "data").rglob("images.npy"))) == 8
     assert all(path.read_bytes() == before for path, before in whole.items())
 
 

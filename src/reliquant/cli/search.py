@@ -27,6 +27,7 @@ from reliquant.cli.search_text import Count, counts_of, text_of
 from reliquant.cli.words import positive, writable
 from reliquant.evaluation.paired import Labels
 from reliquant.files.artifacts import provenance, save_frame
+from reliquant.files.bounded import load_yaml
 from reliquant.measures.retrieval import Captioned
 from reliquant.measures.retrieval_rows import retrieval_rows
 from reliquant.plugins import ConfigError, check
@@ -163,7 +164,7 @@ def _forms(words: list[str]) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for word in words:
         try:
-            entry = yaml.safe_load(word) if word.lstrip().startswith("{") else {"index": word}
+            entry = load_yaml(word) if word.lstrip().startswith("{") else {"index": word}
         except yaml.YAMLError as error:
             raise ConfigError([f"--indexes {word!r}: is no YAML"]) from error
         if problems := check("index", entry):
