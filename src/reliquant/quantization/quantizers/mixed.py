@@ -38,7 +38,7 @@ def quantizer(
     budget: Annotated[float | None, Field(allow_inf_nan=False)] = None,
     budget_bytes: int | None = None,
     samples: Annotated[int, Field(ge=1)] = 128,
-    batch: Annotated[int, Field(ge=1)] = 32,
+    batch: Annotated[int, Field(ge=1)] = 16,
 ) -> dict[str, float]:
     """Quantize the named layers in place by `method` with its `words`; return the proxy's loss, with uniform bits too.
 
