@@ -10,9 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import save_file
 
-from reliquant import plugins
 from reliquant.cli.measure import with_scores
-from reliquant.cli.measure_paired import SCORES, add_row_words, kept, labels_of_rows, scheme_names
+from reliquant.cli.measure_paired import add_row_words, kept, labels_of_rows, scheme_names, usual_scores
 from reliquant.cli.output import Output
 from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, TOWER, UNREADABLE, positive, writable
 from reliquant.device import choose
@@ -126,7 +125,7 @@ def run(
         fp32.model.to(device)
         exact = embed_images(fp32, images, templates=templates, batch=batch, device=device)
         exact_others = {word: embed_images(fp32, sets[word], beside=exact, batch=batch, device=device) for word in sets}
-    scores = {score: plugins.load("score", {"score": score}) for score in SCORES}
+    scores = usual_scores()
     answers, of_fp32 = answers_of_features(test, others, scores), answers_of_features(exact, exact_others, scores)
     quantized = {scheme_names([variant])[0]: described(variant, answers, header)}
     words = {"study": study, "source": source, "dataset": name}

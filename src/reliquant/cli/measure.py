@@ -8,21 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reliquant import plugins
-from reliquant.cli.measure_paired import add_paired_words, paired
+from reliquant.cli.measure_paired import add_paired_words, paired, usual_scores
 from reliquant.cli.names import names_of
 from reliquant.cli.output import Output, measured_output
 from reliquant.cli.words import positive
 from reliquant.evaluation.features import Features
 from reliquant.evaluation.measure import measure_features, measure_probabilities
 from reliquant.evaluation.paired import measure_answers
+from reliquant.files.stored_frames import errors_named
 from reliquant.progress import say
 from reliquant.stored.beside import answers_of, class_names, kind_of, unique_names
-from reliquant.stored.features import doubts_of, features_of, labels_of, naming
+from reliquant.stored.features import doubts_of, features_of, labels_of
 from reliquant.stored.read import read_table
 
 EXAMPLE = "reliquant measure features.safetensors --ood other.safetensors --json"
-SCORES = ("mcm", "msp", "max_logit", "energy")
 FEATURES = (
     "image (n,d), label (n), text (c,d), logit_scale (1: the multiplier of the cosines, exp of the model's parameter),"
     " and maybe logit_bias (1), photograph (n, whole numbers: equal for equal images) and id (n);"
@@ -87,13 +86,13 @@ def _alone(path: Path, name: str, ood: Sequence[Path], names: Mapping[str, str],
         table.require("label")
         column = table.arrays["probabilities"]
         label = labels_of(table, len(column))
-        with naming(path):
+        with errors_named(path):
             return {name: measure_probabilities(column.exact(slice(None)), label, resamples=resamples)}
     said: list[str] = []
     sets = {str(other.with_suffix("")): read_table(other, names=names) for other in ood}
     answers = answers_of(table, sets, {}, said, kind=kind, classes=class_names([table]))
     _say(said)
-    with naming(path):
+    with errors_named(path):
         return dict(measure_answers(answers, name=name, resamples=resamples))
 
 
@@ -103,8 +102,7 @@ def _say(lines: Sequence[str]) -> None:
 
 
 def _scored(name: str, test: Features, others: Mapping[str, Features], resamples: int) -> dict[str, object]:
-    scores = {score: plugins.load("score", {"score": score}) for score in SCORES}
-    return dict(measure_features(test, others, scores, resamples=resamples, name=name))
+    return dict(measure_features(test, others, usual_scores(), resamples=resamples, name=name))
 
 
 def with_scores(name: str, test: Features, others: Mapping[str, Features], resamples: int, /) -> Output:

@@ -14,6 +14,7 @@ from reliquant.cli.output import Output
 from reliquant.cli.paired_output import paired_output
 from reliquant.cli.words import writable
 from reliquant.evaluation.paired import Labels, Quantized, measure_paired
+from reliquant.evaluation.records import Score
 from reliquant.files.artifacts import UNKNOWN, provenance, save_frame
 from reliquant.grid import parse_precision
 from reliquant.progress import say
@@ -94,8 +95,7 @@ def paired(
     sizes, own = sizes_of(bytes, schemes, "--bytes"), sizes_of([reference_bytes], ["fp32"], "--reference-bytes")
     files = {name: Files(*every) for name, *every in zip(schemes, features, *own_sets, strict=True)}
     fp32 = Files(reference, reference_ood, reference_shifted)
-    scores = {score: plugins.load("score", {"score": score}) for score in SCORES}
-    found, exact = paired_answers(files, fp32, scores, said, names=names[0], reference_names=names[1])
+    found, exact = paired_answers(files, fp32, usual_scores(), said, names=names[0], reference_names=names[1])
     own_size, fp32_size = (dict(zip([word], own.values(), strict=False)) for word in ("bytes", "bytes_fp32"))
     variants = {}
     for name, answers in found.items():
@@ -104,6 +104,11 @@ def paired(
     labels = labels_of_rows(rows, reference.stem, words)
     frame = measure_paired(variants, exact, labels, reference_measures=own_size, resamples=resamples)
     return kept(frame, str(reference), said, rows)
+
+
+def usual_scores() -> dict[str, Score]:
+    """Return the OOD scores that need nothing beside the features of images and classes, by name."""
+    return {score: plugins.load("score", {"score": score}) for score in SCORES}
 
 
 def _sets_of(

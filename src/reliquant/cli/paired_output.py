@@ -12,6 +12,7 @@ import polars as pl
 
 from reliquant.cli.columns import columns, window
 from reliquant.cli.output import Output
+from reliquant.cli.units import counted
 from reliquant.measures.stats import holm
 from reliquant.report.escaping import one_line
 from reliquant.report.frames import marked
@@ -137,15 +138,11 @@ def _titles(rows: pl.DataFrame) -> dict[str, str]:
         own = rows.filter(dataset=name)
         both = own.filter(suite="ood", measure="auroc")["n"].max()
         if isinstance(both, int) and isinstance(labelled, int):
-            told = f"{_counted(both - labelled, 'other image')} beside the {labelled:,} labelled"
+            told = f"{counted(both - labelled, 'other image')} beside the {labelled:,} labelled"
         else:
-            told = _counted(int(own["n"].max() or 0), "image")  # type: ignore[arg-type]
+            told = counted(int(own["n"].max() or 0), "image")  # type: ignore[arg-type]
         found[name] = f"{one_line(name)}: {told}"
     return found
-
-
-def _counted(count: int, of: str) -> str:
-    return f"{count:,} {of}{'s' * (count != 1)}"
 
 
 def _block(name: str, reference: str, block: Lines, titles: Mapping[str, str], width: int | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from reliquant.cli.columns import columns, window
 from reliquant.cli.paired_output import NUMBERS, Line, Units, cells_of, narrow_cells, wrapped
+from reliquant.cli.units import counted
 from reliquant.measures.retrieval import DIRECTIONS, Captioned, task
 from reliquant.measures.stats import holm
 from reliquant.report.escaping import one_line
@@ -103,8 +104,8 @@ def _block(
         own = {measure: line for (*place, measure), line in block.items() if place == [group, score]}
         who, what = WHO[group]
         n = max((line.value["n"] or 0 for line in own.values()), default=0)
-        of = f" of {_counted(n, 'image')}" if who == "caption" else ""
-        told = f"{_counted(counts[group].queries, who)}{of} searched {_counted(counts[group].library, what)}"
+        of = f" of {counted(n, 'image')}" if who == "caption" else ""
+        told = f"{counted(counts[group].queries, who)}{of} searched {counted(counts[group].library, what)}"
         lines.append((f"{group.replace('_', ' ')}, {one_line(score) or 'float32'}: {told}",))
         lines += [_cells(measure, line) for measure, line in own.items()]
     head = ("measure", "value", "reference" if reference else "float32", "unit", "change")
@@ -123,7 +124,3 @@ def _cells(measure: str, line: Line) -> tuple[str, ...]:
     if line.value["value"] is None:
         return f"  {measure}", "undefined", "", "", ""
     return cells_of(measure, line, units=UNITS)
-
-
-def _counted(count: int, of: str) -> str:
-    return f"{count:,} {of}{'s' * (count != 1)}"

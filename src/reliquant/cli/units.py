@@ -1,4 +1,4 @@
-"""Times and sizes as people say them."""
+"""Times, sizes and numbers of things as people say them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def time_in_words(hours: float, /) -> str:
         units = {"day": days, "hour": left}
     else:
         units = {"hour": minutes // 60, "minute": minutes % 60}
-    said = [f"{count:,} {unit}{'s' * (count != 1)}" for unit, count in units.items() if count]
+    said = [counted(count, unit) for unit, count in units.items() if count]
     return " ".join(said) or "under a minute"
 
 
@@ -29,3 +29,12 @@ def size_in_words(size: float, /) -> str:
         if size >= 2**power:
             return f"{size / 2**power:,.1f} {unit}"
     return f"{size:,.0f} bytes" if size else "nothing"
+
+
+def counted(count: int, of: str, /) -> str:
+    """Write how many of something there are.
+
+    >>> counted(1, "image"), counted(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {of}{'s' * (count != 1)}"

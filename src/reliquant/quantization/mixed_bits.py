@@ -107,7 +107,7 @@ class Search:
     def _tried(self, options: Mapping[int | str, Words], loss: ProxyLoss) -> Tried:
         """Round all layers with uniform bits, then with each option, and try each free layer alone at each."""
         model: Clip | None = self._rounded({})
-        uniform_bits = self._counted(model)
+        uniform_bits = bits = self._counted(model)
         uniform_loss = loss.of(model)[0]
         losses, costs = np.zeros((len(self.free), len(options))), np.zeros((len(self.free), len(options)), np.int64)
         same = [choice for choice, words in options.items() if self.weight.at(words[0]) == self.weight]
@@ -116,10 +116,7 @@ class Search:
                 model = None  # frees a copy before the next is made
                 model = self._rounded(dict.fromkeys(self.free, options[choice]))
                 bits = self._counted(model)
-            else:
-                bits = uniform_bits
-            names = progress(self.free, label=f"mixed: w{choice} in one layer at a time")
-            for row, name in enumerate(names):
+            for row, name in enumerate(progress(self.free, label=f"mixed: w{choice} in one layer at a time")):
                 costs[row, column] = bits[name]
                 losses[row, column] = self._added(name, model.model.get_submodule(name), loss, choice)
         return Tried(losses, costs, uniform_loss, uniform_bits)

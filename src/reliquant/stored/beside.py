@@ -17,7 +17,8 @@ import numpy as np
 from reliquant.evaluation.answers import LEVELS, Answers, answers_of_features, answers_of_predictions
 from reliquant.evaluation.class_tables import answers_of_logits, answers_of_probabilities
 from reliquant.evaluation.records import Score
-from reliquant.stored.features import doubts_of, features_of, labels_of, naming, numbers_of, probabilities_doubted
+from reliquant.files.stored_frames import errors_named
+from reliquant.stored.features import doubts_of, features_of, labels_of, numbers_of, probabilities_doubted
 from reliquant.stored.match import matched
 from reliquant.stored.read import KINDS, NO_NAMES, Table, read_table
 
@@ -160,7 +161,7 @@ def answers_of(
         others = {name: features_of(images, table) for name, images in ood.items()}
         found = answers_of_features(test, others, scores)
     else:
-        with naming(table.path):
+        with errors_named(table.path):
             if kind == "prediction":
                 confidence = table.arrays["confidence"][:] if "confidence" in table.arrays else None
                 found = answers_of_predictions(numbers_of(table, "prediction", classes=classes), label, confidence)

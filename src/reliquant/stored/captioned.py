@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reliquant.files.stored_frames import errors_named
 from reliquant.measures.resampling import PHOTOGRAPH
 from reliquant.measures.retrieval import Captioned, require_same_set
 from reliquant.stored.match import matched
-from reliquant.stored.naming import naming
 from reliquant.stored.read import Table
 from reliquant.stored.unit_rows import UnitRows
 
@@ -37,7 +37,7 @@ def captioned_of(table: Table, /) -> tuple[Captioned, tuple[str, ...]]:
     else:
         told = f"{len(image):,} images and {len(text):,} texts need image_of, the row of each text's image"
         raise ValueError(f"{table.path}: {told} (--names image_of=NAME where it has another name)")
-    with naming(table.path):
+    with errors_named(table.path):
         keys = None if photographs is None else photographs.astype(np.uint64)
         return Captioned(image, text, image_of, label, keys), said
 

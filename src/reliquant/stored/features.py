@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reliquant.evaluation.features import Features
+from reliquant.files.stored_frames import errors_named
 from reliquant.images.reading import class_names
 from reliquant.measures.accuracy import class_numbers, labels_within
 from reliquant.measures.resampling import PHOTOGRAPH
 from reliquant.stored.column import Column
-from reliquant.stored.naming import naming
 from reliquant.stored.read import Table
 from reliquant.stored.unit_rows import UnitRows
 
@@ -33,7 +33,7 @@ def labels_of(table: Table, images: int, /, *, classes: Sequence[str] | None = N
     Names of classes are numbered by their place in `classes`, in the table's own column of that name, or in the list
     that `classes.json` beside the file holds.
     """
-    with naming(table.path):
+    with errors_named(table.path):
         label = numbers_of(table, "label", classes=classes)
     if not images:
         raise ValueError(f"{table.path}: holds no images")
@@ -100,7 +100,7 @@ def features_of(
             f"{head.path}: logit_scale must be above 0: the multiplier, exp of the parameter; got {scale:g}"
         )
     bias = _number(head.path, "logit_bias", head.arrays["logit_bias"]) if "logit_bias" in head.arrays else 0.0
-    with naming(path):
+    with errors_named(path):
         labels_within(label, len(text))
         features = Features(rows, text, label, scale, bias, photographs=photographs_of(table))
     return features.held() if 4 * len(rows) * max(rows.shape[1], len(text)) <= held else features

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reliquant.files.digests import DamagedFile
+from reliquant.files.stored_frames import errors_named
 from reliquant.images.formats import SUFFIXES, described, head_of
 from reliquant.stored.column import Column
 from reliquant.stored.layouts import csv, faiss, folder, npy, npz, parquet, safetensors
-from reliquant.stored.naming import naming
 from reliquant.stored.synonyms import SYNONYMS, ours_of
 from reliquant.stored.unknown import there
 
@@ -77,7 +77,7 @@ def read_table(path: Path, /, *, names: Mapping[str, str] = NO_NAMES, where_ther
     where a file is truncated or of no layout that is read, and ValueError naming a column that is missing, that may be
     two of ours, or whose type is not read.
     """
-    with naming(path):
+    with errors_named(path):
         found, said = _columns(path)
         if where_there:
             names = {ours: theirs for ours, theirs in names.items() if theirs in found}
