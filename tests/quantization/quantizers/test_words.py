@@ -76,7 +76,7 @@ WORDS = {
         "budget": ("Annotated[float | None, Field(allow_inf_nan=False)]", None),
         "budget_bytes": ("int | None", None),
         "samples": (COUNT, 128),
-        "batch": (COUNT, 32),
+        "batch": (COUNT, 16),
     },
     "mse": GRIDS
     | {
