@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -76,8 +77,10 @@ def progress(items: Iterable[Item], /, *, label: str, total: int | None = None, 
 
 
 @contextmanager
-def one_line_errors(command: str = "", /, *, debug: bool = False) -> Iterator[None]:
+def one_line_errors(command: str = "", /, *, debug: bool = False, code: int = 1) -> Iterator[None]:
     """End the process with `<command>: error: <message>` and exit code 1 when the block raises, but not on `debug`.
+
+    Where 1 is an answer, `code` is another one, which a traceback on `debug` ends with, too.
 
     An error that none of our own checks foresaw, of a library or a fault of ours, says its type too, and how to see
     more. Where a library kills the process, as polars does when no more memory can be had, lines say in which call of
@@ -96,11 +99,18 @@ def one_line_errors(command: str = "", /, *, debug: bool = False) -> Iterator[No
     except BaseException as error:
         panic = type(error).__name__ == "PanicException"  # polars' own, no Exception
         if debug or os.environ.get(DEBUG) or not (panic or isinstance(error, Exception | KeyboardInterrupt)):
-            raise
+            if code == 1 or not isinstance(error, Exception):
+                raise
+            traceback.print_exc()
+            sys.exit(code)
         if isinstance(error, KeyboardInterrupt):
             say(f"{start}stopped", f"Ctrl-C; {AGAIN}")
             sys.exit(128 + signal.SIGINT)
-        sys.exit(f"{start}error: {message_of(error)}")
+        told = f"{start}error: {message_of(error)}"
+        if code == 1:
+            sys.exit(told)
+        print(told, file=sys.stderr, flush=True)
+        sys.exit(code)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ TOLERANCE = 1e-6  # between values of the same images: a difference of other mac
 AT_ONCE = 50_000  # rows whose replicates are compared at a time
 COUNTED = ("bytes_a_vector", "repeated_captions", "seen_images")  # of a suite of images, and exact none the less
 ESTIMATED = ("seconds", "logit_scale")  # what is measured of a variant itself and is not counted
+EXACT = (pl.col("suite") == "") & ~pl.col("measure").is_in(ESTIMATED) | pl.col("measure").is_in(COUNTED)
 
 
 def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFrame:
@@ -98,12 +99,11 @@ def _halves(both: pl.DataFrame, kept_a: pl.DataFrame, kept_b: pl.DataFrame) -> l
 
 def _how() -> pl.Expr:
     """Return how a difference is judged."""
-    of_variant = (pl.col("suite") == "") & ~pl.col("measure").is_in(ESTIMATED) | pl.col("measure").is_in(COUNTED)
     one_value = (pl.col("where") == "both") & (pl.col("value_a").is_null() != pl.col("value_b").is_null())
     known = pl.when(one_value).then(pl.lit("undefined")).when("pairs").then(pl.lit("paired"))
     known = known.when(pl.col("half").is_not_null()).then(pl.lit("unpaired"))
     known = known.when(pl.col("where") != "both").then(pl.lit(""))
-    return known.when(of_variant).then(pl.lit("exact")).otherwise(pl.lit("no interval"))
+    return known.when(EXACT).then(pl.lit("exact")).otherwise(pl.lit("no interval"))
 
 
 def _rejected(p: NDArray[np.floating], level: float) -> NDArray[np.bool_]:

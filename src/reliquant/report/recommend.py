@@ -39,10 +39,12 @@ class Wish:
     text: str
     direction: str = ""
     form: str = ""
+    strict: bool = False  # written with < or >, so that the bound itself does not meet it
 
     def met(self, value: float) -> bool:
         """Whether a value meets the wish."""
-        return (value - self.bound) * self.sign >= 0
+        beyond = (value - self.bound) * self.sign
+        return beyond > 0 or (beyond == 0 and not self.strict)
 
 
 def wish(text: str, /) -> Wish:
@@ -65,7 +67,7 @@ def wish(text: str, /) -> Wish:
         told = f"one of {', '.join(searches.DIRECTIONS)} and one stored form"
         raise ValueError(f"wish {text!r}: retrieval: takes at most {told}, not {' and '.join(narrower)}")
     sign, narrowed = 1 if match[4][0] == ">" else -1, ("".join(directions), "".join(forms))
-    return Wish(suite, match[3], sign, float(match[5]), text.strip(), *narrowed)
+    return Wish(suite, match[3], sign, float(match[5]), text.strip(), *narrowed, strict=match[4] in "<>")
 
 
 def recommend(
@@ -238,7 +240,8 @@ def _chosen(price: NDArray[np.floating], values: NDArray[np.floating], asked: Se
     """Return which variants meet every wish and lie on the front, (n,), from prices (n,) and values (n, wishes)."""
     signs = np.array([w.sign for w in asked])
     bounds = np.array([w.bound for w in asked])
-    meets = np.flatnonzero(((values - bounds) * signs >= 0).all(axis=1))
+    beyond, strict = (values - bounds) * signs, np.array([w.strict for w in asked])
+    meets = np.flatnonzero(((beyond > 0) | ((beyond == 0) & ~strict)).all(axis=1))
     goods = np.concatenate([-price[meets, None], values[meets] * signs], axis=1)
     order = np.lexsort(-goods.T[::-1])  # smallest cost first; then what is best in the first wish
     front = np.empty((0, goods.shape[1]))

@@ -1,0 +1,202 @@
+"""Whether variants hold what is wished of them, with an asked confidence, or not, or cannot be told; free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from reliquant.report import frames, searches
+from reliquant.report.bounds import bounds
+from reliquant.report.choice import near
+from reliquant.report.common_sets import CELL, some_of
+from reliquant.report.compare import EXACT
+from reliquant.report.evidence import more_images
+from reliquant.report.frames import VARIANT, Rows
+from reliquant.report.recommend import INSTEAD, Wish, wish
+from reliquant.study.config import RETRIEVAL
+
+Word = Literal["holds", "fails", "cannot tell"]
+HOLDS: Final = "holds"
+FAILS: Final = "fails"
+OPEN: Final = "cannot tell"
+CODES: dict[str, int] = {HOLDS: 0, FAILS: 1, OPEN: 2}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One wish of one variant: its value, both bounds, images of a set, which sets, and the verdict with its reason.
+
+    `how` is `interval`, `exact` (a count, without chance), of two tables `paired` or `widths added`, or "" where there
+    is nothing to judge by. `value` of a wish that compares two tables is the difference.
+    """
+
+    wish: str
+    suite: str
+    measure: str
+    verdict: Word
+    why: str = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    sets: str = ""
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The rows of a measure as a wish means them: `cells` that anything in the table has, and `rows` with a value."""
+
+    cells: pl.DataFrame
+    rows: pl.DataFrame
+
+
+def wishes_of(texts: Sequence[str], /) -> list[Wish]:
+    """Read wishes, each once; raise ValueError where one cannot be read, or there is none."""
+    if not texts:
+        raise ValueError("there is no wish; give at least one, such as 'accuracy_change >= -0.01'")
+    return list({one.text: one for one in map(wish, texts)}.values())
+
+
+def worst(words: Sequence[str], /) -> Word:
+    """Return the verdict of several together: fails before cannot tell before holds.
+
+    >>> worst(["holds", "cannot tell", "fails"])
+    'fails'
+    """
+    return FAILS if FAILS in words else OPEN if OPEN in words else HOLDS
+
+
+def checked(rows: Rows, one: Wish, variants: pl.DataFrame, /, *, confidence: float) -> list[Line]:
+    """Judge one wish of each of some variants of rows, in their order.
+
+    `holds`: the bound that is nearer to failing, of this confidence, still meets the wish; `fails`: the other bound
+    does not meet it either; `cannot tell`: the wish lies between, or there is no interval, no value, or none on a set
+    that others of the table have. Raises ValueError where no row at all is of the measure.
+    """
+    one = placed(rows, one)
+    found = selected(rows, one)
+    lacking = lacks(found, variants)
+    complete = variants.filter(pl.Series([not said for said in lacking], dtype=pl.Boolean))
+    means = means_of(found.rows, complete)
+    lines = []
+    for line, said in zip(variants.iter_rows(named=True), lacking, strict=True):
+        start = Line(one.text, one.suite, one.measure, OPEN)
+        if said:
+            lines.append(replace(start, why=said))
+            continue
+        mean = means.filter(*same_variant(line)).row(0, named=True)
+        known = {"value": mean["value"], "n": mean["n"], "sets": mean["sets"] or ""}
+        lines.append(judged(replace(start, **known), one, mean["low"], mean["high"], confidence))
+    return lines
+
+
+def judged(line: Line, one: Wish, low: float | None, high: float | None, confidence: float, /) -> Line:
+    """Judge a line with a value by its 95 % interval, or as it is where it is a count."""
+    assert line.value is not None
+    if low is not None and high is not None and low < high:
+        ends = bounds(line.value, low, high, confidence=confidence)
+        return by_bounds(replace(line, how="interval"), one, *ends)
+    if is_exact(one):
+        return replace(line, verdict=HOLDS if one.met(line.value) else FAILS, how="exact")
+    instead = INSTEAD.get(one.measure)
+    return replace(line, why=f"{one.measure} has no interval" + (f"; wish for {instead}" if instead else ""))
+
+
+def by_bounds(line: Line, one: Wish, low: float, high: float, /) -> Line:
+    """Judge a line by its two bounds."""
+    met = {one.met(low), one.met(high)}
+    word: Word = OPEN if len(met) > 1 else HOLDS if True in met else FAILS
+    why = f"{one.bound:g} lies between the bounds{_enough(line, one, low, high)}" if word == OPEN else ""
+    return replace(line, low=low, high=high, verdict=word, why=why)
+
+
+def _enough(line: Line, one: Wish, low: float, high: float) -> str:
+    """Say how many images of a set would tell, if the value stayed what it is: widths fall with the root of n."""
+    assert line.value is not None
+    away = line.value - one.bound
+    side = line.value - low if away > 0 else high - line.value
+    images = more_images(line.n or 0, abs(away) / side) if side > 0 else None
+    return f"; about {images:,} images a set would tell, if the value stays" if images else ""
+
+
+def is_exact(one: Wish, /) -> bool:
+    """Whether a measure is a count or share of a variant itself, which no other images would change."""
+    row = pl.DataFrame({"suite": [one.suite], "measure": [one.measure]})
+    return bool(row.select(EXACT).item())
+
+
+def placed(rows: Rows, one: Wish, /) -> Wish:
+    """Return a wish in the suite where its measure is: that it names, or none for what is of a variant itself (bytes).
+
+    Raises ValueError for a measure that no row of the suite has, naming those that are near.
+    """
+    of_name = rows.lazy().filter((pl.col("measure") == one.measure) & pl.col("iteration").is_null())
+    there = of_name.select(pl.col("suite", "scale").cast(pl.String)).unique().collect()
+    native = set(there.filter(scale="native")["suite"])
+    if one.suite in native:
+        return one
+    if ":" not in one.text and "" in native:
+        return replace(one, suite="")
+    other = sorted(filter(None, native))
+    scales = sorted(set(there.filter(suite=one.suite)["scale"]))
+    where = pl.col("suite").is_in([one.suite, ""] if ":" not in one.text else [one.suite])
+    own = rows.lazy().filter(where).select(pl.col("measure").cast(pl.String).unique()).collect()["measure"].to_list()
+    told = f"{one.text!r}: there are no rows of {one.measure} in the suite {one.suite}"
+    if other:
+        raise ValueError(f"{told}; it is in {', '.join(other)}: wish for {other[0]}:{one.measure}")
+    if scales:
+        raise ValueError(f"{told} at the model's own logit scale; they are of {', '.join(scales)}, of which none asks")
+    raise ValueError(f"{told}; {near(one.measure, own) if own else 'it has no rows at all'}")
+
+
+def selected(rows: Rows, one: Wish, /) -> Selected:
+    """Return the rows of a wish's measure: those with a value, and the cells that any variant or FP32 has."""
+    of_measure = rows.lazy().filter((pl.col("measure") == one.measure) & (pl.col("suite") == one.suite))
+    every = of_measure.with_columns(own=pl.col("value"), value=pl.lit(0.0))  # what is undefined is a cell, too
+    if one.suite == RETRIEVAL:
+        cells = searches.wished(every, one.measure, direction=one.direction, form=one.form)[0]
+    else:
+        cells = frames.select(every, one.measure, suite=one.suite)
+    if cells.is_empty():
+        raise ValueError(f"{one.text!r}: there are no rows of {one.measure} in the suite {one.suite}")
+    known = cells.filter(pl.col("own").is_finite()).with_columns(value=pl.col("own"))
+    return Selected(cells.drop("own"), known.drop("own"))
+
+
+def lacks(found: Selected, variants: pl.DataFrame, /) -> list[str]:
+    """Say of each variant on which cells of the table it was not measured or has no value; empty where on none."""
+    cells = found.cells.select(CELL).unique().sort(CELL)
+    said = []
+    for line in variants.iter_rows(named=True):
+        own, measured = (part.filter(*same_variant(line)).select(CELL) for part in (found.rows, found.cells))
+        absent = cells.join(measured, on=CELL, how="anti", nulls_equal=True, maintain_order="left")
+        undefined = measured.join(own, on=CELL, how="anti", nulls_equal=True).sort(CELL)
+        told = [("was not measured", absent), ("has no value", undefined)]
+        said.append("; ".join(f"{what}{_on(places(lost, cells))}" for what, lost in told if lost.height))
+    return said
+
+
+def places(cells: pl.DataFrame, of: pl.DataFrame, /) -> str:
+    """Name cells: a set, and what else tells the cells `of` a table apart; empty for what is of no set."""
+    apart = [name for name in CELL if name == "dataset" or of[name].n_unique() > 1]
+    lines = [dict.fromkeys(map(str, filter(None, line))) for line in cells.select(apart).rows()]  # each word once
+    return some_of([" ".join(line) for line in lines if line])
+
+
+def _on(named: str) -> str:
+    return f" on {named}" if named else ""
+
+
+def means_of(found: pl.DataFrame, variants: pl.DataFrame, /) -> pl.DataFrame:
+    """Return the mean over sets of each variant that has all cells: value, low, high, n, sets, replicates."""
+    own = found.join(variants, on=list(VARIANT), how="semi", nulls_equal=True, maintain_order="left")
+    return frames.mean_of_sets(own) if own.height else own
+
+
+def same_variant(line: dict[str, Any], /) -> list[pl.Expr]:
+    """Return the conditions that a row is of a variant."""
+    return [pl.col(word).eq_missing(pl.lit(line[word])) for word in VARIANT]

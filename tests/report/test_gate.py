@@ -1,0 +1,157 @@
+import math
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from reliquant.measures.stats import Z95
+from reliquant.report.bounds import errors_of
+from reliquant.report.choice import variants
+from reliquant.report.frames import mean_of_sets, select
+from reliquant.report.gate import checked, wishes_of, worst
+from reliquant.report.recommend import recommend
+from reliquant.report.synthetic import Shape, Truth, rows
+
+SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), iterations=(), ranks=())
+FRAME = rows(SMALL)
+CHANGE = pl.col("measure") == "accuracy_change"
+RTN = pl.col("scheme") == "rtn"
+
+
+def verdicts(frame, text, words=("rtn", "w8a8"), confidence=0.95):
+    return checked(frame, wishes_of([text])[0], variants(frame, {}, words), confidence=confidence)
+
+
+def one(frame, text, **words):
+    (line,) = verdicts(frame, text, **words)
+    return line
+
+
+def test_a_verdict_is_that_of_the_bounds_around_the_mean_over_sets():
+    own = select(FRAME, "accuracy_change").filter(RTN & (pl.col("precision") == "w8a8"))
+    mean = mean_of_sets(own).row(0, named=True)
+    scale = errors_of(0.95) / Z95
+    low = mean["value"] - (mean["value"] - mean["low"]) * scale
+    for bound, verdict in ((low - 1e-9, "holds"), (low + 1e-9, "cannot tell"), (mean["value"], "cannot tell")):
+        line = one(FRAME, f"accuracy_change >= {bound:.15f}")
+        assert line.verdict == verdict
+        assert line.value == mean["value"]
+        assert line.low == pytest.approx(low, abs=1e-9)
+        assert (line.n, line.sets, line.how) == (20_000, "colours, shapes, textures", "interval")
+    high = line.high
+    assert one(FRAME, f"accuracy_change >= {high + 1e-9:.15f}").verdict == "fails"
+    assert one(FRAME, f"accuracy_change <= {high + 1e-9:.15f}").verdict == "holds"
+    assert one(FRAME, f"accuracy_change <= {low - 1e-9:.15f}").verdict == "fails"
+
+
+def test_more_confidence_needs_wider_bounds():
+    widths = [one(FRAME, "accuracy >= 0", confidence=c) for c in (0.6, 0.9, 0.99)]
+    assert widths[0].low > widths[1].low > widths[2].low
+
+
+def test_what_cannot_be_told_says_how_many_images_would_tell():
+    start = one(FRAME, "accuracy_change >= 0")
+    bound = start.value - 0.7 * (start.value - start.low)
+    line = one(FRAME, f"accuracy_change >= {bound:.12f}")
+    assert line.verdict == "cannot tell"
+    assert "lies between the bounds; about" in line.why
+    needed = int(line.why.split("about ")[1].split(" images")[0].replace(",", ""))
+    exact = 20_000 * ((line.value - line.low) / (line.value - bound)) ** 2
+    assert needed == pytest.approx(exact, rel=0.06)  # two digits
+
+
+def test_a_count_is_exact_and_its_bound_meets_the_wish_unless_it_is_strict():
+    size = int(FRAME.filter(RTN, measure="bytes", precision="w8a8")["value"][0])
+    for text, verdict in ((f"bytes <= {size}", "holds"), (f"bytes < {size}", "fails"), (f"bytes > {size}", "fails")):
+        line = one(FRAME, text)
+        assert (line.verdict, line.how, line.suite) == (verdict, "exact", "")
+
+
+def test_a_measure_without_an_interval_cannot_be_told_however_good_it_is():
+    plain = FRAME.with_columns(pl.when(~(pl.col("measure") == "ece_change")).then(c).alias(c) for c in ("low", "high"))
+    line = one(plain, "ece_change <= 9")
+    assert (line.verdict, line.why) == ("cannot tell", "ece_change has no interval; wish for squared_ce_change")
+
+
+def test_an_interval_of_no_width_is_none():
+    still = FRAME.with_columns(pl.when(~CHANGE).then(c).otherwise("value").alias(c) for c in ("low", "high"))
+    still = still.with_columns(replicates=pl.when(~CHANGE).then("replicates"))
+    assert one(still, "accuracy_change >= -9").verdict == "cannot tell"
+
+
+def test_a_variant_that_lacks_a_set_of_the_others_never_passes():
+    lost = FRAME.filter(~(CHANGE & RTN & (pl.col("dataset") == "shapes")))
+    line = one(lost, "accuracy_change >= -9")
+    assert (line.verdict, line.why, line.value) == ("cannot tell", "was not measured on shapes", None)
+    assert one(lost, "accuracy_change >= -9", words=("lsq", "w8a8")).verdict == "holds"
+
+
+def test_a_set_that_fp32_alone_was_measured_on_counts_too():
+    lost = FRAME.filter((pl.col("scheme") == "fp32") | (pl.col("dataset") != "shapes") | (pl.col("suite") != "clean"))
+    assert one(lost, "accuracy >= 0").why == "was not measured on shapes"
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_a_value_that_is_undefined_on_a_set_never_passes(value):
+    there = CHANGE & RTN & (pl.col("dataset") == "shapes")
+    frame = FRAME.with_columns(value=pl.when(there).then(pl.lit(value, pl.Float64)).otherwise("value"))
+    line = one(frame, "accuracy_change >= -9")
+    assert (line.verdict, line.why) == ("cannot tell", "has no value on shapes")
+
+
+def test_a_variant_without_any_row_of_the_measure_is_named():
+    lost = FRAME.filter(~((pl.col("measure") == "bytes") & RTN))
+    line = one(lost, "bytes <= 1000000000")
+    assert (line.verdict, line.why) == ("cannot tell", "was not measured")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("acuracy_change >= 0", "no rows of acuracy_change in the suite clean; did you mean accuracy_change"),
+        ("auroc_change >= 0", "no rows of auroc_change in the suite clean; it is in ood: wish for ood:auroc_change"),
+        ("ood:bytes <= 1", "no rows of bytes in the suite ood"),
+        ("byte <= 1", "did you mean bytes"),
+        ("logit_scale <= 1", "at the model's own logit scale; they are of tuned"),
+        ("ece ~ 1", "must read"),
+    ],
+)
+def test_a_measure_that_no_row_has_is_refused_with_what_is_near(text, message):
+    tuned = FRAME.filter(measure="bytes").with_columns(measure=pl.lit("logit_scale"), scale=pl.lit("tuned"))
+    tuned = tuned.with_columns(suite=pl.lit("clean"))
+    with pytest.raises(ValueError, match=message):
+        verdicts(pl.concat([FRAME, tuned]), text)
+
+
+def test_other_suites_are_judged_as_recommend_reads_them():
+    assert one(FRAME, "ood:auroc_change >= -1").sets == "digits, new-shapes"
+    assert one(FRAME, "noise:accuracy_change >= -1").verdict == "holds"
+    line = one(FRAME, "retrieval:text_to_image:recall_at_1_change >= -1")
+    assert (line.verdict, line.sets) == ("holds", "fresh")
+
+
+def test_rows_may_be_lazy_and_their_texts_categorical():
+    as_is = verdicts(FRAME, "accuracy_change >= -0.01", ())
+    coded = FRAME.with_columns(pl.col(pl.String).cast(pl.Categorical)).lazy()
+    assert verdicts(coded, "accuracy_change >= -0.01", ()) == as_is
+    assert len(as_is) == 9
+
+
+def test_several_verdicts_together_are_the_worst_of_them():
+    assert worst(["holds", "holds"]) == "holds"
+    assert worst(["holds", "cannot tell"]) == "cannot tell"
+    assert worst(["cannot tell", "fails", "holds"]) == "fails"
+
+
+def test_a_wish_that_is_written_twice_is_one():
+    assert len(wishes_of(["accuracy >= 0", "accuracy >= 0 "])) == 1
+    with pytest.raises(ValueError, match="there is no wish"):
+        wishes_of([])
+
+
+def test_recommend_leaves_out_what_a_strict_wish_leaves_out():
+    exact = rows(SMALL, replace(Truth(), jitter=1e-6))
+    size = float(exact.filter(RTN, measure="stored_bits", precision="w4a8")["value"][0])
+    of_clean = exact.with_columns(suite=pl.when(measure="stored_bits").then(pl.lit("clean")).otherwise("suite"))
+    kept, left = (set(recommend(of_clean, [f"stored_bits {sign} {size}"])["precision"]) for sign in ("<=", "<"))
+    assert (kept, left) == ({"w4a8"}, set())
