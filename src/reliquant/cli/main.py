@@ -22,6 +22,7 @@ SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for
     "shift": "effective robustness of many models, from their answers on clean and shifted images",
     "search": "Recall@k and more of stored embeddings of images and captions, and what quantization changed",
     "report": "the page, figures and tables of rows: of a study, or of `measure --rows`",
+    "card": "a model card: what was measured of a variant, with intervals, and what was not",
     "verify": "whether every file of a study is as it was written, and what it is taken for",
     "compare": "two studies side by side: what changed significantly",
 }

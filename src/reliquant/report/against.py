@@ -34,6 +34,12 @@ from reliquant.report.gate import (
 from reliquant.report.recommend import INSTEAD, Wish
 
 CHANGE = "_change"
+RANKED = {  # E x^2 / E x of n times what a flip at a place x moves, drawn from all places in the order of confidences
+    "aurc": 2.0,  # x = -log of the share of surer images
+    "augrc": 2 / 3,  # x = the share of images that are less sure
+    "misclassification_auroc": 0.6,  # x = how far below an AUROC of about 0.9 the image ranks; of one wrong answer
+}
+OF_WRONG = ("misclassification_auroc",)  # a mean over wrong answers
 Named = tuple[str, Rows]  # what a table is called in messages, and its rows
 
 
@@ -130,7 +136,8 @@ def _one_answer(rows: pl.DataFrame, of: Wish, whole: Rows) -> float:
     """Return by how much one answer that differs moves the mean of a measure over cells of sets; 0 where not known.
 
     Of a share it is 1 / n of a cell. Of another measure it is as many times that as its own error is the accuracy's on
-    the same sets: both vary from image to image mostly with whether the answer is right.
+    the same sets: both vary from image to image mostly with whether the answer is right. What rests on the order of
+    confidences is moved more by an answer of which the model was sure (`RANKED`).
     """
     if rows["n"].null_count() or not (rows["n"] > 0).all():
         return 0.0
@@ -142,5 +149,9 @@ def _one_answer(rows: pl.DataFrame, of: Wish, whole: Rows) -> float:
     same = accuracy.join(rows, on=[*VARIANT, *CELL[:5]], how="semi", nulls_equal=True, maintain_order="left")
     if same.is_empty():
         return 0.0
-    widths = [means_of(part, part.head(1)).select(pl.col("high") - pl.col("low")).item() for part in (rows, same)]
-    return share * widths[0] / widths[1] if all(widths) else 0.0
+    own, plain = (means_of(part, part.head(1)).row(0, named=True) for part in (rows, same))
+    if not (_has_interval(own) and _has_interval(plain)):
+        return 0.0
+    times = (own["high"] - own["low"]) / (plain["high"] - plain["low"])
+    wrong = max(1 - plain["value"], share)
+    return share * max(times, RANKED.get(of.measure, 0.0) / (wrong if of.measure in OF_WRONG else 1.0))
