@@ -249,14 +249,17 @@ def _parts(
 ) -> Iterator[tuple[Any, ...]]:
     """Cut a batch so that the scores of a part fit SCORES; leave it whole where they share a scale taken from them.
 
-    It stays whole, too, in calibration, which follows the range of whole batches, and where a gradient needs it all.
+    It stays whole, too, in calibration, which follows the range of whole batches, where a gradient needs it all, and in
+    what is exported, which has no number of parts.
     """
+    if torch.compiler.is_exporting() or (torch.is_grad_enabled() and query.requires_grad):
+        yield query, key, value, mask
+        return
     rounding, batch = piece.rounding("probabilities"), len(query)
     shares = isinstance(rounding, DynamicInput) and rounding.grid.granularity == "tensor"
-    needs = torch.is_grad_enabled() and query.requires_grad
     count = min(batch, -(-query.shape[:-1].numel() * key.shape[-2] // SCORES[query.device.type == "cpu"]))
     alike = query.ndim == 4 and len(key) == len(value) == batch
-    if shares or needs or isinstance(rounding, nn.Identity) or not alike or count < 2:
+    if shares or isinstance(rounding, nn.Identity) or not alike or count < 2:
         yield query, key, value, mask
         return
     own = mask is not None and mask.ndim == 4 and len(mask) == batch

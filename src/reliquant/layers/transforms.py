@@ -187,8 +187,12 @@ def build(facts: dict[str, Any], /) -> nn.Module:
 
 
 def _by_chunks(turn: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Apply a function of rows (..., width); on a CPU to some rows at a time, unless a gradient needs the whole."""
-    if x.device.type != "cpu" or (torch.is_grad_enabled() and x.requires_grad):
+    """Apply a function of rows (..., width); on a CPU to some rows at a time, unless a gradient needs the whole.
+
+    A graph for any batch has no number of parts: what is exported is the function of the whole.
+    """
+    needs_whole = torch.compiler.is_exporting() or (torch.is_grad_enabled() and x.requires_grad)
+    if x.device.type != "cpu" or needs_whole:
         return turn(x)
     out = torch.empty(x.shape, dtype=x.dtype)
     rows, width = max(1, CHUNK // x.shape[-1]), x.shape[-1]

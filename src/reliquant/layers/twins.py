@@ -87,8 +87,8 @@ class StaticInput(nn.Module):
         if x.is_cuda and not self.grid.is_float:
             low, high = self.grid.low - self.zero, self.grid.high - self.zero
             return on_grid(x, self._inverse, low, high, scale=self.scale)
-        if not x.is_contiguous() or x.device.type != "cpu":
-            return self._round_into(x, torch.empty_like(x))
+        if not x.is_contiguous() or x.device.type != "cpu" or torch.compiler.is_exporting():
+            return self._round_into(x, torch.empty_like(x))  # a graph for any batch has no number of parts
         lends = self.scratch is not None and not torch.is_grad_enabled()  # a gradient would need the result later
         out = self.scratch.like(x) if lends else torch.empty_like(x)
         for part, into in zip(x.view(-1).split(CHUNK), out.view(-1).split(CHUNK), strict=True):
@@ -136,6 +136,11 @@ class DynamicInput(nn.Module):
         if torch.is_grad_enabled() and flat.requires_grad:
             scale, zero = weight_affine(flat.detach(), self.grid)
             return fake_quantize(flat, scale, zero, self.grid).view(rows.shape).to(rows.dtype)
+        if torch.compiler.is_exporting():
+            scale, zero = weight_affine(flat, self.grid)
+            return unblocks(rounded(blocks(flat, self.grid), scale, zero, self.grid), flat.shape, self.grid).view(
+                rows.shape
+            )
         out = torch.empty_like(flat)
         height = max(1, CHUNK // flat.shape[1]) if flat.device.type == "cpu" else len(flat)
         for part, into in zip(flat.split(height), out.split(height), strict=True):

@@ -1,0 +1,96 @@
+"""`reliquant export`: write a model or a variant as files that ONNX Runtime, OpenVINO or torch run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Literal
+
+from reliquant.cli.output import Output
+from reliquant.cli.words import TOWER
+from reliquant.files.artifacts import sha256_of_tensors
+from reliquant.layers.variant import load_variant
+from reliquant.models.clip import Clip
+from reliquant.models.files import load_model
+from reliquant.models.open import open_model, opened_entry, own_file
+
+EXAMPLE = "reliquant export lab-vit-curated --to onnx --output exported"
+MISSING = "export needs onnx, onnxruntime, onnxscript and openvino: pip install 'reliquant[deploy]'"
+
+
+def add_words(parser: argparse.ArgumentParser, /) -> None:
+    """Add what the subcommand takes."""
+    parser.add_argument(
+        "model", help="the FP32 model: a .safetensors file of ours, or whatever `quantize --model` takes"
+    )
+    parser.add_argument("--variant", type=Path, nargs="+", default=[], help="variants of it; none: FP32 itself")
+    parser.add_argument("--random-weights", action="store_true", help="draw the weights of a model without any")
+    parser.add_argument("--module", help=TOWER)
+    parser.add_argument("--to", choices=["onnx", "openvino", "torch"], default="onnx")
+    parser.add_argument("--tower", choices=["image", "text", "both"], default="both")
+    parser.add_argument("--float-weights", action="store_true", help="write what the format has no type for in float32")
+    parser.add_argument(
+        "--classes", type=Path, help="a JSON or YAML file, or a prepared folder, with classes and templates"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="a folder; of several variants, one folder each in it"
+    )
+
+
+def run(
+    *,
+    model: str,
+    variant: list[Path],
+    random_weights: bool,
+    module: str | None,
+    to: Literal["onnx", "openvino", "torch"],
+    tower: Literal["image", "text", "both"],
+    float_weights: bool,
+    classes: Path | None,
+    output: Path,
+) -> Output:
+    """Export a model, or each of several variants of it, into a folder."""
+    try:
+        from reliquant.deploy.card_of_export import card_of_export
+        from reliquant.deploy.export import Exporter
+        from reliquant.deploy.marking import TOWERS
+        from reliquant.deploy.prompts import read_prompts
+    except ImportError as error:
+        raise ValueError(f"{MISSING} ({error.name} is not there)") from error
+    prompts = read_prompts(classes) if classes else None
+    exporter = Exporter(to=to, towers=TOWERS if tower == "both" else (tower,), float_weights=float_weights)
+    done: list[dict[str, Any]] = []
+    for path in variant or [None]:
+        clip, facts = _opened(model, path, module, random_weights)
+        name = path.stem if path else Path(model).stem
+        folder = output / name if len(variant) > 1 else output
+        told = exporter.export(clip, folder, name=name, facts=facts, prompts=prompts, card=card_of_export)
+        done.append({"folder": str(folder), "bytes": told["bytes"], "files": sorted(told["files"])})
+    lines = [f"{each['folder']}: {', '.join(each['files'])} ({each['bytes'] / 1e6:.1f} MB)" for each in done]
+    return Output({"exports": done}, "\n".join(lines))
+
+
+def _opened(model: str, variant: Path | None, module: str | None, random_weights: bool) -> tuple[Clip, dict[str, Any]]:
+    """Open FP32 or a variant; return it with what it is."""
+    path = own_file(model)
+    if variant is not None:
+        if path is None:
+            raise ValueError(f"{model}: --variant {variant} needs the .safetensors file that it was made from")
+        clip, header = load_variant(path, variant, tower=module)
+        facts = {
+            word: header.get(word) for word in ("entry", "labels", "measures", "logit_scale_tuned", "model_sha256")
+        }
+        return clip, {**facts, "variant_sha256": header["sha256"]}
+    if path is None:
+        clip = open_model(model, random_weights=random_weights, tower=module)
+        entry = opened_entry(model, random_weights=random_weights)
+        arrays = {name: value.numpy() for name, value in clip.model.state_dict().items()}
+        sha256 = sha256_of_tensors(arrays)
+        return clip, {
+            "entry": {"quantizer": "none"},
+            "tower": dict(entry),
+            "model_sha256": sha256,
+            "variant_sha256": "",
+        }
+    clip, header = load_model(path, tower=module)
+    return clip, {"entry": {"quantizer": "none"}, "model_sha256": header["sha256"], "variant_sha256": ""}

@@ -1,0 +1,1 @@
+"""From a variant to the file that runs: exported, opened in other runtimes, timed."""
