@@ -16,7 +16,7 @@ import argparse
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -28,10 +28,11 @@ from worlds import FP32, SURE, W4, WORLDS, Model, World, labels, study, truths
 from reliquant.measures.rows import HEADLINE, rows
 from reliquant.report.against import differences
 from reliquant.report.choice import variants
-from reliquant.report.gate import HOLDS, checked, wishes_of, worst
+from reliquant.report.gate import HOLDS, Line, by_bounds, checked, wishes_of, worst
+from reliquant.report.recommend import Wish
 
 CONFIDENCES = (0.95, 0.99)
-SIZES = {200: 300, 1000: 300, 5000: 100}  # images: replications
+SIZES = {200: 200, 1000: 200, 5000: 60}  # images: replications
 SEVERAL = ("accuracy_change", "squared_ce_change", "agreement", "brier_change")
 FEW = 0.005  # of right answers turn wrong in the variant
 OWN: dict[str, World] = {
@@ -45,6 +46,7 @@ PAIRS: dict[str, tuple[Model, Model, Model]] = {  # FP32, a variant, and the one
     "few differ": (SURE, replace(SURE, flips=FEW), SURE),
     "hardly any differs": (SURE, replace(SURE, flips=FEW / 5), SURE),
 }
+Pair = list[pl.DataFrame]
 Cells = dict[tuple[str, ...], Counter[bool]]
 
 
@@ -59,10 +61,15 @@ def table(world: World, n: int, models: tuple[Model, ...], rng: np.random.Genera
     return pl.concat(tables)
 
 
-def asked(measure: str, truth: float, suite: str = "clean") -> Iterator[str]:
-    """Yield both wishes of a measure whose truth is just at the bound."""
-    for sign in (">=", "<="):
-        yield f"{suite}:{measure} {sign} {truth:.12g}"
+def counted(cells: Cells, suite: str, measure: str, truth: float, judge: Callable[[Wish, float], Line]) -> Line:
+    """Judge at each confidence that a measure is at least its true value, and at most; return the line of 0.95."""
+    asked, found = wishes_of([f"{suite}:{measure} >= {truth:.12g}"])[0], {}
+    for confidence in CONFIDENCES:
+        line = found[confidence] = judge(asked, confidence)
+        most = line if line.low is None else by_bounds(line, replace(asked, sign=-1), line.low, line.high)
+        for sign, one in ((">=", line), ("<=", most)):
+            cells[suite, measure, sign, f"{confidence:g}"][one.verdict == HOLDS] += 1
+    return found[0.95]
 
 
 def alone(name: str, n: int, replications: int, resamples: int, number: int) -> tuple[Cells, Counter[str]]:
@@ -76,13 +83,13 @@ def alone(name: str, n: int, replications: int, resamples: int, number: int) -> 
     for _ in range(replications):
         frame, words = table(world, n, world.models, rng, resamples), []
         variant = variants(frame, {}, [])
+
+        def judge(one: Wish, confidence: float, frame: pl.DataFrame = frame, variant: pl.DataFrame = variant) -> Line:
+            return checked(frame, one, variant, confidence=confidence)[0]
+
         for (suite, measure), values in by_suite.items():
-            for text in asked(measure, float(np.mean(values)), suite):
-                for confidence in CONFIDENCES:
-                    verdict = checked(frame, wishes_of([text])[0], variant, confidence=confidence)[0].verdict
-                    cells[suite, measure, text.split()[1], f"{confidence:g}"][verdict == HOLDS] += 1
-                    if measure in SEVERAL and suite == "clean" and confidence == 0.95 and ">" in text:
-                        words.append(verdict)
+            line = counted(cells, suite, measure, float(np.mean(values)), judge)
+            words += [line.verdict] if measure in SEVERAL and suite == "clean" else []
         together[worst(words)] += 1
     return cells, together
 
@@ -104,12 +111,12 @@ def against(name: str, n: int, replications: int, resamples: int, number: int) -
     for _ in range(replications):
         frame = table(world, n, PAIRS[name], rng, resamples)
         pair = [variants(frame, {}, [scheme]) for scheme in ("s1", "s2")]
+
+        def judge(one: Wish, confidence: float, frame: pl.DataFrame = frame, pair: Pair = pair) -> Line:
+            return differences(("a", frame), ("b", frame), one, pair, confidence=confidence)[0]
+
         for (suite, measure), value in difference.items():
-            for text in asked(f"{measure}_change", value, suite):
-                for confidence in CONFIDENCES:
-                    one = wishes_of([text])[0]
-                    found = differences(("a", frame), ("b", frame), one, pair, confidence=confidence)[0]
-                    cells[suite, measure, text.split()[1], f"{confidence:g}"][found.verdict == HOLDS] += 1
+            counted(cells, suite, f"{measure}_change", value, judge)
     return cells
 
 

@@ -51,4 +51,5 @@ def test_an_exported_folders_rows_make_its_card(table, tmp_path, capsys):
 def test_words_that_no_variant_has_and_folders_for_files_are_refused(table, tmp_path):
     assert "did you mean rtn" in refused("card", table, "--variant", "rnt")
     assert "--output" in refused("card", table, "--output", tmp_path)
+    assert "would be overwritten" in refused("card", table, "--output", table)
     assert "no such file" in refused("card", tmp_path / "none.parquet")

@@ -132,6 +132,9 @@ def test_junit_of_bad_input_takes_the_place_of_an_older_file(table, tmp_path, ca
     assert "no rows of x" in top[0][0][0].get("message")
     assert check(table, *RTN, "--wish", GOOD, "--junit", tmp_path) == 3
     assert "is a folder" in capsys.readouterr().err
+    assert check(table, *RTN, "--wish", GOOD, "--junit", table) == 3
+    assert "would be overwritten" in capsys.readouterr().err
+    assert check(table, *RTN, "--wish", GOOD) == 0
 
 
 def test_names_that_steer_a_terminal_or_break_xml_are_shown_plainly(tmp_path, capsys):

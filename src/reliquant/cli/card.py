@@ -44,7 +44,7 @@ def run(
 ) -> Output:
     """Write the model card of the variants of rows that have these words."""
     if output is not None:
-        writable(output, "--output")
+        writable(output, "--output", rows)
     frame = rows_of(rows)
     with errors_named(rows):
         chosen = variants(frame, {}, variant)

@@ -52,7 +52,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
 def run(*, junit: Path | None, **words: Any) -> Output:
     """Judge every wish of every chosen variant; an error is kept in the JUnit file, too, in place of an older one."""
     if junit is not None:
-        writable(junit, "--junit")
+        writable(junit, "--junit", *filter(None, [words["rows"], words["against"]]))
     try:
         output = _judged(**words)
     except Exception as error:

@@ -41,10 +41,15 @@ def positive(word: str, /) -> int:
     return int(word)
 
 
-def writable(path: Path, word: str, /) -> None:
-    """Raise IsADirectoryError naming the word of the command line for a folder: before hours of work, not after."""
+def writable(path: Path, word: str, /, *read: Path) -> None:
+    """Raise IsADirectoryError naming the word of the command line for a folder: before hours of work, not after.
+
+    Raises ValueError where it is one of the files that are `read`.
+    """
     if path.is_dir():
         raise IsADirectoryError(f"{word} {path}: is a folder; name a file in it")
+    if any(path.resolve() == one.resolve() for one in read):
+        raise ValueError(f"{word} {path}: is what is read, and would be overwritten; name another file")
 
 
 def read_scheme(scheme: str, precision: str, /) -> dict[str, Any]:
