@@ -3,7 +3,7 @@
 `python benchmarks/retrieval_coverage.py [--images N] [--replications R] [--worlds NAME ...]`. A world draws images of
 ten classes, one to seven captions each, and what FP32 and a variant make of them: a unit vector of the image's own, its
 class and noise. Every replication draws new images, captions, classes' members and noise, so that the gallery varies
-too, which the intervals take as given. The truth of a measure is its mean over all replications (its median, where it
+too, as the intervals say. The truth of a measure is its mean over all replications (its median, where it
 is one). In the world `nothing` the variant's noise is another draw of what FP32's is: no change is true, so that every
 p below .05 is false. The last line's `ratio` is the share of measures held in 0.93 to 0.975, as far as so many
 replications can tell (Clopper-Pearson).

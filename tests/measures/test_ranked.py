@@ -7,7 +7,7 @@ import pytest
 
 from reliquant.measures import ranked
 from reliquant.measures.average_precision import average_precisions
-from reliquant.measures.retrieval import Captioned, Task, task, unit_rows
+from reliquant.measures.retrieval import Task
 from reliquant.measures.search import searched
 
 LINE = np.linspace(0, 1, 5)  # similarities that a gallery on a circle has to (1, 0)
@@ -98,17 +98,3 @@ def test_more_places_than_were_searched_are_refused():
         ranked.recall(found, k=5)
     with pytest.raises(ValueError, match="a query has 3 right answers, and only 2 places were searched"):
         ranked.map_at_r(found)
-
-
-def test_what_an_item_moves_is_what_leaving_it_out_does():
-    rng = np.random.default_rng(5)
-    label = np.arange(14) % 3
-    one = Captioned(unit_rows(rng.normal(size=(14, 4))), np.eye(4, dtype=np.float32), np.full(4, -1), label)
-    found = searched(task("image_to_image", one, one), k=6)
-    moved = ranked.moved_by_answers(found, 14, k=5)
-    for item in range(14):
-        rest = np.arange(14) != item
-        left = Captioned(one.image[rest], one.text, one.image_of, label[rest])
-        without = ranked.precision(searched(task("image_to_image", left, left), k=6), k=5)
-        assert moved[item] == pytest.approx((without - ranked.precision(found, k=5)[rest]).sum())
-    assert np.isnan(ranked.moved_by_answers(found, 14, k=6)).all()

@@ -1,7 +1,8 @@
 """Means over queries with intervals that resample images, each with all its texts; free of torch.
 
-The gallery stays as it is. The influence of a photograph on a mean is that of all its queries together, so that five
-captions of one image are not five images (a ratio estimate: captions may differ in number).
+The influence of a photograph on a mean is that of all its queries together, so that five captions of one image are not
+five images (a ratio estimate: captions may differ in number), and what it does to others' queries, whose answers its
+images and captions are (`Asked.and_answers`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from reliquant.measures import resampling
+from reliquant.measures.answering import Answering, counted_once
 from reliquant.measures.intervals import freedom_of, p_of_side
 from reliquant.measures.row import Row, row
 from reliquant.measures.stats import bootstrap_p, draws, normal_test, percentile_interval, wilson
@@ -26,15 +28,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Mean:
-    """Hold a mean over queries, how many there were, and what each photograph adds to it, (c,), around 0.
+    """Hold a mean over queries, how many there were, and what each photograph adds, (c,), around 0.
 
-    `rare` says that fewer than ten photographs have a query whose value is not 1, or not 0.
+    `parts` is what it adds as it asks, `answering` how far the mean rises without it as an answer, None where the
+    gallery is taken as given. `rare` says that fewer than ten photographs have a query whose value is not 1, or not 0.
     """
 
     value: float
     number: int
     parts: Floats
     rare: bool = False
+    answering: Answering | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Asked:
         self.keys, self.number = keys, len(keys)
         self.rng, self.resamples = rng, min(resamples, MEDIANS)
 
+    def places(self, photograph: NDArray[np.uint64], known: NDArray[np.bool_], /) -> NDArray[np.int64]:
+        """Return which of the photographs that ask each of some is, (g,); -1 where it is none or not known."""
+        place = np.minimum(np.searchsorted(self.keys, photograph), self.number - 1)
+        return np.where(known & (self.keys[place] == photograph), place, -1)
+
     def mean(self, values: Floats, /) -> Mean:
         """Return the mean of a value of each query, (q,), over those where it is defined."""
         there = np.isfinite(values)
@@ -76,18 +85,25 @@ class Asked:
         rare = min(len(np.unique(self.of[there & other])) for other in others) < RARE
         return Mean(value, number, np.bincount(self.of, apart, self.number).astype(float), rare)
 
-    def and_answers(self, mean: Mean, photograph: NDArray[np.uint64], moved: Floats, /) -> Mean:
-        """Return a mean with what images add to it as answers, too: `moved` (n,) is how far values rise without each.
+    def and_answers(self, mean: Mean, answering: Answering | None, /) -> Mean:
+        """Return a mean with how far others' queries rise in sum without each photograph as an answer.
 
-        It is as in a jackknife that leaves out an image as a query and as an answer at once, whose variance is too
-        large rather than too small (Efron and Stein 1981).
+        None: the gallery is taken as given.
         """
-        if not np.isfinite(moved).all():
-            return mean
-        place = np.searchsorted(self.keys, photograph)
-        there = self.keys[np.minimum(place, self.number - 1)] == photograph
-        parts = -np.bincount(place[there], moved[there], self.number) / max(mean.number, 1)
-        return replace(mean, parts=mean.parts + parts - parts.mean())
+        return mean if answering is None else replace(mean, answering=answering.times(1 / max(mean.number, 1)))
+
+    def parts(self, mean: Mean, before: Mean | None = None, /) -> Floats:
+        """Return what each photograph adds to a mean, or to the difference of two, in both its roles, (c,).
+
+        As it asks alone where it is not known of one of them what it adds as an answer.
+        """
+        if before is None:
+            asking, answering = mean.parts, mean.answering
+        else:
+            asking, answering = mean.parts - before.parts, None
+            if mean.answering is not None and before.answering is not None:
+                answering = mean.answering.less(before.answering)
+        return asking if answering is None else counted_once(asking, answering, self.stratum, self.variance)
 
     def variance(self, parts: Floats, /) -> float:
         """Return the variance of a sum of parts of photographs, which are drawn within their strata."""
@@ -107,24 +123,24 @@ class Asked:
         One of 0 or 1 cannot vary: it gets that of a share of 0 in so many images, and keeps no replicates. Where hardly
         any image has another value than 1, those that were not seen may be worse: the variance is at least a share's.
         """
-        value, variance = mean.value, self.variance(mean.parts)
+        value, parts = mean.value, self.parts(mean)
+        variance = self.variance(parts)
         if mean.rare:
             variance = max(variance, value * (1 - value) / mean.number)
         if min(abs(value), abs(1 - value)) < NEARLY:  # discounts may add up to 0.9999999999999999
             return row(name, round(value), *wilson(round(value), 0.0, self.number), np.nan, self.number)
-        return row(
-            name, value, *wilson(value, variance, self.number), np.nan, self.number, self.kept(value, mean.parts)
-        )
+        return row(name, value, *wilson(value, variance, self.number), np.nan, self.number, self.kept(value, parts))
 
     def gap_row(self, name: str, mean: Mean, /) -> Row:
         """Return the row of a mean of values from -1 to 1."""
-        low, high = wilson((1 + mean.value) / 2, self.variance(mean.parts) / 4, self.number)
+        parts = self.parts(mean)
+        low, high = wilson((1 + mean.value) / 2, self.variance(parts) / 4, self.number)
         low, high = 2 * low - 1, 2 * high - 1
-        return row(name, mean.value, low, high, np.nan, self.number, self.kept(mean.value, mean.parts))
+        return row(name, mean.value, low, high, np.nan, self.number, self.kept(mean.value, parts))
 
     def change_row(self, name: str, mean: Mean, before: Mean, /, *, flip: float = 1.0) -> Row:
         """Return the row of a paired difference, counting one query that may differ by `flip` unseen, either way."""
-        parts, unseen = mean.parts - before.parts, flip / max(mean.number, 1)
+        parts, unseen = self.parts(mean, before), flip / max(mean.number, 1)
         change = mean.value - before.value
         low, high, p = normal_test(change, self.variance(parts) + unseen**2)
         kept = self.kept(change, parts) + np.float32(unseen) * self.unseen
@@ -132,13 +148,14 @@ class Asked:
 
     def distance_row(self, name: str, mean: Mean, /, *, flip: float = 1.0) -> Row:
         """Return the row of a mean of values of at least 0, counting one query of `flip` that was not seen."""
-        variance = self.variance(mean.parts) + (flip / max(mean.number, 1)) ** 2
+        parts = self.parts(mean)
+        variance = self.variance(parts) + (flip / max(mean.number, 1)) ** 2
         low, high, _ = normal_test(mean.value, variance)
-        return row(name, mean.value, max(low, 0.0), high, np.nan, self.number, self.kept(mean.value, mean.parts))
+        return row(name, mean.value, max(low, 0.0), high, np.nan, self.number, self.kept(mean.value, parts))
 
     def plain_row(self, name: str, mean: Mean, before: Mean | None = None, /) -> Row:
         """Return the row of a mean, or of a paired difference of two, with Student's t by the kurtosis of its parts."""
-        parts = mean.parts if before is None else mean.parts - before.parts
+        parts = self.parts(mean, before)
         value = mean.value if before is None else mean.value - before.value
         half = float(np.sqrt(self.variance(parts))) * float(stdtrit(min(freedom_of(parts), 1e9), 0.975))
         p = np.nan if before is None else p_of_side(value, value - half, value + half)

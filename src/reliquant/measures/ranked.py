@@ -40,17 +40,6 @@ def precision(found: Found, /, *, k: int) -> Floats:
     return Places(found).right[:, : _within(found, k)].mean(axis=1)
 
 
-def moved_by_answers(found: Found, items: int, /, *, k: int) -> Floats:
-    """Return for each item of a gallery how far the precisions at k rise, in sum, if it is not there, (items,).
-
-    The item at place k + 1 then comes in; NaN where no such place was searched.
-    """
-    if k >= found.top.shape[1]:
-        return np.full(items, np.nan)
-    rise = (found.right[:, k : k + 1].astype(float) - found.right[:, :k]) / k
-    return np.bincount(found.top[:, :k].ravel(), rise.ravel(), items).astype(float)
-
-
 def ndcg(found: Found, /, *, k: int = 10) -> Floats:
     """Return nDCG@k of answers that are right or wrong, (q,): each counts 1 / log2(rank + 1).
 

@@ -15,7 +15,8 @@ def rescored(found: Found, fine: Task, shortlist: int, /) -> Found:
     """Return what is found where the first `shortlist` places are ordered by the products of another task's queries.
 
     What is not among them stays behind, in the order of the coarse search. Similarities are then of two kinds, so that
-    none of the two can be told from the other: they order, and no more.
+    none of the two can be told from the other: they order, and no more. `best` is minus infinity where no right answer
+    is among the first places.
     """
     top = found.top[:, :shortlist]
     rows = np.repeat(np.arange(len(top)), top.shape[1])
@@ -35,7 +36,7 @@ def rescored(found: Found, fine: Task, shortlist: int, /) -> Found:
         right=right,
         beyond=np.zeros_like(found.beyond),
         beyond_right=np.zeros_like(found.beyond_right),
-        best=np.where(there, best, found.best),
+        best=best,
         above=np.where(there, (again > best[:, None]).sum(axis=1), above),
         level=level,
         level_right=level_right,

@@ -1,12 +1,13 @@
 """From embeddings of a captioned set to rows: every measure of retrieval, its change to FP32, each stored form.
 
-Free of torch. Intervals resample images with their captions; the gallery stays as it is (`query_means`).
+Free of torch. Intervals resample images with their captions, which ask and are found (`query_means`, `left_out`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from reliquant import plugins
 from reliquant.files.artifacts import KEPT, ROW_SCHEMA
 from reliquant.measures import ranked, search_shift
+from reliquant.measures.answering import Answering
 from reliquant.measures.average_precision import average_precisions, moved_by_answers
 from reliquant.measures.index import Index, float32
+from reliquant.measures.left_out import LeftOut, Measure, best_wrong, first_places, upto_best, upto_right
 from reliquant.measures.pair_products import similarities
 from reliquant.measures.query_means import Asked, Mean, Median
 from reliquant.measures.rescored import rescored
@@ -28,6 +31,7 @@ from reliquant.measures.search import ITEMS, Found, searched
 KS = (1, 5, 10)
 TOP = 10  # places of which the overlap is measured
 CORRELATED = 100  # of the items nearest for FP32 the order is compared
+SPARE = 20  # items behind these that may move up: more captions of one image are left out without others in their place
 COLUMNS = ("group", "score", "measure", "value", "low", "high", "p", "n", "replicates")
 SCHEMA = {name: ROW_SCHEMA[name] for name in COLUMNS}
 OWN = ""  # the score of the embeddings as they are
@@ -99,9 +103,12 @@ class _Direction:
         keys = np.arange(len(variant.image), dtype=np.uint64) if variant.photographs is None else variant.photographs
         alike = asked.query_key if self.of_images else np.zeros(len(asked.asker), np.int64)
         self.asked = Asked(keys[asked.asker], alike, rng, resamples)
-        self.library, self.photographs = asked.gallery, keys
-        self.most = int(right_answers(asked).max())
-        self.k = TOP + 1 if self.of_images else min(max(TOP, self.most + 1), ITEMS)
+        owner = variant.image_of if direction == "image_to_text" else np.arange(len(variant.image))
+        self.left = LeftOut(self.asked.of, self.asked.places(keys[owner], owner >= 0), self.asked.number)
+        self.library, self.most = asked.gallery, int(right_answers(asked).max())
+        need = TOP if self.of_images else max(TOP, self.most + 1)
+        self.k = min(need + self.left.most, ITEMS)  # what stands behind moves up where a photograph is left out
+        self.ordered = CORRELATED + min(self.left.most, SPARE)
 
     @property
     def of_images(self) -> bool:
@@ -122,30 +129,34 @@ class _Direction:
         if shortlist:
             found = rescored(found, Task(plain.query, at.gallery, *_rest(plain)), shortlist)
         median = None if self.of_images else self.asked.median(ranked.first_rank(found))
-        means = {name: self.asked.mean(values) for name, values in self._values(at, found, shortlist).items()}
+        means = self._means(first_places(found, self.k))
         if self.of_images:
-            for name, mean in means.items():
-                if name == "map":
-                    moved = moved_by_answers(at, _first(found, shortlist))
-                else:
-                    moved = ranked.moved_by_answers(found, len(at.gallery), k=int(name.rpartition("_")[2]))
-                means[name] = self.asked.and_answers(mean, self.photographs, moved)
+            first = _first(found, shortlist)
+            moved = np.bincount(self.left.item + 1, moved_by_answers(at, first), self.left.number + 1)[1:].astype(float)
+            means["map"] = self.asked.and_answers(self.asked.mean(average_precisions(at, first)), Answering(moved))
         return _Search(at, found, means, median)
 
-    def _values(self, at: Task, found: Found, shortlist: int) -> dict[str, Floats]:
-        nothing = np.full(len(at.query), np.nan)
+    def _means(self, found: Found) -> dict[str, Mean]:
+        """Return the mean of each measure of the places that were searched; not a number where these are too few."""
+        values, measures, listed = {}, self._measures(), found.top.shape[1]
+        for name, (places, measure) in measures.items():
+            values[name] = measure(found) if places <= listed else np.full(len(found.top), np.nan)
+        enough = {name: of for name, (places, of) in measures.items() if places <= listed - self.left.most}
+        moved = self.left.rises([found], [upto_right(found)], enough, values)
+        return {name: self.asked.and_answers(self.asked.mean(of), moved.get(name)) for name, of in values.items()}
+
+    def _measures(self) -> dict[str, tuple[int, Measure]]:
+        """Return measures of one list of a query, with how many places of it each needs."""
         kind = ranked.precision if self.of_images else ranked.recall
-        values = {f"{kind.__name__}_at_{k}": kind(found, k=k) if k <= at.candidates else nothing for k in KS}
-        if self.of_images:
-            return values | {"map": average_precisions(at, _first(found, shortlist))}
-        values["map_at_r"] = ranked.map_at_r(found) if self.most <= found.top.shape[1] else nothing
-        values["ndcg_at_10"] = ranked.ndcg(found) if at.candidates >= TOP else nothing
-        return values
+        found: dict[str, tuple[int, Measure]] = {f"{kind.__name__}_at_{k}": (k, partial(kind, k=k)) for k in KS}
+        if not self.of_images:
+            found |= {"map_at_r": (self.most, ranked.map_at_r), "ndcg_at_10": (TOP, ranked.ndcg)}
+        return found
 
     def rows(self, indexes: Mapping[str, Mapping[str, Any]], /) -> Iterator[tuple[str, Row]]:
         """Yield each row with the stored form that it is of."""
         own = self.search(self.variant, self.variant)
-        fp32 = None if self.fp32 is None else self.search(self.fp32, self.fp32, least=CORRELATED)
+        fp32 = None if self.fp32 is None else self.search(self.fp32, self.fp32, least=self.ordered)
         n = len(self.library)
         yield OWN, _fact("bytes_a_vector", float32(self.library).bytes_a_vector, n)
         rows = self.measured(own, "", {"_change": fp32}) + self.margins(own, fp32)
@@ -182,32 +193,47 @@ class _Direction:
         """Return the rows of the margin between the right and the best wrong answer; none between images of classes."""
         if self.of_images:
             return []
-        mean = self.asked.mean(self._margin(one))
+        mean = self._margin(one)
         rows = [self.asked.plain_row("margin", mean)]
         if fp32 is not None:
-            rows.append(self.asked.plain_row("margin_change", mean, self.asked.mean(self._margin(fp32))))
+            rows.append(self.asked.plain_row("margin_change", mean, self._margin(fp32)))
         return rows
 
-    def _margin(self, one: _Search) -> Floats:
-        """Return the margin of each query; NaN for all where right answers alone may fill the places of one."""
-        return np.full(len(one.task.query), np.nan) if self.most >= ITEMS else ranked.margin(one.found)
+    def _margin(self, one: _Search) -> Mean:
+        """Return the mean margin; not a number where right answers alone may fill the places of a query."""
+        found = first_places(one.found, self.k)
+        if self.most >= ITEMS:
+            return self.asked.mean(np.full(len(found.top), np.nan))
+        values = ranked.margin(found)
+        moved = self.left.rises([found], [best_wrong(found)], {"margin": ranked.margin}, {"margin": values})
+        return self.asked.and_answers(self.asked.mean(values), moved["margin"])
 
     def moved(self, one: _Search, before: _Search, /) -> list[Row]:
         """Return the rows of what changed in the list of the nearest, and in the rank of the right answer."""
-        lists = [search.found.top[:, :TOP] for search in (one, before)]
-        shares = {"top10_jaccard": search_shift.jaccard(*lists)}
-        shares["top10_rank_biased_overlap"] = search_shift.rank_biased_overlap(*lists)
-        rows = [self.asked.share_row(name, self.asked.mean(values)) for name, values in shares.items()]
-        moved = self.asked.mean(search_shift.right_answer_moved(one.found, before.found))
-        return [*rows, self.asked.distance_row("right_answer_moved", moved)]
+        lists = [first_places(search.found, self.k) for search in (one, before)]
+        measures = {of.__name__: partial(search_shift.of_lists, of, TOP) for of in search_shift.OVERLAPS}
+        values = {name: of(*lists) for name, of in measures.items()}
+        places = [np.broadcast_to(np.arange(found.top.shape[1]) < TOP, found.top.shape) for found in lists]
+        shares = {name: self.asked.mean(of) for name, of in values.items()}
+        if min(found.top.shape[1] for found in lists) >= TOP + self.left.most:
+            rises = self.left.rises(lists, places, measures, values)
+            shares = {name: self.asked.and_answers(mean, rises[name]) for name, mean in shares.items()}
+        rows = [self.asked.share_row(f"top10_{name}", mean) for name, mean in shares.items()]
+        moved = search_shift.right_answer_moved
+        far, before_right = moved(*lists), [upto_best(found) for found in lists]
+        rise = self.left.rises(lists, before_right, {"far": moved}, {"far": far})["far"]
+        mean = self.asked.and_answers(self.asked.mean(far), rise)
+        return [*rows, self.asked.distance_row("right_answer_moved", mean)]
 
     def correlated(self, one: _Search, fp32: _Search, /) -> list[Row]:
         """Return the row of the correlation between both models' similarities of the items nearest for FP32."""
-        items = fp32.found.top[:, :CORRELATED]
+        found = first_places(fp32.found, self.ordered)
+        items, before = found.top, found.similarity
         rows = np.repeat(np.arange(len(items)), items.shape[1])
         again = similarities(one.task.query, one.task.gallery, rows, items.ravel()).reshape(items.shape)
-        values = search_shift.rank_correlation(again, fp32.found.similarity[:, :CORRELATED])
-        return [self.asked.gap_row("rank_correlation", self.asked.mean(values))]
+        values = search_shift.rank_correlation(again[:, :CORRELATED], before[:, :CORRELATED])
+        moved = self.left.correlations(items, again, before, values, CORRELATED)
+        return [self.asked.gap_row("rank_correlation", self.asked.and_answers(self.asked.mean(values), moved))]
 
 
 def _first(found: Found, shortlist: int) -> tuple[NDArray[np.int64], Floats] | None:

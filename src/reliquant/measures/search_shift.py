@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -42,11 +44,22 @@ def rank_biased_overlap(one: Ints, other: Ints, /, *, persistence: float = PERSI
 
 def _common(one: Ints, other: Ints) -> Ints:
     """Return how many items are among the first d of both lists, (q, k), for each d from 1 to k."""
-    same = one[:, :, None] == other[:, None, :]
-    k = one.shape[1]
-    deeper = np.maximum(np.arange(k)[:, None], np.arange(k)[None, :])
-    met = np.stack([(same & (deeper == d)).sum(axis=(1, 2)) for d in range(k)], axis=1)
+    (q, k), queries = one.shape, 1024  # of a block
+    met = np.zeros((q, k), np.int64)
+    for low in range(0, q, queries):
+        part = slice(low, low + queries)
+        row, place, other_place = np.nonzero(one[part, :, None] == other[part, None, :])
+        deeper = row * k + np.maximum(place, other_place)
+        met[part] = np.bincount(deeper, minlength=len(met[part]) * k).reshape(-1, k)
     return np.cumsum(met, axis=1)
+
+
+OVERLAPS = (jaccard, rank_biased_overlap)
+
+
+def of_lists(overlap: Callable[[Ints, Ints], Floats], k: int, one: Found, other: Found, /) -> Floats:
+    """Return an overlap of the first k places of two searches by the same queries, (q,)."""
+    return overlap(one.top[:, :k], other.top[:, :k])
 
 
 def rank_correlation(one: Floats, other: Floats, /) -> Floats:
@@ -58,6 +71,26 @@ def rank_correlation(one: Floats, other: Floats, /) -> Floats:
     a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return np.divide((a * b).sum(axis=1), size, out=np.full(len(size), np.nan), where=size > 0)
+
+
+def rank_correlation_without(one: Floats, other: Floats, row: Ints, out: Ints, /) -> Floats:
+    """Return Spearman's correlation, (p,), of the similarities of query `row` (p,) without the places `out` (p, m).
+
+    `one` and `other` are (q, k); a place of k is none. A rank less the mean rank is half the sum of the signs of the
+    differences to all items, of which those to what is left out are taken off: so it costs k additions, not a sort.
+    """
+    k, left = one.shape[1], []
+    for side in (one, other):
+        sign = np.zeros((len(side), k + 1, k + 1), np.float32)  # sums of signs are whole, and exact
+        np.sign(side[:, None, :] - side[:, :, None], out=sign[:, :k, :k])
+        rank = sign.sum(axis=1)[row]
+        for place in out.T:
+            rank -= sign[row, place]
+        np.put_along_axis(rank, out, 0, 1)
+        left.append(rank)
+    a, b = left
+    size = np.sqrt(np.einsum("pk,pk->p", a, a).astype(float) * np.einsum("pk,pk->p", b, b))
+    return np.divide(np.einsum("pk,pk->p", a, b), size, out=np.full(len(size), np.nan), where=size > 0)
 
 
 def right_answer_moved(found: Found, before: Found, /) -> Floats:
