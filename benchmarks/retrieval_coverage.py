@@ -1,6 +1,7 @@
 """How often 95 % intervals of retrieval hold the truth, and how often a change is claimed where there is none.
 
-`python benchmarks/retrieval_coverage.py [--images N] [--replications R] [--worlds NAME ...]`. A world draws images of
+`python benchmarks/retrieval_coverage.py [--images N] [--replications R] [--worlds NAME ...] [--forms NAME
+...]`, forms being those a library is stored in (`binary`, ...). A world draws images of
 ten classes, one to seven captions each, and what FP32 and a variant make of them: a unit vector of the image's own, its
 class and noise. Every replication draws new images, captions, classes' members and noise, so that the gallery varies
 too, as the intervals say. The truth of a measure is its mean over all replications (its median, where it
@@ -15,6 +16,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,13 +65,18 @@ def drawn(world: World, n: int, rng: np.random.Generator) -> tuple[Captioned, Ca
     return variant, fp32
 
 
-def replicated(world: World, n: int, replications: int, resamples: int, rng: np.random.Generator) -> pl.DataFrame:
-    """Return the rows of every replication."""
-    frames = []
+def replicated(
+    world: World, n: int, replications: int, resamples: int, rng: np.random.Generator, forms: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Return the rows of every replication; those of stored forms alone, named in `group`, where there are any."""
+    indexes, frames = {name: {"index": name} for name in forms}, []
     for number in range(replications):
-        found = retrieval_rows(*drawn(world, n, rng), resamples=resamples, seed=number)
+        found = retrieval_rows(*drawn(world, n, rng), indexes=indexes, resamples=resamples, seed=number)
         frames.append(found.drop("replicates"))
-    return pl.concat(frames)
+    rows = pl.concat(frames)
+    if not forms:
+        return rows
+    return rows.filter(pl.col("score") != "").with_columns(group=pl.format("{} {}", "group", "score"))
 
 
 def held(rows: pl.DataFrame) -> pl.DataFrame:
@@ -101,11 +108,12 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=200)
     parser.add_argument("--resamples", type=int, default=500)
     parser.add_argument("--worlds", nargs="*", default=list(WORLDS), choices=list(WORLDS))
+    parser.add_argument("--forms", nargs="*", default=[])
     args = parser.parse_args()
     start, counts, claims = time.process_time(), defaultdict(list), []
     for name in args.worlds:
         rng = np.random.default_rng([args.images, list(WORLDS).index(name)])
-        found = held(replicated(WORLDS[name], args.images, args.replications, args.resamples, rng))
+        found = held(replicated(WORLDS[name], args.images, args.replications, args.resamples, rng, args.forms))
         for group, measure, truth, share, number, above, claimed in found.rows():
             counts[name].append((share, within(share, number, truth, args.images), number))
             told = "" if claimed is None else f"p < .05 in {claimed:.3f}"
