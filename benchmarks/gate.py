@@ -25,6 +25,7 @@ from coverage import WORDS
 from scipy.stats import beta
 from worlds import FP32, SURE, W4, WORLDS, Model, World, labels, study, truths
 
+from reliquant.measures.limits import limits_of
 from reliquant.measures.rows import HEADLINE, rows
 from reliquant.report.against import differences
 from reliquant.report.choice import variants
@@ -63,11 +64,14 @@ def table(world: World, n: int, models: tuple[Model, ...], rng: np.random.Genera
 
 def counted(cells: Cells, suite: str, measure: str, truth: float, judge: Callable[[Wish, float], Line]) -> Line:
     """Judge at each confidence that a measure is at least its true value, and at most; return the line of 0.95."""
+    limits = limits_of(measure) or (None, None)
     asked, found = wishes_of([f"{suite}:{measure} >= {truth:.12g}"])[0], {}
     for confidence in CONFIDENCES:
         line = found[confidence] = judge(asked, confidence)
         most = line if line.low is None else by_bounds(line, replace(asked, sign=-1), line.low, line.high)
-        for sign, one in ((">=", line), ("<=", most)):
+        for sign, one, limit in ((">=", line, limits[0]), ("<=", most, limits[1])):
+            if truth == limit:
+                continue  # true of whatever is measured
             cells[suite, measure, sign, f"{confidence:g}"][one.verdict == HOLDS] += 1
     return found[0.95]
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from scipy.stats import binom
 
-from reliquant.measures.stats import Z95
-from reliquant.report.bounds import errors_of
+from reliquant.measures.stats import Z95, wilson
+from reliquant.report.bounds import bounds, errors_of
 from reliquant.report.choice import variants
 from reliquant.report.frames import mean_of_sets, select
 from reliquant.report.gate import checked, wishes_of, worst
@@ -42,6 +43,35 @@ def test_a_verdict_is_that_of_the_bounds_around_the_mean_over_sets():
     assert one(FRAME, f"accuracy_change >= {high + 1e-9:.15f}").verdict == "fails"
     assert one(FRAME, f"accuracy_change <= {high + 1e-9:.15f}").verdict == "holds"
     assert one(FRAME, f"accuracy_change <= {low - 1e-9:.15f}").verdict == "fails"
+
+
+def test_bounds_of_a_share_lie_half_an_answer_further_out_and_never_beyond_it():
+    own = select(FRAME, "accuracy").filter(RTN & (pl.col("precision") == "w8a8"))
+    mean = mean_of_sets(own).row(0, named=True)
+    plain = bounds(mean["value"], mean["low"], mean["high"], confidence=0.95)
+    half = 1 / 20_000 / 3 / 2  # of one set of three
+    line = one(FRAME, "accuracy >= 0")
+    assert (line.low, line.high) == pytest.approx((plain[0] - half, min(plain[1] + half, 1)), abs=1e-12)
+    of_all = pl.when(pl.col("measure") == "accuracy").then(1.0)
+    whole = FRAME.with_columns(of_all.otherwise(end).alias(end) for end in ("value", "high"))
+    assert one(whole.with_columns(replicates=pl.lit(None, FRAME.schema["replicates"])), "accuracy >= 0").high == 1
+
+
+@pytest.mark.parametrize(("n", "rate"), [(1000, 0.001), (1000, 0.004), (300, 0.01), (5000, 0.002)])
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+def test_rare_answers_pass_no_more_often_than_the_confidence_says(n, rate, confidence):
+    """The exact chance, over the binomial counts, that each side passes where the truth is the bound."""
+    passed = {">=": 0.0, "<=": 0.0}
+    there = select(FRAME, "flips_right_to_wrong").filter(RTN & (pl.col("precision") == "w8a8"), dataset="shapes")
+    for count in range(60):
+        value = count / n
+        low, high = wilson(value, value * (1 - value) / n, n)
+        row = there.with_columns(value=pl.lit(value), low=pl.lit(low), high=pl.lit(high), n=pl.lit(n, pl.Int64))
+        row = row.with_columns(replicates=pl.lit(None, FRAME.schema["replicates"]))
+        for sign in passed:
+            line = one(row, f"flips_right_to_wrong {sign} {rate}", confidence=confidence)
+            passed[sign] += binom.pmf(count, n, rate) * (line.verdict == "holds")
+    assert max(passed.values()) <= (1 - confidence) * 1.15
 
 
 def test_more_confidence_needs_wider_bounds():

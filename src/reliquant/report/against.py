@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from reliquant.measures.stats import Z95
-from reliquant.measures.turns import SHARES
 from reliquant.report import frames
 from reliquant.report.averages import spread, table_of
 from reliquant.report.bounds import bounds_of_pairs, errors_of
@@ -24,8 +23,10 @@ from reliquant.report.gate import (
     Selected,
     by_bounds,
     is_exact,
+    is_share,
     lacks,
     means_of,
+    one_answer,
     placed,
     places,
     same_variant,
@@ -139,11 +140,8 @@ def _one_answer(rows: pl.DataFrame, of: Wish, whole: Rows) -> float:
     the same sets: both vary from image to image mostly with whether the answer is right. What rests on the order of
     confidences is moved more by an answer of which the model was sure (`RANKED`).
     """
-    if rows["n"].null_count() or not (rows["n"] > 0).all():
-        return 0.0
-    cells = pl.len().over("dataset") * pl.col("dataset").n_unique()
-    share = float(rows.select((1 / (pl.col("n") * cells)).max()).item())
-    if of.measure in SHARES or of.measure.startswith("recall_at_"):
+    share = one_answer(rows)
+    if is_share(of.measure) or not share:
         return share
     accuracy = frames.select(whole, "accuracy", suite=of.suite) if of.suite else rows.clear()
     same = accuracy.join(rows, on=[*VARIANT, *CELL[:5]], how="semi", nulls_equal=True, maintain_order="left")

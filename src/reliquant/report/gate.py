@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final, Literal
 
 import polars as pl
 
+from reliquant.measures.limits import limits_of
+from reliquant.measures.turns import SHARES
 from reliquant.report import frames, searches
 from reliquant.report.bounds import bounds
 from reliquant.report.choice import near
@@ -90,16 +94,23 @@ def checked(rows: Rows, one: Wish, variants: pl.DataFrame, /, *, confidence: flo
             continue
         mean = means.filter(*same_variant(line)).row(0, named=True)
         known = {"value": mean["value"], "n": mean["n"], "sets": mean["sets"] or ""}
-        lines.append(judged(replace(start, **known), one, mean["low"], mean["high"], confidence))
+        half = one_answer(found.rows.filter(*same_variant(line))) / 2 if is_share(one.measure) else 0.0
+        lines.append(_judged(replace(start, **known), one, (mean["low"], mean["high"]), half, confidence))
     return lines
 
 
-def judged(line: Line, one: Wish, low: float | None, high: float | None, confidence: float, /) -> Line:
-    """Judge a line with a value by its 95 % interval, or as it is where it is a count."""
+def _judged(line: Line, one: Wish, ends: tuple[float | None, float | None], half: float, confidence: float, /) -> Line:
+    """Judge a line with a value by its 95 % interval, or as it is where it is a count.
+
+    Bounds of a share lie `half` an answer further out: so they hold for counts of a few answers, too, as exact ones do
+    (Newcombe 1998, method 4), within what a share can be.
+    """
     assert line.value is not None
+    low, high = ends
     if low is not None and high is not None and low < high:
-        ends = bounds(line.value, low, high, confidence=confidence)
-        return by_bounds(replace(line, how="interval"), one, *ends)
+        low, high = bounds(line.value, low, high, confidence=confidence)
+        least, most = limits_of(one.measure) or (-inf, inf)
+        return by_bounds(replace(line, how="interval"), one, max(low - half, least), min(high + half, most))
     if is_exact(one):
         return replace(line, verdict=HOLDS if one.met(line.value) else FAILS, how="exact")
     instead = INSTEAD.get(one.measure)
@@ -121,6 +132,19 @@ def _enough(line: Line, one: Wish, low: float, high: float) -> str:
     side = line.value - low if away > 0 else high - line.value
     images = more_images(line.n or 0, abs(away) / side) if side > 0 else None
     return f"; about {images:,} images a set would tell, if the value stays" if images else ""
+
+
+def is_share(measure: str, /) -> bool:
+    """Whether a measure is a share of answers."""
+    return measure in SHARES or re.fullmatch(r"recall_at_\d+", measure) is not None
+
+
+def one_answer(rows: pl.DataFrame, /) -> float:
+    """Return by how much one answer moves the mean of a share over the cells of sets; 0 where n is not known."""
+    if rows.is_empty() or rows["n"].null_count() or not (rows["n"] > 0).all():
+        return 0.0
+    cells = pl.len().over("dataset") * pl.col("dataset").n_unique()
+    return float(rows.select((1 / (pl.col("n") * cells)).max()).item())
 
 
 def is_exact(one: Wish, /) -> bool:
