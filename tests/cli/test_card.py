@@ -3,8 +3,9 @@ import json
 import pytest
 
 from reliquant.cli import main
-from reliquant.files.artifacts import provenance, save_frame, save_sealed_json
-from reliquant.files.exported import FACTS, ROWS, sha256_of_file
+from reliquant.deploy.folder import FACTS, digest_of_facts, sha256_of
+from reliquant.deploy.measured import ROWS
+from reliquant.files.artifacts import provenance, save_frame, save_json
 from reliquant.report.synthetic import Shape, rows
 
 FRAME = rows(Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), iterations=(), ranks=()))
@@ -43,9 +44,12 @@ def test_json_holds_the_card(table, capsys):
 
 
 def test_an_exported_folders_rows_make_its_card(table, tmp_path, capsys):
-    save_sealed_json(tmp_path / FACTS, {"files": {ROWS: sha256_of_file(table)}})
+    facts = {"kind": "export", "to": "onnx", "towers": {}, "model_sha256": "", "variant_sha256": ""}
+    facts["files"] = {ROWS: sha256_of(table)}
+    save_json(tmp_path / FACTS, {**facts, "sha256": digest_of_facts(facts)})
     main.main(["card", str(tmp_path), "--variant", "lsq", "w4a8"])
     assert "# vit lsq w4a8 image" in capsys.readouterr().out
+    assert "whose files must stay as they are" in refused("card", tmp_path, "--output", tmp_path / "README.md")
 
 
 def test_words_that_no_variant_has_and_folders_for_files_are_refused(table, tmp_path):

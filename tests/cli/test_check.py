@@ -9,8 +9,9 @@ import pytest
 
 from reliquant.cli import main
 from reliquant.cli.check_text import WIDEST
-from reliquant.files.artifacts import save_frame, save_sealed_json
-from reliquant.files.exported import FACTS, ROWS, sha256_of_file
+from reliquant.deploy.folder import FACTS, digest_of_facts, sha256_of
+from reliquant.deploy.measured import ROWS
+from reliquant.files.artifacts import save_frame, save_json
 from reliquant.report.synthetic import Shape, rows
 
 FRAME = rows(Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), iterations=(), ranks=()))
@@ -172,11 +173,12 @@ def test_two_tables_are_compared_by_pairs(table, tmp_path, capsys):
 
 def test_an_exported_folder_is_judged_by_its_rows(tmp_path, capsys):
     save_frame(tmp_path / ROWS, PLAIN, {})
-    save_sealed_json(tmp_path / FACTS, {"files": {ROWS: sha256_of_file(tmp_path / ROWS)}})
-    assert check(tmp_path, *RTN, "--wish", GOOD) == 0
-    (tmp_path / ROWS).unlink()
-    assert check(tmp_path, *RTN, "--wish", GOOD) == 3
-    assert "nothing was measured of it" in capsys.readouterr().err
+    facts = {"kind": "export", "to": "onnx", "towers": {}, "model_sha256": "", "variant_sha256": ""}
+    for files, code in (({ROWS: sha256_of(tmp_path / ROWS)}, 0), ({ROWS: "0" * 64}, 3)):
+        told = {**facts, "files": files}
+        save_json(tmp_path / FACTS, {**told, "sha256": digest_of_facts(told)})
+        assert check(tmp_path, *RTN, "--wish", GOOD) == code
+    assert "is not the file that was exported" in capsys.readouterr().err
 
 
 def test_only_named_sets_count(table, capsys):

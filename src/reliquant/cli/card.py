@@ -8,8 +8,8 @@ from pathlib import Path
 
 from reliquant.cli.output import Output
 from reliquant.cli.words import writable
+from reliquant.deploy.measured import rows_of, table_of
 from reliquant.files.artifacts import read_facts, whole
-from reliquant.files.exported import ROWS, rows_of
 from reliquant.files.stored_frames import errors_named
 from reliquant.progress import printable
 from reliquant.report.card import About, card
@@ -45,10 +45,14 @@ def run(
     """Write the model card of the variants of rows that have these words."""
     if output is not None:
         writable(output, "--output", rows)
+        if rows.is_dir() and output.resolve().is_relative_to(rows.resolve()):
+            raise ValueError(
+                f"--output {output}: lies in the export, whose files must stay as they are; name another place"
+            )
     frame = rows_of(rows)
     with errors_named(rows):
         chosen = variants(frame, {}, variant)
-    facts = read_facts(rows / ROWS if rows.is_dir() else rows)
+    facts = read_facts(table_of(rows))
     known = {word: facts[word] for word in ("versions", "backends", "assumed", "reference") if facts.get(word)}
     about = About(title, base_model, license, library, tags, facts=known)
     text = card(frame, about, variants=chosen)

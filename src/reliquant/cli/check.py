@@ -13,8 +13,8 @@ from reliquant.cli.check_text import checked_text
 from reliquant.cli.junit import junit_of, junit_of_error
 from reliquant.cli.output import Output
 from reliquant.cli.words import writable
+from reliquant.deploy.measured import rows_of
 from reliquant.files.artifacts import whole
-from reliquant.files.exported import rows_of
 from reliquant.files.stored_frames import errors_named
 from reliquant.progress import message_of
 from reliquant.report.against import compares, differences
