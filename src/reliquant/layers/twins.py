@@ -136,14 +136,13 @@ class DynamicInput(nn.Module):
         if torch.is_grad_enabled() and flat.requires_grad:
             scale, zero = weight_affine(flat.detach(), self.grid)
             return fake_quantize(flat, scale, zero, self.grid).view(rows.shape).to(rows.dtype)
-        if torch.compiler.is_exporting():
-            scale, zero = weight_affine(flat, self.grid)
-            return unblocks(rounded(blocks(flat, self.grid), scale, zero, self.grid), flat.shape, self.grid).view(
-                rows.shape
-            )
         out = torch.empty_like(flat)
-        height = max(1, CHUNK // flat.shape[1]) if flat.device.type == "cpu" else len(flat)
-        for part, into in zip(flat.split(height), out.split(height), strict=True):
+        if flat.device.type != "cpu" or torch.compiler.is_exporting():
+            pairs = [(flat, out)]
+        else:
+            height = max(1, CHUNK // flat.shape[1])
+            pairs = list(zip(flat.split(height), out.split(height), strict=True))
+        for part, into in pairs:
             scale, zero = weight_affine(part, self.grid)
             into.copy_(unblocks(rounded(blocks(part, self.grid), scale, zero, self.grid), part.shape, self.grid))
         return out.view(rows.shape).to(rows.dtype)
