@@ -14,6 +14,7 @@ from reliquant.files.stored_frames import errors_named
 from reliquant.progress import printable
 from reliquant.report.card import About, card
 from reliquant.report.choice import names, variants
+from reliquant.report.common_sets import some_of
 
 EXAMPLE = "reliquant card results/lab/rows.parquet --variant rtn w8a8 --license mit --output card/README.md"
 
@@ -61,4 +62,4 @@ def run(
         return Output(told, text.rstrip("\n"))
     with whole(output) as part:
         part.write_text(text, encoding="utf-8")
-    return Output(told, f"{printable(str(output))}: the card of {', '.join(names(chosen)[:3])}")
+    return Output(told, f"{printable(str(output))}: the card of {printable(some_of(names(chosen)))}")

@@ -32,7 +32,7 @@ def checked_text(data: Mapping[str, Any], /) -> str:
             lines += _wrapped(one_line(one.why), wide, "    ")
     shown = columns(HEAD, lines, right=("value", "n"), width=wide)
     sentences = [*_sets(data["variants"]), *_alone(data), legend(data["confidence"]), _whole(data)]
-    return "\n".join([*shown, "", *(line for text in sentences for line in textwrap.wrap(text, wide))])
+    return "\n".join([*shown, "", *(line for text in sentences for line in _fit(text, wide))])
 
 
 def legend(confidence: float, /) -> str:
