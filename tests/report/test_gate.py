@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import binom
@@ -63,7 +64,7 @@ def test_rare_answers_pass_no_more_often_than_the_confidence_says(n, rate, confi
     """The exact chance, over the binomial counts, that each side passes where the truth is the bound."""
     passed = {">=": 0.0, "<=": 0.0}
     there = select(FRAME, "flips_right_to_wrong").filter(RTN & (pl.col("precision") == "w8a8"), dataset="shapes")
-    for count in range(60):
+    for count in range(100):
         value = count / n
         low, high = wilson(value, value * (1 - value) / n, n)
         row = there.with_columns(value=pl.lit(value), low=pl.lit(low), high=pl.lit(high), n=pl.lit(n, pl.Int64))
@@ -185,3 +186,26 @@ def test_recommend_leaves_out_what_a_strict_wish_leaves_out():
     of_clean = exact.with_columns(suite=pl.when(measure="stored_bits").then(pl.lit("clean")).otherwise("suite"))
     kept, left = (set(recommend(of_clean, [f"stored_bits {sign} {size}"])["precision"]) for sign in ("<=", "<"))
     assert (kept, left) == ({"w4a8"}, set())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_harmed_in_a_row_a_wish_holds_only_where_its_numbers_say_so(seed):
+    rng, words = np.random.default_rng(seed), []
+    row = FRAME.filter(CHANGE & RTN & (pl.col("dataset") == "shapes"), suite="clean", precision="w8a8")
+    row = row.with_columns(replicates=pl.lit(None, row.schema["replicates"]))
+    for _ in range(100):
+        numbers = rng.choice([None, math.nan, math.inf, -math.inf, *rng.uniform(-0.9, 0.9, 12)], 3)
+        value, low, high = (None if number is None else float(number) for number in numbers)
+        low, high = sorted((low, high)) if rng.random() < 0.7 and None not in (low, high) else (low, high)
+        ends = {name: pl.lit(end, pl.Float64) for name, end in (("value", value), ("low", low), ("high", high))}
+        harmed = row.with_columns(**ends)
+        line = one(harmed, f"accuracy_change >= {rng.uniform(-1, 1):.6f}")
+        words.append(line.verdict)
+        if line.verdict == "cannot tell":
+            continue
+        assert None not in (value, low, high)
+        assert math.isfinite(value)
+        assert low <= value <= high
+        bound = float(line.wish.split(">= ")[1])
+        assert value >= bound if line.verdict == "holds" else value < bound
+    assert {"holds", "fails", "cannot tell"} == set(words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ from reliquant.report.gate import (
     Line,
     Selected,
     by_bounds,
+    has_interval,
     is_exact,
     is_share,
     lacks,
@@ -120,17 +120,13 @@ def _judged(start: Line, one: Wish, of: Wish, both: Sequence[pl.DataFrame], answ
         return replace(line, why="both are the same in every resample, so how they differ elsewhere is not known")
     if is_exact(of):
         return replace(line, verdict=HOLDS if one.met(line.value) else FAILS, how="exact")
-    if all(_has_interval(mean) for mean in (own, other)):
+    if all(has_interval(mean["value"], mean["low"], mean["high"]) for mean in (own, other)):
         wide = sum(mean["high"] - mean["low"] for mean in (own, other)) / 2 / Z95 * errors_of(confidence)
         told = by_bounds(replace(line, how="widths added"), one, line.value - wide, line.value + wide)
         kept = f"{of.measure} keeps no replicates here, so the two intervals are added: wide, not paired"
         return replace(told, why="; ".join(filter(None, [told.why, kept])))
     instead = INSTEAD.get(of.measure)
     return replace(line, why=f"{of.measure} has no interval" + (f"; wish for {instead}_change" if instead else ""))
-
-
-def _has_interval(mean: dict[str, Any]) -> bool:
-    return mean["low"] is not None and mean["high"] is not None and mean["low"] < mean["high"]
 
 
 def _one_answer(rows: pl.DataFrame, of: Wish, whole: Rows) -> float:
@@ -148,7 +144,7 @@ def _one_answer(rows: pl.DataFrame, of: Wish, whole: Rows) -> float:
     if same.is_empty():
         return 0.0
     own, plain = (means_of(part, part.head(1)).row(0, named=True) for part in (rows, same))
-    if not (_has_interval(own) and _has_interval(plain)):
+    if not all(has_interval(mean["value"], mean["low"], mean["high"]) for mean in (own, plain)):
         return 0.0
     times = (own["high"] - own["low"]) / (plain["high"] - plain["low"])
     wrong = max(1 - plain["value"], share)

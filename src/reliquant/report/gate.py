@@ -26,6 +26,7 @@ Word = Literal["holds", "fails", "cannot tell"]
 HOLDS: Final = "holds"
 FAILS: Final = "fails"
 OPEN: Final = "cannot tell"
+ROUNDING = 1e-9
 CODES: dict[str, int] = {HOLDS: 0, FAILS: 1, OPEN: 2}
 
 
@@ -107,14 +108,25 @@ def _judged(line: Line, one: Wish, ends: tuple[float | None, float | None], half
     """
     assert line.value is not None
     low, high = ends
-    if low is not None and high is not None and low < high:
+    if has_interval(line.value, low, high):
+        assert low is not None
+        assert high is not None
         low, high = bounds(line.value, low, high, confidence=confidence)
         least, most = limits_of(one.measure) or (-inf, inf)
         return by_bounds(replace(line, how="interval"), one, max(low - half, least), min(high + half, most))
     if is_exact(one):
         return replace(line, verdict=HOLDS if one.met(line.value) else FAILS, how="exact")
+    if low is not None and high is not None and not low == line.value == high:
+        return replace(line, why=f"its interval, {low:g} to {high:g}, is none around {line.value:g}: damaged rows?")
     instead = INSTEAD.get(one.measure)
     return replace(line, why=f"{one.measure} has no interval" + (f"; wish for {instead}" if instead else ""))
+
+
+def has_interval(value: float, low: float | None, high: float | None, /) -> bool:
+    """Whether both ends are numbers that lie around a value, and not both at it."""
+    if low is None or high is None:
+        return False
+    return -inf < low < high < inf and low - ROUNDING <= value <= high + ROUNDING
 
 
 def by_bounds(line: Line, one: Wish, low: float, high: float, /) -> Line:
