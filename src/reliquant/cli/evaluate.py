@@ -27,6 +27,7 @@ from reliquant.models.open import open_model
 from reliquant.stored.features import features_of
 from reliquant.stored.read import read_table
 from reliquant.study.prompts import template_problems
+from reliquant.study.scheme import precision_of
 
 EXAMPLE = "reliquant evaluate --model lab-vit-curated --data photos/ --ood others/ --save features.safetensors"
 BACKEND = (
@@ -169,11 +170,7 @@ def stored_features(path: Path, test: Features, said: list[str], /) -> Features:
 def described(variant: Path, answers: Answers, header: Mapping[str, Any], /) -> Quantized:
     """Return a variant's answers with what its file says of it: precision, method, scope, bytes and stored bits."""
     entry, labels = header.get("entry") or {}, header.get("labels") or {}
-    weight, activation = (entry.get(part) or {} for part in ("weight", "activation"))
-    whole = all(
-        isinstance(grid.get("bits"), int) and grid.get("element", "int") == "int" for grid in (weight, activation)
-    )
-    precision = f"w{weight['bits']}a{activation['bits']}" if whole else UNKNOWN
+    precision = precision_of(entry)
     measures = {name: float(value) for name, value in (header.get("measures") or {}).items()}
     family, scope = (str(found or UNKNOWN) for found in (entry.get("quantizer"), labels.get("scope")))
     return Quantized(answers, precision, measures, family, scope)

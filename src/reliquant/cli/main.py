@@ -16,6 +16,7 @@ SUBCOMMANDS = {  # each is a file beside this one, imported when it is asked for
     "plan": "what a scheme would quantize in a model, or what a study expands to",
     "quantize": "quantize a model on image-caption pairs of your own",
     "export": "a model or a variant as files that ONNX Runtime, OpenVINO or torch run",
+    "time": "how fast exported towers run beside FP32, and what memory they need",
     "evaluate": "embed labelled images and print every measure",
     "sensitivity": "quantize one layer at a time, and rank layers by the harm that it does",
     "recommend": "the variants of a study that meet a wish, and how sure that is",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+
+import polars as pl
 
 from reliquant.cli.output import Output
 from reliquant.cli.recommend_text import recommended_text
@@ -23,15 +26,16 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument(
         "--wish", nargs="+", required=True, help="such as 'squared_ce_change <= 0' 'ood:auroc_change >= 0'"
     )
-    parser.add_argument("--cost", default="bytes", help="the measure to keep small")
+    parser.add_argument("--cost", default="bytes", help="the measure to keep small; latency and memory are of --times")
+    parser.add_argument("--times", type=Path, nargs="+", default=[], help="rows of `reliquant time` of these variants")
     parser.add_argument("--all", action="store_true", dest="each", help="say of each other variant why it is no answer")
     parser.add_argument("--json", action="store_true")
 
 
-def run(*, rows: Path, wish: list[str], cost: str, each: bool = False) -> Output:
+def run(*, rows: Path, wish: list[str], cost: str, times: Sequence[Path] = (), each: bool = False) -> Output:
     """Name the variants of a study that meet every wish and lie on the Pareto front, smallest cost first."""
     wishes = {one.text: one for one in map(parse_wish, wish)}  # told before the rows are read; each once
-    every = read_rows(rows)
+    every = pl.concat([read_rows(path) for path in (rows, *times)])
     with errors_named(rows):
         variants = judged(every, list(wishes), cost=cost)
     found = variants.filter(why_not="").drop("why_not")

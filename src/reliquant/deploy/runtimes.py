@@ -37,20 +37,22 @@ class Session:
     facts: dict[str, Any]
 
 
-def opened(path: Path, runtime: Runtime, /, *, threads: int = 0) -> Session:
+def opened(path: Path, runtime: Runtime, /, *, threads: int = 0, explained: bool = True) -> Session:
     """Open an ONNX file (or OpenVINO's .xml) on the CPU; with 0 threads the runtime chooses how many.
+
+    Unless `explained`, `layers` and `nodes` of the facts are empty: finding them takes seconds and memory.
 
     Raises ValueError where the runtime is not installed or refuses the file, with its reason.
     """
     try:
-        return (_onnxruntime if runtime == "onnxruntime" else _openvino)(Path(path), threads)
+        return (_onnxruntime if runtime == "onnxruntime" else _openvino)(Path(path), threads, explained)
     except ImportError as error:
         raise ValueError(f"{runtime} {MISSING}") from error
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{path}: {runtime} refuses it: {' '.join(str(error).split())[:300]}") from error
 
 
-def _onnxruntime(path: Path, threads: int) -> Session:
+def _onnxruntime(path: Path, threads: int, explained: bool) -> Session:
     import onnxruntime
 
     if path.suffix == ".xml":
@@ -61,12 +63,13 @@ def _onnxruntime(path: Path, threads: int) -> Session:
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")  # not int8 inputs unasked
     provider = "CPUExecutionProvider"
     with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        if explained:
+            options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # of its own kinds, which share no class but this one
             raise RuntimeError(str(error)) from error
-        nodes = _products_of_graph(Path(folder) / "optimized.onnx")
+        nodes = _products_of_graph(Path(folder) / "optimized.onnx") if explained else {}
     name = session.get_inputs()[0].name
 
     def run(batch: NDArray[Any]) -> NDArray[np.float32]:
@@ -106,7 +109,7 @@ def _reads_codes(node: Any, produced: dict[str, Any]) -> bool:
     return weight is not None and weight.op_type == "DequantizeLinear"
 
 
-def _openvino(path: Path, threads: int) -> Session:
+def _openvino(path: Path, threads: int, explained: bool) -> Session:
     import openvino
 
     words: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # not bfloat16 unasked
@@ -116,7 +119,7 @@ def _openvino(path: Path, threads: int) -> Session:
     compiled = openvino.Core().compile_model(str(path), "CPU", words)
     request = compiled.create_infer_request()
     nodes: dict[str, list[str]] = {}
-    for node in compiled.get_runtime_model().get_ordered_ops():
+    for node in compiled.get_runtime_model().get_ordered_ops() if explained else []:
         info = node.get_rt_info()
         if info["layerType"].astype(str) in OPENVINO_PRODUCTS:
             kinds = [node.input_value(place).get_element_type().get_type_name() for place in (0, 1)]

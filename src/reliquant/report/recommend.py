@@ -14,6 +14,7 @@ from reliquant.files.artifacts import KEPT
 from reliquant.report import frames, posterior, searches
 from reliquant.report.averages import table_of
 from reliquant.report.common_sets import named, some_of
+from reliquant.report.costs import costs_of
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.study.config import RETRIEVAL, SUITES
 
@@ -134,7 +135,7 @@ def _table(rows: Rows, asked: Sequence[Wish], cost: str) -> tuple[pl.DataFrame, 
 
     Columns: the variant, cost, of each wish its value, low, high and `replicates <number>`, and `sets`.
     """
-    found = {cost: _values(rows, "", cost)}
+    found = {cost: _means(costs_of(rows, cost))}
     found |= {_name(one): _values(rows, one.suite, one.measure, one) for one in asked}
     table = found[cost][1].select(*VARIANT, cost="value")
     for i, one in enumerate(asked):
@@ -184,10 +185,12 @@ def _values(rows: Rows, suite: str, measure: str, one: Wish | None = None) -> tu
     else:
         selected = frames.select(rows, measure, suite=suite)
     if selected.is_empty():
-        if not suite:
-            given = "rows of `reliquant measure` have bytes where --bytes gives them; --cost names another measure"
-            raise ValueError(f"no variant says the cost, {measure}: {given}")
         raise ValueError(f"there are no rows of {measure} in the suite {suite}")
+    return _means(selected, how)
+
+
+def _means(selected: pl.DataFrame, how: str = "") -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the quantized variants of rows, and those on the same sets with their means."""
     runs = frames.quantized(selected)
     return runs.select(VARIANT).unique(), frames.mean_of_sets(runs).sort(VARIANT).with_columns(how=pl.lit(how))
 

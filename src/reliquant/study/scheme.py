@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reliquant import plugins
+from reliquant.files.artifacts import UNKNOWN
 from reliquant.files.bounded import load_yaml
 from reliquant.study.config import (
     OF_VARIANTS,
@@ -46,3 +47,15 @@ def scheme_entry(scheme: str | Mapping[str, Any], precision: str, /) -> dict[str
 def variant_words(scheme: Mapping[str, Any], /) -> dict[str, Any]:
     """Return what a study's scheme makes its variants with: the quantizer's words and those of `OF_VARIANTS`."""
     return own_words("schemes", scheme) | {word: scheme[word] for word in OF_VARIANTS if word in scheme}
+
+
+def precision_of(entry: Mapping[str, Any], /) -> str:
+    """Return the precision of a variant's entry, unknown where its grids are not of so many bits of integers.
+
+    >>> precision_of({"quantizer": "rtn", "weight": {"bits": 4}, "activation": {"bits": 8}})
+    'w4a8'
+    """
+    grids = [entry.get(part) or {} for part in ("weight", "activation")]
+    if all(isinstance(grid.get("bits"), int) and grid.get("element", "int") == "int" for grid in grids):
+        return f"w{grids[0]['bits']}a{grids[1]['bits']}"
+    return UNKNOWN

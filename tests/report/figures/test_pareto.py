@@ -4,6 +4,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from reliquant.report.figures.pareto import PANELS, RINGS, figure
+from reliquant.report.plotting import NothingToDraw
 from reliquant.report.synthetic import Shape, Truth, rows
 
 SHAPE = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), ranks=(), iterations=())
@@ -46,3 +47,16 @@ def test_without_intervals_there_are_no_rings_and_none_in_the_legend(frame):
     assert {tuple(rings(ax)) for ax in fig.axes} == {(0, 0, 0)}
     assert "front as measured" in (words := [t.get_text() for t in fig.legends[0].get_texts()])
     assert not any("%" in word for word in words)
+
+
+def test_latency_lies_along_the_axis_where_it_is_asked_for_and_is_named_where_it_lacks(frame):
+    with pytest.raises(NothingToDraw, match="no variant says the cost, latency_batch_1_ms of the image tower"):
+        figure(frame, cost="latency")
+    times = frame.filter(measure="bytes", suite="").with_columns(
+        suite=pl.lit("deploy"), group=pl.lit("image"), measure=pl.lit("latency_batch_1_ms"), value=pl.lit(7.5)
+    )
+    fig = figure(pl.concat([frame, times.cast(dict(frame.schema))]), cost="latency")
+    assert fig.get_supxlabel() == "ms an image at batch 1 (log scale)"
+    drawn = np.concatenate([c.get_offsets()[:, 0] for c in fig.axes[0].collections])
+    assert set(drawn.tolist()) == {7.5}
+    assert figure(frame).get_supxlabel().startswith("bytes on disk")

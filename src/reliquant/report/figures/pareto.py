@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reliquant.report import frames, plotting
+from reliquant.report import costs, frames, plotting
 from reliquant.report.frames import Rows
 from reliquant.report.front import confidence, front
 from reliquant.report.plotting import NothingToDraw
@@ -41,9 +41,12 @@ Panels = dict[str, pl.DataFrame]  # name -> points
 
 
 @plotting.styled
-def figure(rows: Rows, made: Panels | None = None, /, *, columns: Literal[1, 2] = 2) -> Figure:
-    """Draw each measure against size; raise NothingToDraw when no variant's size is known."""
-    panels = prepared(rows) if made is None else made
+def figure(rows: Rows, made: Panels | None = None, /, *, columns: Literal[1, 2] = 2, cost: str = "bytes") -> Figure:
+    """Draw each measure against size, or another cost (`report/costs.py`) such as `latency`.
+
+    Raises NothingToDraw where no variant says the cost.
+    """
+    panels = prepared(rows, cost) if made is None or cost != "bytes" else made
     looks, marks = plotting.looks(rows), plotting.markers(rows) | {"FP32": "*"}
     across = min(len(panels), 3 if columns == 2 else 2)
     down = -(-len(panels) // across)
@@ -53,17 +56,14 @@ def figure(rows: Rows, made: Panels | None = None, /, *, columns: Literal[1, 2] 
         _draw(ax, shown, front(shown, highest=PANELS[name][3]), looks, marks)
         ax.set_title(name)
     plotting.hide_rest(axes, len(panels))
-    fig.supxlabel("bytes on disk (% of FP32, log scale)", fontsize=8)
+    fig.supxlabel(_unit(cost), fontsize=8)
     _legend(fig, pl.concat(panels.values()), looks, marks, columns)
     return fig
 
 
-def prepared(rows: Rows, /) -> Panels:
+def prepared(rows: Rows, cost: str = "bytes", /) -> Panels:
     """Return by panel the models with their size, the measure, and `chance`: of being on the front."""
-    sizes = frames.wide(frames.select(rows, ["bytes", "bytes_fp32"], suite=""))
-    if "bytes" not in sizes.columns or "bytes_fp32" not in sizes.columns:
-        raise NothingToDraw("no variant's size on disk is known (measures bytes and bytes_fp32)")
-    sizes = sizes.select(*frames.VARIANT, size=pl.col("bytes") / pl.col("bytes_fp32"))
+    sizes = _shares(rows) if cost == "bytes" else _costs(rows, cost)
     panels = {}
     for name, (suite, measure, change, highest) in PANELS.items():
         values = frames.mean_of_sets(frames.select(rows, measure, suite=suite))
@@ -74,6 +74,31 @@ def prepared(rows: Rows, /) -> Panels:
     if not panels:
         raise NothingToDraw("no variant with a known size has a measure")
     return panels
+
+
+def _shares(rows: Rows) -> pl.DataFrame:
+    """Return the variants with their bytes on disk over FP32's."""
+    sizes = frames.wide(frames.select(rows, ["bytes", "bytes_fp32"], suite=""))
+    if "bytes" not in sizes.columns or "bytes_fp32" not in sizes.columns:
+        raise NothingToDraw("no variant's size on disk is known (measures bytes and bytes_fp32)")
+    return sizes.select(*frames.VARIANT, size=pl.col("bytes") / pl.col("bytes_fp32") * 100)
+
+
+def _costs(rows: Rows, cost: str) -> pl.DataFrame:
+    """Return the variants with another cost."""
+    try:
+        found = costs.costs_of(rows, cost)
+    except ValueError as error:
+        raise NothingToDraw(str(error)) from error
+    return frames.mean_of_sets(found).select(*frames.VARIANT, size="value")
+
+
+def _unit(cost: str) -> str:
+    """Say what lies along the horizontal axis."""
+    if cost == "bytes":
+        return "bytes on disk (% of FP32, log scale)"
+    measure = costs.measure_of(cost)[2]
+    return f"{costs.UNITS.get(measure, measure)} (log scale)"
 
 
 def _shown(value: pl.Series, name: str) -> pl.Series:
@@ -89,13 +114,13 @@ def _draw(
     for (source, family), some in points.group_by("source", "family", maintain_order=True):
         style = {"marker": marks[family], "facecolor": looks[source].colour, "edgecolor": "white", "linewidth": 0.4}
         area = (4 if big else 14) * (2.5 if family == "FP32" else 1)
-        ax.scatter(some["size"] * 100, some["y"], s=area, zorder=3, rasterized=big, **style)
-    ax.step(line["size"] * 100, line["y"], where="post", color=GREY, linewidth=0.9, zorder=2)
+        ax.scatter(some["size"], some["y"], s=area, zorder=3, rasterized=big, **style)
+    ax.step(line["size"], line["y"], where="post", color=GREY, linewidth=0.9, zorder=2)
     chance = points["chance"].fill_null(0.0).to_numpy()
     most = np.inf
     for least, ring in RINGS.items():
         sure = points.filter(pl.Series((chance >= least) & (chance < most)))
-        ax.scatter(sure["size"] * 100, sure["y"], s=38, facecolor="none", zorder=5 + least, **ring)
+        ax.scatter(sure["size"], sure["y"], s=38, facecolor="none", zorder=5 + least, **ring)
         most = least
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
