@@ -18,6 +18,15 @@
 #   results/<study>/sensitivity/<variant>/rows.parquet          sensitivity  what each layer does alone, where asked for
 #   results/<study>/retrieval/<variant>/embeddings.safetensors  embed        images and captions, where they are searched
 #   results/<study>/retrieval/<variant>/rows.parquet            retrieve     what searches find
+#   results/<study>/export/<variant>/image.onnx                 export       a tower that other runtimes run, where asked for
+#   results/<study>/export/<variant>/text.onnx                  export
+#   results/<study>/export/<variant>/export.json                export       what they are, with the sha256 of all files
+#   results/<study>/export/<variant>/classes.npy                export       embeddings of the first clean set's classes
+#   results/<study>/export/<variant>/README.md                  export       a model card
+#   results/<study>/export/<variant>.float64.parquet            export       records of the simulation in float64
+#   results/<study>/run_exported/<variant>/<runtime>/<shard>/samples.parquet  run_exported      one record per image
+#   results/<study>/run_exported/<variant>/<runtime>/<shard>/rows.parquet     measure_exported  what a runtime changed
+#   results/<study>/deployed.parquet                            deployed     all rows of what runtimes ran
 #   results/<study>/rows.parquet                                collect      all rows
 #   results/<study>/facts.json                                  facts        what stands behind the rows
 #   reports/<study>/report.html                                 report       the page
@@ -51,6 +60,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/sensitivity.smk"
 include: "workflow/rules/retrieval.smk"
+include: "workflow/rules/deploy.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -64,6 +74,7 @@ rule all:
     default_target: True
     input:
         paths.page(REPORT),
+        DEPLOYED,
 
 
 rule inputs:  # all that is downloaded: run it where there is a network, before jobs on nodes that have none
@@ -79,3 +90,4 @@ rule measured:  # every row, but no table of all: so that several people can sha
         expand(EXPLAINED, variant=study.explained),
         expand(ALONE, variant=sensitivity.tried(study)),
         expand(SEARCHED, variant=retrieval.searched(study)),
+        [paths.run_rows(study.name, *each) for each in deployment.runs(study)],

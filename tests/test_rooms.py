@@ -34,7 +34,7 @@ TORCH_FREE += ["evaluation.measure", "evaluation.explain_rows", "evaluation.scor
 FAMILIES = [f"reliquant.{package}" for package in plugins.FAMILIES.values()]
 ALLOWED_IN_RULES = {
     "from reliquant import fingerprint, plugins",
-    "from reliquant.study import made_of, paths, placed, retrieval, sensitivity",
+    "from reliquant.study import deployment, made_of, paths, placed, retrieval, sensitivity",
     "from reliquant.study.check import read_study",
     "from reliquant.study.slices import sliced",
 }

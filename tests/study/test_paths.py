@@ -14,6 +14,7 @@ from reliquant.study import paths
 ROOT = PACKAGE.parents[1]
 PREPARED, REPORT = paths.prepared("cats", "native"), paths.report("lab")
 VARIANT = "vit/rtn/w4a8-image-captions-0"
+EXPORTED = paths.exported("lab", VARIANT)
 MADE_BY = {  # rule -> what it makes, for the study `lab`
     "fetch": [paths.fetched(f"{paths.RAW}/pets")],
     "prepare": [of(PREPARED) for of in (paths.images, paths.labels, paths.photographs, paths.meta)],
@@ -28,13 +29,21 @@ MADE_BY = {  # rule -> what it makes, for the study `lab`
     "sensitivity": [paths.sensitivity_rows("lab", VARIANT)],
     "embed": [paths.embeddings("lab", VARIANT)],
     "retrieve": [paths.retrieval_rows("lab", VARIANT)],
+    "export": [
+        *(paths.exported_tower(EXPORTED, tower) for tower in ("image", "text")),
+        *(of(EXPORTED) for of in (paths.exported_facts, paths.exported_classes, paths.exported_card)),
+        paths.doubled("lab", VARIANT),
+    ],
+    "run_exported": [paths.run_samples("lab", VARIANT, "openvino", "clean")],
+    "measure_exported": [paths.run_rows("lab", VARIANT, "openvino", "clean")],
+    "deployed": [paths.deployed("lab")],
     "collect": [paths.rows("lab")],
     "facts": [paths.facts("lab")],
     "report": [paths.page(REPORT), paths.summary(REPORT), paths.claims(REPORT), paths.digests(REPORT)]
     + [f"{of(REPORT)}/" for of in (paths.figures, paths.tables, paths.plots)],
 }
 WORDS = {"folder": "pets", "dataset": "cats", "form": "native", "corruption": "fog", "study": "lab", "model": "vit"}
-WORDS |= {"shard": "clean", "variant": VARIANT}
+WORDS |= {"shard": "clean", "variant": VARIANT, "runtime": "openvino"}
 
 SPELT = re.compile(
     r"data/(raw|prepared|models)|(?<!docs/)\b(results|reports)/[\w{]|/corrupt/(?!.*\.log)"
@@ -43,6 +52,7 @@ SPELT = re.compile(
 )
 ALLOWED = {  # what is no path of the workflow
     "src/reliquant/images/datasets/cifar10_c.py": {"labels.npy"},  # as published
+    "src/reliquant/files/exported.py": {"rows.parquet"},  # what a user may have put beside an export
     "src/reliquant/report/page.py": {"report.html"},  # the template
 }
 

@@ -79,6 +79,12 @@ KINDS = {
     "layers alone": "results/tiny/sensitivity/vit/rtn/*/rows.parquet",
     "embeddings": "results/tiny/retrieval/vit/rtn/*/embeddings.safetensors",
     "searches": "results/tiny/retrieval/vit/rtn/*/rows.parquet",
+    "exported tower": "results/tiny/export/vit/rtn/*/image.onnx",
+    "exported facts": "results/tiny/export/vit/rtn/*/export.json",
+    "float64": "results/tiny/export/vit/rtn/*.float64.parquet",
+    "records of a runtime": "results/tiny/run_exported/vit/rtn/*/openvino/most/samples.parquet",
+    "rows of a runtime": "results/tiny/run_exported/vit/rtn/*/openvino/most/rows.parquet",
+    "deployed rows": "results/tiny/deployed.parquet",
     "all rows": "results/tiny/rows.parquet",
     "page": "reports/tiny/report.html",
     "figure": "reports/tiny/figures/overview.png",
@@ -114,6 +120,15 @@ def test_verify_finds_files_that_lie_in_anothers_place(study, tmp_path, monkeypa
             "results/tiny/retrieval/vit/rtn/*/embeddings.safetensors",
             "results/tiny/retrieval/convnext/rtn/*/embeddings.safetensors",
         ),
+        (
+            "results/tiny/run_exported/vit/rtn/*/openvino/most/samples.parquet",
+            "results/tiny/run_exported/vit/rtn/*/onnxruntime/most/samples.parquet",
+        ),
+        (
+            "results/tiny/run_exported/vit/rtn/*/openvino/most/rows.parquet",
+            "results/tiny/run_exported/vit/fp32/*/openvino/most/rows.parquet",
+        ),
+        ("results/tiny/export/vit/rtn/*/export.json", "results/tiny/export/vit/fp32/*/export.json"),
         ("data/prepared/shapes/native/corrupt/fog.npy", "data/prepared/shapes/native/corrupt/gaussian_noise.npy"),
         ("data/prepared/shapes/native/images.npy", "data/prepared/shapes-train/native/images.npy"),
         ("results/tiny/quantize/vit/rtn/*.safetensors", "results/tiny/quantize/convnext/rtn/*.safetensors"),
@@ -196,7 +211,7 @@ def test_each_retry_asks_for_more_memory_and_time(study, tmp_path):
 def test_how_often_a_training_is_kept_changes_no_variant(study, tmp_path):
     config = changed(tmp_path, lambda c: c.update(checkpoint_every=7))
     found = job_counts(snakemake(study, "-n", config=config)[1])
-    assert set(found) == {"collect", "facts", "report", "all"}  # which are shown the whole config
+    assert set(found) == {"collect", "deployed", "facts", "report", "all"}  # which are shown the whole config
     assert "--every 7 " in snakemake(study, "-n", "-p", "--forcerun", "quantize", config=config)[1]
 
 
@@ -268,10 +283,27 @@ def test_rows_of_layers_in_the_place_of_explaining_ones_are_found(study, tmp_pat
     assert str(alone.relative_to(copy)) in broken
 
 
-@pytest.mark.parametrize("word", ["explain", "sensitivity", "retrieval"])
+@pytest.mark.parametrize("word", ["explain", "sensitivity", "retrieval", "deploy"])
 def test_a_study_that_does_not_ask_for_it_has_no_such_job_and_nothing_else_runs_again(study, tmp_path, word):
     config = changed(tmp_path, lambda c: c["suites"].pop(word) if word == "retrieval" else c.pop(word))
-    assert set(job_counts(snakemake(study, "-n", config=config)[1])) == {"all", "collect", "facts", "report"}
+    left = {"all", "collect", "facts", "report"} | ({"deployed"} if word != "deploy" else set())
+    assert set(job_counts(snakemake(study, "-n", config=config)[1])) == left
+
+
+def test_exported_variants_have_rows_of_each_runtime_apart_from_those_of_the_study(study):
+    rows = pl.read_parquet(study / "results" / "tiny" / "deployed.parquet")
+    assert rows.schema == ROW_SCHEMA
+    schemes = {f"{scheme}@{runtime}" for scheme in ("fp32", "rtn") for runtime in ("onnxruntime", "openvino")}
+    assert set(rows["scheme"]) == schemes
+    assert set(rows["model"]) == {"vit"}
+    assert set(rows["suite"]) == {"", "clean", "ood", "shift", "noise"}
+    for measure in ("accuracy", "accuracy_change", "accuracy_engine_change", "engine_agreement", "float64_agreement"):
+        assert rows.filter(measure=measure, suite="clean", scale="native").height == 4, measure
+    assert rows.filter(measure="auroc_engine_change", suite="ood")["score"].n_unique() == 7
+    assert rows.filter(measure="engine_agreement", suite="clean")["value"].min() > 0.95
+    own = pl.read_parquet(study / "results" / "tiny" / "rows.parquet")
+    assert not own["scheme"].str.contains("@").any()
+    assert not own["measure"].str.contains("engine|float64").any()
 
 
 def test_a_variant_says_how_it_was_made(study):
@@ -291,7 +323,8 @@ def test_a_second_run_has_nothing_to_do_whatever_the_times(study, tmp_path):
 def test_more_resamples_run_only_the_measures(study, tmp_path):
     config = changed(tmp_path, lambda c: c.update(resamples=600))
     found = set(job_counts(snakemake(study, "-n", config=config)[1]))
-    assert found == {"all", "measure", "sensitivity", "retrieve", "collect", "facts", "report"}
+    measured = {"measure", "measure_exported", "sensitivity", "retrieve"}
+    assert found == {"all", *measured, "collect", "deployed", "facts", "report"}
 
 
 def test_a_new_scheme_runs_only_what_is_new(study, tmp_path):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
 sys.path[:0] = [f"{workflow.basedir}/src", str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
 from reliquant import fingerprint, plugins
-from reliquant.study import made_of, paths, placed, retrieval, sensitivity
+from reliquant.study import deployment, made_of, paths, placed, retrieval, sensitivity
 from reliquant.study.check import read_study
 from reliquant.study.slices import sliced
 
@@ -31,6 +32,10 @@ except plugins.ConfigError as error:
 changed = "\n".join(filter(None, map(placed.model_problem, study.config.models)))
 if changed:
     raise WorkflowError(changed)
+
+in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method  # which then has the packages
+if not in_conda and (absent := deployment.absent_packages(study)):
+    raise WorkflowError(absent)
 
 if set("{}") & set(str(workflow.basedir)):
     raise WorkflowError(
@@ -63,6 +68,7 @@ wildcard_constraints:
     corruption="[^/]+",
     shard="[^/]+",
     variant="[^/]+/[^/]+/[^/]+",
+    runtime="[^/]+",
 
 
 def variant(w):

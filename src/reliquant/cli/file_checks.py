@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from reliquant.deploy.folder import read_export
 from reliquant.download.contents import require_contents
 from reliquant.download.http import file_name, sha256_of
 from reliquant.evaluation.belonging import identities, require_current, require_labels, require_records_of
+from reliquant.evaluation.ran import require_run_of
 from reliquant.evaluation.snapshots import unpacked
 from reliquant.evaluation.stored_embeddings import load_embeddings, require_embeddings_of
 from reliquant.files.artifacts import load_tensors, read_facts, read_header, read_sealed_json, require_words
@@ -20,7 +22,7 @@ from reliquant.images.meta import read_meta
 from reliquant.images.meta import require_made_of as require_made_of_entry
 from reliquant.report.collect import of_shards, require_made_of
 from reliquant.report.facts import require_facts
-from reliquant.study import paths
+from reliquant.study import deployment, paths
 from reliquant.study.built_from import require_same_files
 from reliquant.study.config import Config
 from reliquant.study.made_of import rows_made_of
@@ -142,6 +144,37 @@ def embeddings(path: Path, variant_file: Path, labels: Mapping[str, Any], folder
             known = identities([file])[str(file)]
         if header["data"].get(str(file)) != known or known is None:
             raise DamagedFile(f"{path}: is of other images or captions than {file} tells of; {AGAIN}")
+
+
+def exported(folder: Path, variant_file: Path, /) -> None:
+    """Check an exported folder, each file in it, and that it is of the variant that lies there."""
+    facts = read_export(folder)
+    now = facts["variant_sha256"]
+    with suppress(OSError, ValueError):  # a broken variant has a line of its own
+        now = read_header(variant_file).get("sha256")
+    if facts["variant_sha256"] != now:
+        raise DamagedFile(f"{folder}: was exported from another variant than {variant_file} holds; {AGAIN}")
+
+
+def doubled(path: Path, variant_file: Path, labels: Mapping[str, Any], /) -> None:
+    """Check the records of a variant in float64, and that they are of the variant and the images that lie there."""
+    require_unchanged(path)
+    require_records_of(labels, variant_file, [path], [])
+    require_current(path, [variant_file])
+
+
+def run_samples(path: Path, variant_file: Path, labels: Mapping[str, Any], data: Path, runtime: str, /) -> None:
+    """Check the records of an exported variant, and that they are of the runtime and the data that they should be."""
+    samples(path, variant_file, labels, data)
+    require_run_of([path], runtime)
+
+
+def deployed_rows(study: Study, /) -> None:
+    """Check the rows of all exported variants, and that they are those that lie there."""
+    path = Path(paths.deployed(study.name))
+    require_unchanged(path)
+    if read_facts(path).get("shards") != of_shards([Path(rows) for rows in deployment.rows_made_of(study)]):
+        raise DamagedFile(f"{path}: was collected from other rows than those that lie there: collect again")
 
 
 def study_rows(study: Study, /) -> None:

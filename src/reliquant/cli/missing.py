@@ -12,7 +12,7 @@ from reliquant.download.hub import name_of
 from reliquant.download.lock import Pin, read_lock
 from reliquant.download.source import Source, sources_of, trusted_on_first_use
 from reliquant.files.bounded import load_yaml, read_json
-from reliquant.study import paths, retrieval
+from reliquant.study import deployment, paths, retrieval
 from reliquant.study.config import Entry
 from reliquant.study.study import Study
 
@@ -21,7 +21,9 @@ LICENCES = load_yaml((plugins.PACKAGE / "cli" / "costs.yaml").read_bytes())["lic
 
 def missing(study: Study, lock: Path, /) -> dict[str, str]:
     """Name what is not here, with how to get it, size and licence; the lock file says what weights are pinned."""
-    return {**_missing_extras(study), **_missing_models(study, read_lock(lock)), **_missing_data(study)}
+    absent = deployment.absent_packages(study)
+    told = {"extra deploy": absent.removeprefix("deploy: ")} if absent else {}
+    return {**_missing_extras(study), **told, **_missing_models(study, read_lock(lock)), **_missing_data(study)}
 
 
 def trusted(study: Study, lock: Path, /) -> dict[str, str]:

@@ -13,7 +13,7 @@ from reliquant.cli.plan_searches import embed_gflop, embedding_bytes, search_row
 from reliquant.cli.units import size_in_words, time_in_words
 from reliquant.files.bounded import load_yaml
 from reliquant.grid import bits_of
-from reliquant.study import paths
+from reliquant.study import deployment, paths
 from reliquant.study.form import NATIVE, parse_form
 from reliquant.study.retrieval import searched
 from reliquant.study.sensitivity import tried
@@ -32,8 +32,8 @@ Plan = dict[str, Any]
 def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) -> Plan:
     """Return what a study expands to, what it needs and what of it is not here; every figure but counts is an estimate.
 
-    Counts of jobs, evaluations and rows (without those of `explain` and `sensitivity`; those of searches stand alone)
-    are exact for a fresh tree.
+    Counts of jobs, evaluations and rows (without those of `explain`, `sensitivity` and `deploy`; those of searches
+    stand alone) are exact for a fresh tree.
     Bytes and hours follow from `costs.yaml`: `unknown` names what is not in it, and downloads whose size nobody
     publishes.
     """
@@ -115,6 +115,10 @@ def _jobs(study: Study) -> dict[str, int]:
         "sensitivity": len(tried(study)),
         "embed": len(searched(study)),
         "retrieve": len(searched(study)),
+        "export": len(deployment.exported(study)),
+        "run_exported": len(deployment.runs(study)),
+        "measure_exported": len(deployment.runs(study)),
+        "deployed": int(study.config.deploy is not None),
         "collect": 1,
         "facts": 1,
         "report": 1,
@@ -263,4 +267,5 @@ def _unknown(study: Study) -> set[str]:
     unsized = {name for name, found in sources_fetched(study).items() if any(s.bytes is None for s in found)}
     uncounted = {f"dataset {d}" for d, _ in images_read(study) if not _images(study, d)}
     alone = {"hours of sensitivity"} if tried(study) else set()  # by how many layers or blocks a model has
+    alone |= {"hours and bytes of deploy"} if deployment.exported(study) else set()  # nobody measured runtimes here
     return models | {f"download of {name}" for name in unsized} | uncounted | alone

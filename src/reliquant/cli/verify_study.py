@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from reliquant.cli import file_checks
 from reliquant.cli.file_checks import Check
 from reliquant.progress import message_of, progress
-from reliquant.study import paths, retrieval
+from reliquant.study import deployment, paths, retrieval
 from reliquant.study.made_of import rows_made_of
 from reliquant.study.sensitivity import facts_of, tried
 from reliquant.study.study import Study
@@ -64,6 +64,7 @@ def _checks(study: Study) -> Iterator[tuple[str, Check]]:
         rows = Path(paths.sensitivity_rows(study.name, path))
         yield str(rows), _bound(file_checks.rows, rows, facts_of(study, study.variants[path]), made_of[str(rows)])
     yield from _of_searches(study, made_of)
+    yield from _of_deployment(study)
     yield paths.rows(study.name), _bound(file_checks.study_rows, study)
     yield paths.facts(study.name), _bound(file_checks.facts, study)
     report = Path(paths.report(study.name))
@@ -81,6 +82,25 @@ def _of_searches(study: Study, made_of: Mapping[str, Sequence[str]]) -> Iterator
         yield str(file), _bound(file_checks.embeddings, file, own, study.row_labels(variant), folders)
         rows = Path(paths.retrieval_rows(study.name, path))
         yield str(rows), _bound(file_checks.rows, rows, retrieval.facts_of(study, variant), made_of[str(rows)])
+
+
+def _of_deployment(study: Study) -> Iterator[tuple[str, Check]]:
+    """Yield the exported folders, the records and rows of what runtimes ran, and the file of all these rows."""
+    for path in deployment.exported(study):
+        file, folder = Path(paths.variant(study.name, path)), paths.exported(study.name, path)
+        yield paths.exported_facts(folder), _bound(file_checks.exported, Path(folder), file)
+        doubled, labels = Path(paths.doubled(study.name, path)), study.row_labels(study.variants[path])
+        yield str(doubled), _bound(file_checks.doubled, doubled, file, labels)
+    made_of = deployment.rows_made_of(study)
+    for run in deployment.runs(study):
+        path, runtime, shard = run
+        variant, file = study.variants[path], Path(paths.variant(study.name, path))
+        samples, rows = (Path(of(study.name, *run)) for of in (paths.run_samples, paths.run_rows))
+        data = Path(paths.inventory(study.name, variant.model, shard))
+        yield str(samples), _bound(file_checks.run_samples, samples, file, study.row_labels(variant), data, runtime)
+        yield str(rows), _bound(file_checks.rows, rows, deployment.facts_of(study, run), made_of[str(rows)])
+    if study.config.deploy:
+        yield paths.deployed(study.name), _bound(file_checks.deployed_rows, study)
 
 
 def _of_images(study: Study) -> Iterator[tuple[str, Check]]:

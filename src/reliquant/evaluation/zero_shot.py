@@ -16,7 +16,7 @@ from reliquant.models.feed import arrays
 from reliquant.models.preprocess import batches, pixel_words
 from reliquant.progress import progress
 
-Dtype = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16", "float64"]
 
 
 def text_head(

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from numbers import Real
 from pathlib import Path
 
 import polars as pl
 
 from reliquant.evaluation.belonging import made_of, require_records_of, require_shard
-from reliquant.evaluation.scales import scale_rows, scaled_rows
+from reliquant.evaluation.shard_rows import PLACE, of_variant, own_rows, with_others
 from reliquant.evaluation.stored_records import read_samples
-from reliquant.files.artifacts import ROW_SCHEMA, provenance, read_facts, read_header, require_words, save_frame
-from reliquant.files.stored_frames import errors_named
-from reliquant.measures.pairing import require_same_scores
-from reliquant.measures.rows import rows
+from reliquant.files.artifacts import ROW_SCHEMA, provenance, read_facts, save_frame
 from reliquant.steps import run
-
-PLACE = ["suite", "dataset", "reference"]
 
 
 def main() -> None:
@@ -36,23 +30,27 @@ def main() -> None:
     require_records_of(args.labels, args.variant, args.samples, args.baseline, data=args.data)
     shard = read_samples(args.samples[0])
     own = shard.select(PLACE).unique()
+    words = {"suites": args.suites, "proxy": args.labels["proxy"], "resamples": args.resamples}
     require_shard(own, args.suites, args.samples[0])
-    samples = _with_others(shard, args.samples[1:])
+    samples = with_others(shard, args.samples[1:])
     snapshots = "iteration" in samples.columns
     baseline = None
     if args.baseline:
-        baseline = _with_others(read_samples(args.baseline[0]), args.baseline[1:], all_suites=snapshots)
+        baseline = with_others(read_samples(args.baseline[0]), args.baseline[1:], all_suites=snapshots)
     if snapshots and baseline is None:
         raise ValueError(f"{args.samples[0]}: records of snapshots are measured against FP32's: give --baseline")
     if snapshots:  # each has its own rows, against the same baseline
         baseline = baseline.filter(pl.col("suite").is_in(args.suites))
         groups = samples.partition_by("iteration", as_dict=True, include_key=False)
         parts = [
-            _rows(part, baseline, own, args).with_columns(iteration=pl.lit(iteration, pl.Int64))
+            own_rows(part, baseline, own, args.samples[0], **words).with_columns(iteration=pl.lit(iteration, pl.Int64))
             for (iteration,), part in sorted(groups.items())
         ]
     else:
-        parts = [_rows(samples, baseline, own, args), _of_variant(args.variant, "clean" in args.suites)]
+        parts = [
+            own_rows(samples, baseline, own, args.samples[0], **words),
+            of_variant(args.variant, "clean" in args.suites),
+        ]
         parts = [part.with_columns(iteration=pl.lit(None, pl.Int64)) for part in parts]
     labels = {column: pl.lit(value) for column, value in args.labels.items()}
     frame = pl.concat(parts, how="diagonal")
@@ -66,43 +64,6 @@ def main() -> None:
     computed["made_of"] = made_of(args.variant, [*args.samples, *args.baseline])
     facts = provenance(labels=args.labels, suites=args.suites, **computed, device=made.get("device", ""))
     save_frame(args.output, frame.select(ROW_SCHEMA.names()).cast(dict(ROW_SCHEMA)), facts)
-
-
-def _rows(
-    samples: pl.DataFrame, baseline: pl.DataFrame | None, own: pl.DataFrame, args: argparse.Namespace
-) -> pl.DataFrame:
-    """Measure records at the native logit scale and at the others that they hold.
-
-    Kept are the rows of the shard's own suites, datasets and references (`own`).
-    """
-    with errors_named(args.samples[0]):
-        asked = {word.partition("/")[0] for word in args.suites}
-        words = {"resamples": args.resamples}
-        if baseline is not None:
-            require_same_scores(samples, baseline)
-        parts = [rows(samples, baseline, **words, suites=asked).with_columns(scale=pl.lit("native"))]
-        parts += scaled_rows(samples, baseline, args.labels["proxy"], suites=asked, **words)
-        return pl.concat(parts, how="diagonal").join(own, on=PLACE, how="semi", maintain_order="left")
-
-
-def _with_others(own: pl.DataFrame, files: list[Path], /, *, all_suites: bool = False) -> pl.DataFrame:
-    """Add to a shard's records clean and shifted ones of the other shards, which its images are compared with."""
-    others = [read_samples(file) for file in files]
-    if not all_suites:
-        others = [records.filter(pl.col("suite").is_in(["clean", "shift"])) for records in others]
-    return pl.concat([own, *others], how="diagonal")
-
-
-def _of_variant(variant: Path, wanted: bool) -> pl.DataFrame:
-    """Return what is known without images, bytes, quantized shares and tuned scales: once, with the clean suite."""
-    if not wanted:
-        return pl.DataFrame(schema={"measure": pl.String, "value": pl.Float64, "scale": pl.String})
-    header = read_header(variant)
-    require_words(header, {"kind": str, "measures": dict}, f"{variant}: its header")
-    measures = header["measures"]
-    require_words(measures, dict.fromkeys(measures, Real), f"{variant}: its header's measures")
-    frame = pl.DataFrame({"measure": list(measures), "value": [float(v) for v in measures.values()]})
-    return pl.concat([frame.with_columns(scale=pl.lit("native")), scale_rows(header)], how="diagonal")
 
 
 if __name__ == "__main__":

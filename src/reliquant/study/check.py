@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from reliquant import names, plugins
 from reliquant.files.bounded import TooMuch, require_small
 from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, own_words
+from reliquant.study.deployment import deployment_problems
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
 from reliquant.study.retrieval import retrieval_problems
@@ -111,6 +112,7 @@ def _study_problems(study: Study) -> Iterator[str]:
     yield from _explain_problems(study)
     yield from sensitivity_problems(study)
     yield from retrieval_problems(study)
+    yield from deployment_problems(study)
     if config.suites.ood and not config.scores:
         yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
     if study.SNAPSHOTS in study.shards:

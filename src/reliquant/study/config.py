@@ -31,6 +31,7 @@ Place = Annotated[str, _without(names.path_problem)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Entry = dict[str, Any]
 Suite = Literal["clean", "ood", "shift", "noise", "spurious"]
+Runtime = Literal["onnxruntime", "openvino"]  # what runs exported files; `deploy/runtimes.py` opens them
 SUITES: tuple[Suite, ...] = get_args(Suite)  # of evaluation jobs, whose records are of images and their classes
 RETRIEVAL = "retrieval"  # the suite of images and captions, which has jobs of its own
 
@@ -107,6 +108,24 @@ class Sensitivity(_Part):
     seeds: list[int] | None = None
 
 
+class Deploy(_Part):
+    """Which part of the grid is exported, which runtimes run its files, and on which suites (None: all of the study).
+
+    FP32 of each of the `models` is always exported, too. `threads` is how many a runtime may use.
+    """
+
+    runtimes: list[Runtime] = Field(min_length=1)
+    towers: Literal["both", "image", "text"] = "both"
+    float_weights: bool = False
+    threads: int = Field(1, ge=1, le=1024)
+    suites: list[Suite] | None = Field(None, min_length=1)
+    models: list[Name] | None = Field(None, min_length=1)
+    schemes: list[Name] | None = None
+    precisions: list[str] | None = None
+    scopes: list[Literal["image", "both"]] | None = None
+    seeds: list[int] | None = None
+
+
 class Config(_Part):
     """The shape of a study config; whether the names in it lead somewhere is checked in `check.py`."""
 
@@ -141,6 +160,7 @@ class Config(_Part):
     negatives: Entry | None = None
     explain: Explain | None = None
     sensitivity: Sensitivity | None = None
+    deploy: Deploy | None = None
 
 
 OF_VARIANTS = (

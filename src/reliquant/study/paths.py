@@ -105,6 +105,51 @@ def retrieval_rows(study: str, variant: str, /) -> str:
     return f"results/{study}/retrieval/{variant}/rows.parquet"
 
 
+def exported(study: str, variant: str, /) -> str:
+    """Return the folder of a variant as files that other runtimes run."""
+    return f"results/{study}/export/{variant}"
+
+
+def exported_facts(folder: str | Path, /) -> str:
+    """Return what an exported folder says of itself, with the sha256 of its files."""
+    return f"{folder}/export.json"
+
+
+def exported_classes(folder: str | Path, /) -> str:
+    """Return the embeddings of the classes of an exported folder, float32 (c, d)."""
+    return f"{folder}/classes.npy"
+
+
+def exported_card(folder: str | Path, /) -> str:
+    """Return the model card of an exported folder."""
+    return f"{folder}/README.md"
+
+
+def exported_tower(folder: str | Path, tower: str, /) -> str:
+    """Return the ONNX file of a tower, `image` or `text`, of an exported folder."""
+    return f"{folder}/{tower}.onnx"
+
+
+def doubled(study: str, variant: str, /) -> str:
+    """Return the records of a variant whose products are computed in float64, of some clean images."""
+    return f"results/{study}/export/{variant}.float64.parquet"
+
+
+def run_samples(study: str, variant: str, runtime: str, shard: str, /) -> str:
+    """Return the records of an exported variant that a runtime ran on a shard, one for each image."""
+    return f"results/{study}/run_exported/{variant}/{runtime}/{shard}/samples.parquet"
+
+
+def run_rows(study: str, variant: str, runtime: str, shard: str, /) -> str:
+    """Return what was measured of an exported variant that a runtime ran on a shard."""
+    return f"results/{study}/run_exported/{variant}/{runtime}/{shard}/rows.parquet"
+
+
+def deployed(study: str, /) -> str:
+    """Return the rows of all exported variants of a study."""
+    return f"results/{study}/deployed.parquet"
+
+
 def rows(study: str, /) -> str:
     """Return the rows of the whole study."""
     return f"results/{study}/rows.parquet"

@@ -24,6 +24,8 @@ def sliced(given: Mapping[str, Any], whole: Mapping[str, Any], /) -> dict[str, A
             config[section] = {name: entry for name, entry in entries.items() if name in names}
     if isinstance(given.get("schemes"), list) and isinstance(whole.get("schemes"), Mapping):
         config |= _parts_of(given["schemes"], config)
+    if isinstance(given.get("models"), list):
+        config |= _models_of(given["models"], config)
     if problems:
         raise plugins.ConfigError(problems)
     return config
@@ -32,12 +34,21 @@ def sliced(given: Mapping[str, Any], whole: Mapping[str, Any], /) -> dict[str, A
 def _parts_of(schemes: list[str], config: Mapping[str, Any]) -> dict[str, Any]:
     """Leave in parts of the grid the schemes that are left in a slice; return no key where none names schemes."""
     left: dict[str, Any] = {}
-    for word in ("explain", "sensitivity"):
+    for word in ("explain", "sensitivity", "deploy"):
         left |= _left({word: config.get(word)}, schemes)
     suites = config.get("suites")
     if isinstance(suites, Mapping) and (found := _left({RETRIEVAL: suites.get(RETRIEVAL)}, schemes)):
         left["suites"] = {**suites, **found}
     return left
+
+
+def _models_of(models: list[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave in `deploy` the models of a slice; nothing is deployed where it names none of them."""
+    deploy = config.get("deploy")
+    if not isinstance(deploy, Mapping) or not isinstance(deploy.get("models"), list):
+        return {}
+    left = [name for name in deploy["models"] if name in models]
+    return {"deploy": {**deploy, "models": left} if left else None}
 
 
 def _left(named: Mapping[str, Any], schemes: list[str]) -> dict[str, Any]:

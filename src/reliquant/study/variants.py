@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from reliquant.study.config import Config, Entry, Explain, Retrieval, Sensitivity
+from reliquant.study.config import Config, Deploy, Entry, Explain, Retrieval, Sensitivity
 
 AXES = ("precisions", "scopes", "proxies", "seeds")
-Part = Explain | Sensitivity | Retrieval  # of a study's grid: words of axes, or None for all
+Part = Explain | Sensitivity | Retrieval | Deploy  # of a study's grid: words of axes, or None for all
 NAMED = {"schemes": "scheme", "precisions": "precision", "scopes": "scope", "seeds": "seed"}  # by a part of the grid
 
 
