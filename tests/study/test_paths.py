@@ -52,7 +52,7 @@ SPELT = re.compile(
 )
 ALLOWED = {  # what is no path of the workflow
     "src/reliquant/images/datasets/cifar10_c.py": {"labels.npy"},  # as published
-    "src/reliquant/files/exported.py": {"rows.parquet"},  # what a user may have put beside an export
+    "src/reliquant/deploy/measured.py": {"rows.parquet"},  # what a user has put beside an export
     "src/reliquant/report/page.py": {"report.html"},  # the template
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 from reliquant import plugins
@@ -35,8 +36,7 @@ def exported(study: Study, /) -> list[str]:
 def runs(study: Study, /) -> list[Run]:
     """Return every evaluation of an exported variant: its path, the runtime and the shard."""
     asked = study.config.deploy
-    runtimes = asked.runtimes if asked else []
-    return [(path, one, shard) for path in exported(study) for one in runtimes for shard in shards_of(study)]
+    return list(product(exported(study), asked.runtimes if asked else [], shards_of(study)))
 
 
 def towers_of(study: Study, /) -> list[str]:
@@ -178,14 +178,15 @@ def deployment_problems(study: Study, /) -> Iterator[str]:
     asked = study.config.deploy
     if asked is None:
         return
-    named = (("runtimes", asked.runtimes), ("suites", asked.suites or []), ("models", asked.models or []))
-    for word, names in named:
-        for name in sorted({str(name) for name in names if names.count(name) > 1}):
+    suites: list[str] = [*(asked.suites or [])]
+    named: dict[str, list[str]] = {"runtimes": [*asked.runtimes], "suites": suites, "models": asked.models or []}
+    for word, names in named.items():
+        for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"{WHERE}: {word}: {name!r} is there twice"
-    for suite in asked.suites or []:
+    for suite in suites:
         if suite not in study.suites:
             yield f"{WHERE}: suites: {plugins.unknown('suite of this study', suite, study.suites)}"
-        elif suite in NEED_CLEAN and "clean" not in asked.suites:
+        elif suite in NEED_CLEAN and "clean" not in suites:
             yield f"{WHERE}: suites: {suite} is measured beside clean images; add clean"
     for model in asked.models or []:
         if model not in study.config.models:
