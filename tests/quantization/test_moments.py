@@ -55,6 +55,16 @@ def test_columns_that_meet_only_zeros_are_rounded_to_nearest_so_that_no_channel_
         assert (codes.abs().amax(1) == 7).all()
 
 
+def test_where_the_damped_hessian_is_not_positive_definite_it_is_damped_ten_times_more_from_what_it_was():
+    w = torch.randn(6, 2, generator=torch.Generator().manual_seed(5))
+    hessian = torch.tensor([[1.0, 1.05], [1.05, 1.0]])  # eigenvalues 2.05 and -0.05
+    given = hessian.clone()
+    for act_order in (False, True):
+        found = gptq_codes(w, hessian, Grid(bits=4), 0.01, 2, act_order=act_order)
+        assert all(map(torch.equal, found, gptq_codes(w, hessian, Grid(bits=4), 0.1, 2, act_order=act_order)))
+    assert torch.equal(hessian, given)
+
+
 def test_a_single_output_channel():
     x = correlated().float()
     codes, scale, _ = gptq_codes(torch.ones(1, 24), 2 * x.T @ x, Grid(bits=4), 0.01, 128, act_order=False)

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from torch import nn
 
 from reliquant.grid import Grid
 from reliquant.layers.surgery import insert_twins, targets, twins, unpack_attention
+from reliquant.layers.twins import Held
 from reliquant.quantization.single_layers import copied, swapped, tower_of
 
 FLOATING = Grid(bits=16)
@@ -47,7 +49,7 @@ def test_a_layer_is_in_the_tower_that_holds_it(prepared):
     assert [tower_of(prepared, name) for name in ("visual.x", "transformer.resblocks.0.mlp")] == ["image", "text"]
 
 
-def test_a_copy_takes_no_memory_of_its_own_for_weights_and_rounding_it_leaves_the_original(prepared):
+def test_a_copy_takes_no_memory_of_its_own_for_weights_even_when_rounded_and_leaves_the_original(prepared):
     before = {name: value.clone() for name, value in prepared.model.named_parameters()}
     made = copied(prepared, {})
     own, other = (dict(model.named_parameters()) for model in (prepared.model, made.model))
@@ -57,4 +59,30 @@ def test_a_copy_takes_no_memory_of_its_own_for_weights_and_rounding_it_leaves_th
         layer.freeze_absmax()
     assert all(torch.equal(value, before[name]) for name, value in prepared.model.named_parameters())
     assert all(value.requires_grad for value in prepared.model.parameters())
-    assert any(not torch.equal(layer.weight, before[f"{name}.weight"]) for name, layer in layers.items())
+    assert all(layer.weight.data_ptr() == own[f"{name}.weight"].data_ptr() for name, layer in layers.items())
+
+
+def test_a_rounded_copy_gives_to_the_bit_what_a_model_gives_that_is_rounded_in_place(prepared):
+    grid, pixels = Grid(bits=2, granularity="channel"), torch.randn(2, 3, *prepared.model.visual.image_size)
+    exact = prepared.model.encode_image(pixels)
+    made, (name, layer) = copied(prepared, {}), next(iter(twins(prepared.model).items()))
+    for model in (made.model, prepared.model):
+        for frozen in insert_twins(model, list(twins(model)), grid, FLOATING).values():
+            frozen.freeze_absmax()
+    assert torch.equal(made.model.encode_image(pixels), prepared.model.encode_image(pixels))
+    assert not torch.equal(made.model.encode_image(pixels), exact)
+    rounded, own = layer.weight, nn.Parameter(torch.zeros_like(layer.weight))
+    layer.weight = own
+    with swapped({layer: twins(made.model)[name]}):
+        assert torch.equal(layer.weight, rounded)
+    assert layer.weight is own
+
+
+def test_a_copy_of_which_a_part_is_held_beside_the_codes_keeps_its_rounded_weight(prepared):
+    layer = next(iter(twins(copied(prepared, {}).model).values()))
+    shared, (o, d) = layer.weight, layer.weight.shape
+    held = Held(torch.ones(d), torch.zeros(1), torch.full((1, d), 3.0))
+    layer.freeze(torch.zeros(o, d, dtype=torch.int8), torch.ones(1, 1), torch.zeros(1, 1), held=held)
+    assert layer.weight_rule is None
+    assert layer.weight is not shared
+    assert layer.weight[:2, 0].tolist() == [3, 1]  # the row that is held, and the mean of the others

@@ -195,6 +195,7 @@ class Twin(nn.Module):
         computed = plain(inner)
         self.weight, self.bias, self.pads_same = computed.weight, computed.bias, computed.pads_same
         self.before_rounding: Callable[[], None] | None = None
+        self.after_freezing: Callable[[Twin], None] | None = None  # called with the twin each time it is frozen
         self.own_words: tuple[dict[str, Any], dict[str, Any]] | None = None  # of a precision other than its neighbours'
         self.transform: nn.Module = nn.Identity()
         self.input: nn.Module = nn.Identity()
@@ -246,6 +247,8 @@ class Twin(nn.Module):
         self.dead_channels = int((value.flatten(1).abs().amax(1) < FAINT * reach).sum()) if not value.is_meta else 0
         self.weight = nn.Parameter(value, requires_grad=False)
         self.weight_rule = None
+        if self.after_freezing is not None:
+            self.after_freezing(self)
 
     def settle(self) -> None:
         """Say that a method has done all that it changes in floating point, so that it can be checked."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reliquant import plugins
 from reliquant.grid import FLOAT_BITS, Grid, parse_precision
 from reliquant.layers import stored
-from reliquant.layers.surgery import insert_twins, twins
+from reliquant.layers.surgery import insert_twins
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
 from reliquant.models.shapes import is_shape_only
@@ -21,9 +21,11 @@ from reliquant.quantization.allocate import UndecidedError, allocate
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.proxy_loss import Measure, ProxyLoss
+from reliquant.quantization.reconstruction import pages_of_their_own
 from reliquant.quantization.single_layers import Words, copied, swapped, tower_of
 
 UNITS = 200_000  # steps of the budget: costs are sums of widths, so that hardly any tower needs as many
+LARGE = 2**22  # bytes; what GPTQ works on for each column is smaller
 FLOATING = Grid(bits=FLOAT_BITS)
 
 
@@ -76,7 +78,7 @@ class Search:
     ) -> dict[str, float]:
         """Find bits for each free layer, quantize the model in place, and return its loss and that of uniform bits."""
         if is_shape_only(self.clip.model) or not self.free:  # no values to measure, or nothing to choose
-            self.quantize(self.clip, self.names, self.proxy, Checkpoints())
+            self._quantize(self.clip)
             return {}
         options = {choice: self._words(choice) for choice in choices}
         self._require_room(options, budget)
@@ -88,7 +90,7 @@ class Search:
         chosen = dict(zip(self.free, self._allocated(list(options), tried, left), strict=True))
         for name, choice in chosen.items():
             self.layers[name].own_words = options[choice]
-        self.quantize(self.clip, self.names, self.proxy, Checkpoints())
+        self._quantize(self.clip)
         self._require_kept(allowed)
         found = loss.of(self.clip)[0]
         self._tell(measure, (found, tried.uniform_loss), (uniform, allowed), chosen)
@@ -101,13 +103,17 @@ class Search:
     def _rounded(self, own: Mapping[str, Words]) -> Clip:
         """Return a copy of the model whose layers the method has rounded, some at a precision of their own."""
         model = copied(self.clip, own)
-        self.quantize(model, self.names, self.proxy, Checkpoints())
+        self._quantize(model)
         return model
+
+    def _quantize(self, clip: Clip) -> None:
+        with pages_of_their_own(LARGE):
+            self.quantize(clip, self.names, self.proxy, Checkpoints())
 
     def _tried(self, options: Mapping[int | str, Words], loss: ProxyLoss) -> Tried:
         """Round all layers with uniform bits, then with each option, and try each free layer alone at each."""
         model: Clip | None = self._rounded({})
-        uniform_bits = bits = self._counted(model)
+        uniform_bits = bits = self._stored(model)
         uniform_loss = loss.of(model)[0]
         losses, costs = np.zeros((len(self.free), len(options))), np.zeros((len(self.free), len(options)), np.int64)
         same = [choice for choice, words in options.items() if self.weight.at(words[0]) == self.weight]
@@ -115,7 +121,7 @@ class Search:
             if choice not in same:
                 model = None  # frees a copy before the next is made
                 model = self._rounded(dict.fromkeys(self.free, options[choice]))
-                bits = self._counted(model)
+                bits = self._stored(model)
             for row, name in enumerate(progress(self.free, label=f"mixed: w{choice} in one layer at a time")):
                 costs[row, column] = bits[name]
                 losses[row, column] = self._added(name, model.model.get_submodule(name), loss, choice)
@@ -156,13 +162,6 @@ class Search:
         taken = sum(self._stored(self.clip).values())
         if taken > allowed * (1 + 1e-9):
             raise ValueError(f"mixed: budget: the model takes {taken} bits, more than {allowed:g}; name a smaller one")
-
-    def _counted(self, clip: Clip) -> dict[str, int]:
-        """Return the stored bits of a copy's weights, and let go its codes: from now on its weights are tried."""
-        found = self._stored(clip)
-        for layer in twins(clip.model).values():
-            layer.codes = None
-        return found
 
     def _stored(self, clip: Clip) -> dict[str, int]:
         """Return the stored bits of each rounded layer's weight."""

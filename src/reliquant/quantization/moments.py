@@ -87,14 +87,19 @@ def gptq(
     """
     for stage, names in stages(made, clip.parts).items():
         layers = {name: made[name] for name in names}
-        seen = moments_of(clip, layers, proxy, stage=stage, batch=batch, pairs=pairs)
-        for name, layer in layers.items():
-            if name in seen and not layer.weight_grid.floating:
-                hessian = seen[name].gram * (2 / seen[name].count)
-                weight = layer.weight.detach()
-                layer.freeze(*gptq_codes(weight, hessian, layer.weight_grid, damp, block, act_order=act_order))
-            else:
-                layer.freeze_absmax()
+        _freeze(layers, moments_of(clip, layers, proxy, stage=stage, batch=batch, pairs=pairs), damp, block, act_order)
+
+
+def _freeze(layers: dict[str, Twin], seen: dict[str, Moments], damp: float, block: int, act_order: bool) -> None:
+    """Freeze the layers of a block; moments are used up, so that they take no memory from those of the next."""
+    for name, layer in layers.items():
+        if name in seen and not layer.weight_grid.floating:
+            moments = seen.pop(name)
+            hessian = moments.gram.mul_(2 / moments.count)
+            weight = layer.weight.detach()
+            layer.freeze(*gptq_codes(weight, hessian, layer.weight_grid, damp, block, act_order=act_order))
+        else:
+            layer.freeze_absmax()
 
 
 @torch.no_grad()
@@ -109,14 +114,13 @@ def gptq_codes(
     meet only zeros are rounded to nearest: the Hessian knows nothing of them.
     """
     width = weight.shape[1]
-    hessian = hessian.clone()
-    hessian.diagonal()[hessian.diagonal() == 0] = 1
-    order = hessian.diagonal().argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
+    diagonal = _without_zeros(hessian.diagonal().clone())
+    order = diagonal.argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
     weight = weight.to(hessian.dtype)
     grid = fitted(weight, grid)
     scale, zero = weight_affine(weight, grid)
     left = weight[:, order].T.contiguous()  # (d, o): a column of the weight is a row here
-    upper = _inverse_factor(hessian[order][:, order], damp)
+    upper = _inverse_factor(hessian, order, damp)
     scales, zeros = (spread(v, weight.shape, grid)[:, order].T.contiguous() for v in (scale, zero))
     moving = grid.granularity == "group" and not act_order
     codes = torch.empty_like(left)
@@ -160,15 +164,32 @@ def spread(value: torch.Tensor, shape: torch.Size, grid: Grid) -> torch.Tensor:
     return unblocks(value.expand(like.shape).contiguous(), shape, grid)
 
 
-def _inverse_factor(hessian: torch.Tensor, damp: float) -> torch.Tensor:
-    """Return the upper Cholesky factor of the inverse of the damped Hessian; where that fails, damp ten times more."""
-    mean = hessian.diagonal().mean()
+def _inverse_factor(hessian: torch.Tensor, order: torch.Tensor, damp: float) -> torch.Tensor:
+    """Return the upper Cholesky factor of the inverse of the damped Hessian; where that fails, damp ten times more.
+
+    Rows and columns come in the given order. Beside the Hessian two matrices of its size are held at a time, at most.
+    """
     while damp < 1e3:
-        damped = hessian + torch.eye(len(hessian), device=hessian.device) * (damp * mean)
-        lower, failed = torch.linalg.cholesky_ex(damped)
+        factor, failed = torch.linalg.cholesky_ex(_damped(hessian, order, damp))
         if not failed:
-            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+            inverse = torch.cholesky_inverse(factor)
+            del factor  # before another is made
+            upper, failed = torch.linalg.cholesky_ex(inverse, upper=True)
             if not failed:
                 return upper
         damp *= 10
     raise ValueError("the Hessian of a layer is not positive definite whatever the damping")
+
+
+def _damped(hessian: torch.Tensor, order: torch.Tensor, damp: float) -> torch.Tensor:
+    """Return a Hessian with its rows and columns in an order, and `damp` times its mean diagonal added to that."""
+    made = hessian[order][:, order]
+    diagonal = _without_zeros(made.diagonal())
+    diagonal += damp * diagonal.mean()
+    return made
+
+
+def _without_zeros(diagonal: torch.Tensor) -> torch.Tensor:
+    """Put 1, in place, where a diagonal is 0: in the columns that meet only zeros."""
+    diagonal[diagonal == 0] = 1
+    return diagonal

@@ -124,8 +124,8 @@ def reconstruct(
 
 
 @contextmanager
-def pages_of_their_own() -> Iterator[None]:
-    """Let glibc give each tensor above LARGE pages of its own while blocks learn, and take them back when it is gone.
+def pages_of_their_own(above: int = LARGE, /) -> Iterator[None]:
+    """Let glibc give each tensor of so many bytes pages of its own in the block, and take them back when it is gone.
 
     In its heap, tensors of many sizes that come and go in each step leave holes: of a ViT-B a whole model's worth. It
     is asked for 32 MB afterwards, to which it comes by itself. Other C libraries do as they do.
@@ -134,7 +134,7 @@ def pages_of_their_own() -> Iterator[None]:
     if tune is None:
         yield
         return
-    tune(M_MMAP_THRESHOLD, LARGE)
+    tune(M_MMAP_THRESHOLD, above)
     try:
         yield
     finally:

@@ -181,7 +181,9 @@ def test_a_method_that_says_it_is_local_changes_no_parameter_in_place(vit, proxy
     words = plugins.load("quantizer", scheme_entry("rtn", "w2a8")).keywords
     search = Search(vit, targets(vit, "both"), proxy, method, {}, words["weight"], words["activation"])
     before = {name: value.clone() for name, value in vit.model.named_parameters()}
-    rounded = dict(search._rounded({}).model.named_parameters())
-    assert all(torch.equal(value, before[name]) for name, value in vit.model.named_parameters())
-    changed = {name for name, value in rounded.items() if not torch.equal(value, before[name])}
-    assert changed == {f"{name}.weight" for name in search.names}  # and nothing but the layers' own weights
+    rounded = search._rounded({}).model
+    for model in (vit.model, rounded):  # the copy holds codes in place of weights, and nothing else of its own
+        assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+    layers = twins(rounded).items()
+    changed = {name for name, layer in layers if not torch.equal(layer.weight_rule(layer.weight), layer.weight)}
+    assert changed == set(search.names)
