@@ -31,6 +31,14 @@ def architectures() -> dict[str, dict]:
     }
 
 
+@pytest.fixture(scope="session")
+def new_clip(architectures):
+    """What makes a tiny random CLIP of a kind, the same one each time; `wide` is a ViT with 64 numbers a token."""
+    vit = architectures["vit"]
+    wide = {**vit, "vision_cfg": {**vit["vision_cfg"], "width": 64}}
+    return lambda kind: random_clip({**architectures, "wide": wide}[kind])
+
+
 @pytest.fixture(params=["vit", "convnext"])
 def clip(request, architectures):
     """A tiny random CLIP whose tokenizer numbers characters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,10 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument(
         "--classes", type=Path, help="a JSON or YAML file, or a prepared folder, with classes and templates"
     )
+    told = "a table of rows, of a study or of `evaluate --rows`, with what was measured of each variant"
+    parser.add_argument("--rows", type=Path, help=told)
+    parser.add_argument("--base-model", default="", help="for the card: the FP32 model's name on the hub, owner/name")
+    parser.add_argument("--license", default="", help="for the card: of the weights, such as mit")
     parser.add_argument(
         "--output", type=Path, required=True, help="a folder; of several variants, one folder each in it"
     )
@@ -47,27 +52,52 @@ def run(
     tower: Literal["image", "text", "both"],
     float_weights: bool,
     classes: Path | None,
+    rows: Path | None,
+    base_model: str,
+    license: str,
     output: Path,
 ) -> Output:
     """Export a model, or each of several variants of it, into a folder."""
     try:
         from reliquant.deploy.card_of_export import card_of_export
         from reliquant.deploy.export import Exporter
+        from reliquant.deploy.figures import measured_rows
+        from reliquant.deploy.folder import require_free
         from reliquant.deploy.marking import TOWERS
         from reliquant.deploy.prompts import read_prompts
     except ImportError as error:
         raise ValueError(f"{MISSING} ({error.name} is not there)") from error
     prompts = read_prompts(classes) if classes else None
     exporter = Exporter(to=to, towers=TOWERS if tower == "both" else (tower,), float_weights=float_weights)
+    folders = {path: output / name if len(variant) > 1 else output for path, name in _named(variant).items()}
+    for folder in [output, *folders.values()]:
+        require_free(folder)
+    hub = {word: value for word, value in (("base_model", base_model), ("license", license)) if value}
     done: list[dict[str, Any]] = []
     for path in variant or [None]:
         clip, facts = _opened(model, path, module, random_weights)
         name = path.stem if path else Path(model).stem
-        folder = output / name if len(variant) > 1 else output
-        told = exporter.export(clip, folder, name=name, facts=facts, prompts=prompts, card=card_of_export)
+        measured = measured_rows(rows, name, facts) if rows else None
+        facts |= {"hub": hub} if hub else {}
+        folder = folders[path] if path else output
+        words = {"prompts": prompts, "rows": measured, "card": card_of_export}
+        told = exporter.export(clip, folder, name=name, facts=facts, **words)
         done.append({"folder": str(folder), "bytes": told["bytes"], "files": sorted(told["files"])})
     lines = [f"{each['folder']}: {', '.join(each['files'])} ({each['bytes'] / 1e6:.1f} MB)" for each in done]
     return Output({"exports": done}, "\n".join(lines))
+
+
+def _named(variants: Sequence[Path]) -> dict[Path, str]:
+    """Name each variant's folder as its file, or where files of several folders have one name, after both.
+
+    Raises ValueError for a variant that is given twice.
+    """
+    stems = [path.stem for path in variants]
+    names = [path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}-{path.stem}" for path in variants]
+    for path, name in zip(variants, names, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(f"--variant {path}: another one has the name {name!r}, too; export it by itself")
+    return dict(zip(variants, names, strict=True))
 
 
 def _opened(model: str, variant: Path | None, module: str | None, random_weights: bool) -> tuple[Clip, dict[str, Any]]:

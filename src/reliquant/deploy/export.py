@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,21 +11,24 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx_ir as ir
+import polars as pl
 
 from reliquant.deploy import folder as exported
+from reliquant.deploy.figures import figures
 from reliquant.deploy.filling import filled, problems
 from reliquant.deploy.marking import INPUT_OF, OUTPUT, TOWERS, Tower
 from reliquant.deploy.preparation import preprocessing_facts, scale_facts, tokenizer_facts
 from reliquant.deploy.program import save_program
 from reliquant.deploy.tracing import Structure, structure, traced
 from reliquant.evaluation.zero_shot import text_head
-from reliquant.files.artifacts import provenance, save_json, whole
+from reliquant.files.artifacts import provenance, save_frame, save_json, whole
 from reliquant.layers.surgery import unpack
 from reliquant.models.clip import Clip
 
 To = Literal["onnx", "openvino", "torch"]
 FORMATS: tuple[To, ...] = get_args(To)
 LARGEST = 1.8e9  # bytes of one ONNX file, which cannot be larger than 2 GiB: more goes into a second file
+COUNTED = re.compile(r"[A-Z]\w*_\d+")  # names that OpenVINO gives by a count of all that the process has made
 Templates = dict[tuple[str, Structure], ir.Model]
 
 
@@ -65,14 +69,18 @@ class Exporter:
         name: str,
         facts: Mapping[str, Any],
         prompts: Mapping[str, list[str]] | None = None,
-        card: Callable[[dict[str, Any]], str] | None = None,
+        rows: tuple[pl.DataFrame, Mapping[str, Any]] | None = None,
+        card: Callable[..., str] | None = None,
     ) -> dict[str, Any]:
         """Write a folder with the towers of a model, and return what it says of itself (`folder.py`).
 
         `facts` say what the model is (`model_sha256`, `variant_sha256`, entry, labels, measures); `prompts` holds the
-        `classes` and `templates` of a classifier, whose head is written too; `card` makes the model card of the facts.
+        `classes` and `templates` of a classifier, whose head is written too; `rows` are what was measured of it, and
+        what is known of those (`figures.py`); `card` makes the model card of the facts and these. What an earlier
+        export left in the folder is taken away; raises OSError where something else would be overwritten.
         """
         as_float = self.require_sayable(clip, name)
+        exported.emptied(output)
         unpack(clip)
         output.mkdir(parents=True, exist_ok=True)
         made: dict[str, Any] = {"towers": {}, "files": {}, "to": self.to, "float_weights": as_float}
@@ -84,14 +92,16 @@ class Exporter:
         for tower in self.towers:
             file = f"{tower}{exported.SUFFIX[self.to]}"
             made["towers"][tower] = {"file": file, "input": INPUT_OF[tower], "output": OUTPUT}
+        if rows is not None:
+            made["measured"] = figures(rows[0])
         told = provenance(kind="export", name=name, **facts, **made)
-        (output / exported.FACTS).unlink(missing_ok=True)  # until all is written anew, the folder is no export
         for tower in self.towers:
             self._write(clip, tower, output / made["towers"][tower]["file"], {**told, "tower": tower})
-        text = card(told) if card else ""
-        if text:
+        if rows is not None:
+            save_frame(output / exported.ROWS, rows[0], {**provenance(kind=exported.KIND_OF_ROWS), **rows[1]})
+        if card:
             with whole(output / exported.CARD) as part:
-                part.write_text(text)
+                part.write_text(card(told, *(rows or ())), encoding="utf-8")
         return _sealed(output, told)
 
     def _write(self, clip: Clip, tower: Tower, path: Path, told: dict[str, Any]) -> None:
@@ -131,6 +141,9 @@ def save_openvino(model: ir.Model, path: Path, /) -> None:
         try:
             save_onnx(model, source)
             converted = openvino.convert_model(str(source))
+            for number, op in enumerate(converted.get_ordered_ops()):
+                if COUNTED.fullmatch(op.get_friendly_name()):
+                    op.set_friendly_name(f"{op.get_type_name()}_of_{number}")
             written = part.with_name("written.xml")
             openvino.save_model(converted, str(written), compress_to_fp16=False)
         except RuntimeError as error:
@@ -154,11 +167,9 @@ def _sealed(output: Path, told: dict[str, Any]) -> dict[str, Any]:
     names = [facts["file"] for facts in told["towers"].values()]
     names += [f"{Path(name).stem}.bin" for name in names if name.endswith(".xml")]
     names += [f"{name}.data" for name in names if (output / f"{name}.data").is_file()]
-    names += [name for name in (exported.CLASSES, exported.CARD) if (output / name).is_file()]
+    told["bytes"] = sum((output / name).stat().st_size for name in names)
+    names += [name for name in (exported.CLASSES, exported.ROWS, exported.CARD) if (output / name).is_file()]
     told["files"] = {name: exported.sha256_of(output / name) for name in sorted(names)}
-    told["bytes"] = sum(
-        (output / name).stat().st_size for name in names if name not in (exported.CLASSES, exported.CARD)
-    )
     told["sha256"] = exported.digest_of_facts(told)
     save_json(output / exported.FACTS, told)
     return told

@@ -4,6 +4,7 @@
 |---|---|
 | `image.onnx`, `text.onnx` | the towers; `.xml` with `.bin` of OpenVINO, `.pt2` of torch.export |
 | `classes.npy` | unit embeddings of classes (c, d), float32, where an export was told the classes |
+| `rows.parquet` | what was measured of the variant, where an export was told it |
 | `export.json` | all else, with the sha256 of each file |
 | `README.md` | a model card |
 """
@@ -15,12 +16,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reliquant.files.artifacts import DamagedFile, read_json, require_words
+from reliquant.files.artifacts import DamagedFile, read_facts, read_json, require_words
 
-FACTS, CARD, CLASSES = "export.json", "README.md", "classes.npy"
-SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-WORDS = {"kind": str, "to": str, "files": dict, "towers": dict, "model_sha256": str, "variant_sha256": str}
+FACTS, CARD, CLASSES, ROWS = "export.json", "README.md", "classes.npy", "rows.parquet"
 AGAIN = "export it again"
+KIND_OF_ROWS = "rows of an export"
+TOWERS = ("image", "text")
+SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+WORDS = {
+    "kind": str,
+    "to": str,
+    "files": dict,
+    "towers": dict,
+    "model_sha256": str,
+    "variant_sha256": str,
+    "sha256": str,
+}
+OURS = "\n- reliquant\n"  # among the tags of a card
 
 
 def read_export(folder: Path, /) -> dict[str, Any]:
@@ -38,15 +50,59 @@ def read_export(folder: Path, /) -> dict[str, Any]:
     if facts["sha256"] != digest_of_facts(facts):
         raise DamagedFile(f"{path}: was changed after it was written; {AGAIN}")
     for name, sha256 in facts["files"].items():
-        if Path(name).name != name:
+        if Path(name).name != name or name in ("", ".", "..") or "\0" in name:
             raise DamagedFile(f"{path}: names the file {name!r:.100}, which is not in the folder; {AGAIN}")
         if not Path(folder, name).is_file():
             raise FileNotFoundError(f"{Path(folder, name)}: no such file, though {FACTS} names it; {AGAIN}")
         if sha256_of(Path(folder, name)) != sha256:
-            raise DamagedFile(
-                f"{Path(folder, name)}: is not the file that was exported (its sha256 is another); {AGAIN}"
-            )
+            told = "is not the file that was exported (its sha256 is another)"
+            raise DamagedFile(f"{Path(folder, name)}: {told}; {AGAIN}")
+    for tower, told in facts["towers"].items():
+        file = told.get("file") if isinstance(told, dict) else None
+        if tower not in TOWERS or not isinstance(file, str) or file not in facts["files"]:
+            raise DamagedFile(f"{path}: the tower {tower!r:.100} has no file of the export; {AGAIN}")
     return facts
+
+
+def require_export_of(folder: Path, facts: dict[str, Any], /, *, model_sha256: str, variant_sha256: str = "") -> None:
+    """Raise ValueError unless a folder was exported from this model, and from this variant of it (empty: from FP32)."""
+    for what, sha256 in (("model", model_sha256), ("variant", variant_sha256)):
+        found = facts[f"{what}_sha256"]
+        if found != sha256:
+            told = [f"{each[:12]}..." if each else "FP32" for each in (found, sha256)]
+            raise ValueError(f"{folder}: was exported from another {what} ({told[0]}, not {told[1]})")
+
+
+def require_free(folder: Path, /) -> None:
+    """Raise OSError where a folder cannot be made, or where an export would overwrite what is of no export."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: is a file; name a folder")
+    if (folder / FACTS).is_file():
+        return
+    told = "is of no export, and would be overwritten; name another folder"
+    card, rows = folder / CARD, folder / ROWS
+    if card.is_file() and OURS not in card.read_text(errors="replace")[:5000]:
+        raise FileExistsError(f"{card}: {told}")
+    if rows.is_file() and _kind_of(rows) != KIND_OF_ROWS:
+        raise FileExistsError(f"{rows}: {told}")
+
+
+def emptied(folder: Path, /) -> None:
+    """Take an earlier export out of a folder; what it is called by goes first, so that what is left is no export."""
+    require_free(folder)
+    names = [FACTS, CARD, CLASSES, ROWS]
+    for tower in TOWERS:
+        names += [f"{tower}{end}" for end in (".onnx", ".onnx.data", ".xml", ".bin", ".pt2")]
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _kind_of(rows: Path) -> Any:
+    try:
+        return read_facts(rows).get("kind")
+    except Exception:  # whatever it is, it is none of ours
+        return None
 
 
 def sha256_of(path: Path, /) -> str:

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from reliquant.deploy.folder import AGAIN, FACTS, read_export
+from reliquant.deploy.folder import AGAIN, FACTS, ROWS, read_export
 from reliquant.files.artifacts import DamagedFile
 from reliquant.files.stored_frames import read_rows
-
-ROWS = "rows.parquet"  # in an exported folder, where it was measured
 
 
 def rows_of(path: Path, /) -> pl.DataFrame:

@@ -17,6 +17,8 @@ from reliquant.layers.surgery import twins
 from reliquant.layers.twins import QuantConv2d, SparedInput, Twin
 from reliquant.models.clip import Clip
 
+TRACES = ("stack_trace", "source_fn_stack", "from_node")  # where torch notes lines of code and paths of this machine
+
 
 class CodedLayer(nn.Module):
     """Compute what a twin computes, from codes: in bytes, or two in a byte where they have at most four bits."""
@@ -83,6 +85,10 @@ def program(clip: Clip, tower: Tower, /) -> torch.export.ExportedProgram:
 def save_program(path: Path, clip: Clip, tower: Tower, /) -> None:
     """Write a tower as a file of torch.export (`.pt2`), whole or not at all."""
     made = program(clip, tower)
+    for graph in [module.graph for module in made.graph_module.modules() if hasattr(module, "graph")]:
+        for node in graph.nodes:
+            for word in TRACES:
+                node.meta.pop(word, None)
     with whole(path) as part:
         torch.export.save(made, part)
 

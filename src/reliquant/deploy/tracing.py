@@ -29,16 +29,19 @@ def structure(clip: Clip, tower: Tower, /) -> Structure:
     Two variants of one model with equal structures differ only in the numbers that `filling` writes.
     """
     parts: list[Any] = [tower]
+    written: set[int] = set()  # the pieces of twins that are written into a trace, so that it holds none of them
     for name, module in clip.model.named_modules():
-        if not clip.parts.in_tower(name, tower):
+        if isinstance(module, Twin):
+            pieces = [part for part in (module.input, module.held) if part is not None]
+            written |= {id(part) for piece in pieces for part in piece.modules()}
+        if not clip.parts.in_tower(name, tower) or id(module) in written:
             continue
         kind = "twin" if isinstance(module, Twin) else type(module).__qualname__
         facts = module.facts() if hasattr(module, "facts") else {}
         told = repr({word: value for word, value in facts.items() if word != "explained"})
         roles = module.roles if isinstance(module, AttentionProducts) else ()
         shapes = [(leaf, tuple(value.shape)) for leaf, value in module.named_parameters(recurse=False)]
-        if not any(part in name for part in (".input", ".held", ".spared")):
-            parts.append((name, kind, told, roles, tuple(shapes)))
+        parts.append((name, kind, told, roles, tuple(shapes)))
     return tuple(parts)
 
 
