@@ -54,6 +54,17 @@ def test_a_variant_without_a_study_goes_by_its_files_name(table):
         measured_rows(table, "mine", {**FACTS, "labels": {"scope": "image"}})
 
 
+def test_a_variant_of_the_same_name_and_another_size_is_another_variant(table):
+    facts = labels(table)
+    size = pl.read_parquet(table).filter(scheme="rtn", precision="w8a8", model="vit", measure="bytes", suite="")
+    own = size.filter(scope="image", seed=0)["value"][0]
+    measured_rows(table, "x", {**facts, "measures": {"bytes": own}})
+    with pytest.raises(
+        ValueError, match=r"rows\.parquet: is of another variant: a variant of this name has [\d,]+ bytes"
+    ):
+        measured_rows(table, "x", {**facts, "measures": {"bytes": own + 1}})
+
+
 def test_rows_of_fp32_are_those_of_the_model(table):
     frame, _ = measured_rows(table, "vit", {"entry": {"quantizer": "none"}})
     assert set(frame["scheme"]) == {"fp32"}

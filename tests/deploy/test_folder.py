@@ -3,7 +3,7 @@ import json
 import pytest
 
 from reliquant.deploy import folder as module
-from reliquant.deploy.folder import CARD, FACTS, ROWS, emptied, file_of, read_export, require_export_of, require_free
+from reliquant.deploy.folder import CARD, FACTS, ROWS, emptied, file_of, read_export, require_free
 from reliquant.files.artifacts import DamagedFile, provenance, save_frame, save_json
 from reliquant.report.synthetic import Shape, rows
 
@@ -92,15 +92,6 @@ def test_other_towers_than_those_of_images_and_texts_are_refused(folder, towers)
 def test_a_tower_that_was_not_exported_is_refused_by_name(folder):
     with pytest.raises(ValueError, match="holds no text tower, only image"):
         file_of(folder, read_export(folder), "text")
-
-
-def test_an_export_of_another_model_or_variant_is_refused(folder):
-    facts = read_export(folder)
-    require_export_of(folder, facts, model_sha256=A, variant_sha256=B)
-    with pytest.raises(ValueError, match=r"was exported from another variant \(bbbbbbbbbbbb\.\.\., not FP32\)"):
-        require_export_of(folder, facts, model_sha256=A)
-    with pytest.raises(ValueError, match="was exported from another model"):
-        require_export_of(folder, facts, model_sha256=B, variant_sha256=B)
 
 
 def test_what_is_of_no_export_is_not_overwritten(tmp_path):

@@ -25,7 +25,7 @@ def measured_rows(path: Path, name: str, facts: Mapping[str, Any], /) -> tuple[p
     `name` is what the variant's file is called, `facts` what an export knows of it: a study's variant has `labels`,
     whose words must all be those of the rows; one that was quantized alone goes by its file's name, as the scheme that
     `evaluate --rows` calls it. Rows of a runtime (`rtn@onnxruntime`) are of the variant that it ran. Raises ValueError
-    naming the table where none of its variants is this one.
+    naming the table where none of its variants is this one, by these words or by the variant's size in bytes.
     """
     rows = rows_of(path)
     rows = rows.with_columns(pl.col(pl.Categorical).cast(pl.String))
@@ -41,6 +41,7 @@ def measured_rows(path: Path, name: str, facts: Mapping[str, Any], /) -> tuple[p
             raise ValueError(f"--rows {path}: has variants of this name of more than one {word}: {some_of(names(own))}")
     of_fp32 = pl.all_horizontal(_is("scheme", FP32), *(_is(word, own[word][0]) for word in ("model", "source")))
     is_own = pl.struct(VARIANT).is_in(own.select(pl.struct(VARIANT)).to_series().implode())
+    _require_size(rows.filter(is_own), facts, path)
     told = read_facts(table_of(path))
     return rows.filter(is_own | of_fp32), {word: told[word] for word in KNOWN if told.get(word)}
 
@@ -57,6 +58,16 @@ def figures(rows: Rows, /) -> list[dict[str, Any]]:
             place = {"variant": name, "suite": line.suite, "set": line.set_, "measure": line.measure}
             found.append(place | {word: number for word, number in numbers.items() if number is not None})
     return found
+
+
+def _require_size(own: pl.DataFrame, facts: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError where rows say another size of a variant than the variant does: another one has its name."""
+    size = (facts.get("measures") or {}).get("bytes")
+    plain = own.filter(~pl.col("scheme").str.contains("@"), measure="bytes", suite="")
+    for found in plain["value"] if size is not None else ():
+        if found != size:
+            told = f"a variant of this name has {found:,.0f} bytes there, and this one {size:,.0f}"
+            raise ValueError(f"--rows {path}: is of another variant: {told}")
 
 
 def _asked(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,15 +64,6 @@ def read_export(folder: Path, /) -> dict[str, Any]:
     return facts
 
 
-def require_export_of(folder: Path, facts: dict[str, Any], /, *, model_sha256: str, variant_sha256: str = "") -> None:
-    """Raise ValueError unless a folder was exported from this model, and from this variant of it (empty: from FP32)."""
-    for what, sha256 in (("model", model_sha256), ("variant", variant_sha256)):
-        found = facts[f"{what}_sha256"]
-        if found != sha256:
-            told = [f"{each[:12]}..." if each else "FP32" for each in (found, sha256)]
-            raise ValueError(f"{folder}: was exported from another {what} ({told[0]}, not {told[1]})")
-
-
 def require_free(folder: Path, /) -> None:
     """Raise OSError where a folder cannot be made, or where an export would overwrite what is of no export."""
     folder = Path(folder)
