@@ -37,6 +37,7 @@ def test_turns_time_each_side_in_each_round_and_say_what_ran(exports):
     assert (fp32["seconds"].shape, int8["seconds"].shape) == ((2,), (2,))
     assert (fp32["seconds"] > 0).all()
     assert 0 < fp32["share"] < 1.5
+    assert (fp32["processor"] > 0).all()
     assert fp32["session"]["layers"].keys() == {"float32"}
     assert int8["session"]["layers"]["int8"] > 10
 
@@ -52,9 +53,11 @@ def test_the_interval_of_a_median_is_made_of_values_and_covers_as_often_as_it_sa
 
 def test_ratios_are_of_the_same_round_so_that_a_slow_round_moves_both_sides():
     seconds = np.array([1.0, 50.0, 1.0, 1.0, 7.0, 1.0])
-    sides = [{"seconds": seconds, "share": 1.0}, {"seconds": seconds / 4, "share": 0.5}]
+    sides = [{"seconds": seconds, "processor": seconds / 2, "share": 0.5}]
+    sides.append({"seconds": seconds / 4, "processor": seconds / 5, "share": 0.5})
     found = measures_of({1: sides}, 1, 0)
     assert found["latency_batch_1_ratio"] == (0.25, 0.25, 0.25)
+    assert found["processor_batch_1_ratio"] == pytest.approx((0.4, 0.4, 0.4))
     assert found["latency_batch_1_ms"] == (250.0, 250.0, 12500.0)
     assert found["throughput_batch_1"][0] == 4.0
     assert found["processor_share_batch_1"] == (0.5, None, None)

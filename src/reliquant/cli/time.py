@@ -112,7 +112,7 @@ def _warn(timed: Any, threads: int) -> None:
     share = min(side["share"] for sides in timed.values() for side in sides)
     if threads == 1 and share < QUIET:
         told = f"the processor worked for them in {share:.0%} of the time alone: other work ran"
-        say("reliquant time", f"{told}; trust ratios, not milliseconds")
+        say("reliquant time", f"{told}; trust ratios, those of the processor's time most, not milliseconds")
 
 
 def _told(side: Timed, measures: dict[str, Values], session: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
@@ -127,14 +127,17 @@ def _short(told: dict[str, Any]) -> dict[str, Any]:
 
 def _text(data: dict[str, Any], rows: Path | None) -> str:
     """Lay out a line for each variant and runtime."""
-    batches = [name.split("_")[2] for name in data["times"][0]["measures"] if name.endswith("_ms")]
-    head = ["variant", *(f"ms at {batch}" for batch in batches), *(f"of FP32 at {batch}" for batch in batches)]
+    names = [name for name in data["times"][0]["measures"] if name.startswith("latency") and name.endswith("_ms")]
+    batches = [name.split("_")[2] for name in names]
+    head = ["variant", *(f"ms at {batch}" for batch in batches)]
+    head += [f"{word} at {batch}" for batch in batches for word in ("of FP32", "processor's")]
     head += ["MB", "peak MB", "int8"]
     lines = []
     for told in data["times"]:
         measures = told["measures"]
         cells = [_cell(measures.get(f"latency_batch_{batch}_ms"), 2) for batch in batches]
-        cells += [_cell(measures.get(f"latency_batch_{batch}_ratio"), 3) for batch in batches]
+        for batch in batches:
+            cells += [_cell(measures.get(f"{word}_batch_{batch}_ratio"), 3) for word in ("latency", "processor")]
         peak = f"{measures['peak_memory_mb']['value']:.0f}" if "peak_memory_mb" in measures else "?"
         int8 = f"{measures['int8_products']['value']:.0f} of {measures['products']['value']:.0f}"
         lines.append([told["scheme"], *cells, f"{measures['file_bytes']['value'] / 1e6:.1f}", peak, int8])
@@ -143,7 +146,8 @@ def _text(data: dict[str, Any], rows: Path | None) -> str:
     below = [
         "",
         f"ms: of one {data['tower'].replace('text', 'caption')}, median of {many}; of FP32: over FP32's in the same"
-        " round. In brackets intervals by order statistics, of 95 % or more (of six rounds or more).",
+        " round, by the clock and by the processor's time. In brackets intervals by order statistics, of 95 % or more"
+        " (of six rounds or more).",
         f"{machine['cpu']} ({flags}); {data['threads']} of {machine['cores']} cores; load {machine['load']}.",
     ]
     below += [f"{rows}: {len(data['times'])} variants"] if rows else []

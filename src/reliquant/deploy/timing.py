@@ -70,8 +70,9 @@ def named(folder: Path, tower: Literal["image", "text"], runtime: Runtime, /) ->
 def in_turns(sides: Sequence[Timed], batch: int, rounds: int, /, *, threads: int) -> list[dict[str, Any]]:
     """Time a batch on each side, one after the other in each round, and in the reverse order in each second round.
 
-    Of each side: `seconds` of an image in each round (of the clock), `share`, the processor's time over the clock's
-    times the threads (1 where nothing else ran), and `session`, the facts of what ran. Two rounds before warm up.
+    Of each side: `seconds` of an image in each round, of the clock, and `processor`, those of the processor, which
+    other work disturbs least; `share`, the second over the first times the threads (1 where nothing else ran), and
+    `session`, the facts of what ran. A round before the first warms up.
     """
     sessions = [opened(side.path, side.runtime, threads=threads) for side in sides]
     batches = [side.inputs(batch) for side in sides]
@@ -88,7 +89,12 @@ def in_turns(sides: Sequence[Timed], batch: int, rounds: int, /, *, threads: int
                 processor[number, place] = (time.process_time() - busy) / calls[place]
     shares = processor.sum(0) / clock.sum(0) / max(threads, 1)
     return [
-        {"seconds": clock[:, place] / batch, "share": float(shares[place]), "session": session.facts}
+        {
+            "seconds": clock[:, place] / batch,
+            "processor": processor[:, place] / batch,
+            "share": float(shares[place]),
+            "session": session.facts,
+        }
         for place, session in enumerate(sessions)
     ]
 

@@ -23,17 +23,19 @@ def measures_of(
 ) -> dict[str, Values]:
     """Return the measures of times of one side, from `timing.by_batch`; `reference` is the place of its FP32.
 
-    `latency_batch_<b>_ms` is of one image in a batch of b, `throughput_batch_<b>` images a second, and
+    `latency_batch_<b>_ms` is of one image in a batch of b by the clock, `throughput_batch_<b>` images a second, and
     `latency_batch_<b>_ratio` the latency over that of FP32 in the same round (below 1: faster): medians over rounds.
+    `processor_batch_<b>_ms` and `_ratio` are the same of the processor's time, over all threads;
     `processor_share_batch_<b>` is below 1 where other work took the processor.
     """
     found: dict[str, Values] = {}
     for batch, sides in timed.items():
-        seconds: Seconds = sides[place]["seconds"]
-        found[f"latency_batch_{batch}_ms"] = median_interval(seconds * 1000)
-        found[f"throughput_batch_{batch}"] = median_interval(1 / seconds)
-        if reference is not None and reference != place:
-            found[f"latency_batch_{batch}_ratio"] = median_interval(seconds / sides[reference]["seconds"])
+        for name, word in (("latency", "seconds"), ("processor", "processor")):
+            seconds: Seconds = sides[place][word]
+            found[f"{name}_batch_{batch}_ms"] = median_interval(seconds * 1000)
+            if reference is not None and reference != place:
+                found[f"{name}_batch_{batch}_ratio"] = median_interval(seconds / sides[reference][word])
+        found[f"throughput_batch_{batch}"] = median_interval(1 / sides[place]["seconds"])
         found[f"processor_share_batch_{batch}"] = (float(sides[place]["share"]), None, None)
     return found
 

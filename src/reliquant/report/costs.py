@@ -11,7 +11,7 @@ from reliquant.report.frames import Rows
 
 DEPLOY = "deploy"  # the suite of rows of `reliquant time`, one for each tower (in `group`) of a variant in a runtime
 WORDS = {"latency": "latency_batch_1_ms", "memory": "peak_memory_mb"}
-OF_FILES = re.compile(r"latency_batch_\d+_(ms|ratio)|peak_memory_mb|file_bytes")
+OF_FILES = re.compile(r"(latency|processor)_batch_\d+_(ms|ratio)|peak_memory_mb|file_bytes")
 UNITS = {"latency_batch_1_ms": "ms an image at batch 1", "peak_memory_mb": "MB of memory at most"}
 TIME = "rows of `reliquant time` have it"
 SIZE = "rows of `reliquant measure` have bytes where --bytes gives them; --cost names another measure"
