@@ -123,7 +123,18 @@ def test_a_small_study_is_as_large_as_worked_out_by_hand(bare):
     assert found["jobs"] == {
         **{"fetch": 2, "prepare": 3, "corrupt": 1, "fetch_model": 1, "pretrain": 0, "inventory": 3},
         **{"quantize": 3, "quantize_snapshots": 0, "evaluate": 9, "measure": 9, "explain": 0, "sensitivity": 0},
-        **{"embed": 0, "retrieve": 0, "collect": 1, "facts": 1, "report": 1, "total": 34},
+        **{
+            "embed": 0,
+            "retrieve": 0,
+            "deployed": 0,
+            "export": 0,
+            "run_exported": 0,
+            "measure_exported": 0,
+            "collect": 1,
+            "facts": 1,
+            "report": 1,
+            "total": 34,
+        },
     }
     weights, cifar10, svhn = 4 * 151_280_000, 170_052_171, 64_275_384
     prepared = 20 * 3 * 224**2 + (100 + 50 + 2 * 10) * 3 * 32**2

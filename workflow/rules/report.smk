@@ -47,6 +47,7 @@ rule report:
     input:
         rows=paths.rows(study.name),
         facts=paths.facts(study.name),
+        deployed=DEPLOYED,
     output:
         html=report(paths.page(REPORT), caption="../report/page.rst", category="Report"),
         summary=paths.summary(REPORT),
@@ -83,9 +84,11 @@ rule report:
             table=lambda w: plugins.names("table"),
         ),
         folder=folder_of(lambda input, output: output.html),
+        deployed=["--deployed", *DEPLOYED] if DEPLOYED else [],
     shell:
         "python -m reliquant.steps.report"
         " --rows {input.rows:q}"
         " --facts {input.facts:q}"
+        " {params.deployed:q}"
         " --processes {threads}"
         " --output {params.folder:q} 2> {log:q}"

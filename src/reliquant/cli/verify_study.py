@@ -69,6 +69,8 @@ def _checks(study: Study) -> Iterator[tuple[str, Check]]:
     yield paths.facts(study.name), _bound(file_checks.facts, study)
     report = Path(paths.report(study.name))
     drawn_from = {"rows": Path(paths.rows(study.name)), "facts": Path(paths.facts(study.name))}
+    if study.config.deploy:
+        drawn_from["deployed"] = Path(paths.deployed(study.name))
     yield paths.digests(report), _bound(file_checks.listed, report, drawn_from)
     yield from file_checks.pieces(report)
 

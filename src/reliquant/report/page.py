@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import jinja2
@@ -18,7 +19,7 @@ from markupsafe import Markup
 from threadpoolctl import threadpool_limits
 
 from reliquant import plugins
-from reliquant.report import averages, frames, plotting, source_rows, tabling
+from reliquant.report import averages, engine_change, frames, plotting, source_rows, tabling, what_runs
 from reliquant.report.caution import caution
 from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
@@ -37,8 +38,9 @@ QUESTIONS = {
     "choice": "Which one should I deploy?",
     "more": "What else?",
 }
+RUNS = {"runs": "What really runs?"}  # of studies with exported variants alone, after the questions about why
 SHORT = {"headline": "Overview", "models": "Models and data", "ood": "The unknown", "robustness": "Robustness"}
-SHORT = {question: SHORT.get(question, question.capitalize()) for question in QUESTIONS}
+SHORT = {question: SHORT.get(question, question.capitalize()) for question in QUESTIONS | RUNS}
 
 # The rows that a worker process makes pieces of. A pool can hand them to each of its processes once, when it starts it
 # (`_hold`), and a process has no other place to keep them; as an argument they would be sent anew with every piece.
@@ -67,28 +69,31 @@ class Piece:
         return f"{self.kind}-{self.name}"
 
 
-def figure(rows: Rows, name: str, /) -> Piece:
-    """Draw a figure plugin in both widths; where there is nothing to draw, the piece says why.
+def figure(rows: Rows, name: str, /, *, of: ModuleType | None = None) -> Piece:
+    """Draw a figure plugin (or the module given) in both widths; where there is nothing to draw, the piece says why.
 
     A plugin may have a function `prepared(rows)`; what it returns is then given to both after the rows.
     """
 
+    module = of or plugins.module("figure", name)
+
     def make(draw: Callable[..., Any], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
-        prepared = getattr(plugins.module("figure", name), "prepared", None)
+        prepared = getattr(module, "prepared", None)
         once = [prepared(recorded)] if prepared else []  # what both widths show
         broad = draw(recorded, *once, columns=2)
         narrow = plotting.save(draw(recorded, *once, columns=1), "pdf")
         made = {".pdf": plotting.save(broad, "pdf"), ".png": plotting.save(broad, "png"), "-1column.pdf": narrow}
         return made, data_uri(plotting.save(broad, "svg"), "image/svg+xml")
 
-    return _piece("figure", name, rows, make)
+    return _piece("figure", name, rows, make, module)
 
 
-def table(rows: Rows, name: str, /) -> Piece:
-    """Make a table plugin's csv, Markdown, LaTeX and HTML; where there is nothing to list, the piece says why."""
+def table(rows: Rows, name: str, /, *, of: ModuleType | None = None) -> Piece:
+    """Make csv, Markdown, LaTeX and HTML of a table plugin (or the module given), or a piece that says why not."""
+    module = of or plugins.module("table", name)
 
     def make(tabulate: Callable[..., pl.DataFrame], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
-        frame, module = tabulate(recorded), plugins.module("table", name)
+        frame = tabulate(recorded)
         note = f"{module.READ} {caution(recorded)}".rstrip()
         made = {
             ".csv": tabling.to_csv(frame),
@@ -98,7 +103,7 @@ def table(rows: Rows, name: str, /) -> Piece:
         body = tabling.to_html(frame, getattr(module, "where", None), f"tables/{name}{source_rows.ROWS}")
         return {end: text.encode() for end, text in made.items()}, Markup(body)
 
-    return _piece("table", name, rows, make)
+    return _piece("table", name, rows, make, module)
 
 
 def lean(rows: Rows, folder: Path, /) -> frames.Lean:
@@ -137,6 +142,11 @@ def pieces(rows: Rows, /, processes: int = 1) -> list[Piece]:
     return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
 
 
+def deployed_pieces(rows: Rows, /) -> list[Piece]:
+    """Make the table and the figure of exported variants that runtimes ran (rows of `deployed.parquet`)."""
+    return [figure(rows, "engine_change", of=engine_change), table(rows, "what_runs", of=what_runs)]
+
+
 def page(
     pieces: Iterable[Piece],
     claims: Iterable[Mapping[str, Any]],
@@ -162,9 +172,10 @@ def page(
         held = []  # a table has too many rows behind it: its links, and so all, lead to files
     elif used is not None:
         held.append(used)
-    sections = {q: [p for p in pieces if p.question == q] for q in QUESTIONS}
+    questions = asked(any(p.question in RUNS for p in pieces))
+    sections = {q: [p for p in pieces if p.question == q] for q in questions}
     return engine.get_template("report.html").render(
-        questions=QUESTIONS,
+        questions=questions,
         short=SHORT,
         sections=sections,
         claims=claims,
@@ -225,6 +236,15 @@ def plots(rows: Rows, /) -> dict[str, pl.DataFrame]:
     return tables
 
 
+def asked(deployed: bool, /) -> dict[str, str]:
+    """Return the questions of a page, with that about what runs where there are exported variants."""
+    found: dict[str, str] = {}
+    for question, title in QUESTIONS.items():
+        found |= RUNS if deployed and question == "claims" else {}
+        found[question] = title
+    return found
+
+
 def data_uri(content: bytes, kind: str, /) -> Markup:
     """Return a file's bytes as an address that needs no file."""
     return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
@@ -235,9 +255,10 @@ def _piece(
     name: str,
     rows: Rows,
     make: Callable[[Callable[..., Any], frames.Recorded], tuple[dict[str, bytes], Markup]],
+    module: ModuleType,
 ) -> Piece:
     """Make a piece with the rows behind it; `make` returns its files and its body from the plugin and the rows."""
-    module, recorded = plugins.module(kind, name), frames.Recorded(rows)
+    recorded = frames.Recorded(rows)
     words = {"title": module.TITLE, "question": module.QUESTION, "place": module.PLACE}
     try:
         made, body = make(getattr(module, kind), recorded)

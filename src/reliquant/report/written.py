@@ -12,17 +12,25 @@ from reliquant.files import scratch
 from reliquant.files.artifacts import UNKNOWN, provenance, read_facts, save_json, save_sealed_json, whole
 from reliquant.files.digests import DamagedFile, digest_of_file
 from reliquant.files.stored_frames import KEYS, damage_named, require_once, scan_rows
-from reliquant.report import claims, escaping, frames, page, published, source_rows
+from reliquant.report import claims, escaping, frames, page, published, source_rows, what_runs
 from reliquant.report.facts import equivalence_of, require_study
 from reliquant.study import paths
 
 
 def write_report(
-    rows: Path, facts: Mapping[str, Any] | None, output: Path, /, *, told: Path | None = None, processes: int = 1
+    rows: Path,
+    facts: Mapping[str, Any] | None,
+    output: Path,
+    /,
+    *,
+    told: Path | None = None,
+    deployed: Path | None = None,
+    processes: int = 1,
 ) -> list[page.Piece]:
     """Draw figures, make tables, judge the claims and write them with the page into a folder; return the pieces.
 
-    `facts` are a study's, `told` the file that they are of; None where the rows are all that is known. Pieces that
+    `facts` are a study's, `told` the file that they are of; None where the rows are all that is known. `deployed` are
+    the rows of exported variants, by default those among the rows. Pieces that
     these rows have nothing for are among those returned, with the reason (`absent`). Raises FileNotFoundError, and
     DamagedFile where the rows are not as they were written, of another study than the facts, or none.
     """
@@ -36,9 +44,23 @@ def write_report(
             require_study(studies, facts, str(rows), str(told))
         require_once(held.lazy().filter(pl.col("scheme") != "all").select(KEYS).collect(), rows)
         known = dict(facts_of_rows(held, studies, rows) if facts is None else facts)
-        made = _write(held, counts, known, equivalence_of(known, str(told or rows)), output, processes)
-    _seal(output, {"rows": rows} | ({} if told is None else {"facts": told}))
+        ran = _of_runtimes(rows if deployed is None else deployed)
+        if ran is not None:
+            known["deployed"] = what_runs.told(ran, read_facts(deployed or rows))
+        made = _write(held, counts, known, equivalence_of(known, str(told or rows)), output, processes, ran)
+    drawn_from = {"rows": rows, "facts": told, "deployed": deployed}
+    _seal(output, {what: path for what, path in drawn_from.items() if path is not None})
     return made
+
+
+def _of_runtimes(path: Path) -> pl.DataFrame | None:
+    """Return of rows what the page shows of exported variants; None where no runtime ran any."""
+    every = scan_rows(path)
+    if not what_runs.is_deployed(every):
+        return None
+    asked = pl.col("measure").cast(pl.String).str.contains(what_runs.SHOWN)
+    with damage_named(path):
+        return every.filter(asked).collect(engine="streaming")
 
 
 def facts_of_rows(rows: frames.Rows, studies: Sequence[str], path: Path, /) -> dict[str, Any]:
@@ -64,10 +86,17 @@ def facts_of_rows(rows: frames.Rows, studies: Sequence[str], path: Path, /) -> d
 
 
 def _write(
-    rows: frames.Lean, counts: dict[str, int], facts: dict[str, Any], equivalence: float, output: Path, processes: int
+    rows: frames.Lean,
+    counts: dict[str, int],
+    facts: dict[str, Any],
+    equivalence: float,
+    output: Path,
+    processes: int,
+    ran: pl.DataFrame | None,
 ) -> list[page.Piece]:
-    """Make and save all pieces of the report."""
+    """Make and save all pieces of the report; `ran` are the rows of exported variants."""
     made, summary = page.pieces(rows, processes), page.summary(rows) | counts
+    made += [] if ran is None else page.deployed_pieces(ran)
     recorded = frames.Recorded(rows)
     judged = claims.judge(recorded, equivalence=equivalence)
     used = source_rows.gathered(recorded.read.values())
