@@ -64,7 +64,7 @@ def test_rare_answers_pass_no_more_often_than_the_confidence_says(n, rate, confi
     """The exact chance, over the binomial counts, that each side passes where the truth is the bound."""
     passed = {">=": 0.0, "<=": 0.0}
     there = select(FRAME, "flips_right_to_wrong").filter(RTN & (pl.col("precision") == "w8a8"), dataset="shapes")
-    for count in range(100):
+    for count in range(int(binom.ppf(1 - 1e-6, n, rate)) + 1):
         value = count / n
         low, high = wilson(value, value * (1 - value) / n, n)
         row = there.with_columns(value=pl.lit(value), low=pl.lit(low), high=pl.lit(high), n=pl.lit(n, pl.Int64))

@@ -40,6 +40,8 @@ RANKED = {  # E x^2 / E x of n times what a flip at a place x moves, drawn from 
     "augrc": 2 / 3,  # x = the share of images that are less sure
     "misclassification_auroc": 0.6,  # x = how far below an AUROC of about 0.9 the image ranks; of one wrong answer
 }
+RELATIVE = ("accuracy_delta", "mce_to_fp32", "relative_mce_to_fp32", "kl_to_fp32")  # whose error is that of a change
+OF_GROUPS = ("worst_group_accuracy", "rsg", "vuln_add")  # of part of the images
 OF_WRONG = ("misclassification_auroc",)  # a mean over wrong answers
 Named = tuple[str, Rows]  # what a table is called in messages, and its rows
 
@@ -147,5 +149,10 @@ def _one_answer(rows: pl.DataFrame, of: Wish, whole: Rows) -> float:
     if not all(has_interval(mean["value"], mean["low"], mean["high"]) for mean in (own, plain)):
         return 0.0
     times = (own["high"] - own["low"]) / (plain["high"] - plain["low"])
-    wrong = max(1 - plain["value"], share)
-    return share * max(times, RANKED.get(of.measure, 0.0) / (wrong if of.measure in OF_WRONG else 1.0))
+    wrong, right = max(1 - plain["value"], share), max(plain["value"], share)
+    least = RANKED.get(of.measure, 0.0) / (wrong if of.measure in OF_WRONG else 1.0)
+    if of.measure in RELATIVE:
+        least = 1 / right
+    if of.measure in OF_GROUPS:  # an error grows with the root of n / n of the part, an answer's size with the whole
+        least = max(times**2, 1.0)
+    return share * max(times, least)
