@@ -137,11 +137,9 @@ class DynamicInput(nn.Module):
             scale, zero = weight_affine(flat.detach(), self.grid)
             return fake_quantize(flat, scale, zero, self.grid).view(rows.shape).to(rows.dtype)
         out = torch.empty_like(flat)
-        if flat.device.type != "cpu" or torch.compiler.is_exporting():
-            pairs = [(flat, out)]
-        else:
-            height = max(1, CHUNK // flat.shape[1])
-            pairs = list(zip(flat.split(height), out.split(height), strict=True))
+        pairs = [(flat, out)]
+        if flat.device.type == "cpu" and not torch.compiler.is_exporting():
+            pairs = list(zip(*(x.split(max(1, CHUNK // x.shape[1])) for x in (flat, out)), strict=True))
         for part, into in pairs:
             scale, zero = weight_affine(part, self.grid)
             into.copy_(unblocks(rounded(blocks(part, self.grid), scale, zero, self.grid), part.shape, self.grid))
@@ -195,7 +193,7 @@ class Twin(nn.Module):
         computed = plain(inner)
         self.weight, self.bias, self.pads_same = computed.weight, computed.bias, computed.pads_same
         self.before_rounding: Callable[[], None] | None = None
-        self.after_freezing: Callable[[Twin], None] | None = None  # called with the twin each time it is frozen
+        self.after_freezing: Callable[[Twin], object] = lambda _: None  # called each time it is frozen
         self.own_words: tuple[dict[str, Any], dict[str, Any]] | None = None  # of a precision other than its neighbours'
         self.transform: nn.Module = nn.Identity()
         self.input: nn.Module = nn.Identity()
@@ -247,8 +245,7 @@ class Twin(nn.Module):
         self.dead_channels = int((value.flatten(1).abs().amax(1) < FAINT * reach).sum()) if not value.is_meta else 0
         self.weight = nn.Parameter(value, requires_grad=False)
         self.weight_rule = None
-        if self.after_freezing is not None:
-            self.after_freezing(self)
+        self.after_freezing(self)
 
     def settle(self) -> None:
         """Say that a method has done all that it changes in floating point, so that it can be checked."""
@@ -294,8 +291,8 @@ class QuantConv2d(Twin):
 
     def __init__(self, inner: nn.Conv2d, weight_grid: Grid, activation_grid: Grid, /) -> None:
         super().__init__(inner, weight_grid, activation_grid)
-        self.stride, self.padding = inner.stride, inner.padding
-        self.dilation, self.groups = inner.dilation, inner.groups
+        self.stride, self.padding, self.groups = inner.stride, inner.padding, inner.groups
+        self.dilation = inner.dilation
 
     def applied(self, x: torch.Tensor, weight: torch.Tensor, /) -> torch.Tensor:
         """Return the convolution of x (n, c, h, w) with the weight."""
