@@ -26,6 +26,7 @@
 #   results/<study>/export/<variant>.float64.parquet            export       records of the simulation in float64
 #   results/<study>/run_exported/<variant>/<runtime>/<shard>/samples.parquet  run_exported      one record per image
 #   results/<study>/run_exported/<variant>/<runtime>/<shard>/rows.parquet     measure_exported  what a runtime changed
+#   results/<study>/time_exported/<model>.parquet               time_exported  how long runtimes take, where asked for
 #   results/<study>/deployed.parquet                            deployed     all rows of what runtimes ran
 #   results/<study>/rows.parquet                                collect      all rows
 #   results/<study>/facts.json                                  facts        what stands behind the rows

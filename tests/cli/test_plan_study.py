@@ -130,6 +130,7 @@ def test_a_small_study_is_as_large_as_worked_out_by_hand(bare):
             "export": 0,
             "run_exported": 0,
             "measure_exported": 0,
+            "time_exported": 0,
             "collect": 1,
             "facts": 1,
             "report": 1,

@@ -9,13 +9,13 @@ import pytest
 
 from reliquant import plugins
 from reliquant.cli import file_checks
-from reliquant.deploy.folder import read_export
+from reliquant.deploy.folder import read_export, variant_of
 from reliquant.evaluation.ran import LAYERS
 from reliquant.files.artifacts import ROW_SCHEMA, DamagedFile, read_facts, read_header
 from reliquant.files.stored_frames import read_rows
 from reliquant.images.prepare import prepare
 from reliquant.models.files import save_model
-from reliquant.steps import evaluate, export, measure, measure_exported, quantize, run_exported
+from reliquant.steps import evaluate, export, measure, measure_exported, quantize, run_exported, time_exported
 from reliquant.study.scheme import scheme_entry
 
 SHAPES = {"dataset": "lab", "task": "shape", "images": 120}
@@ -151,6 +151,25 @@ def test_the_classes_that_are_exported_are_the_heads_of_the_variant(place, measu
     assert facts["labels"] == RTN
 
 
+def test_exports_of_a_model_are_timed_in_turns_and_the_times_are_of_these_exports(run, place, measured, tmp_path):
+    words = {"model": place / "vit.safetensors", "variant": place / "fp32.safetensors", "towers": ["image"]}
+    own = {"classes": place / "shapes" / "native", "dataset": "shapes", "dataset-entry": SHAPES, "images": 2}
+    run(export, **words, **own, device="cpu", doubled=tmp_path / "d.parquet", output=tmp_path / "fp32")
+    folders, times = [tmp_path / "fp32", place / "exported"], tmp_path / "times.parquet"
+    words = {"exported": folders, "runtimes": ["openvino"], "towers": ["image"], "batches": [1, 2], "rounds": 2}
+    run(time_exported, **words, output=times)
+    rows = read_rows(times)
+    assert rows.schema == ROW_SCHEMA
+    assert set(rows["suite"]) == {"deploy"}
+    assert set(rows["scheme"]) == {"fp32@openvino", "rtn@openvino"}
+    found = rows.filter(scheme="rtn@openvino", group="image")
+    assert {"latency_batch_1_ms", "latency_batch_2_ratio", "peak_memory_mb", "file_bytes"} <= set(found["measure"])
+    assert found.filter(measure="file_bytes")["value"].item() == (place / "exported" / "image.onnx").stat().st_size
+    file_checks.times(times, list(map(str, folders)))
+    with pytest.raises(DamagedFile, match="holds times of other exports"):
+        file_checks.times(times, [str(folders[1])])
+
+
 def test_what_verify_checks_of_exported_files(place, measured):
     variant, other = place / "rtn.safetensors", place / "fp32.safetensors"
     file_checks.exported(place / "exported", variant)
@@ -160,3 +179,4 @@ def test_what_verify_checks_of_exported_files(place, measured):
     with pytest.raises(DamagedFile, match="is of scheme 'fp32'"):
         file_checks.doubled(place / "doubled.parquet", other, RTN)
     assert read_header(variant)["sha256"] == read_export(place / "exported")["variant_sha256"]
+    assert variant_of(read_header(other)) == ""  # as `reliquant export` has FP32, which has no codes to be told by

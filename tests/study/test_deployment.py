@@ -66,6 +66,16 @@ def test_files_of_a_run_are_named_after_variant_runtime_and_shard_and_made_of_th
     assert made >= {"image.onnx", "text.onnx", folder.FACTS, folder.CARD, folder.CLASSES}
 
 
+def test_the_exports_of_a_model_are_timed_in_one_job_where_it_is_asked_for(asking):
+    assert deployment.timed(read_study(asking)) == []
+    asking["deploy"]["time"] = {}
+    study = read_study(asking)
+    assert (study.config.deploy.time.batch, study.config.deploy.time.rounds) == (32, 7)
+    assert deployment.timed(study) == [MODEL]
+    assert [folder.split("/")[4] for folder in deployment.folders_of(study, MODEL)] == ["fp32", "rtn"]
+    assert estimate(study)["jobs"]["time_exported"] == 1
+
+
 def test_suites_narrow_the_cells_and_the_shards_and_scores_of_local_features_are_left_out(asking):
     asking["shards"] = {"most": ["clean", "ood", "shift", "noise"], "late": ["spurious"]}
     asking["deploy"]["suites"] = ["clean", "ood"]
@@ -89,6 +99,7 @@ def test_suites_narrow_the_cells_and_the_shards_and_scores_of_local_features_are
         ({"schemes": ["gtpq"]}, "deploy: schemes: 'gtpq' is not in the grid; there are"),
         ({"precisions": ["w3a3"]}, "deploy: precisions: 'w3a3' is not in the grid"),
         ({"suites": ["ood"]}, "deploy: suites: ood is measured beside clean images; add clean"),
+        ({"time": {"rounds": 0}}, "deploy.time.rounds: Input should be greater than or equal to 1, got 0"),
         ({"threads": 0}, "deploy.threads: Input should be greater than or equal to 1, got 0"),
         ({"towers": "all"}, "deploy.towers: Input should be 'both', 'image' or 'text', got 'all'"),
     ],

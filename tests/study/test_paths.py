@@ -36,6 +36,7 @@ MADE_BY = {  # rule -> what it makes, for the study `lab`
     ],
     "run_exported": [paths.run_samples("lab", VARIANT, "openvino", "clean")],
     "measure_exported": [paths.run_rows("lab", VARIANT, "openvino", "clean")],
+    "time_exported": [paths.times("lab", "vit")],
     "deployed": [paths.deployed("lab")],
     "collect": [paths.rows("lab")],
     "facts": [paths.facts("lab")],
@@ -52,7 +53,7 @@ SPELT = re.compile(
 )
 ALLOWED = {  # what is no path of the workflow
     "src/reliquant/images/datasets/cifar10_c.py": {"labels.npy"},  # as published
-    "src/reliquant/deploy/measured.py": {"rows.parquet"},  # what a user has put beside an export
+    "src/reliquant/deploy/folder.py": {"rows.parquet"},  # what a user has put beside an export
     "src/reliquant/report/page.py": {"report.html"},  # the template
 }
 

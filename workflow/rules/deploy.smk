@@ -151,9 +151,42 @@ rule measure_exported:
         " --output {output:q} 2> {log:q}"
 
 
+rule time_exported:
+    input:
+        facts=lambda w: [paths.exported_facts(folder) for folder in deployment.folders_of(study, w.model)],
+    output:
+        paths.times(study.name, "{model}"),
+    log:
+        f"{LOGS}/time_exported/{{model}}.log",
+    conda:
+        "../envs/deploy.yaml"
+    threads: workflow.cores or 1  # the machine alone
+    resources:
+        mem_mb=more(4000),
+        runtime=more(120),
+    params:
+        folders=lambda w: deployment.folders_of(study, w.model),
+        runtimes=study.config.deploy.runtimes if study.config.deploy else [],
+        towers=deployment.towers_of(study),
+        batches=sorted({1, study.config.deploy.time.batch}) if deployment.timed(study) else [],
+        rounds=study.config.deploy.time.rounds if deployment.timed(study) else 1,
+        threads=study.config.deploy.threads if study.config.deploy else 1,
+        code=code("time_exported"),
+    shell:
+        "python -m reliquant.steps.time_exported"
+        " --exported {params.folders:q}"
+        " --runtimes {params.runtimes:q}"
+        " --towers {params.towers:q}"
+        " --batches {params.batches:q}"
+        " --rounds {params.rounds:q}"
+        " --threads {params.threads:q}"
+        " --output {output:q} 2> {log:q}"
+
+
 rule deployed:
     input:
         [paths.run_rows(study.name, *each) for each in deployment.runs(study)],
+        [paths.times(study.name, model) for model in deployment.timed(study)],
     output:
         paths.deployed(study.name),
     log:

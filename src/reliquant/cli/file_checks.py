@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from reliquant.deploy.folder import read_export
+from reliquant.deploy.folder import read_export, variant_of
+from reliquant.deploy.timed import require_times_of
 from reliquant.download.contents import require_contents
 from reliquant.download.http import file_name, sha256_of
 from reliquant.evaluation.belonging import identities, require_current, require_labels, require_records_of
@@ -151,7 +152,7 @@ def exported(folder: Path, variant_file: Path, /) -> None:
     facts = read_export(folder)
     now = facts["variant_sha256"]
     with suppress(OSError, ValueError):  # a broken variant has a line of its own
-        now = read_header(variant_file).get("sha256")
+        now = variant_of(read_header(variant_file))
     if facts["variant_sha256"] != now:
         raise DamagedFile(f"{folder}: was exported from another variant than {variant_file} holds; {AGAIN}")
 
@@ -169,11 +170,18 @@ def run_samples(path: Path, variant_file: Path, labels: Mapping[str, Any], data:
     require_run_of([path], runtime)
 
 
+def times(path: Path, folders: Sequence[str], /) -> None:
+    """Check how long exported variants take, and that they are those that lie there."""
+    require_unchanged(path)
+    require_times_of(path, [Path(folder) for folder in folders])
+
+
 def deployed_rows(study: Study, /) -> None:
     """Check the rows of all exported variants, and that they are those that lie there."""
     path = Path(paths.deployed(study.name))
     require_unchanged(path)
-    if read_facts(path).get("shards") != of_shards([Path(rows) for rows in deployment.rows_made_of(study)]):
+    parts = [*deployment.rows_made_of(study), *(paths.times(study.name, model) for model in deployment.timed(study))]
+    if read_facts(path).get("shards") != of_shards(map(Path, parts)):
         raise DamagedFile(f"{path}: was collected from other rows than those that lie there: collect again")
 
 

@@ -118,6 +118,7 @@ def _jobs(study: Study) -> dict[str, int]:
         "export": len(deployment.exported(study)),
         "run_exported": len(deployment.runs(study)),
         "measure_exported": len(deployment.runs(study)),
+        "time_exported": len(deployment.timed(study)),
         "deployed": int(study.config.deploy is not None),
         "collect": 1,
         "facts": 1,

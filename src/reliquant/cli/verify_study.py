@@ -101,6 +101,9 @@ def _of_deployment(study: Study) -> Iterator[tuple[str, Check]]:
         data = Path(paths.inventory(study.name, variant.model, shard))
         yield str(samples), _bound(file_checks.run_samples, samples, file, study.row_labels(variant), data, runtime)
         yield str(rows), _bound(file_checks.rows, rows, deployment.facts_of(study, run), made_of[str(rows)])
+    for model in deployment.timed(study):
+        times = paths.times(study.name, model)
+        yield times, _bound(file_checks.times, Path(times), deployment.folders_of(study, model))
     if study.config.deploy:
         yield paths.deployed(study.name), _bound(file_checks.deployed_rows, study)
 

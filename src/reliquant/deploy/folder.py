@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ def _kind_of(rows: Path) -> Any:
         return read_facts(rows).get("kind")
     except Exception:  # whatever it is, it is none of ours
         return None
+
+
+def variant_of(header: Mapping[str, Any], /) -> str:
+    """Return the sha256 by which an export names the variant of a header: empty for FP32, which has no codes."""
+    return "" if (header.get("entry") or {}).get("quantizer") == "none" else str(header["sha256"])
 
 
 def sha256_of(path: Path, /) -> str:

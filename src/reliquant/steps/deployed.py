@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from reliquant.deploy.timed import require_times_of
 from reliquant.evaluation.belonging import require_current
 from reliquant.files.artifacts import metadata, provenance, read_facts, whole
 from reliquant.files.digests import seal_parquet
@@ -28,6 +29,10 @@ def main() -> None:
         if Path(rows).is_file():
             require_current(Path(rows), [Path(name) for name in needed], digests)
     of = {Path(paths.run_rows(study.name, *each)): deployment.facts_of(study, each) for each in deployment.runs(study)}
+    for model in deployment.timed(study):
+        path = Path(paths.times(study.name, model))
+        require_times_of(path, [Path(folder) for folder in deployment.folders_of(study, model)])
+        of[path] = {"kind": "times"}
     shards = list(of)
     frame = collected(shards, of=of)
     told = {"backends": backends(shards), "shards": of_shards(shards), "runs": _ran(study)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reliquant.deploy.card_of_export import card_of_export
 from reliquant.deploy.export import Exporter
+from reliquant.deploy.folder import variant_of
 from reliquant.deploy.prompts import read_prompts
 from reliquant.device import add_words, chosen
 from reliquant.evaluation.belonging import identities
@@ -44,7 +45,7 @@ def main() -> None:
     device = chosen(args)
     clip, header = load_variant(args.model, args.variant, tower=args.tower)
     exporter = Exporter(to="onnx", towers=args.towers, float_weights=args.float_weights)
-    facts = {word: header.get(word) for word in TOLD} | {"variant_sha256": header["sha256"]}
+    facts = {word: header.get(word) for word in TOLD} | {"variant_sha256": variant_of(header)}
     words = {"name": args.variant.stem, "facts": facts, "prompts": read_prompts(args.classes), "card": card_of_export}
     exporter.export(clip, args.output, **words)
     clip, _ = load_variant(args.model, args.variant, tower=args.tower)  # anew: an export unpacks attention

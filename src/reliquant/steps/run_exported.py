@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from reliquant import plugins
+from reliquant.deploy.folder import variant_of
 from reliquant.deploy.runtime_model import with_runtime
 from reliquant.deploy.runtimes import RUNTIMES
 from reliquant.download.contents import require_contents
@@ -46,7 +47,7 @@ def main() -> None:
     clip, header = load_variant(args.model, args.variant, tower=args.tower)
     clip, told = with_runtime(clip, args.exported, args.runtime, threads=args.threads)
     export = told["export"]
-    if (export["variant_sha256"], export["model_sha256"]) != (header["sha256"], header["model_sha256"]):
+    if (export["variant_sha256"], export["model_sha256"]) != (variant_of(header), header["model_sha256"]):
         raise DamagedFile(f"{args.exported}: was exported from another variant than {args.variant}; export it again")
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}

@@ -108,6 +108,13 @@ class Sensitivity(_Part):
     seeds: list[int] | None = None
 
 
+class Time(_Part):
+    """How exported files are timed: at batch 1 and another, in turns with FP32's over so many rounds."""
+
+    batch: int = Field(32, ge=1)
+    rounds: int = Field(7, ge=1, le=1000)
+
+
 class Deploy(_Part):
     """Which part of the grid is exported, which runtimes run its files, and on which suites (None: all of the study).
 
@@ -119,6 +126,7 @@ class Deploy(_Part):
     float_weights: bool = False
     threads: int = Field(1, ge=1, le=1024)
     suites: list[Suite] | None = Field(None, min_length=1)
+    time: Time | None = None
     models: list[Name] | None = Field(None, min_length=1)
     schemes: list[Name] | None = None
     precisions: list[str] | None = None

@@ -39,6 +39,19 @@ def runs(study: Study, /) -> list[Run]:
     return list(product(exported(study), asked.runtimes if asked else [], shards_of(study)))
 
 
+def timed(study: Study, /) -> list[str]:
+    """Return the models whose exported variants are timed; none where the config does not ask for it."""
+    asked = study.config.deploy
+    if asked is None or asked.time is None:
+        return []
+    return list(dict.fromkeys(study.variants[path].model for path in exported(study)))
+
+
+def folders_of(study: Study, model: str, /) -> list[str]:
+    """Return the exported folders of a model, FP32's first."""
+    return [paths.exported(study.name, path) for path in exported(study) if study.variants[path].model == model]
+
+
 def towers_of(study: Study, /) -> list[str]:
     """Return the towers that are exported."""
     asked = study.config.deploy

@@ -145,6 +145,11 @@ def run_rows(study: str, variant: str, runtime: str, shard: str, /) -> str:
     return f"results/{study}/run_exported/{variant}/{runtime}/{shard}/rows.parquet"
 
 
+def times(study: str, model: str, /) -> str:
+    """Return how long the exported variants of a model take in each runtime, as rows."""
+    return f"results/{study}/time_exported/{model}.parquet"
+
+
 def deployed(study: str, /) -> str:
     """Return the rows of all exported variants of a study."""
     return f"results/{study}/deployed.parquet"
