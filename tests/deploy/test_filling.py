@@ -153,6 +153,16 @@ def test_no_constant_is_read_both_plain_and_transposed(towers, tmp_path):
     assert not [node.name for node in graph.node if node.op_type == "Transpose" and node.input[0] in constant]
 
 
+def test_bytes_that_are_no_codes_are_no_initializers(towers, tmp_path):
+    """OpenVINO takes any constant of int8 for codes, and the signs of a rotation for other ones."""
+    clip = towers.variant("vit", {"quantizer": "quarot"}, "w4a8")
+    graph = onnx.load(towers.write(tmp_path / "x.onnx", clip)).graph
+    kinds = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+    names = [value.name for value in graph.initializer if value.data_type in kinds]
+    assert names
+    assert {name.rpartition(".")[2] for name in names} <= {"codes", "zero"}
+
+
 def test_text_towers_take_their_own_context(towers, inputs, simulated, seen_by_reference, tmp_path):
     clip = towers.variant("vit", {"quantizer": "rtn"}, "w8a8")
     path = towers.write(tmp_path / "text.onnx", clip, "text")
