@@ -1,3 +1,4 @@
+import argparse
 import json
 import re
 import subprocess
@@ -7,7 +8,8 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from reliquant.cli import main
+from reliquant.cli import check as gate
+from reliquant.cli import main, recommend
 from reliquant.cli.check_text import WIDEST
 from reliquant.deploy.folder import FACTS, digest_of_facts, sha256_of
 from reliquant.deploy.measured import ROWS
@@ -202,3 +204,11 @@ def test_written_bounds_lie_on_the_side_of_the_wish_that_the_verdict_says(table,
     assert check(table, *RTN, "--wish", wish) == 0
     shown = re.search(r"\[(-?[\d.]+), ", capsys.readouterr().out)[1]
     assert float(shown) >= float(wish.split(">=")[1])
+
+
+@pytest.mark.parametrize("command", [gate, recommend])
+def test_wishes_that_are_said_one_by_one_all_count(command):
+    parser = argparse.ArgumentParser()
+    command.add_words(parser)
+    words = ["rows.parquet", "--wish", "accuracy_change >= -0.01", "--wish", "ece_change <= 0", "bytes < 300"]
+    assert parser.parse_args(words).wish == ["accuracy_change >= -0.01", "ece_change <= 0", "bytes < 300"]

@@ -295,6 +295,7 @@ def test_exported_variants_have_rows_of_each_runtime_apart_from_those_of_the_stu
     assert rows.schema == ROW_SCHEMA
     schemes = {f"{scheme}@{runtime}" for scheme in ("fp32", "rtn") for runtime in ("onnxruntime", "openvino")}
     assert set(rows["scheme"]) == schemes
+    assert rows.select("model", "scheme", "precision", "scope", "proxy", "seed").unique().height == 4
     assert set(rows["model"]) == {"vit"}
     assert set(rows["suite"]) == {"", "clean", "ood", "shift", "noise"}
     for measure in ("accuracy", "accuracy_change", "accuracy_engine_change", "engine_agreement", "float64_agreement"):

@@ -24,7 +24,11 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.add_argument("rows", type=Path, help="rows.parquet of a study")
     parser.add_argument(
-        "--wish", nargs="+", required=True, help="such as 'squared_ce_change <= 0' 'ood:auroc_change >= 0'"
+        "--wish",
+        nargs="+",
+        action="extend",  # said twice, both count
+        required=True,
+        help="such as 'squared_ce_change <= 0' 'ood:auroc_change >= 0'",
     )
     parser.add_argument("--cost", default="bytes", help="the measure to keep small; latency and memory are of --times")
     parser.add_argument("--times", type=Path, nargs="+", default=[], help="rows of `reliquant time` of these variants")

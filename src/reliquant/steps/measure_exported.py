@@ -57,9 +57,9 @@ def main() -> None:
     if "clean" in args.suites:
         parts += [of_variant(args.variant, True).filter(pl.col("measure") != "bytes"), exported_rows(made)]
     frame = pl.concat(parts, how="diagonal").with_columns(iteration=pl.lit(None, pl.Int64))
+    if "proxy" in frame.columns:  # of FP32 at the scales that its variants' proxies tune: in rows they would be others
+        frame = frame.filter(pl.col("proxy").is_null())
     labels = {column: pl.lit(value) for column, value in args.labels.items()}
-    if "proxy" in frame.columns:  # of FP32, which has a tuned scale for each proxy
-        labels["proxy"] = pl.coalesce("proxy", labels["proxy"])
     frame = frame.with_columns(**labels).with_columns(pl.col(pl.String).fill_null(""))
     ran = {word: made[word] for word in ("runtime", "runs", "export", "left_out", "float_weights")}
     simulated = read_facts(args.simulated[0]).get("backend") or {}
