@@ -10,6 +10,7 @@ import yaml
 
 from reliquant import plugins
 from reliquant.cli import main
+from reliquant.cli.export import _named, _without_paths
 from reliquant.deploy.folder import read_export
 from reliquant.deploy.runtimes import opened
 from reliquant.models.files import save_model
@@ -125,9 +126,15 @@ def test_fp32_exports_too(capsys, folder, tmp_path):
     assert list(facts["towers"]) == ["text"]
 
 
-def test_variants_of_one_name_have_folders_of_two_names(folder, tmp_path):
-    from reliquant.cli.export import _named
+def test_where_a_checkpoint_lies_is_not_told(tmp_path):
+    (tmp_path / "mine.pt").touch()
+    entry = {"tower": "openclip", "architecture": "ViT-B-32", "pretrained": str(tmp_path / "mine.pt")}
+    assert _without_paths(entry) == {**entry, "pretrained": "mine.pt"}
+    assert _without_paths({"architecture": f"local-dir:{tmp_path}"}) == {"architecture": tmp_path.name}
+    assert _without_paths({"architecture": "hf-hub:owner/name"}) == {"architecture": "hf-hub:owner/name"}
 
+
+def test_variants_of_one_name_have_folders_of_two_names(folder, tmp_path):
     paths = [folder / "rtn" / "w8a8.safetensors", folder / "lsq" / "w8a8.safetensors", folder / "w4a8.safetensors"]
     assert list(_named(paths).values()) == ["rtn-w8a8", "lsq-w8a8", "w4a8"]
     told = refused("export", folder / "model.safetensors", "--variant", paths[2], paths[2], "--output", tmp_path)

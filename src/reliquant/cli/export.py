@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,9 +119,18 @@ def _opened(model: str, variant: Path | None, module: str | None, random_weights
         sha256 = sha256_of_tensors(arrays)
         return clip, {
             "entry": {"quantizer": "none"},
-            "tower": dict(entry),
+            "tower": _without_paths(entry),
             "model_sha256": sha256,
             "variant_sha256": "",
         }
     clip, header = load_model(path, tower=module)
     return clip, {"entry": {"quantizer": "none"}, "model_sha256": header["sha256"], "variant_sha256": ""}
+
+
+def _without_paths(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with the names of files and folders in place of where they lie on this machine."""
+    kept = dict(entry)
+    for word, value in entry.items():
+        if isinstance(value, str) and os.sep in value and Path(value.removeprefix("local-dir:")).exists():
+            kept[word] = Path(value).name
+    return kept
