@@ -164,6 +164,7 @@ def test_what_onnx_cannot_say_is_refused_in_a_line_and_written_in_floats_on_requ
         (("model.safetensors", "--rows", "nowhere.parquet", "--output", "out"), "nowhere.parquet: no such file"),
         (("model.safetensors", "--rows", "pairs.csv", "--output", "out"), "pairs.csv: "),
         (("ViT-B-32", "--output", "out"), "ViT-B-32"),
+        (("model.safetensors", "--to", "torch", "--code-bits", "8", "--output", "out"), "--code-bits 8: programs of"),
         (("lab-vit-curated", "--variant", "w8a8.safetensors", "--output", "out"), "w8a8.safetensors"),
     ],
 )
@@ -202,3 +203,14 @@ def test_json_of_a_card_is_not_written_twice(exported):
     facts = json.loads((exported / "export.json").read_text())
     assert "measured" not in facts
     assert "Nothing was measured" in (exported / "README.md").read_text()
+
+
+def test_codes_that_will_be_unpacked_in_each_run_are_told_and_can_have_bytes(capsys, folder, tmp_path):
+    told = []
+    for bits in ("4", "8"):
+        words = ["--variant", folder / "w4a8.safetensors", "--tower", "image", "--code-bits", bits]
+        main.main([str(word) for word in ["export", folder / "model.safetensors", *words, "--output", tmp_path / bits]])
+        told.append(capsys.readouterr().err)
+    assert ["--code-bits 8 has integers multiplied" in one for one in told] == [True, False]
+    layers = [opened(tmp_path / bits / "image.onnx", "onnxruntime").facts["layers"] for bits in ("4", "8")]
+    assert ["int8" in each for each in layers] == [False, True]

@@ -106,3 +106,22 @@ def test_a_file_of_unknown_nodes_is_refused(file, tmp_path):
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(ValueError, match=r"x\.onnx: onnxruntime refuses it: .*Nonsense"):
         opened(tmp_path / "x.onnx", "onnxruntime")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_codes_of_four_bits_are_multiplied_as_integers_where_each_has_a_byte(towers, inputs, tmp_path, runtime):
+    clip = towers.variant(*RTN, "w4a8")
+    packed, wide = (towers.write(tmp_path / f"{bits}.onnx", clip, code_bits=bits) for bits in (4, 8))
+    quantized = [name for name in twins(clip.model) if name.startswith("visual.")]
+    for name in quantized:
+        kinds = {path: onnx.load(path).graph.initializer for path in (packed, wide)}
+        four, eight = ({each.name: each for each in kinds[path]}[f"{name}.codes"] for path in (packed, wide))
+        assert (four.data_type, eight.data_type) == (onnx.TensorProto.INT4, onnx.TensorProto.INT8)
+        codes = [onnx.numpy_helper.to_array(each).astype(int) for each in (four, eight)]
+        np.testing.assert_array_equal(*codes)
+    sessions = [opened(path, runtime, threads=1) for path in (packed, wide)]
+    assert ["int8" in session.facts["layers"] for session in sessions] == [False, True]
+    assert sessions[1].facts["layers"]["int8"] == len(quantized)
+    batch = inputs(clip, "image", 4)
+    by_floats, by_integers = (session.run(batch) for session in sessions)
+    np.testing.assert_allclose((by_floats * by_integers).sum(1), 1, atol=1e-4)

@@ -15,6 +15,7 @@ from reliquant.layers.variant import load_variant
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
 from reliquant.models.open import open_model, opened_entry, own_file
+from reliquant.progress import say
 
 EXAMPLE = "reliquant export lab-vit-curated --to onnx --output exported"
 MISSING = "export needs onnx, onnxruntime, onnxscript and openvino: pip install 'reliquant[deploy]'"
@@ -31,6 +32,8 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--to", choices=["onnx", "openvino", "torch"], default="onnx")
     parser.add_argument("--tower", choices=["image", "text", "both"], default="both")
     parser.add_argument("--float-weights", action="store_true", help="write what the format has no type for in float32")
+    told = "the least bits of a stored code; 8 makes files of 2 to 4 bits larger, and their products those of integers"
+    parser.add_argument("--code-bits", type=int, choices=[4, 8], default=4, help=told)
     parser.add_argument(
         "--classes", type=Path, help="a JSON or YAML file, or a prepared folder, with classes and templates"
     )
@@ -52,6 +55,7 @@ def run(
     to: Literal["onnx", "openvino", "torch"],
     tower: Literal["image", "text", "both"],
     float_weights: bool,
+    code_bits: Literal[4, 8],
     classes: Path | None,
     rows: Path | None,
     base_model: str,
@@ -63,13 +67,17 @@ def run(
         from reliquant.deploy.card_of_export import card_of_export
         from reliquant.deploy.export import Exporter
         from reliquant.deploy.figures import measured_rows
+        from reliquant.deploy.filling import unpacked_layers
         from reliquant.deploy.folder import require_free
         from reliquant.deploy.marking import TOWERS
         from reliquant.deploy.prompts import read_prompts
     except ImportError as error:
         raise ValueError(f"{MISSING} ({error.name} is not there)") from error
     prompts = read_prompts(classes) if classes else None
-    exporter = Exporter(to=to, towers=TOWERS if tower == "both" else (tower,), float_weights=float_weights)
+    if to == "torch" and code_bits == 8:
+        raise ValueError("--code-bits 8: programs of torch simulate; leave it out, or export --to onnx or openvino")
+    towers = TOWERS if tower == "both" else (tower,)
+    exporter = Exporter(to=to, towers=towers, float_weights=float_weights, code_bits=code_bits)
     folders = {path: output / name if len(variant) > 1 else output for path, name in _named(variant).items()}
     for folder in [output, *folders.values()]:
         require_free(folder)
@@ -81,6 +89,10 @@ def run(
         measured = measured_rows(rows, name, facts) if rows else None
         facts |= {"hub": hub} if hub else {}
         folder = folders[path] if path else output
+        slow = unpacked_layers(clip, towers) if to != "torch" and code_bits == 4 else []
+        if slow:
+            told = f"{len(slow)} layers round their inputs and have codes of at most 4 bits, packed as such: runtimes"
+            say(name, f"{told} multiply floats that they unpack in each run; --code-bits 8 has integers multiplied")
         words = {"prompts": prompts, "rows": measured, "card": card_of_export}
         told = exporter.export(clip, folder, name=name, facts=facts, **words)
         done.append({"folder": str(folder), "bytes": told["bytes"], "files": sorted(told["files"])})

@@ -37,10 +37,21 @@ class CannotSay(ValueError):
 
 
 class Exporter:
-    """Export variants of models; towers of equal structure are traced once."""
+    """Export variants of models; towers of equal structure are traced once.
 
-    def __init__(self, *, to: To, towers: Sequence[Tower] = TOWERS, float_weights: bool = False) -> None:
-        self.to, self.towers, self.float_weights = to, tuple(towers), float_weights
+    `code_bits` is the least width of a code. Of 4 bits a file is smallest, but runtimes multiply floats that they make
+    of the codes; of 8 they multiply integers.
+    """
+
+    def __init__(
+        self,
+        *,
+        to: To,
+        towers: Sequence[Tower] = TOWERS,
+        float_weights: bool = False,
+        code_bits: Literal[4, 8] = 4,
+    ) -> None:
+        self.to, self.towers, self.float_weights, self.code_bits = to, tuple(towers), float_weights, code_bits
         self.templates: Templates = {}
 
     def require_sayable(self, clip: Clip, name: str, /) -> dict[str, list[str]]:
@@ -111,7 +122,7 @@ class Exporter:
         key = (str(told["model_sha256"]), structure(clip, tower))
         if key not in self.templates:
             self.templates[key] = traced(clip, tower)
-        model = filled(self.templates[key], clip, tower, float_weights=self.float_weights)
+        model = filled(self.templates[key], clip, tower, float_weights=self.float_weights, code_bits=self.code_bits)
         model.producer_name, model.producer_version = "reliquant", version("reliquant")
         model.metadata_props["reliquant"] = json.dumps(told, sort_keys=True)
         (save_onnx if self.to == "onnx" else save_openvino)(model, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -33,11 +33,24 @@ def problems(clip: Clip, tower: Tower, /) -> dict[str, dict[str, str]]:
     return found
 
 
-def filled(template: ir.Model, clip: Clip, tower: Tower, /, *, float_weights: bool = False) -> ir.Model:
+def unpacked_layers(clip: Clip, towers: Sequence[Tower], /) -> list[str]:
+    """Name the layers that could be products of integers, but for codes that are stored in 4 bits."""
+    found = []
+    for tower in towers:
+        for name, layer in _layers(clip, tower).items():
+            narrow = layer.codes is not None and not layer.weight_grid.is_float and layer.weight_grid.bits <= 4
+            if narrow and isinstance(layer.input, StaticInput) and not layer.input.grid.is_float:
+                found.append(name)
+    return found
+
+
+def filled(
+    template: ir.Model, clip: Clip, tower: Tower, /, *, float_weights: bool = False, code_bits: int = 4
+) -> ir.Model:
     """Return a copy of a traced tower with the numbers and grids of a variant of the same structure.
 
-    `float_weights` writes in float32 the weights that ONNX cannot say by codes. Raises ValueError for a number of the
-    template that the variant does not have.
+    `float_weights` writes in float32 the weights that ONNX cannot say by codes; `code_bits` is the least width of a
+    code. Raises ValueError for a number of the template that the variant does not have.
     """
     model = template.clone()
     graph = model.graph
@@ -63,7 +76,7 @@ def filled(template: ir.Model, clip: Clip, tower: Tower, /, *, float_weights: bo
                 made = build.node("Sub", [made, build.number_of("input.offset", offset(rounding))])
         else:
             layer = layers[place]
-            made = weight_value(build, layer, as_float=place in as_float)
+            made = weight_value(build, layer, as_float=place in as_float, code_bits=code_bits)
             if isinstance(layer.input, SparedInput):
                 _add_spared(graph, node, layer, place)
             elif isinstance(layer, QuantLinear) and offset(layer.input):

@@ -41,16 +41,16 @@ def weight_problem(layer: Twin, /) -> str:
     return ""
 
 
-def weight_value(build: Builder, layer: Twin, /, *, as_float: bool = False) -> ir.Value:
+def weight_value(build: Builder, layer: Twin, /, *, as_float: bool = False, code_bits: int = 4) -> ir.Value:
     """Return what a layer's weight stands for: (i, o) of a Linear, as products take it, (o, i, h, w) of a convolution.
 
-    `as_float` writes the number that each code stands for, in float32.
+    `as_float` writes the number that each code stands for, in float32; `code_bits` is the least width of a code.
     """
     is_convolution = isinstance(layer, QuantConv2d)
     if layer.codes is None or as_float:
         weight = array_of(layer.weight.float())
         return build.initializer("weight", weight if is_convolution else np.ascontiguousarray(weight.T))
-    stored = _stored(layer)
+    stored = _stored(layer, code_bits)
     codes = stored.codes
     if isinstance(layer.input, SparedInput):  # these columns are multiplied apart: no code of theirs is read
         codes = codes.copy()
@@ -136,7 +136,7 @@ def _with_held(build: Builder, value: ir.Value, layer: Twin) -> ir.Value:
     return build.node("ScatterND", [value, rows, build.initializer("held.values", array_of(held.values.float()))])
 
 
-def _stored(layer: Twin) -> Stored:
+def _stored(layer: Twin, least: int) -> Stored:
     """Return a weight's codes, scales and zero points in types of ONNX; zero points that are no codes stay floating.
 
     Zero points of half a step (StatsQ, DoReFa) become whole when codes and zero points are doubled.
@@ -149,14 +149,14 @@ def _stored(layer: Twin) -> Stored:
     if grid.is_float:
         return Stored(codes.astype(np.uint8).view(FLOATS[grid.element]), scale, None, is_half)
     if not (zero % 1).any() and zero.min() >= grid.low and zero.max() <= grid.high:
-        kind = integer_type(grid.bits, grid.signed)
+        kind = integer_type(grid.bits, grid.signed, least=least)
         return Stored(codes.astype(kind), scale, zero.astype(kind) if zero.any() else None, is_half)
     if not (zero * 2 % 1).any() and (zero == zero.flat[0]).all():
         doubled = 2 * codes.astype(np.int32) - int(2 * zero.flat[0])
         for bits in (4, 8, 16):
             if -(2 ** (bits - 1)) <= doubled.min() and doubled.max() < 2 ** (bits - 1):
-                return Stored(doubled.astype(integer_type(bits, True)), scale / 2, None, is_half)
-    return Stored(codes.astype(integer_type(grid.bits, grid.signed)), scale, zero, is_half)
+                return Stored(doubled.astype(integer_type(bits, True, least=least)), scale / 2, None, is_half)
+    return Stored(codes.astype(integer_type(grid.bits, grid.signed, least=least)), scale, zero, is_half)
 
 
 def _by_row(numbers: torch.Tensor, rows: int, groups: int) -> NDArray[np.float32]:
