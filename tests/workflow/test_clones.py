@@ -57,6 +57,7 @@ def clone(tmp_path_factory):
     config = {**yaml.safe_load(TINY.read_text()), "study": "lab"}
     del config["models"]["convnext"], config["schemes"]["lsq"], config["suites"]["noise"]
     config["shards"]["most"].remove("noise")
+    config["deploy"]["suites"].remove("noise")
     (repo / "config" / "config.yaml").write_text(yaml.safe_dump(config))
     run("git", "init", "-q", cwd=repo)
     run("git", "config", "user.email", "tests@example.org", cwd=repo)
@@ -117,7 +118,8 @@ def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_pat
     config = folder / "config" / "config.yaml"
     config.write_text(config.read_text().replace("resamples: 500", "resamples: 300"))
     assert "config/config.yaml" in run("dvc", "status", cwd=folder)
-    assert set(jobs(folder)) == {"measure", "sensitivity", "retrieve", "collect", "facts", "report"}
+    measured = {"measure", "measure_exported", "sensitivity", "retrieve"}
+    assert set(jobs(folder)) == {*measured, "collect", "deployed", "facts", "report"}
     run("dvc", "repro", "-q", cwd=folder)
     assert "up to date" in run("dvc", "status", cwd=folder)
     assert jobs(folder) == {}
@@ -134,6 +136,10 @@ TOUCHED = {
         "sensitivity": 1,
         "embed": 1,
         "retrieve": 1,
+        "export": 1,
+        "run_exported": 2,  # in each runtime
+        "measure_exported": 2,
+        "deployed": 1,
         "collect": 1,
         "report": 1,
     },
