@@ -100,6 +100,7 @@ def test_suites_narrow_the_cells_and_the_shards_and_scores_of_local_features_are
         ({"precisions": ["w3a3"]}, "deploy: precisions: 'w3a3' is not in the grid"),
         ({"suites": ["ood"]}, "deploy: suites: ood is measured beside clean images; add clean"),
         ({"time": {"rounds": 0}}, "deploy.time.rounds: Input should be greater than or equal to 1, got 0"),
+        ({"code_bits": 2}, "deploy.code_bits: Input should be 4 or 8, got 2"),
         ({"threads": 0}, "deploy.threads: Input should be greater than or equal to 1, got 0"),
         ({"towers": "all"}, "deploy.towers: Input should be 'both', 'image' or 'text', got 'all'"),
     ],

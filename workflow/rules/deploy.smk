@@ -33,6 +33,7 @@ rule export:
         entry=entry(lambda w: study.dataset_entry(deployment.classified(study))),
         towers=deployment.towers_of(study),
         float_weights=["--float-weights"] if study.config.deploy and study.config.deploy.float_weights else [],
+        code_bits=study.config.deploy.code_bits if study.config.deploy else 4,
         images=deployment.YARDSTICK,
         batch=study.config.batch,
         device=[study.config.device, *DETERMINISTIC],
@@ -49,6 +50,7 @@ rule export:
         " --dataset-entry {params.entry:q}"
         " --towers {params.towers:q}"
         " {params.float_weights:q}"
+        " --code-bits {params.code_bits:q}"
         " --images {params.images:q}"
         " --batch {params.batch:q}"
         " --device {params.device:q}"

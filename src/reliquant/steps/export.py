@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--dataset-entry", type=json.loads, required=True, help="its entry in the config, JSON")
     parser.add_argument("--towers", nargs="+", choices=["image", "text"], required=True)
     parser.add_argument("--float-weights", action="store_true", help="write weights that ONNX cannot say in float32")
+    parser.add_argument("--code-bits", type=int, choices=[4, 8], default=4, help="the least width of a code")
     parser.add_argument("--images", type=int, required=True, help="how many images run in float64, at most")
     parser.add_argument("--batch", type=int, default=256)
     add_words(parser)
@@ -44,7 +45,8 @@ def main() -> None:
     require_made_of_entry(args.dataset_entry, read_meta(args.classes), args.classes)
     device = chosen(args)
     clip, header = load_variant(args.model, args.variant, tower=args.tower)
-    exporter = Exporter(to="onnx", towers=args.towers, float_weights=args.float_weights)
+    how = {"float_weights": args.float_weights, "code_bits": args.code_bits}
+    exporter = Exporter(to="onnx", towers=args.towers, **how)
     facts = {word: header.get(word) for word in TOLD} | {"variant_sha256": variant_of(header)}
     words = {"name": args.variant.stem, "facts": facts, "prompts": read_prompts(args.classes), "card": card_of_export}
     exporter.export(clip, args.output, **words)

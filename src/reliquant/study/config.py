@@ -116,14 +116,12 @@ class Time(_Part):
 
 
 class Deploy(_Part):
-    """Which part of the grid is exported, which runtimes run its files, and on which suites (None: all of the study).
-
-    FP32 of each of the `models` is always exported, too. `threads` is how many a runtime may use.
-    """
+    """Which part of the grid is exported, with FP32 of the `models`, and which runtimes run it on which suites."""
 
     runtimes: list[Runtime] = Field(min_length=1)
     towers: Literal["both", "image", "text"] = "both"
     float_weights: bool = False
+    code_bits: Literal[4, 8] = 4
     threads: int = Field(1, ge=1, le=1024)
     suites: list[Suite] | None = Field(None, min_length=1)
     time: Time | None = None
