@@ -33,10 +33,12 @@ def architectures() -> dict[str, dict]:
 
 @pytest.fixture(scope="session")
 def new_clip(architectures):
-    """What makes a tiny random CLIP of a kind, the same one each time; `wide` is a ViT with 64 numbers a token."""
+    """What makes a tiny random CLIP of a kind, the same one each time; `wide` and `timm_vit` are other ViTs."""
     vit = architectures["vit"]
     wide = {**vit, "vision_cfg": {**vit["vision_cfg"], "width": 64}}
-    return lambda kind: random_clip({**architectures, "wide": wide}[kind])
+    timm = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
+    others = {"wide": wide, "timm_vit": {**vit, "embed_dim": 64, "vision_cfg": {**timm, "image_size": 32}}}
+    return lambda kind: random_clip({**architectures, **others}[kind])
 
 
 @pytest.fixture(params=["vit", "convnext"])

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 from torch import nn
 
+from reliquant.deploy.folding import fold_resized, fold_transposed
 from reliquant.deploy.inputs import input_problem, offset, rounded_input
 from reliquant.deploy.marking import DOMAIN, Tower, factor_place, tensors_of
 from reliquant.deploy.nodes import Builder, array_of
@@ -83,26 +84,11 @@ def filled(
                 _add_offset(graph, node, layer, place)
         node.outputs[0].replace_all_uses_with(made)
         graph.remove(node, safe=True)
-    _fold_transposed(graph)
+    fold_transposed(graph)
+    fold_resized(graph)
     model.opset_imports.pop(DOMAIN, None)
     common.RemoveUnusedNodesPass()(model)
     return model
-
-
-def _fold_transposed(graph: ir.Graph) -> None:
-    """Replace each Transpose of an initializer by an initializer of its own.
-
-    OpenVINO 2026.4 multiplies by other numbers where a constant is read both as it is and transposed.
-    """
-    for node in [node for node in graph if node.op_type == "Transpose"]:
-        (source,) = node.inputs
-        if source is None or source.name not in graph.initializers:
-            continue
-        order = node.attributes["perm"].as_ints()
-        build = Builder(graph, node, str(source.name), "transposed")
-        array = np.ascontiguousarray(source.const_value.numpy().transpose(order))
-        node.outputs[0].replace_all_uses_with(build.initializer(f"transposed_{'_'.join(map(str, order))}", array))
-        graph.remove(node, safe=True)
 
 
 def _layers(clip: Clip, tower: Tower) -> dict[str, Twin]:
