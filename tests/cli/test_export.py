@@ -214,3 +214,36 @@ def test_codes_that_will_be_unpacked_in_each_run_are_told_and_can_have_bytes(cap
     assert ["--code-bits 8 has integers multiplied" in one for one in told] == [True, False]
     layers = [opened(tmp_path / bits / "image.onnx", "onnxruntime").facts["layers"] for bits in ("4", "8")]
     assert ["int8" in each for each in layers] == [False, True]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_evaluate_measures_what_a_runtime_makes_of_an_export_and_says_so(capsys, folder, exported, tmp_path, runtime):
+    words = ["--model", folder / "model.safetensors", "--variant", folder / "w8a8.safetensors", "--resamples", 200]
+    words += ["--data", folder / "photos", "--exported", exported, "--runtime", runtime]
+    main.main(["evaluate", *map(str, words), "--rows", str(tmp_path / "rows.parquet"), "--save", str(tmp_path / "f")])
+    told = capsys.readouterr().err
+    assert f"{exported} runs in {runtime} " in told
+    assert "in int8" in told
+    rows = pl.read_parquet(tmp_path / "rows.parquet")
+    assert set(rows["scheme"]) == {f"w8a8@{runtime}", "fp32"}
+    agreement = rows.filter(pl.col("measure") == "agreement", scheme=f"w8a8@{runtime}")["value"].item()
+    assert agreement > 0.9
+    embeddings = opened(exported / "image.onnx", runtime, threads=1)
+    assert embeddings.facts["layers"]["int8"] == 16  # of a lab ViT's four blocks, as the line says
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--exported", "w8a8"], "was exported from another model, or from a variant; export it again"),
+        (["--variant", "w4a8.safetensors", "--exported", "w8a8"], "was exported from another variant or model"),
+        (["--runtime", "openvino"], "--runtime: runs what was exported: give --exported"),
+        (["--exported", "w8a8", "--backend", "integer"], "--exported: is run by --runtime on the CPU"),
+        (["--exported", "photos"], "photos is no exported folder"),
+    ],
+)
+def test_evaluate_refuses_an_export_of_something_else(folder, exported, words, told):
+    paths = [str(folder / word) if (folder / word).exists() else word for word in words]
+    with pytest.raises(SystemExit) as stop:
+        main.main(["evaluate", "--model", str(folder / "model.safetensors"), "--data", str(folder / "photos"), *paths])
+    assert told in str(stop.value)

@@ -14,6 +14,7 @@ from reliquant.cli.measure import with_scores
 from reliquant.cli.measure_paired import add_row_words, kept, labels_of_rows, scheme_names, usual_scores
 from reliquant.cli.output import Output
 from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, TOWER, UNREADABLE, positive, writable
+from reliquant.deploy.folder import read_export, variant_of
 from reliquant.device import choose
 from reliquant.evaluation.answers import Answers, answers_of_features
 from reliquant.evaluation.embed import embed_images
@@ -23,7 +24,10 @@ from reliquant.files.artifacts import UNKNOWN, whole
 from reliquant.images.open import named_images, open_images
 from reliquant.layers.backend import Backend, use_backend
 from reliquant.layers.variant import load_variant
+from reliquant.models.clip import Clip
+from reliquant.models.files import sha256_of_model
 from reliquant.models.open import open_model
+from reliquant.progress import say
 from reliquant.stored.features import features_of
 from reliquant.stored.read import read_table
 from reliquant.study.prompts import template_problems
@@ -33,6 +37,10 @@ EXAMPLE = "reliquant evaluate --model lab-vit-curated --data photos/ --ood other
 BACKEND = (
     "of a variant: simulate rounds in floating point, integer multiplies int8 codes and says where it cannot, auto"
     " multiplies codes where that is possible and faster"
+)
+EXPORTED = (
+    "the folder of `reliquant export` of this very model or variant: its towers are run by --runtime, a tower that it"
+    " lacks by torch"
 )
 
 
@@ -50,6 +58,8 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--resamples", type=positive, default=10_000)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto", help=BACKEND)
+    parser.add_argument("--exported", type=Path, help=EXPORTED)
+    parser.add_argument("--runtime", choices=["onnxruntime", "openvino"], help="what runs --exported (onnxruntime)")
     parser.add_argument("--scale", choices=["native", "tuned"], default="native", help="logit scale of the softmax")
     reference = "FP32's features of the same images, kept by --save, so that FP32 need not embed them again"
     parser.add_argument("--reference", type=Path, help=reference)
@@ -74,6 +84,8 @@ def run(
     resamples: int,
     device: str,
     backend: Backend,
+    exported: Path | None = None,
+    runtime: Literal["onnxruntime", "openvino"] | None = None,
     scale: str,
     save: Path | None,
     reference: Path | None,
@@ -87,6 +99,10 @@ def run(
     Of a variant changes to FP32 are measured too, which embeds the same images.
     """
     paired = _require_words(variant, reference, no_reference, rows, ood, scale)
+    if runtime and not exported:
+        raise ValueError("--runtime: runs what was exported: give --exported")
+    if exported and (backend != "auto" or device not in ("auto", "cpu")):
+        raise ValueError("--exported: is run by --runtime on the CPU; leave out --backend and --device")
     for problem in () if templates is None else template_problems(templates):
         raise ValueError(f"--templates: {problem}")
     if save:
@@ -102,9 +118,14 @@ def run(
         clip, header = open_model(model, random_weights=random_weights, tower=tower), {}
     if scale == "tuned" and header.get("logit_scale_tuned") is None:
         raise ValueError(f"{variant or model}: has no tuned logit scale; `reliquant quantize --tuning` makes one")
-    device = choose(device)
-    clip.model.to(device)
-    if variant:
+    said: list[str] = []
+    if exported:
+        clip = _run_exported(clip, exported, runtime or "onnxruntime", model, header, said)
+        device = "cpu"
+    else:
+        device = choose(device)
+        clip.model.to(device)
+    if variant and not exported:
         use_backend(clip.model, backend, str(variant))
     images = open_images(data, clip.form, role="labelled", unreadable=unreadable)
     logit_scale = header["logit_scale_tuned"] if scale == "tuned" else None
@@ -116,9 +137,10 @@ def run(
         others[word] = embed_images(clip, other, beside=test, batch=batch, device=device)
     name = data if name in others else name
     if variant is None or not paired:
+        for line in said:
+            say("reliquant", line)
         return with_scores(name, test, others, resamples)
     del clip
-    said: list[str] = []
     if reference:
         exact, exact_others = stored_features(reference, test, said), {}
     else:
@@ -128,11 +150,35 @@ def run(
         exact_others = {word: embed_images(fp32, sets[word], beside=exact, batch=batch, device=device) for word in sets}
     scores = usual_scores()
     answers, of_fp32 = answers_of_features(test, others, scores), answers_of_features(exact, exact_others, scores)
-    quantized = {scheme_names([variant])[0]: described(variant, answers, header)}
+    scheme = scheme_names([variant])[0] + (f"@{runtime or 'onnxruntime'}" if exported else "")
+    quantized = {scheme: described(variant, answers, header)}
     words = {"study": study, "source": source, "dataset": name}
     frame = measure_paired(quantized, of_fp32, labels_of_rows(rows, Path(model).stem, words), resamples=resamples)
     output = kept(frame, str(reference or "FP32"), [*said, *answers.said], rows)
     return output._replace(data=next(iter(output.data["variants"].values())))
+
+
+def _run_exported(
+    clip: Clip,
+    folder: Path,
+    runtime: Literal["onnxruntime", "openvino"],
+    model: str,
+    header: Mapping[str, Any],
+    said: list[str],
+) -> Clip:
+    """Let a runtime run the exported towers of a model or variant; say which, and in which type its layers run."""
+    try:
+        from reliquant.deploy.runtime_model import require_export_of, told_of_runs, with_runtime
+    except ImportError as error:
+        raise ValueError(f"--exported: needs pip install 'reliquant[deploy]' ({error.name} is not there)") from error
+    export = read_export(folder)
+    if header:
+        require_export_of(folder, export, header["model_sha256"], variant_of(header))
+    else:
+        require_export_of(folder, export, sha256_of_model(model, clip), "")
+    changed, told = with_runtime(clip, folder, runtime)
+    said.append(told_of_runs(folder, told["runs"]))
+    return changed
 
 
 def _require_words(

@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 from reliquant.cli.output import Output
 from reliquant.cli.words import TOWER
-from reliquant.files.artifacts import sha256_of_tensors
 from reliquant.layers.variant import load_variant
 from reliquant.models.clip import Clip
-from reliquant.models.files import load_model
+from reliquant.models.files import load_model, sha256_of_model
 from reliquant.models.open import open_model, opened_entry, own_file
 from reliquant.progress import say
 
@@ -127,8 +126,7 @@ def _opened(model: str, variant: Path | None, module: str | None, random_weights
     if path is None:
         clip = open_model(model, random_weights=random_weights, tower=module)
         entry = opened_entry(model, random_weights=random_weights)
-        arrays = {name: value.numpy() for name, value in clip.model.state_dict().items()}
-        sha256 = sha256_of_tensors(arrays)
+        sha256 = sha256_of_model(model, clip)
         return clip, {
             "entry": {"quantizer": "none"},
             "tower": _without_paths(entry),

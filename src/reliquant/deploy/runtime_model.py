@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from reliquant.deploy.folder import file_of, read_export
 from reliquant.deploy.marking import TOWERS
 from reliquant.deploy.runtimes import Runtime, Session, opened
+from reliquant.files.artifacts import DamagedFile
 from reliquant.models.clip import Clip
 
 
@@ -37,6 +39,23 @@ class RuntimeModel(nn.Module):
         if tower not in self.sessions:
             return getattr(self.original, f"encode_{tower}")(x, normalize=normalize)
         return torch.from_numpy(self.sessions[tower].run(x.contiguous().numpy()))
+
+
+def require_export_of(folder: Path, export: Mapping[str, Any], model_sha256: str, variant_sha256: str, /) -> None:
+    """Raise DamagedFile unless a folder was exported from this model and this variant (empty: FP32)."""
+    if (export["variant_sha256"], export["model_sha256"]) != (variant_sha256, model_sha256):
+        what = "variant or model" if variant_sha256 else "model, or from a variant"
+        raise DamagedFile(f"{folder}: was exported from another {what}; export it again")
+
+
+def told_of_runs(folder: Path, runs: Mapping[str, Mapping[str, Any]], /) -> str:
+    """Say in a line what runs each exported tower, and how many of its products by weights in which type."""
+    towers = []
+    for tower, facts in runs.items():
+        layers = ", ".join(f"{number} in {kind}" for kind, number in sorted(facts["layers"].items()))
+        towers.append(f"{tower} tower {layers}")
+    facts = next(iter(runs.values()))
+    return f"{folder} runs in {facts['runtime']} {facts['version']} ({facts['provider']}): {'; '.join(towers)}"
 
 
 def with_runtime(clip: Clip, folder: Path, runtime: Runtime, /, *, threads: int = 0) -> tuple[Clip, dict[str, Any]]:

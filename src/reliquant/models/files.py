@@ -9,7 +9,15 @@ from typing import Any
 import torch
 
 from reliquant import plugins
-from reliquant.files.artifacts import DamagedFile, load_tensors, provenance, require_words, save_tensors
+from reliquant.files.artifacts import (
+    DamagedFile,
+    load_tensors,
+    provenance,
+    read_header,
+    require_words,
+    save_tensors,
+    sha256_of_tensors,
+)
 from reliquant.models.clip import Clip
 from reliquant.study.built_from import describing_files, require_same_files
 
@@ -49,6 +57,13 @@ def load_model(path: Path, /, *, tower: str | None = None) -> tuple[Clip, dict[s
     clip.model.eval()
     _check_preprocessing(path, clip, header)
     return clip, header
+
+
+def sha256_of_model(word: str, clip: Clip, /) -> str:
+    """Return the sha256 by which variants and exports name a model: of our own file, else of its tensors."""
+    if Path(word).suffix == ".safetensors" and Path(word).is_file():
+        return str(read_header(Path(word))["sha256"])
+    return sha256_of_tensors({name: value.detach().cpu().numpy() for name, value in clip.model.state_dict().items()})
 
 
 def trusted_entry(path: Path, header: Mapping[str, Any], tower: str | None, /) -> dict[str, Any]:

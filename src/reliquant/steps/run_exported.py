@@ -10,12 +10,12 @@ import torch
 
 from reliquant import plugins
 from reliquant.deploy.folder import variant_of
-from reliquant.deploy.runtime_model import with_runtime
+from reliquant.deploy.runtime_model import require_export_of, with_runtime
 from reliquant.deploy.runtimes import RUNTIMES
 from reliquant.download.contents import require_contents
 from reliquant.evaluation.evaluate import evaluate
 from reliquant.evaluation.scales import scales_of
-from reliquant.files.artifacts import DamagedFile, provenance, save_frame
+from reliquant.files.artifacts import provenance, save_frame
 from reliquant.images.inventory import require_as_listed
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
@@ -47,8 +47,7 @@ def main() -> None:
     clip, header = load_variant(args.model, args.variant, tower=args.tower)
     clip, told = with_runtime(clip, args.exported, args.runtime, threads=args.threads)
     export = told["export"]
-    if (export["variant_sha256"], export["model_sha256"]) != (variant_of(header), header["model_sha256"]):
-        raise DamagedFile(f"{args.exported}: was exported from another variant than {args.variant}; export it again")
+    require_export_of(args.exported, export, header["model_sha256"], variant_of(header))
     scores = {name: plugins.load("score", entry) for name, entry in args.scores.items()}
     needs = {name: plugins.needs("score", entry["score"]) for name, entry in args.scores.items()}
     if args.negatives and (record := Path(paths.fetched(str(args.lexicon_root)))).is_file():
