@@ -209,3 +209,63 @@ def test_whatever_is_harmed_in_a_row_a_wish_holds_only_where_its_numbers_say_so(
         bound = float(line.wish.split(">= ")[1])
         assert value >= bound if line.verdict == "holds" else value < bound
     assert {"holds", "fails", "cannot tell"} == set(words)
+
+
+def timed(**ends):
+    """Rows of `reliquant time`: both towers of FP32 and of one variant, as a runtime runs them."""
+    row = FRAME.filter(CHANGE & RTN, dataset="shapes", precision="w8a8").head(1)
+    words = {"suite": "deploy", "dataset": "", "n": pl.lit(15, pl.Int64), "replicates": pl.lit(None)}
+    parts = []
+    for scheme, faster in (("rtn@openvino", 1), ("fp32@openvino", 4)):
+        for tower, value in (("image", 4.0), ("text", 1.0)):
+            own = row.with_columns(scheme=pl.lit(scheme), group=pl.lit(tower))
+            own = own.with_columns(**{w: v if isinstance(v, pl.Expr) else pl.lit(v) for w, v in words.items()})
+            known = {
+                "value": value * faster,
+                "low": ends.get("low", value - 0.5),
+                "high": ends.get("high", value + 0.5),
+            }
+            time = own.with_columns(measure=pl.lit("latency_batch_1_ms"), **{w: pl.lit(v) for w, v in known.items()})
+            size = own.with_columns(measure=pl.lit("file_bytes"), value=pl.lit(value * 100), low=None, high=None)
+            parts += [time, size]
+    return pl.concat([part.cast(dict(FRAME.schema)) for part in parts])
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "verdict"),
+    [
+        ("latency <= 4.6", 4.0, "holds"),
+        ("latency <= 4.4", 4.0, "cannot tell"),
+        ("deploy:latency_batch_1_ms < 3.4", 4.0, "fails"),
+        ("text:latency <= 1.6", 1.0, "holds"),
+        ("file_bytes <= 400", 400.0, "holds"),
+        ("deploy:text:file_bytes < 100", 100.0, "fails"),
+    ],
+)
+def test_times_and_bytes_of_exported_files_are_judged_of_one_tower_and_not_of_fp32(text, value, verdict):
+    (line,) = verdicts(timed(), text, words=())
+    assert (line.value, line.verdict) == (value, verdict)
+
+
+def test_ends_of_a_median_of_rounds_stay_what_they_are_and_say_no_more_than_they_hold():
+    frame = timed()
+    (line,) = verdicts(frame, "latency <= 4.4", words=(), confidence=0.9)
+    assert (line.low, line.high) == (3.5, 4.5)
+    assert "rounds would tell" in line.why
+    (line,) = verdicts(frame, "latency <= 100", words=(), confidence=0.99)
+    assert (line.verdict, "0.975" in line.why) == ("cannot tell", True)
+    (line,) = verdicts(timed(low=None, high=None), "latency <= 100", words=())
+    assert (line.verdict, "fewer than six rounds" in line.why) == ("cannot tell", True)
+
+
+def test_rows_without_times_say_which_command_measures_them():
+    with pytest.raises(ValueError, match="reliquant time"):
+        one(FRAME, "latency <= 5")
+
+
+def test_bounds_of_flips_from_the_simulation_are_those_of_flips_from_fp32():
+    plain = one(FRAME, "flips_right_to_wrong <= 0.5")
+    for name in ("engine_flips_right_to_wrong", "float64_flips_right_to_wrong"):
+        renamed = FRAME.with_columns(measure=pl.col("measure").cast(pl.String).replace("flips_right_to_wrong", name))
+        line = one(renamed, f"{name} <= 0.5")
+        assert (line.low, line.high) == (plain.low, plain.high)

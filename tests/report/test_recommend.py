@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from reliquant.files.artifacts import KEPT, ROW_SCHEMA
-from reliquant.report.recommend import judged, left_out, recommend
+from reliquant.report.recommend import Wish, judged, left_out, recommend, wish
 from reliquant.report.synthetic import Shape, Truth, rows
 
 SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), iterations=(), ranks=())
@@ -181,3 +181,29 @@ def test_a_wish_that_is_written_twice_is_one():
     study = rows(SMALL)
     twice, once = (recommend(study, ["accuracy_delta < 0.05"] * n) for n in (2, 1))
     assert twice.equals(once)
+
+
+def test_a_wish_about_times_is_of_one_tower():
+    assert wish("text:latency <= 5") == Wish("deploy", "latency_batch_1_ms", -1, 5.0, "text:latency <= 5", "text")
+    assert wish("deploy:memory_change < 1").measure == "peak_memory_mb_change"
+    with pytest.raises(ValueError, match=r"^wish 'latency ~ 5' must read .*reliquant time"):
+        wish("latency ~ 5")
+
+
+def test_a_wished_time_is_that_of_one_tower_and_fp32_of_a_runtime_is_no_answer():
+    own = rows(Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), iterations=(), ranks=()))
+    own = own.filter(pl.col("scheme") != "fp32").with_columns(scheme=pl.col("scheme").cast(pl.String) + "@openvino")
+    there = own.filter(measure="accuracy_change", dataset="shapes", severity=0)
+    words = {"suite": "deploy", "dataset": "", "measure": "latency_batch_1_ms", "low": None, "high": None}
+    lit = {name: pl.lit(word) for name, word in words.items()} | {"replicates": pl.lit(None)}
+    times = [
+        there.with_columns(**lit, group=pl.lit(tower), value=pl.lit(value)).cast(dict(own.schema))
+        for tower, value in (("image", 4.0), ("text", 1.0))
+    ]
+    both = pl.concat([own, *times])
+    fp32 = both.filter(scheme="rtn@openvino", precision="w8a8").with_columns(scheme=pl.lit("fp32@openvino"))
+    every = pl.concat([both, fp32.cast(dict(own.schema))])
+    found = judged(every, ["latency <= 3.9", "text:latency <= 1"], cost="latency")
+    assert set(found["latency <= 3.9"]) == {4.0}
+    assert set(found["text:latency <= 1"]) == {1.0}
+    assert not any(scheme.startswith("fp32") for scheme in found["scheme"])

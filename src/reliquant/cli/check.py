@@ -34,7 +34,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     """Add what the subcommand takes."""
     parser.description = f"{__doc__} {CODES_TOLD}."
     parser.add_argument("rows", type=Path, help="a table of rows, of a study or of `--rows`, or an exported folder")
-    wish = "such as 'accuracy_change >= -0.01' 'ood:auroc >= 0.8' 'bytes <= 100000000'; all must hold"
+    wish = "such as 'accuracy_change >= -0.01' 'ood:auroc >= 0.8' 'bytes <= 100000000' 'latency <= 5'; all must hold"
     parser.add_argument("--wish", nargs="+", action="extend", required=True, help=wish)  # said twice, both count
     parser.add_argument("--confidence", type=float, default=0.95, help="of each verdict that a wish holds, or fails")
     parser.add_argument("--variant", nargs="+", default=[], help="words of it: --variant rtn w8a8; by default all")

@@ -17,9 +17,9 @@ FP32 = "fp32"
 def variants(rows: Rows, chosen: Mapping[str, Sequence[str]], words: Sequence[str] = (), /) -> pl.DataFrame:
     """Return the variants of rows, sorted, of which each column in `chosen` is one of its words, and that have `words`.
 
-    Each of `words` must be the model, scheme, precision, scope, proxy or seed. FP32 is left out unless its name is
-    among the words or there is nothing else. Raises ValueError for a word that no variant has, with those that are
-    near, and where no variant has them all.
+    Each of `words` must be the model, scheme, precision, scope, proxy or seed. FP32, also as a runtime runs it, is left
+    out unless its name is among the words or there is nothing else. Raises ValueError for a word that no variant has,
+    with those that are near, and where no variant has them all.
     """
     finished = pl.col("iteration").is_null() & (pl.col("scale") == "native")
     every = rows.lazy().filter(finished).select(VARIANT).unique().collect()
@@ -36,7 +36,8 @@ def variants(rows: Rows, chosen: Mapping[str, Sequence[str]], words: Sequence[st
         _require(word, {cell for column in texts for cell in column}, "--variant")
         kept &= texts.select(pl.any_horizontal(pl.col(WORDS) == word)).to_series()
     found = every.filter(kept)
-    if FP32 not in {*words, *chosen.get("scheme", ()), *chosen.get("precision", ())}:
+    said = {word.partition("@")[0] for word in (*words, *chosen.get("scheme", ()), *chosen.get("precision", ()))}
+    if FP32 not in said:
         found = quantized(found) if quantized(every).height else found
     if found.is_empty():
         raise ValueError(f"no variant has all of these words; there are {some_of(names(every))}")

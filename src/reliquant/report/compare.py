@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from reliquant.files.artifacts import ROW_SCHEMA
 from reliquant.files.stored_frames import KEYS
 from reliquant.measures.stats import Z95
-from reliquant.report import evidence
+from reliquant.report import costs, evidence
 from reliquant.report.averages import spread, table_of
 from reliquant.report.frames import Rows
 
@@ -18,7 +18,9 @@ TOLERANCE = 1e-6  # between values of the same images: a difference of other mac
 AT_ONCE = 50_000  # rows whose replicates are compared at a time
 COUNTED = ("bytes_a_vector", "repeated_captions", "seen_images")  # of a suite of images, and exact none the less
 ESTIMATED = ("seconds", "logit_scale")  # what is measured of a variant itself and is not counted
-EXACT = (pl.col("suite") == "") & ~pl.col("measure").is_in(ESTIMATED) | pl.col("measure").is_in(COUNTED)
+OF_ITSELF = (pl.col("suite") == "") & ~pl.col("measure").is_in(ESTIMATED)
+OF_FILES = (pl.col("suite") == costs.DEPLOY) & pl.col("measure").is_in(costs.COUNTED)
+EXACT = OF_ITSELF | OF_FILES | pl.col("measure").is_in(COUNTED)
 
 
 def compare(rows_a: Rows, rows_b: Rows, /, *, level: float = 0.05) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from reliquant.report.bounds import bounds
 from reliquant.report.choice import near
 from reliquant.report.common_sets import CELL, some_of
 from reliquant.report.compare import EXACT
+from reliquant.report.costs import DEPLOY, of_tower
 from reliquant.report.evidence import more_images
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.report.recommend import INSTEAD, Wish, wish
@@ -27,6 +28,7 @@ HOLDS: Final = "holds"
 FAILS: Final = "fails"
 OPEN: Final = "cannot tell"
 ROUNDING = 1e-9
+SIDE = 0.975  # the confidence of each end of an interval of 95 %
 CODES: dict[str, int] = {HOLDS: 0, FAILS: 1, OPEN: 2}
 
 
@@ -111,6 +113,8 @@ def _judged(line: Line, one: Wish, ends: tuple[float | None, float | None], half
     if has_interval(line.value, low, high):
         assert low is not None
         assert high is not None
+        if one.suite == DEPLOY:
+            return _of_rounds(replace(line, how="interval"), one, low, high, confidence)
         low, high = bounds(line.value, low, high, confidence=confidence)
         least, most = limits_of(one.measure) or (-inf, inf)
         return by_bounds(replace(line, how="interval"), one, max(low - half, least), min(high + half, most))
@@ -119,7 +123,19 @@ def _judged(line: Line, one: Wish, ends: tuple[float | None, float | None], half
     if low is not None and high is not None and not low == line.value == high:
         return replace(line, why=f"its interval, {low:g} to {high:g}, is none around {line.value:g}: damaged rows?")
     instead = INSTEAD.get(one.measure)
+    if one.suite == DEPLOY and "batch" in one.measure:
+        return replace(line, why=f"{one.measure} has no interval: fewer than six rounds, or all alike")
     return replace(line, why=f"{one.measure} has no interval" + (f"; wish for {instead}" if instead else ""))
+
+
+def _of_rounds(line: Line, one: Wish, low: float, high: float, confidence: float, /) -> Line:
+    """Judge a median of rounds: the ends of its interval are two of the rounds, and hold for no more than 97.5 % each.
+
+    They assume no distribution, so that nothing tells where ends of more confidence would lie, or of less.
+    """
+    if confidence > SIDE:
+        return replace(line, why=f"the ends of a median of rounds are of {SIDE:g} each; ask for no more --confidence")
+    return by_bounds(line, one, low, high)
 
 
 def has_interval(value: float, low: float | None, high: float | None, /) -> bool:
@@ -142,13 +158,15 @@ def _enough(line: Line, one: Wish, low: float, high: float) -> str:
     assert line.value is not None
     away = line.value - one.bound
     side = line.value - low if away > 0 else high - line.value
+    what = "rounds" if one.suite == DEPLOY else "images a set"
     images = more_images(line.n or 0, abs(away) / side) if side > 0 else None
-    return f"; about {images:,} images a set would tell, if the value stays" if images else ""
+    return f"; about {images:,} {what} would tell, if the value stays" if images else ""
 
 
 def is_share(measure: str, /) -> bool:
     """Whether a measure is a share of answers."""
-    return measure in SHARES or re.fullmatch(r"recall_at_\d+", measure) is not None
+    plain = re.sub("^(engine|float64)_", "", measure)  # engine_agreement is to the simulation what agreement is to FP32
+    return plain in SHARES or re.fullmatch(r"recall_at_\d+", measure) is not None
 
 
 def one_answer(rows: pl.DataFrame, /) -> float:
@@ -175,6 +193,8 @@ def placed(rows: Rows, one: Wish, /) -> Wish:
     native = set(there.filter(scale="native")["suite"])
     if one.suite in native:
         return one
+    if one.suite == DEPLOY:
+        raise ValueError(f"{one.text!r}: there are no rows of {one.measure}; `reliquant time --rows` makes them")
     if ":" not in one.text and "" in native:
         return replace(one, suite="")
     other = sorted(filter(None, native))
@@ -197,8 +217,11 @@ def selected(rows: Rows, one: Wish, /) -> Selected:
         cells = searches.wished(every, one.measure, direction=one.direction, form=one.form)[0]
     else:
         cells = frames.select(every, one.measure, suite=one.suite)
+    if one.suite == DEPLOY:
+        cells = of_tower(cells, one.direction)
     if cells.is_empty():
-        raise ValueError(f"{one.text!r}: there are no rows of {one.measure} in the suite {one.suite}")
+        tower = f" of the {one.direction} tower" if one.suite == DEPLOY else ""
+        raise ValueError(f"{one.text!r}: there are no rows of {one.measure}{tower} in the suite {one.suite}")
     known = cells.filter(pl.col("own").is_finite()).with_columns(value=pl.col("own"))
     return Selected(cells.drop("own"), known.drop("own"))
 

@@ -14,10 +14,12 @@ from reliquant.files.artifacts import KEPT
 from reliquant.report import frames, posterior, searches
 from reliquant.report.averages import table_of
 from reliquant.report.common_sets import named, some_of
-from reliquant.report.costs import costs_of
+from reliquant.report.costs import DEPLOY, costs_of, of_tower
+from reliquant.report.costs import wished as wished_of_files
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.study.config import RETRIEVAL, SUITES
 
+BOUND = r"\s*(?P<sign><=?|>=?)\s*(?P<number>[-+]?[\d.]+(?:e-?\d+)?)\s*"
 CHANGES = ("_change", "_delta", "vuln_add")  # how measures end that are 0 where nothing changes
 INSTEAD = {  # measures as published, and those like them that have intervals
     "ece": "squared_ce",
@@ -30,7 +32,8 @@ INSTEAD = {  # measures as published, and those like them that have intervals
 class Wish:
     """A bound on a measure of a suite: at least (sign 1) or at most (sign -1); `text` is how it was written.
 
-    Of the suite retrieval `direction` and stored `form` may be named; "" is what `searches.wished` takes then.
+    Of the suite retrieval `direction` and stored `form` may be named; "" is what `searches.wished` takes then. Of the
+    suite deploy `direction` is the tower.
     """
 
     suite: str
@@ -52,23 +55,39 @@ def wish(text: str, /) -> Wish:
     """Read a wish such as `squared_ce_change <= 0` (of the clean suite) or `ood:auroc_change >= 0`.
 
     Of the suite retrieval a direction and a stored form may stand before the measure, as in
-    `retrieval:text_to_image:int8:recall_at_1_change >= -0.01`. Raises ValueError for anything else.
+    `retrieval:text_to_image:int8:recall_at_1_change >= -0.01`. What `reliquant time` measured of exported files is
+    named as a cost is, such as `latency <= 5` or `text:file_bytes <= 20000000`, with or without `deploy:` before it.
+    Raises ValueError for anything else.
 
     >>> wish("ood:auroc_change >= 0").measure
     'auroc_change'
     """
-    match = re.fullmatch(r"\s*(?:(\w+):((?:[\w.-]+:){0,2}))?(\w+)\s*(<=?|>=?)\s*([-+]?[\d.]+(?:e-?\d+)?)\s*", text)
+    of_file = re.fullmatch(r"\s*(?:deploy:)?(?:(image|text):)?(\w+)(.*)", text)
+    named_so = wished_of_files(of_file[1] or "", of_file[2]) if of_file else None
+    if of_file and named_so:
+        bound = re.fullmatch(BOUND, of_file[3])
+        if bound:
+            return _bounded(DEPLOY, named_so[1], bound, text, named_so[0])
+    match = re.fullmatch(rf"\s*(?:(\w+):((?:[\w.-]+:){{0,2}}))?(\w+){BOUND}", text)
     suite, known = (match and match[1]) or "clean", (*SUITES, RETRIEVAL)
     if not match or suite not in known or (match[2] and suite != RETRIEVAL):
-        raise ValueError(f"wish {text!r} must read [suite:]measure <= number; suites are {', '.join(known)}")
+        raise ValueError(
+            f"wish {text!r} must read [suite:]measure <= number; suites are {', '.join(known)}; of exported"
+            f" files wish for latency, memory, file_bytes or another measure of `reliquant time`"
+        )
     narrower = [word for word in (match[2] or "").split(":") if word]
     directions = [word for word in narrower if word in searches.DIRECTIONS]
     forms = [word for word in narrower if word not in searches.DIRECTIONS]
     if len(directions) > 1 or len(forms) > 1:
         told = f"one of {', '.join(searches.DIRECTIONS)} and one stored form"
         raise ValueError(f"wish {text!r}: retrieval: takes at most {told}, not {' and '.join(narrower)}")
-    sign, narrowed = 1 if match[4][0] == ">" else -1, ("".join(directions), "".join(forms))
-    return Wish(suite, match[3], sign, float(match[5]), text.strip(), *narrowed, strict=match[4] in "<>")
+    return _bounded(suite, match[3], match, text, "".join(directions), "".join(forms))
+
+
+def _bounded(suite: str, measure: str, match: re.Match[str], text: str, direction: str, form: str = "") -> Wish:
+    """Return a wish with the sign and the number that a match of BOUND found."""
+    sign, strict = 1 if match["sign"][0] == ">" else -1, match["sign"] in "<>"
+    return Wish(suite, measure, sign, float(match["number"]), text.strip(), direction, form, strict)
 
 
 def recommend(
@@ -153,7 +172,9 @@ def _table(rows: Rows, asked: Sequence[Wish], cost: str) -> tuple[pl.DataFrame, 
 
 def _name(one: Wish) -> str:
     """Name the measure of a wish as it is written."""
-    words = [] if one.suite == "clean" else [one.suite, one.direction, one.form]
+    words = (
+        [] if one.suite == "clean" else [one.direction] if one.suite == DEPLOY else [one.suite, one.direction, one.form]
+    )
     return ":".join([*filter(None, words), one.measure])
 
 
@@ -184,8 +205,10 @@ def _values(rows: Rows, suite: str, measure: str, one: Wish | None = None) -> tu
         how = f"({directions}) "
     else:
         selected = frames.select(rows, measure, suite=suite)
+        selected = of_tower(selected, one.direction) if one is not None and suite == DEPLOY else selected
     if selected.is_empty():
-        raise ValueError(f"there are no rows of {measure} in the suite {suite}")
+        told = ": rows of `reliquant time` have it (--times)" if suite == DEPLOY else ""
+        raise ValueError(f"there are no rows of {measure} in the suite {suite}{told}")
     return _means(selected, how)
 
 
