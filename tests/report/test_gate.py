@@ -30,20 +30,20 @@ def one(frame, text, **words):
 
 
 def test_a_verdict_is_that_of_the_bounds_around_the_mean_over_sets():
-    own = select(FRAME, "accuracy_change").filter(RTN & (pl.col("precision") == "w8a8"))
+    own = select(FRAME, "squared_ce_change").filter(RTN & (pl.col("precision") == "w8a8"))
     mean = mean_of_sets(own).row(0, named=True)
     scale = errors_of(0.95) / Z95
     low = mean["value"] - (mean["value"] - mean["low"]) * scale
     for bound, verdict in ((low - 1e-9, "holds"), (low + 1e-9, "cannot tell"), (mean["value"], "cannot tell")):
-        line = one(FRAME, f"accuracy_change >= {bound:.15f}")
+        line = one(FRAME, f"squared_ce_change >= {bound:.15f}")
         assert line.verdict == verdict
         assert line.value == mean["value"]
         assert line.low == pytest.approx(low, abs=1e-9)
         assert (line.n, line.sets, line.how) == (20_000, "colours, shapes, textures", "interval")
     high = line.high
-    assert one(FRAME, f"accuracy_change >= {high + 1e-9:.15f}").verdict == "fails"
-    assert one(FRAME, f"accuracy_change <= {high + 1e-9:.15f}").verdict == "holds"
-    assert one(FRAME, f"accuracy_change <= {low - 1e-9:.15f}").verdict == "fails"
+    assert one(FRAME, f"squared_ce_change >= {high + 1e-9:.15f}").verdict == "fails"
+    assert one(FRAME, f"squared_ce_change <= {high + 1e-9:.15f}").verdict == "holds"
+    assert one(FRAME, f"squared_ce_change <= {low - 1e-9:.15f}").verdict == "fails"
 
 
 def test_bounds_of_a_share_lie_half_an_answer_further_out_and_never_beyond_it():
@@ -73,6 +73,23 @@ def test_rare_answers_pass_no_more_often_than_the_confidence_says(n, rate, confi
             line = one(row, f"flips_right_to_wrong {sign} {rate}", confidence=confidence)
             passed[sign] += binom.pmf(count, n, rate) * (line.verdict == "holds")
     assert max(passed.values()) <= (1 - confidence) * 1.15
+
+
+@pytest.mark.parametrize("measure", ["accuracy_change", "accuracy_engine_change"])
+@pytest.mark.parametrize(("n", "confidence"), [(160, 0.95), (1000, 0.95), (1000, 0.99)])
+def test_a_change_of_a_few_answers_all_one_way_passes_no_more_often_than_the_confidence_says(measure, n, confidence):
+    """The exact chance where the truth is the bound, however narrow the rows' own intervals are."""
+    there = select(FRAME, "accuracy_change").filter(RTN & (pl.col("precision") == "w8a8"), dataset="shapes")
+    lows = []
+    for count in range(16):
+        value = -count / n
+        ends = {"value": value, "low": value - 1e-4, "high": value + 1e-4}
+        row = there.with_columns(pl.lit(measure).alias("measure"), *(pl.lit(v).alias(w) for w, v in ends.items()))
+        line = one(row.with_columns(n=pl.lit(n, pl.Int64)), f"{measure} >= -1", confidence=confidence)
+        lows.append(line.low)
+    for rate in np.arange(0.2, 8, 0.05) / n:
+        passed = sum(binom.pmf(count, n, rate) for count, low in enumerate(lows) if low >= -rate)
+        assert passed <= 1 - confidence + 1e-9
 
 
 def test_more_confidence_needs_wider_bounds():

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final, Literal
 
+import numpy as np
 import polars as pl
 
 from reliquant.measures.limits import limits_of
 from reliquant.measures.turns import SHARES
 from reliquant.report import frames, searches
-from reliquant.report.bounds import bounds
+from reliquant.report.bounds import bounds, bounds_of_pairs
 from reliquant.report.choice import near
 from reliquant.report.common_sets import CELL, some_of
 from reliquant.report.compare import EXACT
@@ -97,16 +98,17 @@ def checked(rows: Rows, one: Wish, variants: pl.DataFrame, /, *, confidence: flo
             continue
         mean = means.filter(*same_variant(line)).row(0, named=True)
         known = {"value": mean["value"], "n": mean["n"], "sets": mean["sets"] or ""}
-        half = one_answer(found.rows.filter(*same_variant(line))) / 2 if is_share(one.measure) else 0.0
-        lines.append(_judged(replace(start, **known), one, (mean["low"], mean["high"]), half, confidence))
+        answer = one_answer(found.rows.filter(*same_variant(line))) if is_share(plain(one.measure)) else 0.0
+        lines.append(_judged(replace(start, **known), one, (mean["low"], mean["high"]), answer, confidence))
     return lines
 
 
-def _judged(line: Line, one: Wish, ends: tuple[float | None, float | None], half: float, confidence: float, /) -> Line:
+def _judged(line: Line, one: Wish, ends: tuple[float | None, float | None], answer: float, confidence: float) -> Line:
     """Judge a line with a value by its 95 % interval, or as it is where it is a count.
 
-    Bounds of a share lie `half` an answer further out: so they hold for counts of a few answers, too, as exact ones do
-    (Newcombe 1998, method 4), within what a share can be.
+    Bounds of a share lie half an `answer` further out: so they hold for counts of a few answers, too, as exact ones do
+    (Newcombe 1998, method 4), within what a share can be. Those of its change are never nearer than where no answers
+    turned but those that the change itself needs, all one way: few that turn do not tell whether others turn back.
     """
     assert line.value is not None
     low, high = ends
@@ -116,6 +118,11 @@ def _judged(line: Line, one: Wish, ends: tuple[float | None, float | None], half
         if one.suite == DEPLOY:
             return _of_rounds(replace(line, how="interval"), one, low, high, confidence)
         low, high = bounds(line.value, low, high, confidence=confidence)
+        if answer and plain(one.measure) != one.measure:
+            error = float(np.sqrt(max(abs(line.value) - line.value**2, 0.0) * answer))
+            nearest = bounds_of_pairs(line.value, error, answer, confidence=confidence)
+            low, high = min(low, nearest[0]), max(high, nearest[1])
+        half = answer / 2
         least, most = limits_of(one.measure) or (-inf, inf)
         return by_bounds(replace(line, how="interval"), one, max(low - half, least), min(high + half, most))
     if is_exact(one):
@@ -165,8 +172,19 @@ def _enough(line: Line, one: Wish, low: float, high: float) -> str:
 
 def is_share(measure: str, /) -> bool:
     """Whether a measure is a share of answers."""
-    plain = re.sub("^(engine|float64)_", "", measure)  # engine_agreement is to the simulation what agreement is to FP32
-    return plain in SHARES or re.fullmatch(r"recall_at_\d+", measure) is not None
+    to_fp32 = re.sub(
+        "^(engine|float64)_", "", measure
+    )  # engine_agreement is to the simulation what agreement is to FP32
+    return to_fp32 in SHARES or re.fullmatch(r"recall_at_\d+", measure) is not None
+
+
+def plain(measure: str, /) -> str:
+    """Return the measure whose change a measure is, from FP32, the simulation or to float64; or itself.
+
+    >>> plain("accuracy_engine_change"), plain("accuracy_change"), plain("agreement")
+    ('accuracy', 'accuracy', 'agreement')
+    """
+    return re.sub("(_engine|_float64)?_change$", "", measure)
 
 
 def one_answer(rows: pl.DataFrame, /) -> float:
