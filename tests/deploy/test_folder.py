@@ -3,7 +3,7 @@ import json
 import pytest
 
 from reliquant.deploy import folder as module
-from reliquant.deploy.folder import CARD, FACTS, ROWS, emptied, file_of, read_export, require_free
+from reliquant.deploy.folder import BEGUN, CARD, FACTS, ROWS, emptied, file_of, finished, read_export, require_free
 from reliquant.files.artifacts import DamagedFile, provenance, save_frame, save_json
 from reliquant.report.synthetic import Shape, rows
 
@@ -110,7 +110,24 @@ def test_what_is_of_no_export_is_not_overwritten(tmp_path):
         emptied(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["image.onnx", "text.bin", "classes.npy", "export.json"])
+def test_files_of_the_same_names_that_no_export_wrote_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text('{"kind": "of another program"}')
+    with pytest.raises(FileExistsError, match=rf"{name}: is of no export, and would be overwritten"):
+        emptied(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_an_export_left_that_was_killed_or_damaged_is_overwritten(folder):
+    (folder / FACTS).write_text((folder / FACTS).read_text()[:40])
+    emptied(folder)
+    (folder / "image.onnx").write_bytes(b"half a tower")
+    emptied(folder)
+    finished(folder)
+    assert list(folder.iterdir()) == []
+
+
 def test_an_earlier_export_is_taken_away_and_nothing_else(folder):
     (folder / "mine.txt").touch()
     emptied(folder)
-    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [BEGUN, "mine.txt"]

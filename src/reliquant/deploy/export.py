@@ -93,7 +93,6 @@ class Exporter:
         as_float = self.require_sayable(clip, name)
         exported.emptied(output)
         unpack(clip)
-        output.mkdir(parents=True, exist_ok=True)
         made: dict[str, Any] = {"towers": {}, "files": {}, "to": self.to, "float_weights": as_float}
         made |= {"preprocessing": preprocessing_facts(clip), "tokenizer": tokenizer_facts(clip), **scale_facts(clip)}
         if prompts is not None:
@@ -183,4 +182,5 @@ def _sealed(output: Path, told: dict[str, Any]) -> dict[str, Any]:
     told["files"] = {name: exported.sha256_of(output / name) for name in sorted(names)}
     told["sha256"] = exported.digest_of_facts(told)
     save_json(output / exported.FACTS, told)
+    exported.finished(output)
     return told

@@ -20,10 +20,12 @@ from typing import Any
 from reliquant.files.artifacts import DamagedFile, read_facts, read_json, require_words
 
 FACTS, CARD, CLASSES, ROWS = "export.json", "README.md", "classes.npy", "rows.parquet"
+BEGUN = ".exporting"  # lies in a folder while it is written: what a killed export left may be overwritten
 AGAIN = "export it again"
 KIND_OF_ROWS = "rows of an export"
 TOWERS = ("image", "text")
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+WRITTEN = tuple(f"{tower}{end}" for tower in TOWERS for end in (".onnx", ".onnx.data", ".xml", ".bin", ".pt2"))
 WORDS = {
     "kind": str,
     "to": str,
@@ -70,24 +72,44 @@ def require_free(folder: Path, /) -> None:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder}: is a file; name a folder")
-    if (folder / FACTS).is_file():
-        return
     told = "is of no export, and would be overwritten; name another folder"
+    if (folder / FACTS).is_file():
+        if _is_foreign(folder / FACTS):
+            raise FileExistsError(f"{folder / FACTS}: {told}")
+        return
     card, rows = folder / CARD, folder / ROWS
     if card.is_file() and OURS not in card.read_text(errors="replace")[:5000]:
         raise FileExistsError(f"{card}: {told}")
     if rows.is_file() and _kind_of(rows) != KIND_OF_ROWS:
         raise FileExistsError(f"{rows}: {told}")
+    for name in () if (folder / BEGUN).is_file() else (CLASSES, *WRITTEN):
+        if (folder / name).exists():
+            raise FileExistsError(f"{folder / name}: {told}")
 
 
 def emptied(folder: Path, /) -> None:
-    """Take an earlier export out of a folder; what it is called by goes first, so that what is left is no export."""
+    """Take an earlier export out of a folder; what it is called by goes first, so that what is left is no export.
+
+    The folder is made where there is none, and says until `finished` that an export was begun in it.
+    """
     require_free(folder)
-    names = [FACTS, CARD, CLASSES, ROWS]
-    for tower in TOWERS:
-        names += [f"{tower}{end}" for end in (".onnx", ".onnx.data", ".xml", ".bin", ".pt2")]
-    for name in names:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / BEGUN).touch()
+    for name in (FACTS, CARD, CLASSES, ROWS, *WRITTEN):
         (folder / name).unlink(missing_ok=True)
+
+
+def finished(folder: Path, /) -> None:
+    """Say that all files of an export are there."""
+    (folder / BEGUN).unlink(missing_ok=True)
+
+
+def _is_foreign(facts: Path) -> bool:
+    """Whether an `export.json` is another program's; one of ours that was damaged is not."""
+    try:
+        return read_json(facts).get("kind") != "export"
+    except (DamagedFile, ValueError):
+        return False
 
 
 def _kind_of(rows: Path) -> Any:
