@@ -8,9 +8,13 @@ from reliquant.deploy.filling import filled, problems
 from reliquant.deploy.inputs import offset
 from reliquant.deploy.marking import DOMAIN
 from reliquant.deploy.runtimes import opened
+from reliquant.deploy.tracing import traced
 from reliquant.layers.products import pieces
 from reliquant.layers.surgery import twins
 from reliquant.layers.twins import SparedInput, StaticInput
+from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.quantize import quantize
+from reliquant.study.scheme import scheme_entry
 
 NEAR = 1e-6  # relative to a place on the grid: so near to the border between two codes, float32 cannot tell
 
@@ -189,3 +193,26 @@ def test_fp32_towers_give_torchs_embeddings(towers, inputs, simulated, tmp_path,
         session = opened(path, runtime)
         assert set(session.facts["layers"]) == {"float32"}
         np.testing.assert_allclose(session.run(batch), simulated(clip, tower, batch), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("entry", "precision"),
+    [
+        ({"quantizer": "lsq_plus", "iterations": 2, "batch": 16}, "w8a8"),
+        ({"quantizer": "llm_int8", "threshold": 1.0}, "w8a8"),
+    ],
+)
+def test_a_block_that_a_tower_runs_twice_is_written_twice(
+    new_clip, proxy, inputs, simulated, tmp_path, entry, precision
+):
+    clip = new_clip("vit")
+    blocks = clip.model.visual.transformer.resblocks
+    blocks[1] = blocks[0]
+    quantize(clip, scheme_entry(entry, precision), "image", proxy, Checkpoints())
+    ir.save(filled(traced(clip, "image"), clip, "image"), tmp_path / "image.onnx")
+    onnx.checker.check_model(tmp_path / "image.onnx")
+    batch = inputs(clip, "image")
+    found = opened(tmp_path / "image.onnx", "onnxruntime", threads=1, explained=False).run(batch)
+    assert (found * simulated(clip, "image", batch)).sum(1).min() > 0.9999
+    names = [node.name for node in onnx.load(tmp_path / "image.onnx").graph.node]
+    assert len(names) == len(set(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -65,12 +66,15 @@ def filled(
         value.const_value = ir.tensor(array_of(given[own]).astype(value.dtype.numpy()), name=name)
     roundings, layers = _roundings(clip, tower), _layers(clip, tower)
     as_float = problems(clip, tower)["weights"] if float_weights else {}
+    met: Counter[tuple[str, str]] = Counter()
     for node in [node for node in graph if node.domain == DOMAIN]:
         place = node.attributes["place"].as_string()
-        build = Builder(graph, node, place, node.op_type.lower())
+        met[node.op_type, place] += 1
+        again = f"_{met[node.op_type, place]}" if met[node.op_type, place] > 1 else ""  # a layer that is used twice
+        build = Builder(graph, node, place, f"{node.op_type.lower()}{again}")
         if node.op_type == "Input":
             node = _behind_transpose(graph, node, roundings[place])
-            build = Builder(graph, node, place, "input")
+            build = Builder(graph, node, place, f"input{again}")
             rounding = roundings[place]
             made = rounded_input(build, node.inputs[0], rounding)
             if offset(rounding) and not isinstance(layers.get(place), QuantLinear):
@@ -79,9 +83,9 @@ def filled(
             layer = layers[place]
             made = weight_value(build, layer, as_float=place in as_float, code_bits=code_bits)
             if isinstance(layer.input, SparedInput):
-                _add_spared(graph, node, layer, place)
+                _add_spared(graph, node, layer, place, again)
             elif isinstance(layer, QuantLinear) and offset(layer.input):
-                _add_offset(graph, node, layer, place)
+                _add_offset(graph, node, layer, place, again)
         node.outputs[0].replace_all_uses_with(made)
         graph.remove(node, safe=True)
     fold_transposed(graph)
@@ -126,23 +130,28 @@ def _behind_transpose(graph: ir.Graph, mark: ir.Node, rounding: nn.Module) -> ir
     return mark
 
 
-def _add_spared(graph: ir.Graph, mark: ir.Node, layer: Twin, place: str) -> None:
+def _add_spared(graph: ir.Graph, mark: ir.Node, layer: Twin, place: str, again: str) -> None:
     """Add to the product that reads a marked weight what the spared columns of its input give."""
-    masked = next(node for node in graph if node.op_type == "Where" and node.name.startswith(f"{place}.input."))
-    _add_to_product(graph, mark, place, lambda build: spared_product(build, masked.inputs[2], layer))
+    begin = f"{place}.input{again}."
+    masked = next(node for node in graph if node.op_type == "Where" and node.name.startswith(begin))
+    _add_to_product(graph, mark, place, f"beside{again}", lambda build: spared_product(build, masked.inputs[2], layer))
 
 
-def _add_offset(graph: ir.Graph, mark: ir.Node, layer: Twin, place: str) -> None:
+def _add_offset(graph: ir.Graph, mark: ir.Node, layer: Twin, place: str, again: str) -> None:
     """Take from the product that reads a marked weight what the offset of its input has added to it."""
     added = -offset(layer.input) * array_of(layer.weight.double()).sum(1)
-    _add_to_product(graph, mark, place, lambda build: build.initializer("offset", added.astype(np.float32)))
+    _add_to_product(
+        graph, mark, place, f"beside{again}", lambda build: build.initializer("offset", added.astype(np.float32))
+    )
 
 
-def _add_to_product(graph: ir.Graph, mark: ir.Node, place: str, added: Callable[[Builder], ir.Value]) -> None:
+def _add_to_product(
+    graph: ir.Graph, mark: ir.Node, place: str, part: str, added: Callable[[Builder], ir.Value]
+) -> None:
     (use,) = mark.outputs[0].uses()
     out = use.node.outputs[0]
     readers = list(out.uses())
-    build = Builder(graph, readers[0].node, place, "beside")
+    build = Builder(graph, readers[0].node, place, part)
     total = build.node("Add", [out, added(build)])
     for reader in readers:
         reader.node.replace_input_with(reader.idx, total)

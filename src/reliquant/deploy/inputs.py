@@ -75,7 +75,7 @@ def _spared(build: Builder, x: ir.Value, rounding: SparedInput) -> ir.Value:
     """Round all but the spared columns, which are 0 in what is returned: `filling` multiplies them apart."""
     mask = build.initializer("spared", spared_mask(rounding, int(x.shape[-1])))
     seen = build.node("Where", [mask, build.number_of("nothing", 0.0), x])
-    seen.shape = x.shape
+    seen.shape, seen.type = x.shape, x.type
     return rounded_input(build, seen, rounding.inner)
 
 
