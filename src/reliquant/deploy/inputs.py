@@ -81,11 +81,17 @@ def _spared(build: Builder, x: ir.Value, rounding: SparedInput) -> ir.Value:
 
 def _static(build: Builder, x: ir.Value, grid: Grid, scale: float, zero: int) -> ir.Value:
     step = build.number_of("input.scale", scale)
+    if grid.bits > 8:  # OpenVINO 2026.4 strips QuantizeLinear of 16 bits, and so rounds nothing, or refuses the model
+        inverse = build.number_of("input.inverse", np.float32(1) / np.float32(scale))
+        low, high = (
+            build.number_of(f"input.{name}", end - zero) for name, end in (("low", grid.low), ("high", grid.high))
+        )
+        return build.node("Mul", [_codes(build, build.node("Mul", [x, inverse]), low, high), step])
     if grid.is_float:
         middle = build.initializer("input.zero", np.array(0, FLOATS[grid.element]))
     else:
         middle = build.number_of("input.zero", zero, integer_type(grid.bits, grid.signed, least=8))
-        if grid.bits not in (8, 16):  # the type holds more codes than the grid has
+        if grid.bits < 8:  # the type holds more codes than the grid has
             ends = [np.float32(end - zero) * np.float32(scale) for end in (grid.low, grid.high)]
             low, high = (build.number_of(f"input.{name}", end) for name, end in zip(("low", "high"), ends, strict=True))
             x = build.node("Clip", [x, low, high])
