@@ -112,6 +112,7 @@ def test_recommend_takes_latency_as_a_cost_and_refuses_rows_without_it(times, ca
     wish = ["recommend", str(path), "--wish", "accuracy >= 0.85", "--cost", "latency"]
     main([*wish, "--times", str(times)])
     found = capsys.readouterr().out
+    assert "its own interval is not in how sure this is" in found
     answer, _, rest = found.partition("not recommended")
     assert "rtn@openvino" in answer
     assert "onnxruntime" not in answer

@@ -13,6 +13,7 @@ from reliquant.cli.recommend_text import recommended_text
 from reliquant.files.stored_frames import errors_named, read_rows
 from reliquant.progress import say
 from reliquant.report.caution import few_quantized
+from reliquant.report.costs import DEPLOY, measure_of
 from reliquant.report.frames import VARIANT
 from reliquant.report.recommend import judged
 from reliquant.report.recommend import wish as parse_wish
@@ -49,6 +50,8 @@ def run(*, rows: Path, wish: list[str], cost: str, times: Sequence[Path] = (), e
         meant = f"where its scheme means {variant['least']:.0%} or more"
         say(name, f"quantizes {variant['share']:.1%} of its blocks' weights, {meant}")
     notes = [f"Confidence is left open: {why}." for why in found["why"].unique(maintain_order=True) if why]
+    if measure_of(cost)[0] == DEPLOY:
+        notes.append(f"{cost} is taken as it was measured: its own interval is not in how sure this is.")
     notes += [f"Compared on: {variants['sets'][0]}."] if variants["sets"][0] else []
     notes += [f"Left out: {variants['note'][0]}."] if variants["note"][0] else []
     return Output(found.to_dicts(), recommended_text(variants, list(wishes.values()), cost, each=each, notes=notes))
