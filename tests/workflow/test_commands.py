@@ -56,6 +56,7 @@ def wide():
     config["suites"]["clean"] += ["cifar", "hub", "table", "tree", "tars"]
     config["negatives"] = {"lexicon": "wordnet", "words": 100}
     config["snapshot_suites"] = ["clean"]
+    config["deploy"]["time"] = {"batch": 4, "rounds": 2}
     config["from_scratch"] = True  # or the word `pretrained` would turn a training into a download
     return config
 

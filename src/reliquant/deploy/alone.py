@@ -14,12 +14,13 @@ import numpy as np
 
 from reliquant.deploy.machine import peak_resident
 from reliquant.deploy.runtimes import Runtime, opened
+from reliquant.files.bounded import parse_json
 
 
 def main(file: str, runtime: str, threads: str, shape: str, kind: str, /) -> None:
     """Print the peak; null where the system does not say."""
     session = opened(Path(file), cast(Runtime, runtime), threads=int(threads), explained=False)
-    batch = np.zeros(json.loads(shape), kind)
+    batch = np.zeros(parse_json(shape, "shape:"), kind)
     for _ in range(2):
         session.run(batch)
     print(json.dumps(peak_resident()))

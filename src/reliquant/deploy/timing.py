@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from reliquant.deploy.folder import file_of, read_export
 from reliquant.deploy.runtimes import Runtime, Session, opened
+from reliquant.files.bounded import parse_json
 
 LEAST = 0.05  # seconds of a turn: shorter ones are made of several calls
 CONFIDENCE = 0.95
@@ -138,7 +139,7 @@ def peak_memory(side: Timed, batch: int, /, *, threads: int) -> int | None:
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         raise ValueError(f"{side.path}: {made.stderr.strip().splitlines()[-1] if made.stderr else 'was killed'}")
-    return json.loads(made.stdout.splitlines()[-1])
+    return parse_json(made.stdout.splitlines()[-1], "what a process of its own says:")
 
 
 def by_batch(
