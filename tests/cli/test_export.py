@@ -247,3 +247,9 @@ def test_evaluate_refuses_an_export_of_something_else(folder, exported, words, t
     with pytest.raises(SystemExit) as stop:
         main.main(["evaluate", "--model", str(folder / "model.safetensors"), "--data", str(folder / "photos"), *paths])
     assert told in str(stop.value)
+
+
+def test_of_several_variants_one_that_cannot_be_said_is_told_before_any_is_written(folder, tmp_path):
+    words = ["--variant", folder / "w8a8.safetensors", folder / "wmxfp4a16.safetensors", "--output", tmp_path / "out"]
+    assert "wmxfp4a16: ONNX cannot say" in refused("export", folder / "model.safetensors", *words)
+    assert not (tmp_path / "out").exists()

@@ -145,6 +145,29 @@ def test_a_file_that_a_runtime_ran_says_so():
     assert "An exported file may answer a few images differently" in card(FRAME, variants=RTN)
 
 
+def test_times_and_sizes_of_exported_towers_are_shown():
+    times = FRAME.filter(pl.col("measure") == "accuracy", scheme="rtn", precision="w8a8").head(1)
+    words = {"suite": "deploy", "group": "image", "dataset": "", "reference": "", "scheme": "rtn@openvino"}
+    times = times.with_columns(pl.lit(value).cast(times.schema[word]).alias(word) for word, value in words.items())
+    measured = {"latency_batch_1_ms": (15.7, 15.1, 16.4), "file_bytes": (97_050_389.0, None, None)}
+    parts = []
+    for measure, (value, low, high) in measured.items():
+        ends = {
+            "value": pl.lit(value),
+            "low": pl.lit(low, pl.Float64),
+            "high": pl.lit(high, pl.Float64),
+            "n": pl.lit(9),
+        }
+        part = times.with_columns(**ends, measure=pl.lit(measure).cast(times.schema["measure"]))
+        parts.append(part.cast(dict(times.schema)))
+    text = card(pl.concat(parts))
+    assert lines_of(text, "The exported files") == [
+        ["image", "file_bytes", "9", "97,050,389"],
+        ["image", "latency_batch_1_ms", "9", "15.7 [15.1, 16.4]"],
+    ]
+    assert "The exported files" not in card(FRAME, variants=RTN)
+
+
 def test_without_rows_the_card_says_that_nothing_was_measured():
     words = {"model": "vit", "scheme": "rtn", "precision": "w8a8", "scope": "image", "seed": 0}
     known, text = front(card(None, About(variant=words, facts={"sha256": "ab" * 32}, usage="    run it\n")))

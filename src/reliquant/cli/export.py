@@ -81,6 +81,8 @@ def run(
     for folder in [output, *folders.values()]:
         require_free(folder)
     hub = {word: value for word, value in (("base_model", base_model), ("license", license)) if value}
+    for path in variant if len(variant) > 1 else []:  # what cannot be said is told before the first is traced
+        exporter.require_sayable(_opened(model, path, module, random_weights)[0], path.stem)
     done: list[dict[str, Any]] = []
     for path in variant or [None]:
         clip, facts = _opened(model, path, module, random_weights)

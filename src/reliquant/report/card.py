@@ -18,6 +18,7 @@ from reliquant.report.card_lines import (
     SHOWN,
     Shown,
     absent,
+    of_files,
     of_variant,
     shown,
     starred,
@@ -69,7 +70,8 @@ def card(rows: Rows | None, about: About = NOTHING, /, *, variants: pl.DataFrame
     parts = [_title(about, names)]
     for name, one, measured in zip(names, words, lines, strict=True):
         parts += [f"# {markdown(name)}\n"] if len(names) > 1 else []
-        parts += [*_quantized(one, of_variant(rows, one)), _measured(one, measured), _not_measured(rows, one)]
+        parts += [*_quantized(one, of_variant(rows, one)), *_of_files(of_files(rows, one))]
+        parts += [_measured(one, measured), _not_measured(rows, one)]
     parts += [_section("How to read this", READ.format(tests=f"{tests:,}")), *_provenance(about, rows)]
     return _joined(front_matter(about, list(zip(names, words, lines, strict=True))), parts)
 
@@ -117,6 +119,22 @@ def _quantized(variant: Mapping[str, Any], known: Mapping[str, float]) -> list[s
             lines.append([f"Share of the {title} that is quantized", f"{known[word]:.1%}"])
     title = "The model" if is_fp32(variant) else "What was quantized, and how"
     return [_section(title, _table(["", ""], lines))]
+
+
+def _of_files(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Show times, sizes and memory of exported towers; nothing where none were measured."""
+    if not lines:
+        return []
+    cells = []
+    for line in lines:
+        numbers = [line[end] for end in ("value", "low", "high") if line[end] is not None]
+        value, *ends = [f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}" for number in numbers]
+        value += _plain(f" [{', '.join(ends)}]") if len(ends) == 2 else ""
+        cells.append([markdown(line["group"]), markdown(line["measure"]), f"{line['n']:,}" if line["n"] else "", value])
+    told = (
+        "Of one machine, which the rows' file names; medians over rounds with 95 % intervals where there are any.\n\n"
+    )
+    return [_section("The exported files", told + _table(["Tower", "Measure", "Rounds", "Value"], cells))]
 
 
 def _measured(variant: Mapping[str, Any], lines: Sequence[Shown]) -> str:

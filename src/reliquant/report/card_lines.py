@@ -11,6 +11,7 @@ import polars as pl
 from reliquant.measures.stats import holm
 from reliquant.report import frames
 from reliquant.report.common_sets import CELL
+from reliquant.report.costs import DEPLOY
 from reliquant.report.frames import VARIANT, Rows
 from reliquant.report.tabling import Change
 from reliquant.study.config import RETRIEVAL, SUITES
@@ -63,6 +64,13 @@ def of_variant(rows: Rows, variant: Mapping[str, Any], /) -> dict[str, float]:
     own = rows.lazy().filter(*_same(variant), pl.col("measure").is_in(OF_VARIANT), pl.col("suite") == "")
     found = own.filter(pl.col("value").is_finite()).select(pl.col("measure").cast(pl.String), "value").collect()
     return dict(found.rows())
+
+
+def of_files(rows: Rows, variant: Mapping[str, Any], /) -> list[dict[str, Any]]:
+    """Return the times, sizes and memory of a variant's exported towers, as `reliquant time` has rows of them."""
+    own = rows.lazy().filter(*_same(variant), pl.col("suite") == DEPLOY, pl.col("value").is_finite())
+    found = own.select(pl.col("group", "measure").cast(pl.String), "value", "low", "high", "n").collect()
+    return found.sort("group", "measure").to_dicts()
 
 
 def shown(rows: Rows, variant: Mapping[str, Any], /) -> list[Shown]:
