@@ -133,7 +133,7 @@ def test_records_of_another_kind_are_refused_in_every_place(run, place, measured
 
 def test_an_export_of_another_variant_or_with_a_changed_file_is_not_run(run, place, measured, tmp_path):
     words = {"model": place / "vit.safetensors", "cells": cells(place), "runtime": "openvino", "output": tmp_path / "x"}
-    with pytest.raises(DamagedFile, match="was exported from another variant than"):
+    with pytest.raises(DamagedFile, match="was exported from another model, or from a variant"):
         run(run_exported, **words, variant=place / "fp32.safetensors", exported=place / "exported")
     shutil.copytree(place / "exported", tmp_path / "changed")
     file = tmp_path / "changed" / "image.onnx"
@@ -174,7 +174,7 @@ def test_what_verify_checks_of_exported_files(place, measured):
     variant, other = place / "rtn.safetensors", place / "fp32.safetensors"
     file_checks.exported(place / "exported", variant)
     file_checks.doubled(place / "doubled.parquet", variant, RTN)
-    with pytest.raises(DamagedFile, match="was exported from another variant than"):
+    with pytest.raises(DamagedFile, match="was exported from another model, or from a variant"):
         file_checks.exported(place / "exported", other)
     with pytest.raises(DamagedFile, match="is of scheme 'fp32'"):
         file_checks.doubled(place / "doubled.parquet", other, RTN)
