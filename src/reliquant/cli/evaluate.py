@@ -14,7 +14,8 @@ from reliquant.cli.measure import with_scores
 from reliquant.cli.measure_paired import add_row_words, kept, labels_of_rows, scheme_names, usual_scores
 from reliquant.cli.output import Output
 from reliquant.cli.words import IMAGES, MODEL, RANDOM_WEIGHTS, TOWER, UNREADABLE, positive, writable
-from reliquant.deploy.folder import read_export, variant_of
+from reliquant.deploy.folder import variant_of
+from reliquant.deploy.runtimes import RUNTIMES, Runtime
 from reliquant.device import choose
 from reliquant.evaluation.answers import Answers, answers_of_features
 from reliquant.evaluation.embed import embed_images
@@ -59,7 +60,7 @@ def add_words(parser: argparse.ArgumentParser, /) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--backend", choices=["auto", "simulate", "integer"], default="auto", help=BACKEND)
     parser.add_argument("--exported", type=Path, help=EXPORTED)
-    parser.add_argument("--runtime", choices=["onnxruntime", "openvino"], help="what runs --exported (onnxruntime)")
+    parser.add_argument("--runtime", choices=RUNTIMES, help="what runs --exported (onnxruntime)")
     parser.add_argument("--scale", choices=["native", "tuned"], default="native", help="logit scale of the softmax")
     reference = "FP32's features of the same images, kept by --save, so that FP32 need not embed them again"
     parser.add_argument("--reference", type=Path, help=reference)
@@ -85,7 +86,7 @@ def run(
     device: str,
     backend: Backend,
     exported: Path | None = None,
-    runtime: Literal["onnxruntime", "openvino"] | None = None,
+    runtime: Runtime | None = None,
     scale: str,
     save: Path | None,
     reference: Path | None,
@@ -161,7 +162,7 @@ def run(
 def _run_exported(
     clip: Clip,
     folder: Path,
-    runtime: Literal["onnxruntime", "openvino"],
+    runtime: Runtime,
     model: str,
     header: Mapping[str, Any],
     said: list[str],
@@ -171,12 +172,11 @@ def _run_exported(
         from reliquant.deploy.runtime_model import require_export_of, told_of_runs, with_runtime
     except ImportError as error:
         raise ValueError(f"--exported: needs pip install 'reliquant[deploy]' ({error.name} is not there)") from error
-    export = read_export(folder)
-    if header:
-        require_export_of(folder, export, header["model_sha256"], variant_of(header))
-    else:
-        require_export_of(folder, export, sha256_of_model(model, clip), "")
     changed, told = with_runtime(clip, folder, runtime)
+    if header:
+        require_export_of(folder, told["export"], header["model_sha256"], variant_of(header))
+    else:
+        require_export_of(folder, told["export"], sha256_of_model(model, clip), "")
     said.append(told_of_runs(folder, told["runs"]))
     return changed
 

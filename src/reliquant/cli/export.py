@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from reliquant.cli.output import Output
 from reliquant.cli.words import TOWER
+from reliquant.deploy.folder import told_of
 from reliquant.layers.variant import load_variant
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model, sha256_of_model
@@ -121,10 +122,7 @@ def _opened(model: str, variant: Path | None, module: str | None, random_weights
         if path is None:
             raise ValueError(f"{model}: --variant {variant} needs the .safetensors file that it was made from")
         clip, header = load_variant(path, variant, tower=module)
-        facts = {
-            word: header.get(word) for word in ("entry", "labels", "measures", "logit_scale_tuned", "model_sha256")
-        }
-        return clip, {**facts, "variant_sha256": header["sha256"]}
+        return clip, told_of(header)
     if path is None:
         clip = open_model(model, random_weights=random_weights, tower=module)
         entry = opened_entry(model, random_weights=random_weights)

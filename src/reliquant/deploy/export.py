@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -20,13 +20,13 @@ from reliquant.deploy.marking import INPUT_OF, OUTPUT, TOWERS, Tower
 from reliquant.deploy.preparation import preprocessing_facts, scale_facts, tokenizer_facts
 from reliquant.deploy.program import save_program
 from reliquant.deploy.tracing import Structure, structure, traced
+from reliquant.download.http import sha256_of
 from reliquant.evaluation.zero_shot import text_head
 from reliquant.files.artifacts import provenance, save_frame, save_json, whole
 from reliquant.layers.surgery import unpack
 from reliquant.models.clip import Clip
 
 To = Literal["onnx", "openvino", "torch"]
-FORMATS: tuple[To, ...] = get_args(To)
 LARGEST = 1.8e9  # bytes of one ONNX file, which cannot be larger than 2 GiB: more goes into a second file
 COUNTED = re.compile(r"[A-Z]\w*_\d+")  # names that OpenVINO gives by a count of all that the process has made
 Templates = dict[tuple[str, Structure], ir.Model]
@@ -179,7 +179,7 @@ def _sealed(output: Path, told: dict[str, Any]) -> dict[str, Any]:
     names += [f"{name}.data" for name in names if (output / f"{name}.data").is_file()]
     told["bytes"] = sum((output / name).stat().st_size for name in names)
     names += [name for name in (exported.CLASSES, exported.ROWS, exported.CARD) if (output / name).is_file()]
-    told["files"] = {name: exported.sha256_of(output / name) for name in sorted(names)}
+    told["files"] = {name: sha256_of(output / name) for name in sorted(names)}
     told["sha256"] = exported.digest_of_facts(told)
     save_json(output / exported.FACTS, told)
     exported.finished(output)

@@ -71,16 +71,16 @@ def filled(
         place = node.attributes["place"].as_string()
         met[node.op_type, place] += 1
         again = f"_{met[node.op_type, place]}" if met[node.op_type, place] > 1 else ""  # a layer that is used twice
-        build = Builder(graph, node, place, f"{node.op_type.lower()}{again}")
         if node.op_type == "Input":
-            node = _behind_transpose(graph, node, roundings[place])
-            build = Builder(graph, node, place, f"input{again}")
             rounding = roundings[place]
+            node = _behind_transpose(graph, node, rounding)
+            build = Builder(graph, node, place, f"input{again}")
             made = rounded_input(build, node.inputs[0], rounding)
             if offset(rounding) and not isinstance(layers.get(place), QuantLinear):
                 made = build.node("Sub", [made, build.number_of("input.offset", offset(rounding))])
         else:
             layer = layers[place]
+            build = Builder(graph, node, place, f"weight{again}")
             made = weight_value(build, layer, as_float=place in as_float, code_bits=code_bits)
             if isinstance(layer.input, SparedInput):
                 _add_spared(graph, node, layer, place, again)

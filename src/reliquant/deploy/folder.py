@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reliquant.download.http import sha256_of
 from reliquant.files.artifacts import DamagedFile, read_facts, read_json, require_words
 
 FACTS, CARD, CLASSES, ROWS = "export.json", "README.md", "classes.npy", "rows.parquet"
@@ -35,6 +36,7 @@ WORDS = {
     "variant_sha256": str,
     "sha256": str,
 }
+OF_VARIANT = ("entry", "labels", "measures", "logit_scale_tuned", "model_sha256")
 OURS = "\n- reliquant\n"  # among the tags of a card
 
 
@@ -119,15 +121,14 @@ def _kind_of(rows: Path) -> Any:
         return None
 
 
+def told_of(header: Mapping[str, Any], /) -> dict[str, Any]:
+    """Return what an export tells of the variant that a header describes."""
+    return {word: header.get(word) for word in OF_VARIANT} | {"variant_sha256": variant_of(header)}
+
+
 def variant_of(header: Mapping[str, Any], /) -> str:
     """Return the sha256 by which an export names the variant of a header: empty for FP32, which has no codes."""
     return "" if (header.get("entry") or {}).get("quantizer") == "none" else str(header["sha256"])
-
-
-def sha256_of(path: Path, /) -> str:
-    """Return the sha256 of a file, read piece by piece."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_facts(facts: dict[str, Any], /) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 from torch import nn
@@ -11,6 +13,7 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import SMALLEST_SCALE
 from reliquant.layers.products import LogSqrt2
 from reliquant.layers.twins import DynamicInput, SparedInput, StaticInput
+from reliquant.study import sayable
 
 
 def input_problem(rounding: nn.Module, /) -> str:
@@ -23,14 +26,7 @@ def input_problem(rounding: nn.Module, /) -> str:
         return "probabilities are rounded to half octaves (log-sqrt2), for which ONNX has no type"
     if not isinstance(rounding, StaticInput | DynamicInput):
         return f"inputs are rounded by a {type(rounding).__name__}, which is no grid"
-    grid = rounding.grid
-    if grid.is_float and grid.element not in FLOATS:
-        return f"inputs are numbers of {grid.element}, a type that QuantizeLinear does not have in opset 21"
-    if isinstance(rounding, DynamicInput):
-        if grid.granularity == "group":
-            return "inputs have one scale per block of a token, taken from each input"
-        return "inputs are small floats whose scale is taken from each input" if grid.is_float else ""
-    return ""
+    return sayable.input_problem(replace(rounding.grid, dynamic=isinstance(rounding, DynamicInput)))
 
 
 def offset(rounding: nn.Module, /) -> float:

@@ -8,6 +8,7 @@ which no runtime knows: `filling.py` puts what a variant holds in their place.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from torch.nn.functional import conv2d, normalize
 
 from reliquant.layers.products import pieces
-from reliquant.layers.surgery import twins
+from reliquant.layers.surgery import places_of, twins
 from reliquant.layers.transforms import Rotation
 from reliquant.layers.twins import QuantConv2d, Twin
 from reliquant.models.clip import Clip
@@ -35,24 +36,36 @@ def _mark(kind: str, x: torch.Tensor, place: str, shape: Any) -> torch.Tensor:
     return torch.onnx.ops.symbolic(f"{DOMAIN}::{kind}", (x,), **words)
 
 
-class MarkedLayer(nn.Module):
+class WrittenLayer(nn.Module):
+    """Hold what a twin's place in a written tower has in common, marked or coded: all but its input and its weight."""
+
+    def __init__(self, layer: Twin, /) -> None:
+        super().__init__()
+        self.transform, self.bias = layer.transform, layer.bias
+        self.int8_original_dtype = layer.weight.dtype  # open_clip reads it from its MLPs in place of weight.dtype
+        self.is_convolution = isinstance(layer, QuantConv2d)
+        if isinstance(layer, QuantConv2d):
+            self.pads_same = layer.pads_same
+            self.words = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
+
+    def convolved(self, x: torch.Tensor, weight: torch.Tensor, /) -> torch.Tensor:
+        """Return the convolution of x (n, c, h, w) with a weight, as the twin has it."""
+        if self.pads_same:
+            x = timm.pad_same(x, weight.shape[-2:], self.words["stride"], self.words["dilation"])
+        return conv2d(x, weight, self.bias, **self.words)
+
+
+class MarkedLayer(WrittenLayer):
     """Compute what a twin computes, with marks in place of its rounded input and its codes.
 
     The weight of a Linear is marked as (i, o), as a product of matrices takes it; that of a convolution as it is.
     """
 
     def __init__(self, layer: Twin, place: str, /) -> None:
-        super().__init__()
-        self.transform, self.place = layer.transform, place
-        self.bias = layer.bias
-        self.kind = layer.weight.dtype
-        self.int8_original_dtype = layer.weight.dtype  # open_clip reads it from its MLPs in place of weight.dtype
+        super().__init__(layer)
+        self.place = place
         self.register_buffer("mark", torch.zeros(()))
-        self.is_convolution = isinstance(layer, QuantConv2d)
-        self.shape = tuple(layer.weight.shape) if self.is_convolution else tuple(layer.weight.t().shape)
-        if isinstance(layer, QuantConv2d):
-            self.pads_same = layer.pads_same
-            self.words = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
+        self.shape = tuple(layer.weight.shape if self.is_convolution else layer.weight.t().shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for its input, as the twin has it."""
@@ -60,9 +73,7 @@ class MarkedLayer(nn.Module):
         x = _mark("Input", x, self.place, x.shape)
         weight = _mark("Weight", self.mark, self.place, self.shape)
         if self.is_convolution:
-            if self.pads_same:
-                x = timm.pad_same(x, weight.shape[-2:], self.words["stride"], self.words["dilation"])
-            return conv2d(x, weight, self.bias, **self.words)
+            return self.convolved(x, weight)
         out = x @ weight
         return out if self.bias is None else out + self.bias
 
@@ -95,12 +106,7 @@ class TowerModule(nn.Module):
 def marked(clip: Clip, tower: Tower, /) -> TowerModule:
     """Return a tower of a model, which shares its tensors, with marks in place of twins and rounded factors."""
     model = copied(clip, tower)
-    by_name = twins(model)
-    layers = {id(layer): MarkedLayer(layer, name) for name, layer in by_name.items()}
-    for parent in list(model.modules()):
-        for leaf, child in list(parent.named_children()):
-            if id(child) in layers:
-                setattr(parent, leaf, layers[id(child)])
+    replace_twins(model, MarkedLayer)
     for module in model.modules():
         if isinstance(module, Rotation):  # OpenVINO takes numbers of int8 for codes, and turns them into other ones
             module.signs = module.signs.float()
@@ -108,6 +114,15 @@ def marked(clip: Clip, tower: Tower, /) -> TowerModule:
         for role in piece.roles:
             setattr(piece, role, MarkedFactor(factor_place(name, role)))
     return TowerModule(model, tower).eval()
+
+
+def replace_twins(model: nn.Module, make: Callable[[Twin, str], nn.Module], /) -> None:
+    """Put what `make` returns for a twin and its name in all places of the twin, in place."""
+    places = places_of(model)
+    for name, layer in twins(model).items():
+        made = make(layer, name)
+        for parent, leaf in places[id(layer)]:
+            setattr(parent, leaf, made)
 
 
 def copied(clip: Clip, tower: Tower, /) -> nn.Module:

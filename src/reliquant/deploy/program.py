@@ -5,29 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.nn.functional import conv2d, linear, pad
+from torch.nn.functional import linear, pad
 
-from reliquant.deploy.marking import Tower, TowerModule, copied, example
+from reliquant.deploy.marking import Tower, TowerModule, WrittenLayer, copied, example, replace_twins
 from reliquant.deploy.tracing import program_of
 from reliquant.files.artifacts import whole
 from reliquant.layers.arithmetic import code_type, dequantize
-from reliquant.layers.plain import timm
-from reliquant.layers.surgery import twins
-from reliquant.layers.twins import QuantConv2d, SparedInput, Twin
+from reliquant.layers.twins import SparedInput, Twin
 from reliquant.models.clip import Clip
 
 TRACES = ("stack_trace", "source_fn_stack", "from_node")  # where torch notes lines of code and paths of this machine
 
 
-class CodedLayer(nn.Module):
+class CodedLayer(WrittenLayer):
     """Compute what a twin computes, from codes: in bytes, or two in a byte where they have at most four bits."""
 
     def __init__(self, layer: Twin, /) -> None:
-        super().__init__()
-        self.transform, self.input, self.held, self.bias = layer.transform, layer.input, layer.held, layer.bias
+        super().__init__(layer)
+        self.input, self.held = layer.input, layer.held
         self.grid, self.shape, self.kind = layer.weight_grid, tuple(layer.weight.shape), layer.weight.dtype
-        self.int8_original_dtype = layer.weight.dtype  # open_clip reads it from its MLPs in place of weight.dtype
         self.is_packed = self.grid.bits <= 4
         if layer.codes is None:
             self.weight = layer.weight
@@ -40,10 +36,6 @@ class CodedLayer(nn.Module):
         if isinstance(layer.input, SparedInput):
             self.register_buffer("columns", layer.input.columns.long())
             self.register_buffer("spared", layer.spared)
-        self.convolution = None
-        if isinstance(layer, QuantConv2d):
-            self.pads_same = layer.pads_same
-            self.convolution = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
 
     def numbers(self) -> torch.Tensor:
         """Return the weight that the codes stand for, as the twin has it, to the bit."""
@@ -61,11 +53,7 @@ class CodedLayer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for its input."""
         x, weight = self.input(self.transform(x)), self.numbers()
-        if self.convolution is None:
-            return linear(x, weight, self.bias)
-        if self.pads_same:
-            x = timm.pad_same(x, weight.shape[-2:], self.convolution["stride"], self.convolution["dilation"])
-        return conv2d(x, weight, self.bias, **self.convolution)
+        return self.convolved(x, weight) if self.is_convolution else linear(x, weight, self.bias)
 
 
 def program(clip: Clip, tower: Tower, /) -> torch.export.ExportedProgram:
@@ -74,11 +62,7 @@ def program(clip: Clip, tower: Tower, /) -> torch.export.ExportedProgram:
     Raises ValueError with torch's reason where the tower cannot be traced.
     """
     model = copied(clip, tower)
-    layers = {id(layer): CodedLayer(layer) for layer in twins(model).values()}
-    for parent in list(model.modules()):
-        for leaf, child in list(parent.named_children()):
-            if id(child) in layers:
-                setattr(parent, leaf, layers[id(child)])
+    replace_twins(model, lambda layer, _: CodedLayer(layer))
     return program_of(TowerModule(model, tower).eval(), example(clip, tower), tower)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from reliquant.deploy.timing import Seconds, Timed, median_interval
+from reliquant.evaluation.paired import FP32
 from reliquant.files.artifacts import ROW_SCHEMA, UNKNOWN
 from reliquant.report.costs import DEPLOY
 from reliquant.study.scheme import precision_of
 
-FP32 = {"scheme": "fp32", "family": "FP32", "precision": "fp32", "scope": "none"}
 WORDS = ("study", "model", "source", "scheme", "family", "precision", "scope", "proxy", "seed")
 Values = tuple[float, float | None, float | None]  # a value, and the ends of its interval
 

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from reliquant.deploy.nodes import FLOATS, Builder, array_of, integer_type
 from reliquant.layers.twins import QuantConv2d, SparedInput, Twin
+from reliquant.study import sayable
 
 
 @dataclass(frozen=True)
 class Stored:
     """Hold a weight as DequantizeLinear takes it: codes (o, d), scale and zero point (o, k) or one number.
 
-    k is 1, or the number of groups in a row. `zero` is None where all zero points are 0, of the type of the
-    codes where they are such, else float32. `float16` says that scales are
-    stored so.
+    k is 1, or the number of groups in a row. `zero` is None where all zero points are 0, of the type of the codes
+    where they are such, else float32. `float16` says that scales are stored so.
     """
 
     codes: NDArray[Any]
@@ -31,14 +31,7 @@ class Stored:
 
 def weight_problem(layer: Twin, /) -> str:
     """Say why ONNX cannot say what a weight stands for; empty if it can, or where the weight is floating."""
-    grid = layer.weight_grid
-    if layer.codes is None:
-        return ""
-    if grid.is_float and grid.element not in FLOATS:
-        return f"weights are numbers of {grid.element}, a type that DequantizeLinear does not have in opset 21"
-    if grid.scales_as in ("e8m0", "e4m3"):
-        return f"scales are numbers of {grid.scales_as.upper()}, a type that DequantizeLinear does not take in opset 21"
-    return ""
+    return "" if layer.codes is None else sayable.weight_problem(layer.weight_grid)
 
 
 def weight_value(build: Builder, layer: Twin, /, *, as_float: bool = False, code_bits: int = 4) -> ir.Value:

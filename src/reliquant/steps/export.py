@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reliquant.deploy.card_of_export import card_of_export
 from reliquant.deploy.export import Exporter
-from reliquant.deploy.folder import variant_of
+from reliquant.deploy.folder import told_of
 from reliquant.deploy.prompts import read_prompts
 from reliquant.device import add_words, chosen
 from reliquant.evaluation.belonging import identities
@@ -19,8 +19,6 @@ from reliquant.images.meta import require_made_of as require_made_of_entry
 from reliquant.layers.variant import load_variant
 from reliquant.steps import run
 from reliquant.study import paths, placed
-
-TOLD = ("entry", "labels", "measures", "logit_scale_tuned", "model_sha256")  # of a variant, in its exported folder
 
 
 def main() -> None:
@@ -47,9 +45,8 @@ def main() -> None:
     clip, header = load_variant(args.model, args.variant, tower=args.tower)
     how = {"float_weights": args.float_weights, "code_bits": args.code_bits}
     exporter = Exporter(to="onnx", towers=args.towers, **how)
-    facts = {word: header.get(word) for word in TOLD} | {"variant_sha256": variant_of(header)}
-    words = {"name": args.variant.stem, "facts": facts, "prompts": read_prompts(args.classes), "card": card_of_export}
-    exporter.export(clip, args.output, **words)
+    words = {"name": args.variant.stem, "facts": told_of(header), "prompts": read_prompts(args.classes)}
+    exporter.export(clip, args.output, **words, card=card_of_export)
     clip, _ = load_variant(args.model, args.variant, tower=args.tower)  # anew: an export unpacks attention
     frame = in_float64(clip, args.classes, args.dataset, images=args.images, batch=args.batch, device=device)
     told = {"variant": header["sha256"], "model_sha256": header["model_sha256"], "labels": header.get("labels")}

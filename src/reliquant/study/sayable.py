@@ -1,6 +1,6 @@
 """What ONNX cannot say of a scheme, as far as the words of its grids tell; free of torch.
 
-What `deploy/inputs.py` and `deploy/weights.py` say of layers, said before there are any; a test compares the two.
+`deploy/inputs.py` and `deploy/weights.py` ask the same of the grids of layers, which are known later.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def unsayable(entry: Mapping[str, Any], precision: str, /, *, float_weights: boo
     words = [with_grids(entry, precision)]
     words += [with_grids(at_own_precision(entry, each), each) for each in others.values()]
     for each in words:
-        if problem := _of_input(Grid(**each["activation"])):
+        if problem := input_problem(Grid(**each["activation"])):
             yield f"{problem}; no word makes it so; {LEAVE_OUT}"
-        problem = "" if float_weights else _of_weight(Grid(**each["weight"]))
+        problem = "" if float_weights else weight_problem(Grid(**each["weight"]))
         if problem:
             yield f"{problem}; float_weights: true writes them as float32, or {LEAVE_OUT}"
     if problem := _of_attention(entry, precision):
         yield f"{problem}; no word makes it so; {LEAVE_OUT}"
 
 
-def _of_input(grid: Grid) -> str:
+def input_problem(grid: Grid, /) -> str:
     """Say why ONNX cannot say how a grid rounds inputs; empty if it can."""
     if grid.floating:
         return ""
@@ -47,7 +47,7 @@ def _of_input(grid: Grid) -> str:
     return ""
 
 
-def _of_weight(grid: Grid) -> str:
+def weight_problem(grid: Grid, /) -> str:
     """Say why ONNX cannot say what codes of a grid stand for; empty if it can."""
     if grid.floating:
         return ""
@@ -66,4 +66,4 @@ def _of_attention(entry: Mapping[str, Any], precision: str) -> str:
     if attention.probabilities == "log_sqrt2":
         return "probabilities are rounded to half octaves (log-sqrt2), for which ONNX has no type"
     words = {word: value for word, value in entry.get("activation", {}).items() if word in ("granularity", "dynamic")}
-    return _of_input(Grid(**{**words, **attention.words(precision)}))
+    return input_problem(Grid(**{**words, **attention.words(precision)}))
