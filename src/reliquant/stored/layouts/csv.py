@@ -1,4 +1,4 @@
-"""Text tables (CSV, TSV) with a header: a line an image, embeddings as a column for each of their coordinates."""
+"""Text tables (CSV, TSV) with a header: a line for each image, embeddings as a column for each of their coordinates."""
 
 from __future__ import annotations
 
