@@ -17,7 +17,7 @@ from reliquant.measures.nearest import Nearest
 from reliquant.measures.pair_products import similarities
 from reliquant.measures.retrieval import Task, right_answers
 
-QUERIES, ITEMS = 1024, 2040  # of a block of similarities, 8 MiB; items are 255 words of 8 (`_count`)
+QUERIES, ITEMS = 1536, 2040  # of a block of similarities, 12 MiB; items are 255 words of 8 (`_count`)
 GROUP = 4  # blocks of queries that meet the same items while these are in the cache
 FACTOR = 4.0  # times d^(1/2) units in the last place: the error of a float32 product (Higham and Mary 2019)
 CROWDED = 16  # items of a block that are nearer than the right answer: beyond so many they are counted, not looked at
