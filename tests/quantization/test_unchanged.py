@@ -9,6 +9,7 @@ from reliquant import plugins
 from reliquant.grid import Grid
 from reliquant.layers.coverage import coverage
 from reliquant.layers.surgery import targets, twins, unpack_attention
+from reliquant.layers.transforms import Compensation, attach
 from reliquant.layers.variant import export, restore
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
@@ -273,3 +274,24 @@ def test_a_transformer_of_torch_is_quantized_past_its_fused_way(proxy):
     for found, again in zip(outputs(clip, proxy), outputs(fresh, proxy), strict=True):
         assert torch.equal(found, again)
     assert export(clip, "image")[0].keys() < arrays.keys()
+
+
+def test_compensation_is_given_to_blocks_of_any_kind_or_named_where_it_does_not_fit(tower, capsys):
+    proxy = pairs_for(tower, 40)
+    entry = {**W8A8, "weight": {"bits": 3, "granularity": "channel"}, "compensation": "qwt"}
+    other = copy.deepcopy(tower)
+    arrays, facts = quantize(tower, entry, "image", proxy, Checkpoints())
+    given = [block for block in tower.parts.blocks if f"{block}.compensation" in facts["modules"]]
+    lines = capsys.readouterr().err
+    told = [block for block in tower.parts.blocks if f"compensation: {block} gets none" in lines]
+    blocks = {block for block in tower.parts.blocks if tower.parts.in_tower(block, "image")}
+    assert set(given) | set(told) == blocks
+    assert not set(given) & set(told)
+    restore(other.model, arrays, facts["modules"])
+    for ours, theirs in zip(outputs(tower, proxy), outputs(other, proxy), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_a_sequential_block_takes_no_piece_that_it_would_run_as_a_layer():
+    with pytest.raises(ValueError, match=r"Compensation: a torch\.nn\.Sequential would run it as one of its layers"):
+        attach(nn.Sequential(nn.Linear(4, 4)), Compensation(torch.zeros(4, 4), torch.zeros(4), -1, 0.0))

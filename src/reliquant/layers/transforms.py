@@ -154,8 +154,10 @@ class Compensation(nn.Module):
 def attach(block: nn.Module, piece: Stream | Compensation, /) -> None:
     """Make a block rotate its input (`side` in) or its output (`side` out) by a stream, or add a compensation.
 
-    The block owns the piece from then on.
+    The block owns the piece from then on. Raises ValueError for a torch.nn.Sequential, which would run it as a layer.
     """
+    if isinstance(block, nn.Sequential):
+        raise ValueError(f"{type(piece).__name__}: a torch.nn.Sequential would run it as one of its layers")
     if isinstance(piece, Compensation):
         block.compensation = piece
         block.register_forward_hook(_compensate, with_kwargs=True)

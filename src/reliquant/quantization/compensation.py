@@ -35,6 +35,7 @@ from reliquant.quantization.rounding import Decided
 PAIRS = 256  # at most: each block runs the blocks before it anew, in both models
 ROWS = 2  # at least, for each column of W and b
 QUARTER = 4  # every fourth pair checks what is fitted on the others
+SEQUENTIAL = "it is a torch.nn.Sequential, which would run whatever it holds one after the other"
 SMALLEST = 1e-10  # of the largest eigenvalue of X'^T X': directions below are as good as absent
 
 
@@ -61,6 +62,9 @@ class Compensating:
             return
         with _codes_alone(self.clip.model, self.exact.model):
             for name in _quantized_blocks(self.clip):
+                if isinstance(self.clip.model.get_submodule(name), nn.Sequential):
+                    say("compensation", f"{name} gets none: {SEQUENTIAL}")
+                    continue
                 sums = self._summed(name)
                 if doubt := sums.doubt():
                     say("compensation", f"{name} gets none: {doubt}")
@@ -112,6 +116,8 @@ def plan(clip: Clip, proxy: Proxy, /, *, batch: int, pairs: int, kept: int = 0) 
     found: dict[str, Compensation] = {}
     for name in (blocks := _quantized_blocks(clip)):
         calls, block = calls_of(clip, name, proxy, batch=batch, pairs=pairs), clip.model.get_submodule(name)
+        if isinstance(block, nn.Sequential):
+            continue
         (args, words), y = calls.inputs[0], calls.outputs[0]
         x, axis = args[0] if args else next(iter(words.values())), channel_axis(block, calls.outputs[0])
         if _places(x, axis) == _places(y, axis):
