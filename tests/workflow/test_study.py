@@ -26,7 +26,7 @@ TINY_STUDY = read_study(yaml.safe_load(TINY.read_text()))
 
 def snakemake(folder, *words, config=TINY, check=True):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = ["snakemake", "--snakefile", ROOT / "workflow" / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", config, "--nocolor", *words]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=ROOT)
     output = done.stdout + done.stderr
