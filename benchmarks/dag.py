@@ -33,7 +33,7 @@ def main() -> None:
     names = list(whole["models"])[: args.models]
     jobs = estimate(read_study({**whole, "models": {n: whole["models"][n] for n in names}}))["jobs"]["total"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [Path(sys.executable).with_name("snakemake"), "-n", "-q", "--snakefile", ROOT / "Snakefile"]
+        command = [Path(sys.executable).with_name("snakemake"), "-n", "-q", "--snakefile", ROOT / "workflow/Snakefile"]
         command += ["--profile", ROOT / "profiles" / "default", "--directory", folder, "--configfile", args.config]
         start = time.perf_counter()
         subprocess.run([*command, "--config", f"models=[{','.join(names)}]"], check=True, capture_output=True)

@@ -151,7 +151,7 @@ def test_the_study_runs_to_its_rows(place):
     (command,) = [line for block in BLOCKS["sh"] for line in block.splitlines() if line.startswith("snakemake")]
     words = shlex.split(command.replace("--cores all", "--cores 2"))
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    words += ["--snakefile", str(ROOT / "Snakefile"), "--nocolor", "results/pocket/rows.parquet"]
+    words += ["--snakefile", str(ROOT / "workflow/Snakefile"), "--nocolor", "results/pocket/rows.parquet"]
     done = subprocess.run(words, cwd=place, env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     rows = pl.read_parquet(place / "results/pocket/rows.parquet")

@@ -64,7 +64,16 @@ class Step:
 
 def steps_of(config, folder):
     """Return the jobs of a study that is to be made in a folder, each after those whose files it needs."""
-    words = ["--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default", "--cores", "2", "-n", "-p"]
+    words = [
+        "--snakefile",
+        ROOT / "workflow/Snakefile",
+        "--profile",
+        ROOT / "profiles" / "default",
+        "--cores",
+        "2",
+        "-n",
+        "-p",
+    ]
     command = ["snakemake", *words, "--directory", folder, "--configfile", config, "--nocolor", "--forceall"]
     done = subprocess.run(command, capture_output=True, text=True, env=ALONE, cwd=ROOT)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]

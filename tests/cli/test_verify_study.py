@@ -20,7 +20,7 @@ from reliquant.images.inventory import identity_of
 from reliquant.study import paths
 from reliquant.study.check import read_study
 
-STUDY = read_study(yaml.safe_load(Path("tests/workflow/tiny.yaml").read_text()))
+STUDY = read_study(yaml.safe_load(Path(".test/config/config.yaml").read_text()))
 
 
 @pytest.fixture(autouse=True)

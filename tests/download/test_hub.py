@@ -354,7 +354,7 @@ def test_a_study_fetches_a_model_from_a_hub_and_evaluates_it(hub, tmp_path):
     }
     (tmp_path / "hub.yaml").write_text(yaml.safe_dump(config))
     rows = "results/hub/evaluate/tiny/fp32/fp32-none-none-0/clean/rows.parquet"
-    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--directory", tmp_path, "--configfile", tmp_path / "hub.yaml", "--cores", "1", "--", rows]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment(hub, tmp_path / "home"), cwd=ROOT, timeout=580

@@ -11,7 +11,7 @@ from reliquant.plugins import ConfigError
 from reliquant.study.check import read_study
 
 ROOT = plugins.PACKAGE.parents[1]
-CONFIGS = sorted([*(ROOT / "config").glob("*.yaml"), ROOT / "tests" / "workflow" / "tiny.yaml"])
+CONFIGS = sorted([*(ROOT / "config").glob("*.yaml"), ROOT / ".test" / "config" / "config.yaml"])
 ODD = [None, True, False, 0, 1, -1, 2**70, 0.5, -0.0, float("nan"), float("inf")]
 ODD += ["", " ", "x", "w4a8", "a/b", "../up", "/", "é", "a\nb", "\0", "{}", "null", "1e3", ".", "..", "a" * 5000]
 ODD += [[], {}, [[]], [{}], [None], [1, "a"], {"a": 1}, {1: 2}, {"a": {"b": []}}, {None: 1}, (1, 2)]

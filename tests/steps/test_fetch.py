@@ -58,7 +58,14 @@ def served(tmp_path):
 def snakemake(tmp_path, clone):
     """Ask for the fetched and prepared data in a clone."""
     words = ["--profile", ROOT / "profiles" / "default", "--directory", tmp_path / clone, "--cores", "1"]
-    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--configfile", tmp_path / "config.yaml", *words]
+    command = [
+        "snakemake",
+        "--snakefile",
+        ROOT / "workflow/Snakefile",
+        "--configfile",
+        tmp_path / "config.yaml",
+        *words,
+    ]
     clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("HF_")}
     env = {**clean, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command += ["--", RECORD, "data/prepared/pets/native/images.npy"]

@@ -61,7 +61,7 @@ ALLOWED = {  # what is no path of the workflow
 def head():
     """The lines of the Snakefile's head: the paths that each rule makes, with words in angle brackets."""
     made = {}
-    for line in (ROOT / "Snakefile").read_text().splitlines():
+    for line in (ROOT / "workflow/Snakefile").read_text().splitlines():
         match = re.match(r"#   ((?:data|results|reports)/\S+)\s+([a-z_]+)(\s|$)", line)
         if match:
             made.setdefault(match[2], []).append(re.sub(r"<(\w+)>", lambda word: WORDS[word[1]], match[1]))
@@ -116,7 +116,7 @@ def strings_of_rules(path):
 
 
 SOURCES = [path for path in PACKAGE.rglob("*.py") if path.stem != "paths"]
-RULES = [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
+RULES = [ROOT / "workflow/Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *RULES], ids=lambda path: path.relative_to(ROOT).as_posix())

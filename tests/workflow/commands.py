@@ -18,7 +18,7 @@ def commands(folder, config):
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1),
             config_settings=ConfigSettings(configfiles=[config]),
-            snakefile=ROOT / "Snakefile",
+            snakefile=ROOT / "workflow/Snakefile",
             workdir=folder,
         )
         workflow.dag(dag_settings=DAGSettings(forceall=True)).execute_workflow(executor="dryrun")

@@ -19,7 +19,7 @@ import yaml
 from dry_run import job_counts
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Path(__file__).with_name("tiny.yaml")
+TINY = ROOT / ".test" / "config" / "config.yaml"
 BIN = Path(sys.executable).parent
 
 
@@ -269,7 +269,7 @@ def test_an_ordinary_user_may_have_any_kind_of_cache(ordinary, kind):
 
     as_user("git", "clone", "-q", str(base / "repo"), str(base / "fresh"), cwd=base)
     as_user("dvc", "config", "--local", "cache.type", kind)
-    linked = ["cp", "--reflink=always", str(base / "repo/Snakefile"), str(base / "linked")]
+    linked = ["cp", "--reflink=always", str(base / "repo/dvc.yaml"), str(base / "linked")]
     if kind == "reflink" and subprocess.run(linked, capture_output=True).returncode:
         pytest.skip("this file system has no reflinks; TMPDIR on XFS or Btrfs has")
     as_user("dvc", "pull", "-q")

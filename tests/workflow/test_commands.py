@@ -44,7 +44,7 @@ BARE = re.compile(r"[\w@%+=:,./ -]*", re.ASCII)  # what may stand outside quotes
 
 def wide():
     """The tiny study with what brings in the other rules and the optional keys: downloads, a tag, more datasets."""
-    config = yaml.safe_load((HERE / "tiny.yaml").read_text())
+    config = yaml.safe_load((HERE.parents[1] / ".test" / "config" / "config.yaml").read_text())
     config["models"]["b32"] = {"tower": "openclip", "architecture": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}
     config["datasets"] |= {
         "cifar": {"dataset": "cifar10", "split": "test"},

@@ -14,8 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.skipif(shutil.which("conda") is None, reason="no conda on the path")
 def test_every_rule_runs_in_its_environment_alone(tmp_path):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2", "--use-conda", "--directory", tmp_path]
-    command += ["--profile", ROOT / "profiles" / "default", "--configfile", Path(__file__).with_name("tiny.yaml")]
+    command = [
+        "snakemake",
+        "--snakefile",
+        ROOT / "workflow/Snakefile",
+        "--cores",
+        "2",
+        "--use-conda",
+        "--directory",
+        tmp_path,
+    ]
+    command += ["--profile", ROOT / "profiles" / "default", "--configfile", ROOT / ".test" / "config" / "config.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=ROOT)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-6000:]

@@ -13,13 +13,13 @@ from dry_run import job_counts
 from small_disk import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Path(__file__).with_name("tiny.yaml")
+TINY = ROOT / ".test" / "config" / "config.yaml"
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
 
 
 def snakemake(folder, *words):
-    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", TINY, "--nocolor", *words]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT)
     return done.returncode, done.stdout + done.stderr
@@ -47,7 +47,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(disk):
     assert not list(folder.rglob("*.part"))
     mount("size=200m")
     subprocess.run(
-        ["snakemake", "--unlock", "--directory", folder, "-s", ROOT / "Snakefile"], env=ENVIRONMENT, cwd=ROOT
+        ["snakemake", "--unlock", "--directory", folder, "-s", ROOT / "workflow/Snakefile"], env=ENVIRONMENT, cwd=ROOT
     )
     code, output = snakemake(folder, "--until", "prepare")
     assert code == 0, output[-4000:]
@@ -66,15 +66,19 @@ def test_a_read_only_folder_is_named_at_once(disk):
 
 def test_braces_in_the_name_of_the_codes_folder_are_refused_in_one_line(tmp_path):
     code = tmp_path / "c{x}"
-    for part in ("workflow", "src", "Snakefile"):
+    for part in ("workflow", "src"):
         code.mkdir(exist_ok=True)
         (code / part).symlink_to(ROOT / part)
     words = ["--configfile", TINY, "--directory", tmp_path / "run", "-n"]
     done = subprocess.run(
-        ["snakemake", "-s", code / "Snakefile", *words], capture_output=True, text=True, env=ENVIRONMENT, cwd=code
+        ["snakemake", "-s", code / "workflow/Snakefile", *words],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=code,
     )
     assert done.returncode == 1
-    assert f"{code}: Snakemake takes what stands in braces for a wildcard: rename" in done.stdout + done.stderr
+    assert f"{code}/src: Snakemake takes what stands in braces for a wildcard: rename" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -102,7 +106,7 @@ def test_a_clock_set_back_costs_nothing_but_is_named_where_something_is_made(tmp
 
 
 def test_of_two_runs_on_one_tree_the_second_stops_and_the_first_is_whole(tmp_path):
-    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--directory", tmp_path, "--configfile", TINY, "--nocolor", "--until", "pretrain"]
     with open(tmp_path / "first.txt", "w") as told:
         first = subprocess.Popen(command, stdout=told, stderr=told, env=ENVIRONMENT, cwd=ROOT)

@@ -17,7 +17,16 @@ MODEL, RECORD = "data/models/vit.safetensors", "data/models/vit.made.json"
 
 
 def snakemake(folder, *words):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2", "--nocolor"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        ROOT / "workflow/Snakefile",
+        "--cores",
+        "2",
+        "--nocolor",
+    ]
     command += ["--profile", ROOT / "profiles" / "default", "--configfile", TINY, *words]
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from reliquant.models.openclip import open_clip
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Path(__file__).with_name("tiny.yaml")
+TINY = ROOT / ".test" / "config" / "config.yaml"
 MODEL = "data/models/own.safetensors"
 PLUGIN = """from pathlib import Path
 import numpy as np
@@ -33,7 +33,7 @@ def dataset(root: Path, /) -> Dataset:
 
 def snakemake(folder, *words):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile"]
     command += ["--profile", ROOT / "profiles" / "default", "--cores", "2", "--nocolor"]
     command += ["--configfile", folder / "study.yaml", *words]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=folder)

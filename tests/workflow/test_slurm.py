@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Path(__file__).with_name("tiny.yaml")
+TINY = ROOT / ".test" / "config" / "config.yaml"
 TOOLS = Path(os.environ.get("SLURM_LOCAL", ROOT.parent / "shared" / "tools"))
 ROWS = Path("results/tiny/rows.parquet")
 
@@ -58,7 +58,7 @@ def cluster(tmp_path_factory):
 def started(folder, *words, profile="slurm", config=TINY):
     """Start Snakemake on the small study, or another; its output goes to a file in the folder."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / profile]
+    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / profile]
     command += ["--directory", folder, "--configfile", config, "--nocolor", *words]
     with open(folder / "output.txt", "w") as output:
         environment = {**os.environ, "PATH": path}

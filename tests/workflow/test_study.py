@@ -20,13 +20,13 @@ from reliquant.files.artifacts import ROW_SCHEMA, read_header
 from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Path(__file__).with_name("tiny.yaml")
+TINY = ROOT / ".test" / "config" / "config.yaml"
 TINY_STUDY = read_study(yaml.safe_load(TINY.read_text()))
 
 
 def snakemake(folder, *words, config=TINY, check=True):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", config, "--nocolor", *words]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=ROOT)
     output = done.stdout + done.stderr

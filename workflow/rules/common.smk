@@ -2,8 +2,6 @@
 import inspect
 import json
 import re
-import shlex
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
-sys.path[:0] = [f"{workflow.basedir}/src", str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
 from reliquant import fingerprint, plugins
 from reliquant.study import deployment, made_of, paths, placed, retrieval, sensitivity
 from reliquant.study.check import read_study
@@ -36,13 +33,6 @@ if changed:
 in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method  # which then has the packages
 if not in_conda and (absent := deployment.absent_packages(study)):
     raise WorkflowError(absent)
-
-if set("{}") & set(str(workflow.basedir)):
-    raise WorkflowError(
-        f"{workflow.basedir}: Snakemake takes what stands in braces for a wildcard: rename the folder of the code"
-    )
-here = shlex.quote(str(workflow.basedir))
-shell.prefix(f"export PYTHONPATH={here}/src${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 # In a command every word is quoted (:q); a parameter that is a list is so many words, an empty one is none.
 DETERMINISTIC = ["--deterministic"] if study.config.deterministic else []

@@ -1,0 +1,38 @@
+# Where the jobs' code lies: in a clone beside the workflow, else the package that is installed beside Snakemake.
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.sourcecache import LocalSourceFile
+
+RULES = workflow.current_basedir  # of this file, also where another workflow has this one as a module
+
+
+def installed_package():
+    """Link to the installed package from a folder that holds nothing else, so that a job imports no more of it."""
+    try:
+        found = version("reliquant")
+    except PackageNotFoundError:
+        raise WorkflowError(f"{RULES}: this workflow needs the package of the same release: pip install reliquant")
+    tag = str(getattr(RULES, "tag", None) or "").removeprefix("v")
+    if tag.count(".") == 2 and tag != found:
+        raise WorkflowError(
+            f"the workflow is release {tag}, the installed package {found}: pip install reliquant=={tag}"
+        )
+    package = Path(find_spec("reliquant").origin).parent
+    link = Path(".snakemake", "reliquant", "reliquant").absolute()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not (link.is_symlink() and link.readlink() == package):
+        link.unlink(missing_ok=True)
+        link.symlink_to(package)
+    return link.parent
+
+
+CODE = Path(RULES).parents[1] / "src" if isinstance(RULES, LocalSourceFile) else installed_package()
+if set("{}") & set(str(CODE)):
+    raise WorkflowError(f"{CODE}: Snakemake takes what stands in braces for a wildcard: rename the folder of the code")
+sys.path[:0] = [str(CODE), str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(CODE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
