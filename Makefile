@@ -1,9 +1,9 @@
-# make lab | study CONFIG=... | test | fuzz | chaos | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
+# make lab | study CONFIG=... | test | fuzz | chaos | env | lint | clean | docs | lab-from-scratch. Everything runs in .venv, which `make env` makes.
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lab lab-from-scratch study test fuzz chaos check-clone env lint clean
+.PHONY: lab lab-from-scratch study test fuzz chaos check-clone docs env lint clean
 
 lab: env ## the embedded study, to reports/lab/report.html
 	$(SNAKEMAKE)
@@ -29,6 +29,10 @@ check-clone: env ## what a study must survive in fresh clones, a line a check
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clones]'
 	$(BIN)/python -m pytest -v tests/workflow/test_clones.py tests/workflow/test_hardships.py
 
+docs: env ## the site, to site/index.html; offline, and a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs site
+	@echo "open site/index.html"
+
 env: .venv/.made
 .venv/.made: pyproject.toml constraints.txt workflow/make_env.sh
 	bash workflow/make_env.sh .venv
@@ -42,4 +46,4 @@ lint: env
 	$(BIN)/snakemake --lint
 
 clean: ## what was computed; the environment stays
-	rm -rf results reports/*/ logs data .snakemake
+	rm -rf results reports/*/ logs data .snakemake site
