@@ -1,9 +1,9 @@
-# make lab | study CONFIG=... | test | fuzz | chaos | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
+# make lab | study CONFIG=... | test | fuzz | chaos | tutorials | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lab lab-from-scratch study test fuzz chaos check-clone env lint clean
+.PHONY: lab lab-from-scratch study test fuzz chaos check-clone tutorials env lint clean
 
 lab: env ## the embedded study, to reports/lab/report.html
 	$(SNAKEMAKE)
@@ -28,6 +28,9 @@ chaos: env ## the harm of tests/chaos, much more of it; the last line says what 
 check-clone: env ## what a study must survive in fresh clones, a line a check
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clones]'
 	$(BIN)/python -m pytest -v tests/workflow/test_clones.py tests/workflow/test_hardships.py
+
+tutorials: env ## runs docs/tutorials, and writes what they print and draw into their pages
+	for page in docs/tutorials/[0-9]*.md; do $(BIN)/python tools/tutorials.py $$page || exit 1; done
 
 env: .venv/.made
 .venv/.made: pyproject.toml constraints.txt workflow/make_env.sh
