@@ -162,7 +162,7 @@ rule time_exported:
         f"{LOGS}/time_exported/{{model}}.log",
     conda:
         "../envs/deploy.yaml"
-    threads: workflow.cores or 1  # the machine alone
+    threads: workflow.resource_settings.cores or 1  # the machine alone
     resources:
         mem_mb=more(4000),
         runtime=more(120),

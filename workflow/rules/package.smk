@@ -9,6 +9,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.sourcecache import LocalSourceFile
 
 RULES = workflow.current_basedir  # of this file, also where another workflow has this one as a module
+moved = workflow.modifier.path_modifier
+if moved.prefix or moved.modifies_prefixes:
+    raise WorkflowError(f"{RULES}: a module's `prefix` and `replace_prefix` would not reach the paths inside parameters")
 
 
 def installed_package():
