@@ -13,7 +13,7 @@ LONGEST_NAME = 64  # letters: three names and a form are one file's name, which 
 LONGEST_FILE = 200  # bytes: parts of a download add to it
 LONGEST_PATH = 1024
 DEEPEST_FOLDER = 8
-_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*", re.ASCII)
+NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 _DEVICE = re.compile(r"[a-z]{1,16}(:[0-9]{1,3})?", re.ASCII)
 
@@ -24,7 +24,7 @@ def name_problem(name: str, /) -> str:
     >>> name_problem("vit-b.32"), name_problem("../up")
     ('', 'must be small letters and digits, with single . _ or - between them')
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         return "must be small letters and digits, with single . _ or - between them"
     return f"must have at most {LONGEST_NAME} letters" if len(name) > LONGEST_NAME else ""
 

@@ -173,6 +173,11 @@ def check_words(path: Path, function: str, given: Entry, /) -> list[str]:
     return wrong
 
 
+def json_schema(path: Path, function: str, /) -> dict[str, Any]:
+    """Return the JSON Schema of the words that a function in a source file takes, for editors."""
+    return _schema(path, function).json_schema()
+
+
 def check(family: str, entry: object, /) -> list[str]:
     """Return what is wrong with an entry of a family, nothing if it can be bound."""
     if not isinstance(entry, Mapping) or family not in entry:

@@ -11,7 +11,9 @@ from snakemake.sourcecache import LocalSourceFile
 RULES = workflow.current_basedir  # of this file, also where another workflow has this one as a module
 moved = workflow.modifier.path_modifier
 if moved.prefix or moved.modifies_prefixes:
-    raise WorkflowError(f"{RULES}: a module's `prefix` and `replace_prefix` would not reach the paths inside parameters")
+    raise WorkflowError(
+        f"{RULES}: a module's `prefix` and `replace_prefix` would not reach the paths inside parameters"
+    )
 
 
 def installed_package():

@@ -18,7 +18,7 @@ READS = (
     " (size: pixels, or <height>x<width>; level: 0 to 255, or <red>.<green>.<blue>)"
 )
 _SIDE, _LEVEL = r"[1-9]\d{0,4}", r"\d{1,3}"
-_NAME = re.compile(
+NAME = re.compile(
     rf"(?P<height>{_SIDE})(x(?P<width>{_SIDE}))?-(?P<resize>shortest|squash|longest)-(?P<interpolation>bicubic|bilinear)"
     rf"(-fill(?P<fill>{_LEVEL}(\.{_LEVEL}\.{_LEVEL})?))?"
 )
@@ -89,7 +89,7 @@ def _offset(side: int, field: int) -> int:
 
 def parse_form(name: str, /) -> Form:
     """Read the name of a form; raise ValueError saying how one must read. `native` has no size and is none."""
-    match = _NAME.fullmatch(str(name))
+    match = NAME.fullmatch(str(name))
     if match is None or (match["resize"] == "longest") != (match["fill"] is not None):
         raise ValueError(f"must read {READS}, got {name!r}")
     levels = [int(level) for level in (match["fill"] or "0").split(".")]

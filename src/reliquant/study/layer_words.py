@@ -40,7 +40,7 @@ def _something(value: object) -> object:
     return value
 
 
-Factors = Annotated[list[Factor], BeforeValidator(_factors)]
+Factors = Annotated[list[Factor], BeforeValidator(_factors, json_schema_input_type=Literal["all"] | list[Factor])]
 
 
 class Attention(BaseModel):
@@ -96,7 +96,9 @@ class Layers(BaseModel):
     keep: list[str] = []
     other: dict[str, str] = {}
     also: list[str] = []
-    attention: Annotated[Attention | None, BeforeValidator(_something)] = None
+    attention: Annotated[
+        Attention | None, BeforeValidator(_something, json_schema_input_type=Literal["all"] | Attention)
+    ] = None
 
 
 def attention_problems(entry: Mapping[str, Any], precision: str, /) -> Iterator[str]:
