@@ -7,7 +7,7 @@ import importlib
 import re
 from pathlib import Path
 
-from markdown import code, fenced, prose, table
+from markup import code, fenced, prose, table
 
 from reliquant.cli.main import ERROR, SUBCOMMANDS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from markdown import CODE_SPAN
+from markup import CODE_SPAN
 
 import reliquant
 from reliquant import plugins

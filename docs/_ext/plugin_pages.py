@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from markdown import code, docstring, fenced, first_paragraph, prose, table
+from markup import code, docstring, fenced, first_paragraph, prose, table
 
 from reliquant import plugins
 
