@@ -20,8 +20,10 @@ autodoc_member_order = "bysource"
 
 html_theme = "furo"
 html_title = "reliquant"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False

@@ -7,7 +7,7 @@ import importlib
 import re
 from pathlib import Path
 
-from markdown import code, fenced, prose, table
+from markup import code, fenced, prose, table
 
 from reliquant.cli.main import ERROR, SUBCOMMANDS
 
@@ -25,7 +25,7 @@ def commands() -> str:
 
 
 def _link(name: str) -> str:
-    return f"[{code(f'reliquant {name}')}](#{_anchor(name)})"
+    return f"[{code(name)}](#{_anchor(name)})"
 
 
 def _anchor(name: str) -> str:

@@ -6,7 +6,7 @@ import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from markdown import code, docstring, prose, table
+from markup import code, docstring, prose, table
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -33,12 +33,10 @@ BOUNDS = {
 
 def parts() -> str:
     """Write a table for the config, for each of its parts, and for the keys of entries that no plugin takes."""
-    keys = [kind for section in config.STUDY_KEYS.values() for kind in section.values()]
-    models = [
-        config.Config,
-        *_inner(config.Config),
-        *(part for kind in keys for one in _models(kind) for part in [one, *_inner(one)]),
-    ]
+    models = [config.Config, *_inner(config.Config)]
+    for keys in config.STUDY_KEYS.values():
+        for part in _models(tuple[*keys.values()]) if keys else []:
+            models += [part, *_inner(part)]
     sections = [_part(model) for model in dict.fromkeys(models)]
     return "\n\n".join([*sections, _study_keys()])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from markdown import table
+from markup import table
 
 PAGE = Path(__file__).resolve().parents[1] / "measures.md"
 

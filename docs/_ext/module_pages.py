@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from markdown import CODE_SPAN
+from markup import CODE_SPAN
 
 import reliquant
 from reliquant import plugins
@@ -16,7 +16,7 @@ NOTEBOOK = "notebook"  # the word for what `import reliquant` gives by itself
 def modules(*named: str) -> str:
     """Write modules by their dotted names below the package; `measures.*` stands for all in a room."""
     if named == (NOTEBOOK,):
-        lines = [f".. autofunction:: reliquant.{place}.{name}" for name, place in sorted(reliquant._PLACES.items())]
+        lines = [f".. autofunction:: reliquant.{name}" for name in reliquant._PLACES]
         return "```{eval-rst}\n" + "\n\n".join(lines) + "\n```"
     return "\n\n".join(_module(name) for pattern in named for name in _expanded(pattern))
 

@@ -14,10 +14,11 @@ DOCS = Path(__file__).resolve().parents[1]
 MADE = "pictures/made"  # below docs/, ignored by git
 BLUE, GREY, RED = "#1f5fa8", "#5a5a5a", "#b3362b"
 MARGIN = 1.0  # points: `equivalence` of a config, unless it says another
+COLUMNS = (4.4, 8.6)  # where the verdicts on each claim stand
 VERDICTS = (  # low, high, what a report says of "it falls", and of "it does not change"
     (-4.2, -1.4, "supported", "contradicted"),
     (-2.6, -0.3, "supported", "too small to tell"),
-    (-0.7, 0.6, "contradicted: too small to matter", "supported"),
+    (-0.7, 0.6, "contradicted:\ntoo small to matter", "supported"),
     (-2.4, 1.6, "too small to tell", "too small to tell"),
     (0.4, 3.1, "contradicted", "too small to tell"),
 )
@@ -50,7 +51,7 @@ def coverage() -> Figure:
         axes.plot([place - 0.35, place + 0.35], [held.mean()] * 2, color=RED, linewidth=2)
         axes.annotate(f"mean {held.mean():.3f}", (place, 0.862), ha="center", color=RED)
     axes.axhline(0.95, color=GREY, linewidth=1, linestyle="--")
-    axes.set_xticks(range(len(sizes)), [f"{size} images" for size in sizes])
+    axes.set_xticks(range(len(sizes)), [f"{int(size.replace(',', '')):,} images" for size in sizes])
     axes.set(ylabel="share of intervals\nthat hold the truth", ylim=(0.85, 1.005))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -58,21 +59,19 @@ def coverage() -> Figure:
 
 def verdicts() -> Figure:
     """Draw intervals beside 0 and the margin, with what a report says of two claims."""
-    figure = Figure(figsize=(8, 2.9))
+    figure = Figure(figsize=(4, 2.9))
     axes = figure.subplots()
     axes.axvspan(-MARGIN, MARGIN, color=GREY, alpha=0.15, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=1)
-    for line, (low, high, falls, stays) in enumerate(VERDICTS):
+    for line, (low, high, *said) in enumerate(VERDICTS):
         axes.plot([low, high], [line, line], color=BLUE, linewidth=2.5)
         axes.plot((low + high) / 2, line, "o", color=BLUE)
-        axes.text(4.3, line, falls, va="center")
-        axes.text(9.8, line, stays, va="center")
-    for place, head in ((4.3, "“it falls”"), (9.8, "“it does not change”")):
-        axes.text(place, -0.9, head, va="center", fontweight="bold")
-    axes.text(0, -0.9, "margin", va="center", ha="center", color=GREY)
-    axes.set(
-        xlim=(-4.8, 4), ylim=(len(VERDICTS) - 0.5, -0.6), yticks=[], xlabel="mean change, points, with its interval"
-    )
+        for place, words in zip(COLUMNS, said, strict=True):
+            axes.text(place, line, words, va="center")
+    for place, head in zip(COLUMNS, ("“it falls”", "“it does not change”"), strict=True):
+        axes.text(place, -1, head, va="center", fontweight="bold")
+    axes.text(0, -1, "margin", va="center", ha="center", color=GREY)
+    axes.set(xlim=(-4.8, 4), ylim=(len(VERDICTS) - 0.5, -0.6), yticks=[], xlabel="mean change in points")
     axes.spines[["top", "right", "left"]].set_visible(False)
     return figure
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import ast
 
-from markdown import code, docstring, fenced, first_sentence, prose, table
+from markup import code, docstring, fenced, first_paragraph, prose, table
 
 from reliquant import plugins
+
+GIVEN = {  # words that a study hands over, and from where
+    "quantizer": {"weight": "the precision", "activation": "the precision"},
+    "corruption": {"severity": "`severities`"},
+}
+BY_NAME = ("corruption", "figure", "table")  # families that a config names without words
 
 
 def families() -> str:
@@ -21,7 +27,7 @@ def families() -> str:
 def family(name: str) -> str:
     """Write a family: a table of its plugins, then each with its words."""
     lines = [
-        [f"[{code(plugin)}](#{_anchor(name, plugin)})", first_sentence(_about(name, plugin))]
+        [f"[{code(plugin)}](#{_anchor(name, plugin)})", first_paragraph(_about(name, plugin))]
         for plugin in plugins.names(name)
     ]
     return "\n\n".join([table([name, "what it is"], lines), *(_plugin(name, plugin) for plugin in plugins.names(name))])
@@ -45,9 +51,14 @@ def _plugin(family_name: str, plugin: str) -> str:
     if place := plugins.place(family_name, plugin):
         pieces.append(f"The folder to fill: {code(place)}.")
     if words:
-        lines = [[code(word), code(str(kind)), _default(default)] for word, (kind, default) in words.items()]
+        given = GIVEN.get(family_name, {})
+        lines = [
+            [code(word), code(str(kind)), f"from {given[word]}" if word in given else _default(default)]
+            for word, (kind, default) in words.items()
+        ]
         pieces.append(table(["word", "takes", "unless given"], lines))
-    pieces.append(fenced(_entry(family_name, plugin, words), "yaml"))
+    if family_name not in BY_NAME:
+        pieces.append(fenced(_entry(family_name, plugin, words), "yaml"))
     return "\n\n".join(piece for piece in pieces if piece)
 
 
@@ -57,5 +68,6 @@ def _default(default: object) -> str:
 
 def _entry(family_name: str, plugin: str, words: plugins.Words) -> str:
     """Write the shortest entry that names the plugin."""
-    needed = [f"{word}: ..." for word, (_, default) in words.items() if default is ...]
+    given = GIVEN.get(family_name, {})
+    needed = [f"{word}: ..." for word, (_, default) in words.items() if default is ... and word not in given]
     return "{ " + ", ".join([f"{family_name}: {plugin}", *needed]) + " }"

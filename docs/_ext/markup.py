@@ -63,7 +63,6 @@ def docstring(words: str, /) -> str:
     return "\n\n".join(blocks)
 
 
-def first_sentence(words: str, /) -> str:
-    """Return the first sentence of a docstring, as Markdown."""
-    paragraph = re.split(r"\n\s*\n", inspect.cleandoc(words))[0]
-    return prose(re.split(r"(?<=[.:;])\s", " ".join(paragraph.split()))[0].rstrip(":;"))
+def first_paragraph(words: str, /) -> str:
+    """Return the first paragraph of a docstring, as Markdown."""
+    return prose(re.split(r"\n\s*\n", inspect.cleandoc(words))[0])
