@@ -108,6 +108,8 @@ def versions() -> str:
         "codemeta.json": json.loads((ROOT / "codemeta.json").read_text())["version"],
         "CHANGELOG.md": newest()[0],
     }
+    for i, each in enumerate(re.findall(r"(?:==|\bv)(\d+\.\d+\.\d+)", (ROOT / "docs" / "module.md").read_text()), 1):
+        told[f"docs/module.md ({i})"] = each
     if wrong := {name: each for name, each in told.items() if each != VERSION}:
         raise Failed(f"src/reliquant/__init__.py has {VERSION}, but {wrong}")
     return f"{VERSION} in src/reliquant/__init__.py, {', '.join(told)}"

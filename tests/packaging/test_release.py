@@ -17,7 +17,8 @@ def release(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("release", ROOT / "tools" / "release.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    for name in ("CITATION.cff", "codemeta.json", "CHANGELOG.md"):
+    (tmp_path / "docs").mkdir()
+    for name in ("CITATION.cff", "codemeta.json", "CHANGELOG.md", "docs/module.md"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     for name in ("AUTHOR", "COMMITTER"):
