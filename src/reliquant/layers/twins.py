@@ -216,10 +216,8 @@ class Twin(nn.Module):
         widths = {"weight": self.weight[0].numel(), "input": self.weight.shape[1] * getattr(self, "groups", 1)}
         for (what, width), grid in zip(widths.items(), (weight_grid, activation_grid), strict=True):
             if grid.whole_groups and width % grid.group:
-                told = f"blocks of {grid.group} do not divide the {width} numbers of a row of its {what}"
-                raise ValueError(
-                    f"{told}; keep the layer in floating point (layers: keep) or give it another precision"
-                )
+                why = f"blocks of {grid.group} do not divide the {width} numbers of a row of its {what}"
+                raise ValueError(f"{why}; keep the layer in floating point (layers: keep) or give it another precision")
         self.weight_grid, self.activation_grid = weight_grid, activation_grid
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
