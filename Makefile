@@ -1,9 +1,12 @@
-# make lab | study CONFIG=... | test | fuzz | chaos | env | lint | clean | lab-from-scratch. Everything runs in .venv, which `make env` makes.
+# `make help` lists what there is to make. Everything runs in .venv, which `make env` makes.
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lab lab-from-scratch study test fuzz chaos check-clone env lint clean
+.PHONY: help lab lab-from-scratch study test fuzz chaos check-clone docs tutorials env lint clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
 
 lab: env ## the embedded study, to reports/lab/report.html
 	$(SNAKEMAKE)
@@ -16,7 +19,7 @@ study: env ## another study, CONFIG=its config, which is read within limits befo
 	@$(BIN)/reliquant plan '$(CONFIG)' > /dev/null
 	$(SNAKEMAKE) --configfile '$(CONFIG)'
 
-test: env
+test: env ## all tests, on two workers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 fuzz: env ## the random inputs of tests/fuzz, many more of them
@@ -29,12 +32,19 @@ check-clone: env ## what a study must survive in fresh clones, a line a check
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clones]'
 	$(BIN)/python -m pytest -v tests/workflow/test_clones.py tests/workflow/test_hardships.py
 
-env: .venv/.made
+docs: env ## the site, to site/index.html; offline, and a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs site
+	@echo "open site/index.html"
+
+tutorials: env ## runs docs/tutorials, and writes what they print and draw into their pages
+	for page in docs/tutorials/[0-9]*.md; do $(BIN)/python tools/tutorials.py $$page || exit 1; done
+
+env: .venv/.made ## the environment, in .venv
 .venv/.made: pyproject.toml constraints.txt workflow/make_env.sh
 	bash workflow/make_env.sh .venv
 	touch $@
 
-lint: env
+lint: env ## style, types, and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -42,4 +52,4 @@ lint: env
 	$(BIN)/snakemake --lint
 
 clean: ## what was computed; the environment stays
-	rm -rf results reports/*/ logs data .snakemake
+	rm -rf results reports/*/ logs data .snakemake site

@@ -8,6 +8,7 @@ from reliquant import plugins
 
 ROOT = plugins.PACKAGE.parents[1]
 FILES = [*plugins.PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").glob("*.py")]
+FILES += [ROOT / "docs" / "conf.py", *(ROOT / "docs" / "_ext").glob("*.py")]
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 LONGEST_FILE = 310  # lines
 

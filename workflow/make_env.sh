@@ -18,4 +18,4 @@ if ! "$venv/bin/python" -c "import torch, sys; sys.exit('$torch' != 'torch==' + 
 			"${pip[@]}" "$torch" # the CUDA build runs on a CPU too; it is only larger
 	fi
 fi
-"${pip[@]}" --constraint "$here/constraints.txt" --editable "$here[cluster,deploy,dev]"
+"${pip[@]}" --constraint "$here/constraints.txt" --editable "$here[cluster,deploy,dev,docs]"

@@ -79,6 +79,16 @@ def test_a_small_divergence_is_shown_with_its_digits():
     assert cells_of("nll", line["nll"])[-1] == "0.0000 [-2e-05, +3e-05] nats"
 
 
+def test_what_is_no_share_is_not_shown_in_percent():
+    of = {"stored_bits": 4.25, "dead_channels": 3.0, "logit_scale": 26.7, "quantized_weight_share": 0.944}
+    shown = {name: cells_of(name, Line(value=dict.fromkeys(NUMBERS) | {"value": value})) for name, value in of.items()}
+    said = {name: (value, unit) for name, (_, value, _, unit, _) in shown.items()}
+    assert said["stored_bits"] == ("4.25", "bits")
+    assert said["dead_channels"] == ("3", "")
+    assert said["logit_scale"] == ("26.7", "")
+    assert said["quantized_weight_share"] == ("94.4", "%")
+
+
 def test_in_a_narrow_window_nothing_is_wider_than_it(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "46")
     lines = run(*WHOLE).out.splitlines()

@@ -19,8 +19,6 @@ rule export:
         doubled=paths.doubled(study.name, "{variant}"),
     log:
         f"{LOGS}/export/{{variant}}.log",
-    benchmark:
-        f"{LOGS}/export/{{variant}}.tsv"
     conda:
         "../envs/deploy.yaml"
     resources:
@@ -70,8 +68,6 @@ rule run_exported:
         RUN_SAMPLES,
     log:
         f"{LOGS}/run_exported/{{variant}}/{{runtime}}/{{shard}}.log",
-    benchmark:
-        f"{LOGS}/run_exported/{{variant}}/{{runtime}}/{{shard}}.tsv"
     conda:
         "../envs/deploy.yaml"
     threads: study.config.deploy.threads if study.config.deploy else 1

@@ -33,8 +33,6 @@ rule evaluate:
         SAMPLES,
     log:
         f"{LOGS}/evaluate/{{variant}}/{{shard}}.log",
-    benchmark:
-        f"{LOGS}/evaluate/{{variant}}/{{shard}}.tsv"
     conda:
         "../envs/reliquant.yaml"
     resources:

@@ -14,8 +14,6 @@ rule explain:
         EXPLAINED,
     log:
         f"{LOGS}/explain/{{variant}}.log",
-    benchmark:
-        f"{LOGS}/explain/{{variant}}.tsv"
     conda:
         "../envs/reliquant.yaml"
     resources:

@@ -42,8 +42,6 @@ rule pretrain:
         MODEL,
     log:
         f"{LOGS}/pretrain/{{model}}.log",
-    benchmark:
-        f"{LOGS}/pretrain/{{model}}.tsv"
     wildcard_constraints:
         model=TRAINED,
     priority: 1  # the longest jobs first
@@ -78,8 +76,6 @@ rule quantize:
         variant=QUANTIZED,
     log:
         f"{LOGS}/quantize/{{variant}}.log",
-    benchmark:
-        f"{LOGS}/quantize/{{variant}}.tsv"
     priority: 1  # a variant that is refused is refused before anything is evaluated
     conda:
         "../envs/reliquant.yaml"

@@ -1,4 +1,5 @@
 # Where the jobs' code lies: in a clone beside the workflow, else the package that is installed beside Snakemake.
+import os
 import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -40,4 +41,8 @@ CODE = Path(RULES).parents[1] / "src" if isinstance(RULES, LocalSourceFile) else
 if set("{}") & set(str(CODE)):
     raise WorkflowError(f"{CODE}: Snakemake takes what stands in braces for a wildcard: rename the folder of the code")
 sys.path[:0] = [str(CODE), str(Path.cwd())]  # where plugins of one's own lie, as for the jobs
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(CODE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+shell.prefix(
+    f"export PYTHONPATH={shlex.quote(str(CODE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}"
+    " RELIQUANT_USED=1"  # each log ends with what its job used
+    f" RELIQUANT_FORK_SERVER=${{{{RELIQUANT_FORK_SERVER:-{os.getpid()}}}}}; "  # jobs share imports: fork_client.py
+)

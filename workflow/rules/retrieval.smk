@@ -13,8 +13,6 @@ rule embed:
         EMBEDDINGS,
     log:
         f"{LOGS}/embed/{{variant}}.log",
-    benchmark:
-        f"{LOGS}/embed/{{variant}}.tsv"
     conda:
         "../envs/reliquant.yaml"
     resources:
@@ -53,8 +51,6 @@ rule retrieve:
         SEARCHED,
     log:
         f"{LOGS}/retrieve/{{variant}}.log",
-    benchmark:
-        f"{LOGS}/retrieve/{{variant}}.tsv"
     conda:
         "../envs/reliquant.yaml"
     resources:

@@ -12,8 +12,6 @@ rule sensitivity:
         ALONE,
     log:
         f"{LOGS}/sensitivity/{{variant}}.log",
-    benchmark:
-        f"{LOGS}/sensitivity/{{variant}}.tsv"
     conda:
         "../envs/reliquant.yaml"
     resources:

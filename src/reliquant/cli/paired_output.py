@@ -32,6 +32,9 @@ UNITS: Units = (  # the first that a name matches: unit of values, of changes, b
     (r"^best_temperature", "", "", 1, 3),
     (r"^conformal_size", "classes", "classes", 1, 2),
     (r"^bytes", "bytes", "bytes", 1, 0),
+    (r"^stored_bits", "bits", "bits", 1, 2),
+    (r"^dead_channels", "", "", 1, 0),
+    (r"^logit_scale", "", "", 1, 1),
     (r"", "%", "points", 100, 1),
 )
 LEGEND = (

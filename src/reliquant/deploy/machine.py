@@ -47,3 +47,10 @@ def peak_resident() -> int | None:
         return None
     by_word = dict(_words(line) for line in told.splitlines() if ":" in line)
     return int(by_word["VmHWM"].split()[0]) * 1024 if "VmHWM" in by_word else None
+
+
+def used() -> str:
+    """Say what this process has used: processor time, also of processes that it waited for, and the most memory."""
+    times, peak = os.times(), peak_resident()
+    told = f"{times.user + times.system + times.children_user + times.children_system:.1f} s of processor time"
+    return told if peak is None else f"{told}, at most {peak / 1e6:.0f} MB of memory"

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from reliquant.layers.products import FACTORS, LEAF, Multiplied, watched_products
@@ -17,6 +16,7 @@ from reliquant.layers.surgery import twins
 from reliquant.layers.transforms import Compensation, Rotation
 from reliquant.layers.twins import SparedInput, Twin
 from reliquant.models.clip import Clip
+from reliquant.models.dispatch import DispatchMode
 from reliquant.models.parts import Parts, Scope, storage_of, tensors_in
 
 
@@ -172,7 +172,7 @@ class _Seen(NamedTuple):
         return self.operator in ("bmm", "baddbmm") and not self.of_parameter
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Count multiply-accumulates by what multiplied, with the formulas of torch's own FLOP counter."""
 
     def __init__(self, clip: Clip, /) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from reliquant.models.blocks import Tower, blocks_of, described
+from reliquant.models.dispatch import DispatchMode
 
 Scope = Literal["none", "image", "both"]
 CAPTION = "a photo"
@@ -174,7 +174,7 @@ def _noted(model: nn.Module, run: Run) -> Iterator[None]:
             handle.remove()
 
 
-class _Reads(TorchDispatchMode):
+class _Reads(DispatchMode):
     """Note which parameters the operators read, by the storages of their inputs (views share them)."""
 
     def __init__(self, model: nn.Module, run: Run, /) -> None:

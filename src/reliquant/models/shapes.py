@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from reliquant.models.dispatch import DispatchMode
 
 
 def is_shape_only(model: nn.Module, /) -> bool:
@@ -27,7 +28,7 @@ def shapes_only() -> Iterator[None]:
         yield
 
 
-class _Answers(TorchDispatchMode):
+class _Answers(DispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
             if func is torch.ops.aten._local_scalar_dense.default:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from reliquant.layers.coverage import located
 from reliquant.layers.twins import QuantLinear, Twin
 from reliquant.models.clip import Clip
+from reliquant.models.dispatch import DispatchMode
 from reliquant.models.parts import storage_of, tensors_in
 from reliquant.quantization.calibrate import feed
 from reliquant.quantization.proxy import Proxy
@@ -68,7 +68,7 @@ def _foldable(module: nn.Module) -> bool:
     return isinstance(module, nn.LayerNorm) and module.weight is not None and module.bias is not None
 
 
-class _Flow(TorchDispatchMode):
+class _Flow(DispatchMode):
     """Note which modules read the output of which LayerNorm."""
 
     def __init__(self) -> None:

@@ -60,3 +60,18 @@ def test_latency_lies_along_the_axis_where_it_is_asked_for_and_is_named_where_it
     drawn = np.concatenate([c.get_offsets()[:, 0] for c in fig.axes[0].collections])
     assert set(drawn.tolist()) == {7.5}
     assert figure(frame).get_supxlabel().startswith("bytes on disk")
+
+
+def test_sizes_that_lie_close_together_have_ticks_at_round_numbers(frame):
+    close = frame.with_columns(  # from 30 to 40 % of FP32's bytes, between two powers of 2
+        value=pl.when(measure="bytes", scheme="fp32")
+        .then(pl.col("value") * 0.4)
+        .when(measure="bytes")
+        .then(0.3 * frame.filter(measure="bytes_fp32")["value"].max())
+        .otherwise("value")
+    )
+    ax = figure(close).axes[0]
+    low, high = ax.get_xlim()
+    ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+    assert len(ticks) >= 3
+    assert all(tick == round(tick) for tick in ticks)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reliquant.report import costs, frames, plotting
 from reliquant.report.frames import Rows
@@ -37,6 +38,7 @@ RINGS: dict[float, dict[str, Any]] = {  # least chance of being on the front: ho
     0.1: {"linewidth": 0.8, "edgecolor": "#b4b4b4"},
 }
 GREY = "#9a9a9a"
+NARROW = 4  # the largest size over the smallest, below which ticks stand at round numbers
 Panels = dict[str, pl.DataFrame]  # name -> points
 
 
@@ -123,6 +125,9 @@ def _draw(
         ax.scatter(sure["size"], sure["y"], s=38, facecolor="none", zorder=5 + least, **ring)
         most = least
     ax.set_xscale("log", base=2)
+    low, high = ax.get_xlim()
+    if high < NARROW * low:  # powers of 2 alone would leave one tick or none
+        ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
 
 
