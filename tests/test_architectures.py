@@ -7,9 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 from reliquant.layers.surgery import targets, unpack
 from reliquant.models.openclip import open_clip
+from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architectures.md").read_text()
@@ -103,3 +105,27 @@ def test_a_text_tower_of_transformers_without_the_package_needs_the_extra(archit
     monkeypatch.setattr(architectures_tool, "find_spec", lambda name: None)
     told = architectures_tool.tried("roberta-ViT-B-32", open_clip.get_model_config("roberta-ViT-B-32"))
     assert told == {"name": "roberta-ViT-B-32", "needs": "huggingface", "result": "not tried without the extra"}
+
+
+@pytest.mark.parametrize("study", ["paper", "clip-v1", "models-2026"])
+def test_every_model_of_a_study_of_published_models_quantizes(study, rows):
+    config = read_study(yaml.safe_load((ROOT / "config" / f"{study}.yaml").read_text())).config
+    told = {row["architecture"]: row for row in rows}
+    entries = [entry for entry in config.models.values() if entry["tower"] == "openclip"]
+    assert len(entries) > 5
+    for entry in entries:
+        row = told[entry["architecture"]]
+        assert row["result"] in ("quantizes", "too large to try here"), entry
+        assert row["blocks"] == "100.0%", entry
+
+
+def test_the_models_of_2026_are_preprocessed_as_their_tags_were_trained():
+    models = yaml.safe_load((ROOT / "config" / "models-2026.yaml").read_text())["models"]
+    families = ("SigLIP2", "MobileCLIP2", "PE-Core", "worldwide", "dfn", "EVA02", "ViTamin", "openai", "laion2b")
+    named = [f"{entry['architecture']} {entry['pretrained']}" for entry in models.values()]
+    assert all(any(family in name for name in named) for family in families)
+    for entry in models.values():
+        trained = open_clip.get_pretrained_cfg(entry["architecture"], entry["pretrained"])
+        size = open_clip.get_model_config(entry["architecture"])["vision_cfg"]["image_size"]
+        published = f"{size}-{trained['resize_mode']}-{trained['interpolation']}"
+        assert entry.get("form", "224-shortest-bicubic") == published, entry
