@@ -105,17 +105,17 @@ def run_command(line: str, /) -> str:
         return bash(line)
     words = bash(f"printf '%s\\0' {own}").split("\0")[1:-1]
     code, told = call_reliquant(words)
-    return bash(f"(cat; exit {code}) {rest}", told)
+    return bash(f"(cat; exit {code}) {rest}", told, named=line)
 
 
-def bash(line: str, given: str = "", /) -> str:
+def bash(line: str, given: str = "", /, *, named: str = "") -> str:
     """Run a line by bash; return what it printed, and raise PageError where it fails."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src")}
     words = ["bash", "-o", "pipefail", "-c", line]
     done = subprocess.run(words, input=given, stdout=subprocess.PIPE, env=environment, text=True, check=False)
     if done.returncode:
-        raise PageError(f"exit code {done.returncode} of: {line}\n{done.stdout[-2000:]}")
+        raise PageError(f"exit code {done.returncode} of: {named or line}\n{done.stdout[-2000:]}")
     return done.stdout
 
 
@@ -129,6 +129,8 @@ def call_reliquant(words: list[str], /) -> tuple[int, str]:
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(bool(end.code))
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
     return code, out.getvalue()
 
 
