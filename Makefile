@@ -3,7 +3,7 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help lab lab-from-scratch study test fuzz chaos check-clone docs tutorials env lint clean
+.PHONY: help lab lab-from-scratch study test fuzz chaos check-clone docs tutorials env lint wheel release clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
@@ -19,8 +19,9 @@ study: env ## another study, CONFIG=its config, which is read within limits befo
 	@$(BIN)/reliquant plan '$(CONFIG)' > /dev/null
 	$(SNAKEMAKE) --configfile '$(CONFIG)'
 
-test: env ## all tests, on two workers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth test file
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+		$(if $(SHARD),$$(find tests -name 'test_*.py' | sort | awk -v s=$(SHARD) '{ split(s, a, "/") } NR % a[2] == a[1] % a[2]'))
 
 fuzz: env ## the random inputs of tests/fuzz, many more of them
 	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/fuzz
@@ -50,6 +51,12 @@ lint: env ## style, types, and the workflow
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow/Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+
+wheel: env ## what pip installs, built into dist/, checked and tried in fresh environments
+	$(BIN)/python tools/release.py wheel
+
+release: env ## the same, and all that a release needs; says how to publish, and publishes nothing
+	$(BIN)/python tools/release.py
 
 clean: ## what was computed; the environment stays
 	rm -rf results reports/*/ logs data .snakemake site

@@ -1,7 +1,7 @@
 """Measure trained lab models and ship them: `python tools/ship_checkpoints.py data/models/lab-*.safetensors`.
 
-Each file, as the step `pretrain` wrote it, is copied into `src/reliquant/models/shipped`, and `table.json`
-gains its sha256, size, recipe and FP32 measures on fresh test images.
+Each file, as the step `pretrain` wrote it, is copied into `src/reliquant_lab`, and `table.json` of
+`src/reliquant/models/shipped` gains its sha256, size, recipe and FP32 measures on fresh test images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reliquant.images.datasets.lab import dataset
 from reliquant.measures.calibration import confidence_gap, ece
 from reliquant.models.clip import Clip
 from reliquant.models.files import load_model
-from reliquant.models.shipped.weights import FOLDER, checkpoint_table
+from reliquant.models.shipped.weights import FOLDER, checkpoint_table, weights_folder
 
 IMAGES = 2000
 TASKS = ("shape", "colour", "texture", "background", "count")
@@ -36,7 +36,7 @@ def main() -> None:
     for path in map(Path, sys.argv[1:]):
         clip, header = load_model(path)
         content = path.read_bytes()
-        with whole(FOLDER / path.name) as part:
+        with whole(weights_folder() / path.name) as part:
             part.write_bytes(content)
         table[path.stem] = {
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -44,7 +44,7 @@ def main() -> None:
             **{key: header[key] for key in ("tower", "recipe", "pairs", "parameters", "versions")},
             "fp32": measures(clip),
         }
-        assert read_header(FOLDER / path.name) == header
+        assert read_header(weights_folder() / path.name) == header
     save_json(FOLDER / "table.json", table)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from reliquant.report.draw import draw_figure, make_table
     from reliquant.report.recommend import recommend
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # the only place of it that is read; a release checks that the others agree
 
 _PLACES = {  # name -> the module that holds it
     "open_model": "models.open",

@@ -389,6 +389,15 @@ def test_transformers_is_missing_where_a_tokenizer_needs_it(bare, paper, monkeyp
     assert "extra huggingface" not in estimate(read_study(SMALL))["missing"]
 
 
+def test_the_lab_asks_for_its_models_and_digits_where_they_are_not_installed(bare, monkeypatch):
+    assert "extra lab" not in estimate(study_of("config"))["missing"]
+    for name in ("reliquant_lab", "sklearn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    models = "lab-vit-curated, lab-vit-web, lab-convnext-curated, lab-convnext-web"
+    told = f"reliquant-lab, for {models}; scikit-learn, for digits: pip install 'reliquant[lab]'"
+    assert estimate(study_of("config"))["missing"]["extra lab"] == told
+
+
 @pytest.mark.parametrize(
     ("entry", "what"),
     [

@@ -93,7 +93,7 @@ def test_rows_give_the_table_of_a_report_the_same_numbers(run, folder):
         ("model,clean\na,x.csv\n", "model 1: has no shifted"),
         ("model,clean,shifted,modle\na,x,y,z\n", "model 1: 'modle' is unknown; there are model, clean, shifted"),
         ("model,clean,shifted\na,x,y,z\n", "model 1: 'more' is unknown"),
-        ("model,clean,shifted\na,x,y\na,x,y\n", "a is there twice"),
+        ("model,clean,shifted\na,x,y\na,x,y\n", "a is there twice; each needs a model or a scheme of its own"),
         ("model,clean,shifted,scheme\na,x,y,int4\n", "a int4 is quantized, and a of scheme fp32 is not there"),
         ("model,clean,shifted,baseline\na,x,y,perhaps\n", "baseline must be yes or no, not 'perhaps'"),
         ("model,clean,shifted,precision\na,x,y,8bit\n", "a: precision '8bit' must read"),

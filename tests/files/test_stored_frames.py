@@ -21,6 +21,7 @@ def path(tmp_path):
 
 def test_dictionaries_and_other_whole_numbers_hold_the_same_rows(path):
     right = read_rows(path)
+    assert read_rows(str(path)).equals(right)  # as docs/api.md calls it
     right.with_columns(pl.col(pl.String).cast(pl.Categorical), pl.col("seed", "n").cast(pl.Int32)).write_parquet(path)
     assert read_rows(path).equals(right)
     assert scan_rows(path).collect().equals(right)

@@ -33,13 +33,7 @@ def dataset(root: Path, /) -> Dataset:
 
 def snakemake(folder, *words):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        ROOT / "Snakefile",
-    ]  # which includes workflow/Snakefile
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
     command += ["--profile", ROOT / "profiles" / "default", "--cores", "2", "--nocolor"]
     command += ["--configfile", folder / "study.yaml", *words]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=folder)

@@ -14,8 +14,11 @@ from reliquant.download.source import Source, sources_of, trusted_on_first_use
 from reliquant.files.bounded import load_yaml, read_json
 from reliquant.study import deployment, paths, retrieval
 from reliquant.study.config import Entry
+from reliquant.study.model_entries import RANDOM
 from reliquant.study.study import Study
 
+LAB = "reliquant_lab"  # the package of the lab's trained models
+INSTALLED_AS = {LAB: "reliquant-lab", "sklearn": "scikit-learn"}  # what pip calls a package
 LICENCES = load_yaml((plugins.PACKAGE / "cli" / "costs.yaml").read_bytes())["licences"]
 
 
@@ -94,10 +97,24 @@ def sources_fetched(study: Study, /) -> dict[str, list[Source]]:
 
 
 def _missing_extras(study: Study) -> dict[str, str]:
-    models = ", ".join(m for m in study.config.models if _needs_transformers(study.tower_entry(m)))
-    if not models or find_spec("transformers"):
-        return {}
-    return {"extra huggingface": f"transformers, for {models}: pip install 'reliquant[huggingface]'"}
+    """Name each extra of the package of which something is needed and not installed, and for what."""
+    entries = {model: study.tower_entry(model) for model in study.config.models}
+    kinds = {dataset: study.dataset_entry(dataset)["dataset"] for dataset in {name for name, _ in images_read(study)}}
+    needed = [
+        ("huggingface", "transformers", [model for model, entry in entries.items() if _needs_transformers(entry)]),
+        ("lab", LAB, [model for model, entry in entries.items() if not study.trains(model) and _is_of_lab(entry)]),
+        ("lab", "sklearn", sorted(name for name, kind in kinds.items() if plugins.needs("dataset", kind) == "sklearn")),
+    ]
+    told: dict[str, list[str]] = {}
+    for extra, package, names in needed:
+        if names and not find_spec(package):
+            told.setdefault(extra, []).append(f"{INSTALLED_AS.get(package, package)}, for {', '.join(names)}")
+    return {f"extra {each}": f"{'; '.join(what)}: pip install 'reliquant[{each}]'" for each, what in told.items()}
+
+
+def _is_of_lab(entry: Entry) -> bool:
+    """Whether a tower's weights are one of the lab's trained models."""
+    return entry["tower"] == "small" and entry.get("pretrained") not in (None, RANDOM)
 
 
 def _needs_transformers(entry: Entry) -> bool:

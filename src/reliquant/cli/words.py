@@ -10,7 +10,7 @@ from reliquant.plugins import ConfigError
 from reliquant.study.scheme import scheme_entry
 
 MODEL = (
-    "a .safetensors file of ours, a shipped lab model (lab-vit-curated), an open_clip name with a pretrained tag or"
+    "a .safetensors file of ours, a model of the lab (lab-vit-curated), an open_clip name with a pretrained tag or"
     " file (ViT-B-32/laion2b_e16, ViT-B-32/mine.pt), hf-hub:owner/name, local-dir:folder, the module of a tower plugin,"
     " or a model's entry as in a study's config (YAML)"
 )

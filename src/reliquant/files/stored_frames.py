@@ -83,14 +83,15 @@ def first_line(error: BaseException, /) -> str:
     return (str(error).strip().split("\n")[0] or type(error).__name__)[:200]
 
 
-def read_rows(path: Path, /) -> pl.DataFrame:
+def read_rows(path: Path | str, /) -> pl.DataFrame:
     """Read the rows of a study (see ROW_SCHEMA).
 
     Texts may be dictionary-encoded and whole numbers of any width; the values are the same. Columns that are unknown
     are left out, and said. Raises FileNotFoundError; DamagedFile naming the file where it is no parquet, a column is
     missing or of another type, an entry is null that must not be, or two rows are of the same variant, set and measure.
     """
-    return checked_rows(read_frame(path, ROW_SCHEMA), path)
+    file = Path(path)
+    return checked_rows(read_frame(file, ROW_SCHEMA), file)
 
 
 def read_parquet(path: Path, /) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from reliquant.grid import Grid
+from reliquant.layers.exporting import is_exporting
 from reliquant.layers.twins import DynamicInput, StaticInput
 from reliquant.models.parts import storage_of
 
@@ -252,7 +253,7 @@ def _parts(
     It stays whole, too, in calibration, which follows the range of whole batches, where a gradient needs it all, and in
     what is exported, which has no number of parts.
     """
-    if torch.compiler.is_exporting() or (torch.is_grad_enabled() and query.requires_grad):
+    if is_exporting() or (torch.is_grad_enabled() and query.requires_grad):
         yield query, key, value, mask
         return
     rounding, batch = piece.rounding("probabilities"), len(query)

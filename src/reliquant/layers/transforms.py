@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, rms_norm
 
+from reliquant.layers.exporting import is_exporting
 from reliquant.layers.hadamard import orthogonal_factors
 
 CHUNK = 2**17  # numbers that are rotated at a time, so that the copies on the way stay small and in the cache
@@ -193,7 +194,7 @@ def _by_chunks(turn: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) ->
 
     A graph for any batch has no number of parts: what is exported is the function of the whole.
     """
-    needs_whole = torch.compiler.is_exporting() or (torch.is_grad_enabled() and x.requires_grad)
+    needs_whole = is_exporting() or (torch.is_grad_enabled() and x.requires_grad)
     if x.device.type != "cpu" or needs_whole:
         return turn(x)
     out = torch.empty(x.shape, dtype=x.dtype)

@@ -28,6 +28,7 @@ from reliquant.layers.arithmetic import (
     unblocks,
     weight_affine,
 )
+from reliquant.layers.exporting import is_exporting
 from reliquant.layers.floats import nearest_float_
 from reliquant.layers.one_pass import on_grid
 from reliquant.layers.plain import plain, timm
@@ -87,7 +88,7 @@ class StaticInput(nn.Module):
         if x.is_cuda and not self.grid.is_float:
             low, high = self.grid.low - self.zero, self.grid.high - self.zero
             return on_grid(x, self._inverse, low, high, scale=self.scale)
-        if not x.is_contiguous() or x.device.type != "cpu" or torch.compiler.is_exporting():
+        if not x.is_contiguous() or x.device.type != "cpu" or is_exporting():
             return self._round_into(x, torch.empty_like(x))  # a graph for any batch has no number of parts
         lends = self.scratch is not None and not torch.is_grad_enabled()  # a gradient would need the result later
         out = self.scratch.like(x) if lends else torch.empty_like(x)
@@ -138,7 +139,7 @@ class DynamicInput(nn.Module):
             return fake_quantize(flat, scale, zero, self.grid).view(rows.shape).to(rows.dtype)
         out = torch.empty_like(flat)
         pairs = [(flat, out)]
-        if flat.device.type == "cpu" and not torch.compiler.is_exporting():
+        if flat.device.type == "cpu" and not is_exporting():
             pairs = list(zip(*(x.split(max(1, CHUNK // x.shape[1])) for x in (flat, out)), strict=True))
         for part, into in pairs:
             scale, zero = weight_affine(part, self.grid)
@@ -215,10 +216,8 @@ class Twin(nn.Module):
         widths = {"weight": self.weight[0].numel(), "input": self.weight.shape[1] * getattr(self, "groups", 1)}
         for (what, width), grid in zip(widths.items(), (weight_grid, activation_grid), strict=True):
             if grid.whole_groups and width % grid.group:
-                told = f"blocks of {grid.group} do not divide the {width} numbers of a row of its {what}"
-                raise ValueError(
-                    f"{told}; keep the layer in floating point (layers: keep) or give it another precision"
-                )
+                why = f"blocks of {grid.group} do not divide the {width} numbers of a row of its {what}"
+                raise ValueError(f"{why}; keep the layer in floating point (layers: keep) or give it another precision")
         self.weight_grid, self.activation_grid = weight_grid, activation_grid
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

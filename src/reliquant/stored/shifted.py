@@ -97,7 +97,7 @@ def checked(models: Sequence[Listed], about: str, /) -> list[Listed]:
     seen: set[tuple[str, str]] = set()
     for one in models:
         if (one.model, one.scheme) in seen:
-            raise ValueError(f"{about}: {one.name} is there twice")
+            raise ValueError(f"{about}: {one.name} is there twice; each needs a model or a scheme of its own")
         seen.add((one.model, one.scheme))
     for one in models:
         if (one.model, FP32) not in seen:

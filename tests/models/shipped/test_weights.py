@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,27 +10,26 @@ from reliquant.evaluation.features import Features
 from reliquant.evaluation.zero_shot import image_features, logit_scale_and_bias, text_head
 from reliquant.files.artifacts import DamagedFile, read_header
 from reliquant.images.datasets.lab import dataset
-from reliquant.models.shipped.weights import FOLDER, checkpoint_table, load_checkpoint
+from reliquant.models.shipped import weights
+from reliquant.models.shipped.weights import FOLDER, checkpoint_table, load_checkpoint, weights_folder
 from reliquant.models.towers.small import tower
 
 NAMES = sorted(checkpoint_table())
 
 
 def copied(tmp_path, name):
-    for file in (f"{name}.safetensors", "table.json"):
-        shutil.copy(FOLDER / file, tmp_path / file)
-    return tmp_path / f"{name}.safetensors"
+    return Path(shutil.copy(weights_folder() / f"{name}.safetensors", tmp_path))
 
 
 def test_the_four_models_are_shipped_each_below_three_megabytes():
     assert NAMES == ["lab-convnext-curated", "lab-convnext-web", "lab-vit-curated", "lab-vit-web"]
     for name in NAMES:
-        assert (FOLDER / f"{name}.safetensors").stat().st_size == checkpoint_table()[name]["bytes"] < 3e6
+        assert (weights_folder() / f"{name}.safetensors").stat().st_size == checkpoint_table()[name]["bytes"] < 3e6
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_header_and_table_record_the_same_recipe(name):
-    header, row = read_header(FOLDER / f"{name}.safetensors"), checkpoint_table()[name]
+    header, row = read_header(weights_folder() / f"{name}.safetensors"), checkpoint_table()[name]
     for key in ("tower", "recipe", "pairs", "versions"):
         assert header[key] == row[key]
     assert header["pairs"]["world"] == name.split("-")[-1]
@@ -83,3 +83,11 @@ def test_an_unknown_or_absent_checkpoint_is_named(tmp_path):
     copied(tmp_path, NAMES[0]).unlink()
     with pytest.raises(FileNotFoundError, match=f"{NAMES[0]}.safetensors: no such file"):
         load_checkpoint(NAMES[0], tmp_path)
+
+
+def test_weights_that_are_not_installed_are_asked_for_in_one_line(monkeypatch):
+    monkeypatch.setattr(weights, "DATA", "reliquant_lab_that_is_not_there")
+    with pytest.raises(
+        FileNotFoundError, match=r"^the lab's trained models are not installed: pip install 'reliq.*\[lab\]'$"
+    ):
+        load_checkpoint(NAMES[0])

@@ -1,1 +1,1 @@
-"""The trained checkpoints that the package ships."""
+"""The lab's trained models: the table that vouches for them, and what reads them."""
