@@ -55,7 +55,8 @@ def what_holds(variants: pl.DataFrame, /) -> str:
         apart = None not in (best["low"], worst["high"]) and best["low"] > worst["high"]
         if apart and (gap := best["value"] - worst["value"]) > widest[0]:
             models = shared["model"].n_unique()
-            on = f"{models} {'model' if models == 1 else 'models'}, scope {' and '.join(shared['scope'].unique().sort())}"
+            scopes = " and ".join(shared["scope"].unique().sort())
+            on = f"{models} {'model' if models == 1 else 'models'}, scope {scopes}"
             said = f"{best['scheme']} keeps most ({_points(best)}), {worst['scheme']} least ({_points(worst)})"
             widest = gap, f"Methods differ most at {precision.upper()}, where {said}; on what all have there: {on}."
     return widest[1]
