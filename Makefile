@@ -41,7 +41,7 @@ tutorials: env ## runs docs/tutorials, and writes what they print and draw into 
 	for page in docs/tutorials/[0-9]*.md; do $(BIN)/python tools/tutorials.py $$page || exit 1; done
 
 env: .venv/.made ## the environment, in .venv
-.venv/.made: pyproject.toml constraints.txt workflow/make_env.sh
+.venv/.made: pyproject.toml constraints.txt workflow/make_env.sh src/reliquant/__init__.py
 	bash workflow/make_env.sh .venv
 	touch $@
 

@@ -18,7 +18,7 @@ if moved.prefix or moved.modifies_prefixes:
 
 
 def installed_package():
-    """Link to the installed package from a folder that holds nothing else, so that a job imports no more of it."""
+    """Link to the installed package, and to the lab's models, from a folder that holds nothing else of the installed."""
     try:
         found = version("reliquant")
     except PackageNotFoundError:
@@ -28,13 +28,14 @@ def installed_package():
         raise WorkflowError(
             f"the workflow is release {tag}, the installed package {found}: pip install reliquant=={tag}"
         )
-    package = Path(find_spec("reliquant").origin).parent
-    link = Path(".snakemake", "reliquant", "reliquant").absolute()
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not (link.is_symlink() and link.readlink() == package):
-        link.unlink(missing_ok=True)
-        link.symlink_to(package)
-    return link.parent
+    folder = Path(".snakemake", "reliquant").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    for spec in filter(None, map(find_spec, ("reliquant", "reliquant_lab"))):  # the second where reliquant[lab] is
+        link, package = folder / spec.name, Path(spec.origin).parent
+        if not (link.is_symlink() and link.readlink() == package):
+            link.unlink(missing_ok=True)
+            link.symlink_to(package)
+    return folder
 
 
 CODE = Path(RULES).parents[1] / "src" if isinstance(RULES, LocalSourceFile) else installed_package()
