@@ -6,11 +6,11 @@ something else. A page's first line says how far numbers may differ, as other pr
 
     <!-- tutorial: numbers agree within 0.5 or 10 % -->
 
-In a page, ```sh blocks are commands of bash, ```python blocks share one namespace, and a ```text block holds what the
-block before it printed. A block whose first line is a comment with a file's name (`# study.yaml`) is written to that
-file instead. `figures/1-flips.png` is the file `flips.png`, wherever the page's commands wrote it. A number in
-backticks in the prose must stand in a ```text block; other decimal numbers in the prose are refused, as nobody would
-notice that they are out of date.
+In a page, ```sh blocks are commands of bash ($CLONE is this repository), ```python blocks share one namespace, and a
+```text block holds what the block before it printed. A block whose first line is a comment with a file's name
+(`# study.yaml`) is written to that file instead. `figures/1-flips.png` is the file `flips.png`, wherever the page's
+commands wrote it. A number in backticks in the prose must stand in a ```text block; other decimal numbers in the prose
+are refused, as nobody would notice that they are out of date.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def run_command(line: str, /) -> str:
 def bash(line: str, given: str = "", /, *, named: str = "") -> str:
     """Run a line by bash; return what it printed, and raise PageError where it fails."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src")}
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "CLONE": str(ROOT)}
     words = ["bash", "-o", "pipefail", "-c", line]
     done = subprocess.run(words, input=given, stdout=subprocess.PIPE, env=environment, text=True, check=False)
     if done.returncode:
