@@ -1,4 +1,4 @@
-"""Write `config/schemas/config.schema.yaml`, a JSON Schema of study configs: editors complete and explain keys by it.
+"""Write `config/schema/config.schema.yaml`, a JSON Schema of study configs: editors complete and explain keys by it.
 
 `python tools/config_schema.py` writes it; a test keeps it equal to what this gives. It is made of the model of a
 config (`study/config.py`), of the plugins' signatures and docstrings, and of the table in `config/README.md`, whose
@@ -22,7 +22,7 @@ from reliquant.study import form
 from reliquant.study.config import FAMILY_OF, NOT_OF_SCHEMES, STUDY_KEYS, Config
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = ROOT / "config" / "schemas" / "config.schema.yaml"
+SCHEMA = ROOT / "config" / "schema" / "config.schema.yaml"
 Schema = dict[str, Any]
 MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"  # a plugin outside the package
 SECTIONS = {**FAMILY_OF, "negatives": "lexicon"}

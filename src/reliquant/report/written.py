@@ -12,7 +12,7 @@ from reliquant.files import scratch
 from reliquant.files.artifacts import UNKNOWN, provenance, read_facts, save_json, save_sealed_json, whole
 from reliquant.files.digests import DamagedFile, digest_of_file
 from reliquant.files.stored_frames import KEYS, damage_named, require_once, scan_rows
-from reliquant.report import claims, escaping, frames, page, published, source_rows, what_runs
+from reliquant.report import claims, escaping, findings, frames, page, published, source_rows, what_runs
 from reliquant.report.facts import equivalence_of, require_study
 from reliquant.study import paths
 
@@ -116,6 +116,7 @@ def _write(
     save_json(Path(paths.claims(output)), judged)
     end, content = source_rows.as_file(used)
     _save(tables / f"claims{end}", content)
+    summary["findings"] = findings.findings(rows)
     _save(Path(paths.page(output)), page.page(made, judged, summary, facts, used).encode())
     return made
 
