@@ -113,6 +113,9 @@ def gptq_codes(
     that of a group, without `act_order`, covers the group as it is corrected when its first column comes. Columns that
     meet only zeros are rounded to nearest: the Hessian knows nothing of them.
     """
+    if weight.is_meta:  # a plan asks for shapes alone, of which thousands of columns would have the same
+        scale, zero = weight_affine(weight, fitted(weight, grid))
+        return to_codes(weight, grid), scale.float(), zero.float()
     width = weight.shape[1]
     diagonal = _without_zeros(hessian.diagonal().clone())
     order = diagonal.argsort(descending=True) if act_order else torch.arange(width, device=weight.device)
