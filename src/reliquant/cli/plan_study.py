@@ -71,7 +71,7 @@ def as_text(plan: Plan, /) -> str:
     for section in COSTS["throughputs"]:
         lines.append(f"{section}:")
         for name, value in plan[section].items():
-            lines.append(f"  {name}: {time_in_words(value) if name in TAKES_HOURS else _number(value)}")
+            lines.append(f"  {name}: {_work(name, value)}")
     if plan["missing"]:
         lines += ["missing:", *(f"  {name}: {how}" for name, how in plan["missing"].items())]
     if plan[TRUSTED]:
@@ -79,6 +79,12 @@ def as_text(plan: Plan, /) -> str:
     if plan["unknown"]:
         lines.append(f"not known, left out of bytes and hours: {', '.join(plan['unknown'])}")
     return "\n".join(lines)
+
+
+def _work(name: str, value: Any) -> str:
+    if value is None:
+        return "not known"
+    return time_in_words(value) if name in TAKES_HOURS else _number(value)
 
 
 def _number(value: object) -> str:
@@ -219,12 +225,24 @@ def _hours(study: Study) -> Plan:
     gflop["evaluate"] = sum(each * n * _gflop(study, m).get("image", 0) for m, n in forwards.items())
     if searched(study):
         gflop["embed"] = embed_gflop(study, _images, _gflop)
+    uncounted = _uncounted(study)
+    if len(uncounted) == len(study.config.models):
+        gflop = dict.fromkeys(gflop)  # no figure is better than that of nothing
     found = {}
     for section, rate in COSTS["throughputs"].items():
-        hours = {name: work / rate["gflop_per_second"] / 3600 for name, work in gflop.items()}
+        hours = {name: None if work is None else work / rate["gflop_per_second"] / 3600 for name, work in gflop.items()}
         basis = f"{rate['gflop_per_second']} GFLOP/s, measured with {rate['measured_with']}"
-        found[section] = {**hours, "on": rate["device"], "measured": basis, "GFLOP": sum(gflop.values())}
+        total = sum(gflop.values()) if all(work is not None for work in gflop.values()) else None
+        found[section] = {**hours, "on": rate["device"], "measured": basis, "GFLOP": total}
+        if uncounted:
+            models = len(study.config.models)
+            found[section]["of"] = f"{models - len(uncounted)} of {models} models; without {', '.join(uncounted)}"
     return found
+
+
+def _uncounted(study: Study) -> list[str]:
+    """Name the models whose work nobody counted; those that a study trains itself are small."""
+    return [m for m in study.config.models if not study.trains(m) and not _parts(study, m)]
 
 
 def _gflop(study: Study, model: str) -> dict[str, float]:
@@ -264,7 +282,7 @@ def _held_out(proxy: Mapping[str, Any]) -> int:
 
 
 def _unknown(study: Study) -> set[str]:
-    models = {f"model {m}" for m in study.config.models if not study.trains(m) and not _parts(study, m)}
+    models = {f"model {m}" for m in _uncounted(study)}
     unsized = {name for name, found in sources_fetched(study).items() if any(s.bytes is None for s in found)}
     uncounted = {f"dataset {d}" for d, _ in images_read(study) if not _images(study, d)}
     alone = {"hours of sensitivity"} if tried(study) else set()  # by how many layers or blocks a model has
