@@ -4,6 +4,7 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,12 @@ def test_every_document_is_a_page_that_the_menu_leads_to(site, read):
 
 def test_no_page_shows_the_source_of_a_table(read, site):
     assert {str(p.relative_to(site)): page.broken_tables for p, page in read.items() if page.broken_tables} == {}
+
+
+def test_words_of_a_command_keep_their_two_dashes(site):
+    page = (site / "reference" / "commands.html").read_text()
+    assert "once for each: --ood A1 A2" in page
+    assert "\N{EN DASH}" not in re.sub("<[^>]+>", "", page.partition("<article")[2].partition("</article>")[0])
 
 
 @pytest.fixture(scope="module")
