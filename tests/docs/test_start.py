@@ -7,7 +7,7 @@ from reliquant import plugins
 from reliquant.cli.main import main
 
 PAGE = (plugins.PACKAGE.parents[1] / "docs" / "start.md").read_text()
-NEAR = 0.6  # points: other processors round a few of 800 answers otherwise
+NEAR = {"accuracy": 0.6, "squared_ce": 3, "mcm_auroc": 0.6}  # other processors round a few of 800 answers otherwise
 
 
 def test_its_commands_print_what_it_shows(tmp_path, monkeypatch, capsys):
@@ -24,6 +24,6 @@ def test_its_commands_print_what_it_shows(tmp_path, monkeypatch, capsys):
         assert re.sub(r"[-+]?[\d.]+", "0", found).split() == re.sub(r"[-+]?[\d.]+", "0", line).split()
         numbers = [[float(n) for n in re.findall(r"[-+]?\d+\.\d+", text)] for text in (line, found)]
         apart = [abs(a - b) for a, b in zip(*numbers, strict=True)]
-        assert max(apart) < NEAR, f"the page shows {line}, printed was {found}"
+        assert max(apart) < NEAR[line.split()[0]], f"the page shows {line}, printed was {found}"
     assert "accuracy_change >= -0.03" in printed["check"]
     assert "holds" in printed["check"]
