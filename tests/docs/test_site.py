@@ -156,6 +156,8 @@ def test_pages_fit_their_window_and_every_text_stands_out_from_its_background(op
         name = str(path.relative_to(site))
         if opened.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wide.append(name)
+        if opened.viewport_size == PHONE and name.removesuffix(".html") not in WALKED:
+            continue  # its texts and colours are those of the desktop
         for theme in ("light", "dark"):
             opened.emulate_media(color_scheme=theme)
             pale += [f"{name}, {theme}: {found}" for found in opened.evaluate(CONTRAST)]
