@@ -12,6 +12,7 @@ version = release = reliquant.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "made"]
 exclude_patterns = ["_ext"]
 highlight_language = "none"
+smartquotes = False  # they would make one dash of the two of `--word`
 myst_heading_anchors = 4
 add_module_names = False
 python_use_unqualified_type_names = True

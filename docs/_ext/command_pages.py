@@ -14,6 +14,13 @@ from reliquant.cli.main import ERROR, SUBCOMMANDS
 DOCS = Path(__file__).resolve().parents[1]
 WIDTH = 100  # columns of a usage
 READ_ON = 3  # pages that are named to read on
+KINDS = {  # of the type that reads a word: what one is called, and several
+    "Path": ("path", "paths"),
+    "str": ("word", "words"),
+    "int": ("whole number", "whole numbers"),
+    "positive": ("whole number above 0", "whole numbers above 0"),
+    "float": ("number", "numbers"),
+}
 
 
 def commands() -> str:
@@ -42,7 +49,7 @@ def _command(name: str) -> str:
         f"({_anchor(name)})=\n## {code(f'reliquant {name}')}",
         prose(_sentence(SUBCOMMANDS[name])),
         fenced(module.EXAMPLE, "sh"),
-        table(["word", "takes", "unless given", "meaning"], lines),
+        table(["word", "takes", "default", "meaning"], lines),
         _exit_codes(name),
     ]
     if pages := _pages(name):
@@ -66,21 +73,21 @@ def _word(parser: argparse.ArgumentParser, action: argparse.Action) -> list[str]
 
 
 def _takes(action: argparse.Action) -> str:
+    """Say what a word takes, in the plural where it takes several."""
     if action.nargs == 0:
         return ""
+    kind = getattr(action.type, "__name__", "str")
+    one, several = KINDS.get(kind, KINDS["str"])
     if action.choices is not None:
-        one = ", ".join(code(str(choice)) for choice in action.choices)
-    else:
-        kind = action.type or str
-        numbers = {int: "a whole number", float: "a number", Path: "a path", str: "a word"}
-        one = numbers.get(kind, "a whole number above 0" if getattr(kind, "__name__", "") == "positive" else "a word")
-    several = {"*": "any number of: ", "+": "one or more of: "}
-    return several.get(str(action.nargs), f"{action.nargs} of: " if isinstance(action.nargs, int) else "") + one
+        one = several = ", ".join(code(str(choice)) for choice in action.choices)
+    if isinstance(action.nargs, int):
+        return f"{action.nargs} {several}"
+    return several if action.nargs in ("*", "+") else one
 
 
 def _default(action: argparse.Action) -> str:
     if action.required:
-        return "must be given"
+        return "required"
     if action.nargs == 0 or action.default is None or action.default == []:
         return ""
     return code(" ".join(map(str, action.default)) if isinstance(action.default, list | tuple) else str(action.default))

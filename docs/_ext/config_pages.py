@@ -35,8 +35,9 @@ def parts() -> str:
     """Write a table for the config, for each of its parts, and for the keys of entries that no plugin takes."""
     models = [config.Config, *_inner(config.Config)]
     for keys in config.STUDY_KEYS.values():
-        for part in _models(tuple[*keys.values()]) if keys else []:
-            models += [part, *_inner(part)]
+        for kind in keys.values():
+            for part in _models(kind):
+                models += [part, *_inner(part)]
     sections = [_part(model) for model in dict.fromkeys(models)]
     return "\n\n".join([*sections, _study_keys()])
 
@@ -59,7 +60,7 @@ def _models(kind: Any) -> list[type[BaseModel]]:
 def _part(model: type[BaseModel]) -> str:
     title = "The config itself" if model is config.Config else f"`{model.__name__.lower()}`"
     lines = [[code(name), _told(field), _default(field)] for name, field in model.model_fields.items()]
-    body = table(["key", "takes", "unless given"], lines)
+    body = table(["key", "takes", "default"], lines)
     return f"({_anchor(model)})=\n### {title}\n\n{docstring(model.__doc__ or '')}\n\n{body}"
 
 
@@ -73,7 +74,7 @@ def _told(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "must be given"
+        return "required"
     default = field.get_default(call_default_factory=True)
     return "" if default is None else prose(f"`{_yaml(default)}`")
 

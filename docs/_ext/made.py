@@ -64,10 +64,10 @@ def led(text: str, home: str, folder: str, whole: dict[str, str]) -> str:
 
     def target(link: re.Match[str]) -> str:
         there = posixpath.normpath(posixpath.join(home, link[2]))
-        page = whole.get(there) or (there.removeprefix("docs/") if there.startswith("docs/") else None)
-        if page is None or not (ROOT / there).is_file():
+        if not (ROOT / there).is_file():
             return link[0]
-        return link[1] + posixpath.relpath(page, folder or ".") + link[3]
+        page = f"docs/{whole[there]}" if there in whole else there  # a file that is no page can be downloaded
+        return link[1] + posixpath.relpath(page, posixpath.join("docs", folder)) + link[3]
 
     return LINK.sub(target, text)
 

@@ -56,14 +56,14 @@ def _plugin(family_name: str, plugin: str) -> str:
             [code(word), code(str(kind)), f"from {given[word]}" if word in given else _default(default)]
             for word, (kind, default) in words.items()
         ]
-        pieces.append(table(["word", "takes", "unless given"], lines))
+        pieces.append(table(["word", "takes", "default"], lines))
     if family_name not in BY_NAME:
         pieces.append(fenced(_entry(family_name, plugin, words), "yaml"))
     return "\n\n".join(piece for piece in pieces if piece)
 
 
 def _default(default: object) -> str:
-    return "must be given" if default is ... else code(repr(default))
+    return "required" if default is ... else code(repr(default))
 
 
 def _entry(family_name: str, plugin: str, words: plugins.Words) -> str:

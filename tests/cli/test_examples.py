@@ -27,7 +27,8 @@ def shown():
     """List the commands of the pages in their order, then those of the help texts."""
     commands = []
     for page in PAGES:
-        commands += re.findall(r"^ {4}(?:\$ )?(reliquant .*?)(?: {2,}.*)?$", page.read_text(), re.M)
+        joined = re.sub(r" \\\n +", " ", page.read_text())  # of lines that end in a backslash
+        commands += re.findall(r"^ {4}(?:\$ )?(reliquant .*?)(?: {2,}.*)?$", joined, re.M)
     examples = [importlib.import_module(f"reliquant.cli.{name}").EXAMPLE for name in SUBCOMMANDS]
     return list(dict.fromkeys([*commands, *examples]))
 

@@ -39,9 +39,9 @@ def test_every_word_of_a_command_that_its_help_shows_is_on_the_page(name, capsys
 
 def test_defaults_and_choices_of_a_command_are_its_own():
     told = section(command_pages.commands(), "reliquant-quantize")
-    assert re.search(r"^\| `--precision` \| a word \| `w8a8` \|", told, re.M)
+    assert re.search(r"^\| `--precision` \| word \| `w8a8` \|", told, re.M)
     assert re.search(r"^\| `--scope` \| `image`, `both` \| `image` \|", told, re.M)
-    assert re.search(r"^\| `--pairs` \|.*must be given", told, re.M)
+    assert re.search(r"^\| `--pairs` \|.*required", told, re.M)
     check = section(command_pages.commands(), "reliquant-check")
     assert "Exit code 3" in check
     assert "[Measures](../measures.md)" in check
@@ -54,7 +54,7 @@ def test_every_key_of_a_config_has_its_default():
         for key, field in model.model_fields.items():
             line = re.search(rf"^\| `{key}` \| (.*) \| (.*) \|$", told, re.M)
             assert line, key
-            assert (line[2] == "must be given") == field.is_required()
+            assert (line[2] == "required") == field.is_required()
     assert re.search(r"^\| `equivalence` \| number \(above 0, below 1\) \| `0.01` \|", page, re.M)
     assert re.search(
         r"^\| `severities` \| list of: whole number \(at least 1, at most 5\) \| `\[1, 2, 3, 4, 5\]` \|", page, re.M
@@ -113,6 +113,9 @@ def test_links_to_files_outside_lead_to_their_pages():
     text = ["see [keys](../config/README.md#top) and [web](https://example.org) and [map](design.md)"]
     made.fill(None, "start", text)
     assert text == ["see [keys](reference/config.md#top) and [web](https://example.org) and [map](design.md)"]
+    text = ["[the map](../../docs/design.md), [a file](../../pyproject.toml), [none](../../none.md)"]
+    made.fill(None, "reference/library", text)
+    assert text == ["[the map](../design.md), [a file](../../pyproject.toml), [none](../../none.md)"]
     text = ["<!-- made at build time: file CONTRIBUTING.md -->"]
     made.fill(None, "contributing", text)
     assert "([SECURITY.md](security.md))" in text[0]
