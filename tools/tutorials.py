@@ -42,7 +42,7 @@ TIME = re.compile(r"\d[\d.]*(?= ?(?:ms|s|min)\b)")
 COMMAND = re.compile(r"""((?:'[^']*'|"[^"]*"|[^|>;&'"])*)(.*)""", re.DOTALL)  # up to a pipe, and the rest
 COLOURS = 96  # of a stored figure
 LARGEST = 120_000  # bytes of a stored figure
-LEVELS = 3.0  # by which the pixels of a figure may differ from the page's, on average, of 255
+LEVELS = 5.0  # by which the pixels of a figure may differ from the page's, on average, of 255
 
 
 @dataclass(frozen=True)
