@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import re
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +13,6 @@ from reliquant.report.synthetic import Shape, rows
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {"vit-wit": {"architecture": "ViT-B-32", "pretrained": "openai"}}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -131,27 +129,19 @@ def test_what_strangers_write_is_shown_and_not_obeyed(tool, table):
     assert shown.count("<script>") == 1
 
 
-def test_the_page_sorts_and_filters_in_a_browser_from_the_disk(tool, table, tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("no Chromium here")
+def test_the_page_sorts_and_filters_in_a_browser_from_the_disk(tool, table, tmp_path, browser):
     (tmp_path / "index.html").write_text(tool.page())
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.goto((tmp_path / "index.html").as_uri())
-        page.fill("#words", "clean w4a8")
-        left = page.locator("tbody tr:visible")
-        assert 0 < left.count() < page.locator("tbody tr").count()
-        assert all("w4a8" in text for text in left.all_inner_texts())
-        head = page.get_by_role("button", name="accuracy_change", exact=True)
-        place = head.evaluate("button => button.parentElement.cellIndex")
-        for direction in (1, -1):
-            head.click()
-            cells = page.evaluate(
-                f"[...document.querySelectorAll('tbody tr')].map(r => r.cells[{place}].dataset.value)"
-            )
-            values = [direction * float(cell) for cell in cells if cell]
-            assert values == sorted(values)
-            assert len(values) > 2
-        browser.close()
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    page.fill("#words", "clean w4a8")
+    left = page.locator("tbody tr:visible")
+    assert 0 < left.count() < page.locator("tbody tr").count()
+    assert all("w4a8" in text for text in left.all_inner_texts())
+    head = page.get_by_role("button", name="accuracy_change", exact=True)
+    place = head.evaluate("button => button.parentElement.cellIndex")
+    for direction in (1, -1):
+        head.click()
+        cells = page.evaluate(f"[...document.querySelectorAll('tbody tr')].map(r => r.cells[{place}].dataset.value)")
+        values = [direction * float(cell) for cell in cells if cell]
+        assert values == sorted(values)
+        assert len(values) > 2

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +18,6 @@ from reliquant import plugins
 
 pytest.importorskip("sphinx", reason="sphinx is not installed (pip install 'reliquant[docs]')")
 ROOT = plugins.PACKAGE.parents[1]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 OWN = ("file:", "data:", "http://127.0.0.1:")
@@ -104,18 +102,6 @@ def test_words_of_a_command_keep_their_two_dashes(site):
     page = (site / "reference" / "commands.html").read_text()
     assert "once for each: --ood A1 A2" in page
     assert "\N{EN DASH}" not in re.sub("<[^>]+>", "", page.partition("<article")[2].partition("</article>")[0])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium of this machine; skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("no Chromium here")
-    with playwright.sync_playwright() as engine:
-        made = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

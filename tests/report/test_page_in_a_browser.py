@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,10 @@ import pytest
 from reliquant.report import claims, frames, page, source_rows
 from reliquant.report.synthetic import Shape, rows
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SHAPE = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog", "snow"), severities=(1, 5))
 FACTS = {"study": "small", "title": "A small study", "note": "Synthetic.", "config": "study: small\n", "commit": ""}
 FACTS |= {"models": {"vit-wit": {"source": "wit", "architecture": "ViT-B-32", "n_parameters": 10}}, "versions": {}}
 FACTS |= {"datasets": {"shapes": {"n": 1000, "classes": 8, "entry": {"dataset": "lab"}}}}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium of this machine; skipped where there is none."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium here")
-    with playwright.sync_playwright() as engine:
-        made = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
