@@ -3,7 +3,7 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help lab lab-from-scratch study test fuzz chaos check-clone docs tutorials env lint wheel release clean
+.PHONY: help lab lab-from-scratch study test fuzz chaos check-clone docs tutorials bench env lint wheel release clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
@@ -39,6 +39,10 @@ docs: env ## the site, to site/index.html; offline, and a warning is an error
 
 tutorials: env ## runs docs/tutorials, and writes what they print and draw into their pages
 	for page in docs/tutorials/[0-9]*.md; do $(BIN)/python tools/tutorials.py $$page || exit 1; done
+
+bench: env ## every benchmark of speed beside its peers, about an hour, to docs/results/speed.md
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[benchmarks]'
+	$(BIN)/python tools/bench.py
 
 env: .venv/.made ## the environment, in .venv
 .venv/.made: pyproject.toml constraints.txt workflow/make_env.sh src/reliquant/__init__.py

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peers import require
 
 from reliquant.deploy.export import Exporter
 from reliquant.deploy.marking import TOWERS, Tower
@@ -153,6 +154,7 @@ def main() -> None:
         parts: dict[str, Any] = {"alone": export_alone, "ten": export_ten}
         print(json.dumps(parts[name](*rest[:-1], Path(rest[-1]))))
         return
+    require("deploy", "onnx", "onnxscript", "onnxruntime", "openvino")
     with tempfile.TemporaryDirectory() as temporary:
         folder, values = Path(temporary), {}
         for scheme in SCHEMES:

@@ -1,9 +1,9 @@
 """Forward of a ViT-B/32 image tower: FP32, simulated W8A8, FP8 and NVFP4, integer W8A8; one thread, random weights.
 
 The sides take turns in one process; what counts is processor time, which other jobs on the machine disturb least, and
-the median over turns of the ratio within a turn. Beside them, where they are installed: fake quantization by brevitas
-and by NNCF, and OpenVINO int8. The last line is the simulations', each over what it may take; `benchmarks/integer.py`
-prints the integer path's.
+the median over turns of the ratio within a turn. Beside them: fake quantization by brevitas and by NNCF, and OpenVINO
+int8 (extra `benchmarks`; one that is absent is named, and the exit status is 3). The last line is the simulations',
+each over what it may take; `benchmarks/integer.py` prints the integer path's.
 `python benchmarks/forward.py [repeats] [batch]`
 """
 
@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from peers import ABSENT, absent
 
 from reliquant.grid import FORMATS, Grid
 from reliquant.layers.arithmetic import fitted
@@ -34,6 +35,7 @@ from reliquant.models.openclip import open_clip
 
 Side = Callable[[torch.Tensor], Any]
 ALLOWED = {"simulate": 1.05, "fp8": 1.3, "mxfp4": 1.3, "nvfp4": 1.3}  # times the time of FP32
+PEERS = ("brevitas", "nncf", "openvino")
 
 
 def tower() -> torch.nn.Module:
@@ -53,7 +55,7 @@ def layers(model: torch.nn.Module) -> list[str]:
 
 
 def sides(names: list[str], pixels: torch.Tensor, /) -> dict[str, Side]:
-    """Return the named forwards of the same weights; a library that is absent gives a line and no side."""
+    """Return the named forwards of the same weights."""
     exact = tower()
     found: dict[str, Side] = {"fp32": exact.encode_image}
     for name in (*ALLOWED, "integer"):
@@ -65,10 +67,7 @@ def sides(names: list[str], pixels: torch.Tensor, /) -> dict[str, Side]:
             found[name] = model.encode_image
     for name, make in (("brevitas", with_brevitas), ("nncf", with_nncf), ("openvino", with_openvino)):
         if name in names:
-            try:
-                found[name] = make(copy.deepcopy(exact), pixels)
-            except ImportError as error:
-                print(f"{name} is left out: {error}")
+            found[name] = make(copy.deepcopy(exact), pixels)
     return found
 
 
@@ -161,15 +160,18 @@ def apart(outputs: dict[str, Any], name: str) -> str:
     return f"  {((outputs[name] - outputs[of]).norm() / outputs[of].norm()).item():.1e} from {of}"
 
 
-def main() -> None:
+def main() -> int:
     repeats, batch = (int(word) for word in [*sys.argv[1:], *("5", "64")[len(sys.argv) - 1 :]])
-    found, medians = ratios([*ALLOWED, "integer", "brevitas", "nncf", "openvino"], repeats, batch)
+    missing = absent(*PEERS)
+    peers = [name for name in PEERS if name not in missing]
+    found, medians = ratios([*ALLOWED, "integer", *peers], repeats, batch)
     over = {name: median(found[name]) for name in ALLOWED}
     ratio = max(over[name] / allowed for name, allowed in ALLOWED.items())
     facts = {"over_fp32": over, "allowed": ALLOWED, "medians": medians}
     report = {"name": "forward", "ratio": ratio, "target": 1.0, "better": "lower", **facts}
-    print(json.dumps(report))
+    print(json.dumps(report | {"absent": missing}))
+    return ABSENT if missing else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,6 +16,7 @@ import tracemalloc
 
 import numpy as np
 import torch
+from peers import require
 from scipy.stats import bootstrap
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--theirs", type=int, default=50, help="resamples of the other side, extrapolated")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    require("measures", "torchmetrics")
     p, label = table(args.images, args.classes)
     ours, values, intervals = [], [], []
     theirs(p[:1000], label[:1000] % args.classes, 2)  # imports and first calls

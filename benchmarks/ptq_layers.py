@@ -1,7 +1,7 @@
 """Codes of the four Linears of a ViT-B/32 block by our quantizers and by libraries, on the same weights, one thread.
 
 rtn and gptq beside brevitas, hqq beside its authors' package, smoothquant and awq beside torchao, llm_int8 beside
-bitsandbytes: the extra `oracles`. What looks at inputs sees those of 64 images.
+bitsandbytes: the extra `benchmarks`. What looks at inputs sees those of 64 images.
 `python benchmarks/ptq_layers.py [repeats]`; the ratio is the smallest of library / ours.
 """
 
@@ -17,18 +17,8 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-import bitsandbytes
-import brevitas.nn as qnn
 import torch
-from brevitas.graph.gptq import gptq_mode
-from brevitas.inject.enum import ScalingImplType
-from brevitas.quant import Int8WeightPerChannelFloat
-from hqq.core.quantize import Quantizer
-from torchao.prototype.awq.core import AWQObserver
-from torchao.prototype.smoothquant.core import RunningAbsMaxSmoothQuantObserver
-from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_
-from torchao.quantization.granularity import PerGroup
-from torchao.quantization.quant_primitives import MappingType
+from peers import require
 
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import affine, quantize, weight_affine
@@ -45,7 +35,6 @@ CHANNEL = Grid(bits=4, granularity="channel")
 EIGHT = Grid(bits=8, granularity="channel")
 TOKEN = Grid(bits=8, granularity="token", dynamic=True)
 GROUPS = Grid(bits=4, granularity="group", group=64, symmetric=False, signed=False)
-INT4 = IntxWeightOnlyConfig(torch.int4, PerGroup(64), MappingType.ASYMMETRIC)
 Run = Callable[[], object]
 
 
@@ -56,6 +45,10 @@ def linear(weight: torch.Tensor) -> torch.nn.Linear:
 
 
 def brevitas_linear(weight: torch.Tensor) -> torch.nn.Module:
+    import brevitas.nn as qnn
+    from brevitas.inject.enum import ScalingImplType
+    from brevitas.quant import Int8WeightPerChannelFloat
+
     words = {"weight_bit_width": 4, "weight_scaling_impl_type": ScalingImplType.PARAMETER_FROM_STATS}
     layer = qnn.QuantLinear(*weight.shape[::-1], bias=False, weight_quant=Int8WeightPerChannelFloat, **words)
     layer.load_state_dict({"weight": weight.clone()}, strict=False)
@@ -69,6 +62,8 @@ def rtn(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
 
 
 def gptq(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    from brevitas.graph.gptq import gptq_mode
+
     model = brevitas_linear(w)
 
     def theirs() -> None:
@@ -81,12 +76,17 @@ def gptq(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
 
 
 def hqq(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    from hqq.core.quantize import Quantizer
+
     words = {"group_size": 64, "axis": 1, "bitpack": False, "compute_dtype": torch.float32, "device": "cpu"}
     ours = lambda: quantize(w, *optimise(_rows(w, GROUPS), GROUPS, 0.7, 10.0, 1.01, 20), GROUPS)  # noqa: E731
     return ours, lambda: Quantizer.quantize(w, nbits=4, round_zero=True, **words)
 
 
 def smoothquant(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    from torchao.prototype.smoothquant.core import RunningAbsMaxSmoothQuantObserver
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
     def ours() -> None:
         seen = ChannelRange(0.1)
         seen.update(x)
@@ -102,21 +102,30 @@ def smoothquant(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
 
 
 def awq(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    from torchao.prototype.awq.core import AWQObserver
+    from torchao.quantization import IntxWeightOnlyConfig, quantize_
+    from torchao.quantization.granularity import PerGroup
+    from torchao.quantization.quant_primitives import MappingType
+
+    int4 = IntxWeightOnlyConfig(torch.int4, PerGroup(64), MappingType.ASYMMETRIC)
+
     def ours() -> None:
         seen = Moments(twin(linear(w), GROUPS, Grid(bits=16)))
         seen.update(x)
-        scaled = w * best_factor([w], seen, GROUPS, 20)
+        scaled = w * best_factor([(w, GROUPS)], seen, 20)
         quantize(scaled, *affine(*_rows(scaled, GROUPS).aminmax(dim=1, keepdim=True), GROUPS), GROUPS)
 
     def theirs() -> None:
-        observer = AWQObserver(w, None, INT4)
+        observer = AWQObserver(w, None, int4)
         observer(x, None)
-        quantize_(linear(w * observer.calculate_qparams()), INT4)
+        quantize_(linear(w * observer.calculate_qparams()), int4)
 
     return ours, theirs
 
 
 def llm_int8(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
+    from bitsandbytes.functional import int8_vectorwise_quant
+
     def ours() -> None:
         layer = {"layer": twin(linear(w), EIGHT, TOKEN)}
         seen = {"layer": ChannelRange(0.1)}
@@ -124,8 +133,8 @@ def llm_int8(w: torch.Tensor, x: torch.Tensor) -> tuple[Run, Run]:
         spare_outliers(layer, seen, 6.0)
 
     def theirs() -> None:
-        bitsandbytes.functional.int8_vectorwise_quant(x, threshold=6.0)  # it finds columns in every forward
-        bitsandbytes.functional.int8_vectorwise_quant(w.clone())
+        int8_vectorwise_quant(x, threshold=6.0)  # it finds columns in every forward
+        int8_vectorwise_quant(w.clone())
 
     return ours, theirs
 
@@ -141,6 +150,7 @@ def seconds(run: Run) -> float:
 
 @torch.no_grad()
 def main() -> None:
+    require("ptq_layers", "brevitas", "hqq", "torchao", "bitsandbytes")
     torch.set_num_threads(1)
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     found: dict[str, list[tuple[float, float]]] = {method.__name__: [] for method in METHODS}

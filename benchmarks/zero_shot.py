@@ -3,7 +3,7 @@
 FP32, and ten quantized variants of one model. CLIP_benchmark decodes the images for every variant and forwards each as
 the module it is given; here they are decoded once, and quantized variants run on integers where they can. One thread
 and no worker processes on either side, processor time, so that nothing hides behind a second core. Needs
-`pip install --no-deps clip_benchmark`. `python benchmarks/zero_shot.py [--images N] [--repeats N]`
+CLIP_benchmark (extra `benchmarks`). `python benchmarks/zero_shot.py [--images N] [--repeats N]`
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from peers import require
 from PIL import Image
 
 from reliquant import plugins
@@ -128,6 +129,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=384)
     parser.add_argument("--repeats", type=int, default=3, help="of the one variant")
     args = parser.parse_args()
+    require("zero_shot", "clip_benchmark")
     torch.set_num_threads(1)
     clip = open_model("ViT-B-32", random_weights=True)
     clip.model.requires_grad_(False).eval()

@@ -55,7 +55,7 @@ def test_what_the_package_imports_is_declared():
 def test_all_has_every_extra_that_a_user_may_want():
     (words,) = EXTRAS["all"]
     wanted = set(re.search(r"\[(.+)\]", words)[1].split(","))
-    for_developers = {"dev", "clones", "oracles", "int8", "docs", "benchmarks", "all"}
+    for_developers = {"dev", "clones", "oracles", "docs", "benchmarks", "all"}
     assert wanted == EXTRAS.keys() - for_developers
 
 

@@ -29,13 +29,14 @@ from reliquant.models.parts import tensors_in
 from reliquant.progress import say
 from reliquant.quantization.calibrate import feed
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.reconstruction import calls_of, channel_axis
+from reliquant.quantization.reconstruction import calls_of, channel_axis, pages_of_their_own
 from reliquant.quantization.rounding import Decided
 
 PAIRS = 256  # at most: each block runs the blocks before it anew, in both models
 ROWS = 2  # at least, for each column of W and b
 QUARTER = 4  # every fourth pair checks what is fitted on the others
 SEQUENTIAL = "it is a torch.nn.Sequential, which would run whatever it holds one after the other"
+FOUR_MB = 1 << 22
 SMALLEST = 1e-10  # of the largest eigenvalue of X'^T X': directions below are as good as absent
 
 
@@ -60,7 +61,7 @@ class Compensating:
         """Give each block with quantized layers its compensation; say which get none, and why."""
         if self.exact is None:
             return
-        with _codes_alone(self.clip.model, self.exact.model):
+        with pages_of_their_own(FOUR_MB), _codes_alone(self.clip.model, self.exact.model):
             for name in _quantized_blocks(self.clip):
                 if isinstance(self.clip.model.get_submodule(name), nn.Sequential):
                     say("compensation", f"{name} gets none: {SEQUENTIAL}")
