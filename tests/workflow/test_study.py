@@ -215,6 +215,19 @@ def test_how_often_a_training_is_kept_changes_no_variant(study, tmp_path):
     assert "--every 7 " in snakemake(study, "-n", "-p", "--forcerun", "quantize", config=config)[1]
 
 
+def test_forked_jobs_and_jobs_that_start_alone_give_the_same_bytes(study, tmp_path, monkeypatch):
+    log = "logs/tiny/evaluate/vit/rtn/w4a8-image-captions-0/most.log"
+    assert "s of processor time, at most " in (study / log).read_text()
+    folder = copied(study, tmp_path)
+    monkeypatch.setenv("RELIQUANT_FORK_SERVER", "0")
+    steps = ["quantize", "quantize_snapshots", "evaluate", "measure", "explain", "embed", "retrieve", "corrupt"]
+    snakemake(folder, "--config", "models=[vit]", "--until", *steps, "--forcerun", *steps)
+    made = [path.relative_to(folder) for path in sorted(folder.rglob("results/tiny/*/vit/**/*")) if path.is_file()]
+    again = [path for path in made if (folder / path).stat().st_mtime > (study / path).stat().st_mtime + 1]
+    assert {path.parts[2] for path in again} >= {"quantize", "evaluate", "explain", "retrieval"}
+    assert [str(path) for path in again if (folder / path).read_bytes() != (study / path).read_bytes()] == []
+
+
 def test_a_new_model_runs_only_what_is_new(study, tmp_path):
     config = changed(tmp_path, lambda c: c["models"].update(second={**c["models"]["vit"], "source": "other"}))
     found = job_counts(snakemake(study, "-n", config=config)[1])
