@@ -213,7 +213,8 @@ def test_plan_names_each_product_and_why_it_stays(capsys, model):
 def test_plan_counts_a_study(capsys):
     config = plugins.PACKAGE.parents[1] / "config" / "config.yaml"
     found = json.loads(run(capsys, "plan", config, "--json"))
-    assert found["variants"] == 4 * (1 + 2 * 3 * 2)
+    schemes = 4 * 2 + 2 + 1 + 1 + 3  # rtn of both scopes, mse, quarot, fp8, lsq
+    assert found["variants"] == 4 * (1 + schemes)
     assert found["jobs"]["quantize"] + found["jobs"]["quantize_snapshots"] == found["variants"]
 
 

@@ -48,12 +48,12 @@ def test_fp32_and_the_part_of_the_grid_that_is_named_are_searched_and_planned(as
     monkeypatch.chdir(tmp_path)
     study = read_study(asking)
     assert {study.variants[path].scheme for path in searched(study)} == {"fp32", "rtn"}
-    assert len(searched(study)) == 4 * (1 + 3 * 2)
+    assert len(searched(study)) == 4 * (1 + 4 * 2)
     plan = estimate(study)
-    assert plan["jobs"]["embed"] == plan["jobs"]["retrieve"] == 28
+    assert plan["jobs"]["embed"] == plan["jobs"]["retrieve"] == 36
     before = estimate(read_study({**asking, "suites": {**asking["suites"], "retrieval": None}}))
     assert plan["jobs"]["prepare"] == before["jobs"]["prepare"] + 1
-    assert plan["jobs"]["total"] == before["jobs"]["total"] + 1 + 2 * 28
+    assert plan["jobs"]["total"] == before["jobs"]["total"] + 1 + 2 * 36
     asking["suites"]["retrieval"]["precisions"] = ["w4a8"]
     assert len(searched(read_study(asking))) == 4 * (1 + 2)
 
@@ -91,7 +91,10 @@ def test_a_slice_of_schemes_leaves_those_in_the_suite(asking):
         ({"datasets": ["nowhere"]}, "suites: retrieval: dataset 'nowhere' is unknown; there are "),
         ({"datasets": ["fresh", "fresh"]}, "suites: retrieval: datasets: 'fresh' is there twice"),
         ({"datasets": []}, "suites.retrieval.datasets: List should have at least 1 item"),
-        ({"schemes": ["gptq"]}, "suites: retrieval: schemes: 'gptq' is not in the grid; there are rtn, lsq"),
+        (
+            {"schemes": ["gptq"]},
+            "suites: retrieval: schemes: 'gptq' is not in the grid; there are rtn, mse, quarot, fp8, lsq",
+        ),
         ({"indexes": {"a": {"index": "int7"}}}, "suites: retrieval: indexes: a: index 'int7' is unknown; there are "),
         ({"indexes": {"a": {"index": "float16", "bits": 2}}}, "suites: retrieval: indexes: a: bits: unknown word"),
         (
