@@ -96,7 +96,11 @@ BENCHMARKS = [  # the cheapest first
         "--rounds 1 --times-only",
     ),
     Benchmark(
-        "ptq", "quantizers' time and memory over their limits, the most", 1, 600, tiny="--layers 1 --methods rtn"
+        "ptq",
+        "quantizers' time and memory / limits, the most",
+        1,
+        600,
+        tiny="--layers 1 --pairs 64 --methods rtn",
     ),
 ]
 APART = {

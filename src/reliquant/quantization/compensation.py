@@ -36,7 +36,7 @@ PAIRS = 256  # at most: each block runs the blocks before it anew, in both model
 ROWS = 2  # at least, for each column of W and b
 QUARTER = 4  # every fourth pair checks what is fitted on the others
 SEQUENTIAL = "it is a torch.nn.Sequential, which would run whatever it holds one after the other"
-FOUR_MB = 1 << 22
+LARGE = 2**22  # bytes of a tensor that gets pages of its own while blocks are compensated
 SMALLEST = 1e-10  # of the largest eigenvalue of X'^T X': directions below are as good as absent
 
 
@@ -61,7 +61,7 @@ class Compensating:
         """Give each block with quantized layers its compensation; say which get none, and why."""
         if self.exact is None:
             return
-        with pages_of_their_own(FOUR_MB), _codes_alone(self.clip.model, self.exact.model):
+        with pages_of_their_own(LARGE), _codes_alone(self.clip.model, self.exact.model):
             for name in _quantized_blocks(self.clip):
                 if isinstance(self.clip.model.get_submodule(name), nn.Sequential):
                     say("compensation", f"{name} gets none: {SEQUENTIAL}")
