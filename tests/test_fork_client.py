@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -44,11 +45,11 @@ class Place:
         shutil.copytree(plugins.PACKAGE, self.package, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
         (self.package / "steps" / "prepare.py").write_text(STEP)
         self.imports('IMPORTED = ("json",)')
-        (folder / "tmp").mkdir()
+        self.short = Path(tempfile.mkdtemp(prefix="fork"))  # a socket's path has at most 107 letters
         self.owner = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-        self.environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "TMPDIR": str(folder / "tmp")}
+        self.environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "TMPDIR": str(self.short)}
         self.environment["RELIQUANT_FORK_SERVER"] = str(self.owner.pid)
-        self.sockets = folder / "tmp" / f"reliquant-{os.getuid()}"
+        self.sockets = self.short / f"reliquant-{os.getuid()}"
 
     def imports(self, line):
         """Let the server import something else, quickly."""
@@ -103,6 +104,7 @@ def place(tmp_path):
     place = Place(tmp_path)
     yield place
     place.end_owner()
+    shutil.rmtree(place.short, ignore_errors=True)
 
 
 def test_steps_run_in_children_of_one_server_on_the_streams_of_their_clients(place):
