@@ -1,4 +1,6 @@
+import importlib.util
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data is absent: no real data here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def imported_tool():
+    """What imports a program of tools/ anew from its file, by its name."""
+
+    def imported(name):
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "tools" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where dataclasses look for it
+        spec.loader.exec_module(module)
+        return module
+
+    return imported
 
 
 @pytest.fixture(scope="module")

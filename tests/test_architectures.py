@@ -1,7 +1,6 @@
 """`docs/architectures.md` lists what its tool tries, and the tool tells what happens to a model."""
 
 import copy
-import importlib.util
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +21,8 @@ IMAGE = "image: weights"
 
 
 @pytest.fixture(scope="module")
-def architectures_tool():
-    """The tool, imported from its file."""
-    spec = importlib.util.spec_from_file_location("architectures", ROOT / "tools" / "architectures.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def architectures_tool(imported_tool):
+    return imported_tool("architectures")
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,8 @@ TOOL = ROOT / "tools" / "bench.py"
 
 
 @pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("bench", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench"] = module
-    spec.loader.exec_module(module)
-    return module
+def bench(imported_tool):
+    return imported_tool("bench")
 
 
 @pytest.fixture

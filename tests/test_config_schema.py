@@ -1,7 +1,6 @@
 """The JSON Schema of configs is what its tool gives, and refuses the keys that `read_study` refuses."""
 
 import copy
-import importlib.util
 from pathlib import Path
 
 import jsonschema
@@ -17,12 +16,8 @@ SMALL = yaml.safe_load((ROOT / ".test/config/config.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
-def tool():
-    """The tool, imported from its file."""
-    spec = importlib.util.spec_from_file_location("config_schema", ROOT / "tools" / "config_schema.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(imported_tool):
+    return imported_tool("config_schema")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`docs/results/studies/`: every contributed table keeps to the rules, and nothing in one is obeyed by the page."""
 
 import hashlib
-import importlib.util
 import re
 from pathlib import Path
 
@@ -16,11 +15,9 @@ MODELS = {"vit-wit": {"architecture": "ViT-B-32", "pretrained": "openai"}}
 
 
 @pytest.fixture
-def tool(tmp_path):
-    """The tool, imported from its file, with a folder of its own for tables."""
-    spec = importlib.util.spec_from_file_location("results", ROOT / "tools" / "results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def tool(imported_tool, tmp_path):
+    """The tool with a folder of its own for tables."""
+    module = imported_tool("results")
     module.STUDIES = tmp_path / "studies"
     module.STUDIES.mkdir()
     return module

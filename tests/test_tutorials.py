@@ -1,6 +1,5 @@
 """The tutorials run as they stand, show what they print and draw; and their tool notices where one does not."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -19,13 +18,8 @@ HEAD = "<!-- tutorial: numbers agree within 0.01 or 5 % -->\n"
 
 
 @pytest.fixture(scope="module")
-def tool():
-    """The tool, imported from its file."""
-    spec = importlib.util.spec_from_file_location("tutorials", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tutorials"] = module
-    spec.loader.exec_module(module)
-    return module
+def tool(imported_tool):
+    return imported_tool("tutorials")
 
 
 def run(page, *words):

@@ -1,6 +1,5 @@
 """tools/release.py: each check refuses what it is there for, and both distributions are built whole."""
 
-import importlib.util
 import subprocess
 
 import pytest
@@ -11,12 +10,9 @@ ROOT = plugins.PACKAGE.parents[1]
 
 
 @pytest.fixture
-def tool():
+def tool(imported_tool):
     """The tool itself, over this repository."""
-    spec = importlib.util.spec_from_file_location("release", ROOT / "tools" / "release.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return imported_tool("release")
 
 
 @pytest.fixture

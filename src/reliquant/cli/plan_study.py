@@ -225,18 +225,15 @@ def _hours(study: Study) -> Plan:
     gflop["evaluate"] = sum(each * n * _gflop(study, m).get("image", 0) for m, n in forwards.items())
     if searched(study):
         gflop["embed"] = embed_gflop(study, _images, _gflop)
-    uncounted = _uncounted(study)
-    if len(uncounted) == len(study.config.models):
-        gflop = dict.fromkeys(gflop)  # no figure is better than that of nothing
+    models, uncounted = len(study.config.models), _uncounted(study)
+    known = len(uncounted) < models  # no figure is better than that of nothing
+    of = {"of": f"{models - len(uncounted)} of {models} models; without {', '.join(uncounted)}"} if uncounted else {}
+    total = sum(gflop.values()) if known else None
     found = {}
     for section, rate in COSTS["throughputs"].items():
-        hours = {name: None if work is None else work / rate["gflop_per_second"] / 3600 for name, work in gflop.items()}
+        hours = {name: work / rate["gflop_per_second"] / 3600 if known else None for name, work in gflop.items()}
         basis = f"{rate['gflop_per_second']} GFLOP/s, measured with {rate['measured_with']}"
-        total = sum(gflop.values()) if all(work is not None for work in gflop.values()) else None
-        found[section] = {**hours, "on": rate["device"], "measured": basis, "GFLOP": total}
-        if uncounted:
-            models = len(study.config.models)
-            found[section]["of"] = f"{models - len(uncounted)} of {models} models; without {', '.join(uncounted)}"
+        found[section] = {**hours, "on": rate["device"], "measured": basis, "GFLOP": total, **of}
     return found
 
 

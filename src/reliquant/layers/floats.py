@@ -21,7 +21,7 @@ def nearest_float_(x: torch.Tensor, element: str, /) -> torch.Tensor:
     Between 2^e and 2^(e+1) those numbers are 2^(e-m) apart. Adding 1.5 * 2^23 times that distance and taking it away
     again rounds to a multiple of it, ties to even, because float32 keeps 24 bits.
     """
-    if x.is_meta:
+    if x.is_meta:  # a plan by shapes alone: views of bits have no fast way there
         return x
     kind = ELEMENTS[element]
     x.clamp_(-kind.largest, kind.largest)

@@ -116,9 +116,10 @@ def plan(clip: Clip, proxy: Proxy, /, *, batch: int, pairs: int, kept: int = 0) 
     """
     found: dict[str, Compensation] = {}
     for name in (blocks := _quantized_blocks(clip)):
-        calls, block = calls_of(clip, name, proxy, batch=batch, pairs=pairs), clip.model.get_submodule(name)
+        block = clip.model.get_submodule(name)
         if isinstance(block, nn.Sequential):
             continue
+        calls = calls_of(clip, name, proxy, batch=batch, pairs=pairs)
         (args, words), y = calls.inputs[0], calls.outputs[0]
         x, axis = args[0] if args else next(iter(words.values())), channel_axis(block, calls.outputs[0])
         if _places(x, axis) == _places(y, axis):
