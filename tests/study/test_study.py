@@ -101,6 +101,7 @@ def test_explain_names_a_part_of_the_grid_and_fp32_always(config):
 def test_fp32_is_tuned_on_every_proxy_that_a_scheme_uses(config):
     config["proxies"]["half"] = {"of": "pairs", "pairs": 100, "held_out": 0.5}
     config["proxies"]["idle"] = {"of": "pairs"}
+    config["schemes"] = {name: config["schemes"][name] for name in ("rtn", "lsq")}
     config["schemes"]["rtn"]["proxies"] = ["captions"]
     config["schemes"]["lsq"]["proxies"] = ["captions", "half"]
     study = read_study(config)
