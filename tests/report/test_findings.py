@@ -27,6 +27,16 @@ def test_accuracy_falls_from_the_first_precision_whose_interval_lies_below_0():
     )
 
 
+def test_a_fall_that_lower_precisions_do_not_have_is_told_of_its_own_alone():
+    told = where_it_falls(
+        variants(*(("m", "rtn", p, "image", v, 0.01) for p, v in (("w8a8", -0.02), ("w4a8", -0.005))))
+    )
+    assert (
+        told
+        == "Mean accuracy falls by more than its interval with rtn at W8A8 (-2.0 points [-3.0, -1.0], -0.5 at W4A8)."
+    )
+
+
 @pytest.mark.parametrize("half", [0.01, None])
 def test_a_rise_and_a_fall_without_an_interval_are_no_falls(half):
     told = where_it_falls(variants(("m", "rtn", "w8a8", "image", 0.3 if half else -0.3, half)))

@@ -24,7 +24,7 @@ def findings(rows: Rows, /) -> list[str]:
 
 
 def where_it_falls(variants: pl.DataFrame, /) -> str:
-    """Say for each scheme the precision from which its mean accuracy falls by more than its interval."""
+    """Say for each scheme from which precision on, or at which, its mean accuracy falls by more than its interval."""
     means = frames.mean_of_runs(variants, ["scheme", "precision"])
     falls, stays = [], []
     for scheme in means["scheme"].unique().sort():
@@ -35,7 +35,9 @@ def where_it_falls(variants: pl.DataFrame, /) -> str:
             stays.append(f"{scheme} ({', '.join(map(str.upper, ordered))})")
             continue
         rest = f", {100 * own[ordered[-1]]['value']:+.1f} at {ordered[-1].upper()}" if ordered[-1] != below[0] else ""
-        falls.append(f"{scheme} from {below[0].upper()} on ({_points(own[below[0]])}{rest})")
+        all_lower = below == ordered[ordered.index(below[0]) :]
+        where = f"from {below[0].upper()} on" if all_lower else f"at {' and '.join(map(str.upper, below))}"
+        falls.append(f"{scheme} {where} ({_points(own[below[0]])}{rest})")
     lines = [f"Mean accuracy falls by more than its interval with {'; '.join(falls)}."] if falls else []
     lines += [f"No fall can be told from none with {', '.join(stays)}."] if stays else []
     return " ".join(lines)
