@@ -195,7 +195,7 @@ def drawn(folder: Path, file: str, /) -> Image.Image:
     found = sorted(folder.rglob(file))
     if len(found) != 1:
         raise PageError(f"{len(found)} files are called {file}; a figure needs one")
-    with Image.open(found[0]) as image:
+    with Image.open(found[0], formats=("PNG",)) as image:
         return image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
 
 
@@ -209,7 +209,7 @@ def write_figure(image: Image.Image, path: Path, /) -> None:
 
 def check_figure(image: Image.Image, path: Path, /) -> list[str]:
     """Say whether a figure is not the one that the page shows."""
-    with Image.open(path) as stored:
+    with Image.open(path, formats=("PNG",)) as stored:
         mine, theirs = (np.asarray(each.convert("L"), float) for each in (stored, image))
     if mine.shape != theirs.shape:
         return [f"{path.name} has {mine.shape} pixels, and was drawn with {theirs.shape}"]
