@@ -3,7 +3,7 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help lab lab-from-scratch study test fuzz chaos check-clone docs tutorials bench env lint wheel release clean
+.PHONY: help lab lab-from-scratch study verify test fuzz chaos check-clone docs tutorials bench env lint wheel release clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
@@ -18,6 +18,9 @@ lab-from-scratch: env ## the same, with the four models pre-trained here instead
 study: env ## another study, CONFIG=its config, which is read within limits before Snakemake reads it
 	@$(BIN)/reliquant plan '$(CONFIG)' > /dev/null
 	$(SNAKEMAKE) --configfile '$(CONFIG)'
+
+verify: env ## what differs between the lab that ran here, or STUDY, and the released one, and why
+	$(BIN)/python tools/released.py compare $(or $(STUDY),lab)
 
 test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth test file
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
@@ -63,4 +66,5 @@ release: env ## the same, and all that a release needs; says how to publish, and
 	$(BIN)/python tools/release.py
 
 clean: ## what was computed; the environment stays
-	rm -rf results reports/*/ logs data .snakemake site
+	rm -rf results logs data .snakemake site
+	find reports -mindepth 2 -maxdepth 2 ! -name summary.json ! -name claims.json ! -name plots -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """tools/release.py: each check refuses what it is there for, and both distributions are built whole."""
 
 import subprocess
+import sys
 
 import pytest
 
@@ -89,3 +90,15 @@ def test_both_distributions_are_built_whole(tool, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(tool, "DIST", tmp_path)
     tool.require([tool.built, tool.metadata, tool.contents, tool.weights])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["ok"] * 4
+
+
+def test_a_lab_that_ran_on_other_code_is_no_release(release):
+    (release.ROOT / "code").write_text("1")
+    (release.ROOT / "dvc.yaml").write_text("stages: {study: {cmd: cp code made, deps: [code], outs: [made]}}")
+    for words in (["init", "-q"], ["repro", "-q"]):
+        subprocess.run([sys.executable, "-m", "dvc", *words], cwd=release.ROOT, check=True)
+    assert "released.py" in refusal(release, release.released)  # nothing of it is kept here: asked for after DVC
+    (release.ROOT / "code").write_text("2")
+    told = refusal(release, release.released)
+    assert told.startswith("`dvc status` finds")
+    assert '"code": "modified"' in told

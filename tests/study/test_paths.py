@@ -41,7 +41,8 @@ MADE_BY = {  # rule -> what it makes, for the study `lab`
     "collect": [paths.rows("lab")],
     "facts": [paths.facts("lab")],
     "report": [paths.page(REPORT), paths.summary(REPORT), paths.claims(REPORT), paths.digests(REPORT)]
-    + [f"{of(REPORT)}/" for of in (paths.figures, paths.tables, paths.plots)],
+    + [f"{of(REPORT)}/" for of in (paths.figures, paths.tables)]
+    + [paths.plot(REPORT, name) for name in paths.PLOTS],
 }
 WORDS = {"folder": "pets", "dataset": "cats", "form": "native", "corruption": "fog", "study": "lab", "model": "vit"}
 WORDS |= {"shard": "clean", "variant": VARIANT, "runtime": "openvino"}

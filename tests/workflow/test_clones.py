@@ -77,7 +77,7 @@ def test_two_words_make_the_stage_that_of_another_study(tmp_path, name):
     stage = (ROOT / "dvc.yaml").read_text().replace("config/config.yaml", f"config/{name}.yaml")
     (tmp_path / "dvc.yaml").write_text(stage.replace("study: lab", f"study: {config['study']}"))
     made = run("python", "-c", "import dvc.repo; print(*dvc.repo.Repo().index.outs, sep='\\n')", cwd=tmp_path)
-    assert {f"results/{config['study']}", f"reports/{config['study']}", "data/models"} <= set(made.split())
+    assert {f"results/{config['study']}", f"reports/{config['study']}/report.html", "data/models"} <= set(made.split())
 
 
 def test_after_a_run_both_tools_have_nothing_to_do(clone):
@@ -111,6 +111,32 @@ def test_the_page_on_reproducing_tells_commands_that_work(clone, tmp_path):
     assert jobs(released) == {}
     assert "w2a8" in (released / "reports/lab/summary.json").read_text()
     run("git", "tag", "-d", "v2", cwd=clone)
+
+
+def test_a_clone_without_a_remote_has_the_released_numbers_and_can_be_compared_with_them(clone, tmp_path):
+    run("python", "tools/released.py", "keep", "lab", cwd=clone)
+    run("git", "add", "-A", cwd=clone)
+    run("git", "commit", "-qm", "kept", cwd=clone)
+    run("git", "tag", "lab-vit-curated@v3", cwd=clone)
+    folder = tmp_path / "bare"
+    run("git", "clone", "-q", str(clone), str(folder), cwd=clone)
+    status = run("dvc", "status", cwd=folder)
+    assert "changed deps" not in status  # code, config and parameters are those of the release
+    assert "not in cache:       results/lab" in status
+    assert "change.w4a8.accuracy" in run("dvc", "metrics", "show", "--md", cwd=folder).replace("_", ".")
+    assert run("dvc", "metrics", "diff", cwd=folder) == ""
+    summary = folder / "reports" / "lab" / "summary.json"
+    summary.write_text(summary.read_text().replace('"variants": ', '"variants": 1'))
+    assert "variants" in run("dvc", "metrics", "diff", cwd=folder)
+    run("git", "checkout", "-q", "reports", cwd=folder)
+    run("dvc", "artifacts", "get", f"file://{clone}", "lab-vit-curated", "-o", "got.safetensors", cwd=folder)
+    released = ROOT / "src" / "reliquant_lab" / "lab-vit-curated.safetensors"
+    assert (folder / "got.safetensors").read_bytes() == released.read_bytes()
+    assert "no such file" in run("python", "tools/released.py", "compare", "lab", cwd=folder, check=False).lower()
+    run("dvc", "pull", "-q", cwd=folder)
+    told = run("python", "tools/released.py", "compare", "lab", cwd=folder)
+    assert "here: the same processor, versions, config and code" in told
+    assert told.endswith("holds: all lines are the same\n")
 
 
 def test_a_changed_parameter_reruns_what_it_touches_in_both_tools(clone, tmp_path):

@@ -66,7 +66,7 @@ rule report:
             category="Tables",
             labels={"table": "{table}"},
         ),
-        plots=directory(paths.plots(REPORT)),
+        plots=[paths.plot(REPORT, name) for name in paths.PLOTS],
         digests=paths.digests(REPORT),
     log:
         f"{LOGS}/report.log",

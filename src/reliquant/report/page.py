@@ -24,6 +24,7 @@ from reliquant.report.caution import caution
 from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
+from reliquant.study import paths
 
 QUESTIONS = {
     "headline": "What happens when these models are quantized?",
@@ -225,7 +226,7 @@ def counts(rows: Rows, /) -> dict[str, int]:
 def plots(rows: Rows, /) -> dict[str, pl.DataFrame]:
     """Return small tables for `dvc plots`: mean accuracy change and ECE change over bits."""
     tables = {}
-    for measure, name in (("accuracy_change", "accuracy_by_bits"), ("ece_change", "ece_by_bits")):
+    for measure, name in zip(("accuracy_change", "ece_change"), paths.PLOTS, strict=True):
         runs = frames.mean_of_sets(frames.quantized(frames.select(rows, measure)))
         means = frames.mean_of_runs(runs, ["source", "scheme", "precision"])
         bits = [frames.weight_bits(p) for p in means["precision"]]

@@ -111,7 +111,7 @@ def _write(
     if facts["published"].height:
         _save(tables / "published.csv", escaping.csv(facts["published"]).encode())
     for name, frame in page.plots(rows).items():
-        _save(plots / f"{name}.csv", escaping.csv(frame).encode())
+        _save(Path(paths.plot(output, name)), escaping.csv(frame).encode())
     save_json(Path(paths.summary(output)), page.rounded(summary))
     save_json(Path(paths.claims(output)), judged)
     end, content = source_rows.as_file(used)

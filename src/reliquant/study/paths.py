@@ -12,6 +12,7 @@ RAW = "data/raw"  # the folder of datasets as published, where the config names 
 FETCHED = "fetched.json"
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"  # what a prepared folder holds
 PHOTOGRAPHS = "photographs.npy"  # and this
+PLOTS = ("accuracy_by_bits", "ece_by_bits")  # what `dvc plots` draws of a report
 CORRUPT = "corrupt"  # the folder, below a prepared one, of its corrupted images
 
 
@@ -203,3 +204,8 @@ def tables(report: str | Path, /) -> str:
 def plots(report: str | Path, /) -> str:
     """Return the folder of the numbers that `dvc plots` draws, of a report's folder."""
     return f"{report}/plots"
+
+
+def plot(report: str | Path, name: str, /) -> str:
+    """Return the numbers of one of the `PLOTS`, of a report's folder."""
+    return f"{plots(report)}/{name}.csv"
