@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn.functional import gelu
@@ -69,3 +73,24 @@ def test_nothing_follows_the_product_of_torch(monkeypatch):
 def test_a_device_without_a_kernel_says_so():
     assert fast_on(torch.device("meta")) == "no int8 kernel for meta"
     assert not takes_unsigned(torch.device("meta"))
+
+
+@pytest.mark.skipif(not takes_unsigned(torch.device("cpu")), reason="needs a CPU with VNNI")
+@pytest.mark.parametrize("rows", [1, 40])
+def test_where_onednn_may_not_use_vnni_its_saturating_sums_are_not_used(rows):
+    """oneDNN reads ONEDNN_MAX_CPU_ISA when it starts, so another process tells."""
+    script = f"""
+import torch
+from reliquant.layers.int8 import Product, fast_on, takes_unsigned
+cpu = torch.device("cpu")
+print(fast_on(cpu), takes_unsigned(cpu))
+weight = torch.full((8, 32), 127, dtype=torch.int8)
+codes = torch.full(({rows}, 32), 127, dtype=torch.int8)
+print(Product(weight, torch.ones(8), None)(codes).unique().tolist())
+"""
+    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    told = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
+    assert told.splitlines() == [
+        "oneDNN does not use the CPU's VNNI, and its sums of products saturate False",
+        f"[{32 * 127 * 127}.0]",
+    ]
