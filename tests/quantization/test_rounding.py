@@ -6,7 +6,8 @@ import torch
 from reliquant.grid import Grid
 from reliquant.layers.arithmetic import dequantize, quantize, rounded, unblocks, weight_affine
 from reliquant.layers.twins import DynamicInput, StaticInput
-from reliquant.quantization.rounding import AdaptiveRounding, DroppedInput, drawn, neighbours
+from reliquant.quantization import rounding
+from reliquant.quantization.rounding import AdaptiveRounding, DroppedInput, RoundedInPart, drawn, neighbours, parts
 
 GRIDS = [
     Grid(bits=3, granularity="channel"),
@@ -15,6 +16,12 @@ GRIDS = [
     Grid(bits=4, element="e2m1", granularity="channel"),
     Grid(bits=4, element="e2m1", granularity="group", group=4, scale_type="e8m0"),
 ]
+
+
+@pytest.fixture(params=[2**16, 7], autouse=True)
+def few(request, monkeypatch):
+    """Work on small tensors whole, and part by part."""
+    monkeypatch.setattr(rounding, "FEW", request.param)
 
 
 def weight(o=5, d=8, seed=0):
@@ -167,3 +174,30 @@ def test_a_share_is_drawn():
     assert drawn(torch.zeros(10000), 0.25, torch.Generator().manual_seed(0)).float().mean().item() == pytest.approx(
         0.25, abs=0.02
     )
+
+
+def test_rounding_in_part_has_the_values_and_gradients_of_its_formula():
+    rng = torch.Generator().manual_seed(3)
+    x, above = torch.randn(3, 11, generator=rng) * 4, torch.randn(3, 11, generator=rng)
+    kept, zero, low, high = drawn(x, 0.5, rng), 3.0, 0, 15
+    found, wanted = [], []
+    for values, own in ((found, True), (wanted, False)):
+        some, scale = x.clone().requires_grad_(), torch.tensor(0.37, requires_grad=True)
+        ratio = some / scale
+        straight = ratio + (ratio.round() - ratio).detach()
+        formula = torch.where(kept, some, ((straight + zero).clamp(low, high) - zero) * scale)
+        out = RoundedInPart.apply(some, scale, kept, zero, low, high) if own else formula
+        (out * above).sum().backward()
+        values += [out.detach(), some.grad, scale.grad]
+    assert kept.any()
+    assert ((x / 0.37).round() + zero > high).any()
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_parts_cover_each_row_once(few):
+    first, one = torch.arange(30).view(10, 3), torch.ones(1, 1)
+    cut = list(parts(first, first + 1, one))
+    torch.testing.assert_close(torch.cat([part[0] for part in cut]), first)
+    torch.testing.assert_close(torch.cat([part[1] for part in cut]), first + 1)
+    assert all(part[2] is one for part in cut)

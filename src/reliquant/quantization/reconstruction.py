@@ -236,7 +236,7 @@ def _optimizer(layers: Mapping[str, Twin], recipe: Recipe) -> tuple[torch.optim.
     groups = [{"params": weights, "lr": recipe.lr}, {"params": scales, "lr": recipe.scale_lr, "eps": EPS_OF_SCALES}]
     falls = {id(weights): _stays, id(scales): partial(_cosine, recipe.steps)}
     groups = [group for group in groups if group["params"]]
-    optimizer = torch.optim.Adam([dict(group) for group in groups])
+    optimizer = torch.optim.Adam([dict(group) for group in groups], fused=True)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, [falls[id(group["params"])] for group in groups])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,10 +13,10 @@ from reliquant.grid import Grid
 from reliquant.layers.arithmetic import blocks, code_type, dequantize, to_codes, unblocks
 from reliquant.layers.floats import levels
 from reliquant.layers.twins import StaticInput
-from reliquant.quantization.rules import Frozen, Learned, LearnedStep, StraightThrough
+from reliquant.quantization.rules import Frozen, Learned, LearnedStep
 
 ZETA, GAMMA = 1.1, -0.1  # how far the sigmoid is stretched (Nagel et al. 2020, section 3.2)
-ROWS = 256  # of a weight that are worked on at a time, where copies of all of them would take memory
+FEW = 2**16  # numbers that a CPU works on at a time: they stay in its cache, and need no new pages of memory
 
 
 class AdaptiveRounding(nn.Module):
@@ -57,9 +58,10 @@ class AdaptiveRounding(nn.Module):
         It is -2 beta sign(c) |c|^(beta - 1) h'(v) with c = 2 h(v) - 1, worked by hand because autograd would hold six
         tensors of the size of each weight for it.
         """
-        away = 2 * self.share() - 1
-        slope = away.abs().pow_(beta - 1).mul_(away.sign_()).mul_(_slope(self.v)).mul_(self.span > 0)
-        self.v.grad.add_(slope, alpha=-2 * beta * factor)
+        for v, span, grad in parts(self.v, self.span, self.v.grad):
+            away = 2 * _share(v) - 1
+            slope = away.abs().pow_(beta - 1).mul_(away.sign_()).mul_(_slope(v)).mul_(span > 0)
+            grad.add_(slope, alpha=-2 * beta * factor)
 
     @torch.no_grad()
     def undecided(self) -> int:
@@ -102,27 +104,43 @@ class Between(torch.autograd.Function):
     ) -> torch.Tensor:
         """Return the weight between its neighbours, of the shape of v."""
         ctx.save_for_backward(v, span, scale)
-        return _share(v).mul_(span).add_(lower).sub_(zero).mul_(scale)
+        whole = torch.empty_like(v)
+        for out, *some in parts(whole, v, lower, span, scale, zero):
+            v, lower, span, scale, zero = some
+            _share(v, out).mul_(span).add_(lower).sub_(zero).mul_(scale)
+        return whole
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Pass grad scale span h'(v) to v."""
-        v, span, scale = ctx.saved_tensors
-        return _slope(v).mul_(span).mul_(scale).mul_(grad), None, None, None, None
+        whole = torch.empty_like(grad)
+        for out, v, span, scale, above in parts(whole, *ctx.saved_tensors, grad):
+            _slope(v, out).mul_(span).mul_(scale).mul_(above)
+        return whole, None, None, None, None
 
 
-def _share(v: torch.Tensor) -> torch.Tensor:
-    return torch.sigmoid(v).mul_(ZETA - GAMMA).add_(GAMMA).clamp_(0, 1)
+def _share(v: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    return torch.sigmoid(v, out=out).mul_(ZETA - GAMMA).add_(GAMMA).clamp_(0, 1)
 
 
-def _slope(v: torch.Tensor) -> torch.Tensor:
-    """Return h'(v): that of the stretched sigmoid where it lies between 0 and 1, else 0; ROWS rows at a time."""
-    slope = torch.empty_like(v)
-    for part, into in zip(v.split(ROWS), slope.split(ROWS), strict=True):
-        share = torch.sigmoid(part, out=into)
-        inside = ((ZETA - GAMMA) * share + GAMMA).clamp_(0, 1)
-        share.mul_(1 - share).mul_(ZETA - GAMMA).mul_((inside > 0) & (inside < 1))
-    return slope
+def _slope(v: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Return h'(v): that of the stretched sigmoid where it lies between 0 and 1, else 0."""
+    share = torch.sigmoid(v, out=out)
+    inside = ((ZETA - GAMMA) * share + GAMMA).clamp_(0, 1)
+    return share.mul_(1 - share).mul_(ZETA - GAMMA).mul_((inside > 0) & (inside < 1))
+
+
+def parts(first: torch.Tensor, /, *others: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Cut tensors of equally many rows (or of one, which each part gets) into rows of about FEW numbers of the first.
+
+    A GPU gets them whole: there each operation costs a launch.
+    """
+    rows = max(1, FEW // max(1, first[:1].numel()))
+    if first.is_cuda or len(first) <= rows:
+        yield first, *others
+        return
+    for start in range(0, len(first), rows):
+        yield first[start : start + rows], *(x if len(x) == 1 else x[start : start + rows] for x in others)
 
 
 class DroppedInput(nn.Module):
@@ -138,10 +156,11 @@ class DroppedInput(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x, a part of it rounded, of the same shape."""
-        value = self._worked_twice(x.float()).to(x.dtype)
-        if self.drop == 0:
-            return value
-        return torch.where(drawn(x, self.drop, self.rng), x, value)
+        kept = drawn(x, self.drop, self.rng) if self.drop else torch.zeros(x.shape, dtype=torch.bool, device=x.device)
+        if self.scale is not None and not self.calibrated.grid.is_float:
+            grid, zero = self.calibrated.grid, float(self.calibrated.zero)
+            return RoundedInPart.apply(x.float(), self.scale(), kept, zero, grid.low, grid.high).to(x.dtype)
+        return torch.where(kept, x, self._worked_twice(x.float()).to(x.dtype))
 
     def _worked_twice(self, x: torch.Tensor) -> torch.Tensor:
         """Return x rounded; for gradients it is rounded again, as what autograd holds is thrice the size of x."""
@@ -152,12 +171,7 @@ class DroppedInput(nn.Module):
     def _rounded(self, x: torch.Tensor) -> torch.Tensor:
         if self.scale is None:
             return self.calibrated(x)
-        grid, zero, scale = self.calibrated.grid, self.calibrated.zero, self.scale()
-        if grid.is_float:
-            return LearnedStep.apply(x, scale, None, grid)
-        ratio = x / scale
-        codes = (StraightThrough.apply(ratio, ratio.detach().round()) + zero).clamp(grid.low, grid.high)
-        return (codes - zero) * scale
+        return LearnedStep.apply(x, self.scale(), None, self.calibrated.grid)
 
     def freeze(self) -> nn.Module:
         """Return the quantizer with the step as it is now."""
@@ -166,9 +180,47 @@ class DroppedInput(nn.Module):
         return StaticInput(self.calibrated.grid, self.scale.item(), self.calibrated.zero)
 
 
+class RoundedInPart(torch.autograd.Function):
+    """(clip(round(x / scale) + zero, low, high) - zero) scale, but x itself where it is kept.
+
+    Rounding passes gradients on as they are (straight through). Both ways, each number is worked on while it is in the
+    cache, and of the large tensors x and what is kept are held alone.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, kept: torch.Tensor, zero: float, low: int, high: int
+    ) -> torch.Tensor:
+        """Return a tensor of the shape of x, float32; `kept` is bool and of its shape, `scale` one number."""
+        ctx.save_for_backward(x, scale, kept)
+        ctx.grid = zero, low, high
+        whole = torch.empty(x.shape, device=x.device)
+        for out, some, same in parts(whole.view(-1), x.reshape(-1), kept.view(-1)):
+            torch.div(some, scale, out=out).round_().add_(zero).clamp_(low, high).sub_(zero).mul_(scale)
+            torch.where(same, some, out, out=out)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Pass to x what is kept or inside of the grid, and to the scale (Esser et al. 2020, Equation 3) the rest."""
+        (x, scale, kept), (zero, low, high) = ctx.saved_tensors, ctx.grid
+        whole, steps = torch.empty(x.shape, device=x.device), torch.zeros((), device=x.device)
+        for out, above, some, same in parts(whole.view(-1), grad.reshape(-1), x.reshape(-1), kept.view(-1)):
+            ratio = some / scale
+            codes = ratio.round().add_(zero)
+            inside = (codes >= low) & (codes <= high)
+            codes.clamp_(low, high).sub_(zero).sub_(ratio.mul_(inside))
+            steps += codes.mul_(above).masked_fill_(same, 0).sum()
+            torch.mul(above, inside.logical_or_(same), out=out)
+        return whole, steps.reshape(scale.shape), None, None, None, None
+
+
 def drawn(x: torch.Tensor, share: float, rng: torch.Generator, /) -> torch.Tensor:
     """Return which numbers of a tensor belong to a random share of them, of its shape."""
-    return torch.rand(x.shape, generator=rng, device=x.device) < share
+    kept = torch.empty(x.shape, dtype=torch.bool, device=x.device)
+    for part in parts(kept.view(-1)):
+        torch.lt(torch.rand(part[0].shape, generator=rng, device=x.device), share, out=part[0])
+    return kept
 
 
 def neighbours(ratio: torch.Tensor, grid: Grid, /) -> tuple[torch.Tensor, torch.Tensor]:
