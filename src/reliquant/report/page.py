@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import signal
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files
-from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -16,7 +13,6 @@ from typing import Any, Literal
 import jinja2
 import polars as pl
 from markupsafe import Markup
-from threadpoolctl import threadpool_limits
 
 from reliquant import plugins
 from reliquant.report import averages, engine_change, frames, plotting, source_rows, tabling, what_runs
@@ -24,6 +20,7 @@ from reliquant.report.caution import caution
 from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
+from reliquant.report.processes import each_made
 from reliquant.study import paths
 
 QUESTIONS = {
@@ -42,10 +39,6 @@ QUESTIONS = {
 RUNS = {"runs": "What really runs?"}  # of studies with exported variants alone, after the questions about why
 SHORT = {"headline": "Overview", "models": "Models and data", "ood": "The unknown", "robustness": "Robustness"}
 SHORT = {question: SHORT.get(question, question.capitalize()) for question in QUESTIONS | RUNS}
-
-# The rows that a worker process makes pieces of. A pool can hand them to each of its processes once, when it starts it
-# (`_hold`), and a process has no other place to keep them; as an argument they would be sent anew with every piece.
-_HELD: list[Rows] = []
 
 
 @dataclass(frozen=True)
@@ -81,10 +74,9 @@ def figure(rows: Rows, name: str, /, *, of: ModuleType | None = None) -> Piece:
     def make(draw: Callable[..., Any], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
         prepared = getattr(module, "prepared", None)
         once = [prepared(recorded)] if prepared else []  # what both widths show
-        broad = draw(recorded, *once, columns=2)
-        narrow = plotting.save(draw(recorded, *once, columns=1), "pdf")
-        made = {".pdf": plotting.save(broad, "pdf"), ".png": plotting.save(broad, "png"), "-1column.pdf": narrow}
-        return made, data_uri(plotting.save(broad, "svg"), "image/svg+xml")
+        pdf, png, svg = plotting.save(draw(recorded, *once, columns=2), "pdf", "png", "svg")
+        (narrow,) = plotting.save(draw(recorded, *once, columns=1), "pdf")
+        return {".pdf": pdf, ".png": png, "-1column.pdf": narrow}, data_uri(svg, "image/svg+xml")
 
     return _piece("figure", name, rows, make, module)
 
@@ -133,12 +125,7 @@ def lean(rows: Rows, folder: Path, /) -> frames.Lean:
 def pieces(rows: Rows, /, processes: int = 1) -> list[Piece]:
     """Make every figure and table that the package has, in the order of the reader's questions."""
     named = [(make, name) for make in (figure, table) for name in plugins.names(make.__name__)]
-    if processes == 1:
-        made = [make(rows, name) for make, name in named]
-    else:
-        spawn = get_context("spawn")  # polars' threads do not survive a fork
-        with ProcessPoolExecutor(processes, spawn, initializer=_hold, initargs=(rows,)) as pool:
-            made = list(pool.map(_make, *zip(*named, strict=True)))
+    made = each_made(named, rows, processes)
     order = list(QUESTIONS)
     return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
 
@@ -272,21 +259,6 @@ def _piece(
     held = behind if kind == "table" and behind.height <= source_rows.EMBEDDED else None
     read = " ".join(module.READ.split())
     return Piece(kind, name, **words, read=read, caution=caution(recorded), files=made, body=body, rows=held)
-
-
-def _hold(rows: Rows) -> None:
-    """Keep the rows in a worker process that has just started; Ctrl-C is its parent's to tell.
-
-    A matrix product has one thread there: the threads of several processes would wait for one another.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threadpool_limits(1)
-    _HELD.append(rows)
-
-
-def _make(make: Callable[[Rows, str], Piece], name: str) -> Piece:
-    """Make one piece in a worker process."""
-    return make(_HELD[0], name)
 
 
 def rounded(told: Any, /) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
@@ -13,7 +14,13 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 import polars as pl
+from fontTools import subset
+from fontTools.ttLib import TTFont
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -27,6 +34,12 @@ MARKERS = "os^DvPX<>hp*d"
 NARROW = {"ncols": 2, "fontsize": 6.5, "columnspacing": 1.0, "handletextpad": 0.5}  # a legend of one text column
 BIG = 2_000  # marks above which a layer is kept as pixels inside the vector file
 INK = "#222222"
+SHAPING = ("GDEF", "GPOS", "GSUB", "MATH", "kern")  # tables of a font that say how to set text in it
+CANVASES: dict[str, tuple[type[FigureCanvasBase], dict[str, None]]] = {  # what draws a form, and what it leaves out
+    "pdf": (FigureCanvasPdf, {"CreationDate": None, "Creator": None, "Producer": None}),
+    "png": (FigureCanvasAgg, {}),
+    "svg": (FigureCanvasSVG, {"Date": None}),
+}
 
 
 class NothingToDraw(ValueError):
@@ -64,13 +77,56 @@ def styled(figure: Callable[..., Figure], /) -> Callable[..., Figure]:
     return run
 
 
-def save(figure: Figure, form: Literal["pdf", "png", "svg"], /) -> bytes:
-    """Return the bytes of a file of the figure: fonts embedded, no date, the same bytes for the same figure."""
-    undated = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "svg": {"Date": None}, "png": {}}
-    stream = BytesIO()
-    with matplotlib.rc_context():
+def save(figure: Figure, /, *forms: Literal["pdf", "png", "svg"]) -> list[bytes]:
+    """Return the bytes of a file of the figure in each form: fonts embedded, no date, for one figure the same bytes.
+
+    The figure is laid out once, as its PDF is, so that every form shows the same; matplotlib's own `savefig` would draw
+    it twice for each of them.
+    """
+    engine, drawn_on, dpi = figure.get_layout_engine(), figure.canvas, figure.dpi
+    with matplotlib.rc_context(), _unshaped_fonts():
         matplotlib.style.use(str(files("reliquant").joinpath("report", "figures", "style.mplstyle")))
-        figure.savefig(stream, format=form, metadata=undated[form])
+        FigureCanvasPdf(figure)
+        if engine is not None:
+            engine.execute(figure)
+        figure.set_layout_engine("none")
+        try:
+            return [_printed(figure, form) for form in forms]
+        finally:
+            figure.set_layout_engine(engine)
+            figure.set_canvas(drawn_on)
+            figure.dpi = dpi
+
+
+@contextmanager
+def _unshaped_fonts() -> Iterator[None]:
+    """Embed fonts without the tables that shape text: in a PDF every glyph has its place already.
+
+    fontTools, which cuts fonts down for matplotlib, would work through these tables for each file, a third of a
+    report's time; matplotlib has no setting for it.
+    """
+    load = subset.load_font
+
+    def load_unshaped(*args: Any, **words: Any) -> TTFont:
+        font = load(*args, **words)
+        for table in SHAPING:
+            if table in font:
+                del font[table]
+        return font
+
+    subset.load_font = load_unshaped
+    try:
+        yield
+    finally:
+        subset.load_font = load
+
+
+def _printed(figure: Figure, form: Literal["pdf", "png", "svg"]) -> bytes:
+    """Return the bytes of a file of a figure whose layout stands."""
+    stream = BytesIO()
+    figure.dpi = matplotlib.rcParams["savefig.dpi"]
+    canvas, undated = CANVASES[form]
+    getattr(canvas(figure), f"print_{form}")(stream, metadata=undated)
     return stream.getvalue()
 
 

@@ -1,0 +1,63 @@
+"""Make the pieces of a report one by one, in this process or in several; free of torch."""
+
+from __future__ import annotations
+
+import gc
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from reliquant.report.frames import Rows
+
+Made = TypeVar("Made")
+Make = Callable[[Rows, str], Made]
+
+# The rows that a worker process makes pieces of. A pool can hand them to each of its processes once, when it starts it
+# (`_hold`), and a process has no other place to keep them; as an argument they would be sent anew with every piece.
+_HELD: list[Rows] = []
+
+
+def each_made(named: Sequence[tuple[Make[Made], str]], rows: Rows, processes: int, /) -> list[Made]:
+    """Call each function with the rows and its name, in that many processes; return what they make, in their order."""
+    if processes == 1:
+        return [_tidied(make, rows, name) for make, name in named]
+    spawn = get_context("spawn")  # polars' threads do not survive a fork
+    with ProcessPoolExecutor(processes, spawn, initializer=_hold, initargs=(rows,)) as pool:
+        return list(pool.map(_of_held, *zip(*named, strict=True)))
+
+
+def _hold(rows: Rows) -> None:
+    """Keep the rows in a worker process that has just started; Ctrl-C is its parent's to tell.
+
+    A matrix product has one thread there: the threads of several processes would wait for one another.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threadpool_limits(1)
+    _HELD.append(rows)
+
+
+def _of_held(make: Make[Made], name: str) -> Made:
+    """Make one piece in a worker process."""
+    return _tidied(make, _HELD[0], name)
+
+
+def _tidied(make: Make[Made], rows: Rows, name: str) -> Made:
+    """Make one piece and collect what it leaves behind once, at its end.
+
+    While matplotlib makes its thousands of objects that refer to one another, Python would look for those that nobody
+    needs again and again, among all objects that there are.
+    """
+    collects = gc.isenabled()
+    gc.freeze()
+    gc.disable()
+    try:
+        return make(rows, name)
+    finally:
+        gc.collect()
+        gc.unfreeze()
+        if collects:
+            gc.enable()
