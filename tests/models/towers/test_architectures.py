@@ -70,16 +70,28 @@ def entry(request, tmp_path_factory):
     return {"tower": "openclip", "architecture": name}
 
 
+@pytest.fixture(scope="module")
+def made():
+    """The models that were made already, by architecture."""
+    return {}
+
+
 @pytest.fixture
-def clip(entry):
-    """The model, with no bias at zero and no norm at one: else no test would see one lost."""
-    torch.manual_seed(0)
-    found = plugins.load("tower", entry)(None)
-    with torch.no_grad():
-        for parameter in found.model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return found
+def clip(entry, made):
+    """A copy of the model, with no bias at zero and no norm at one: else no test would see one lost."""
+    found = made.get(entry["architecture"])
+    if found is None:
+        torch.manual_seed(0)
+        found = made[entry["architecture"]] = plugins.load("tower", entry)(None)
+        with torch.no_grad():
+            for parameter in found.model.parameters():
+                if parameter.ndim == 1:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+    return copied(found)
+
+
+def copied(clip):
+    return clip.with_model(copy.deepcopy(clip.model))
 
 
 @pytest.fixture
@@ -152,7 +164,7 @@ def stored_and_loaded(model, variant, arrays, facts):
 def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip, entry, pairs, tmp_path, method, scope):
     model, variant = tmp_path / "model.safetensors", tmp_path / "variant.safetensors"
     save_model(model, clip, entry)
-    before = outputs(copy.deepcopy(clip), pairs)
+    before = outputs(copied(clip), pairs)
     words = {"quantizer": method, **GRIDS, **METHODS[method]}
     arrays, facts = quantize(clip, words, scope, pairs, Checkpoints())
     quantized = [p for p in facts["coverage"] if not p["reason"]]
