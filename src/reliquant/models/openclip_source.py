@@ -76,6 +76,7 @@ def built(source: Source, /, *, cache: str | None, seed: int | None, draws: bool
     """
     words = {"load_weights": False, "pretrained_text": False, "cache_dir": cache}
     words["device"] = torch.get_default_device()
+    draws = draws and torch.get_default_device().type != "meta"
     drawn = torch.random.fork_rng(devices=[], enabled=seed is not None) if draws else _Undrawn()
     with _quiet(), _naming(source, "open_clip cannot build it"), drawn:
         if seed is not None:
