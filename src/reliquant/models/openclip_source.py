@@ -111,10 +111,13 @@ def _tokenizer(architecture: str, text: str, cache: str | None) -> Callable[[lis
 
 
 class _Undrawn(DispatchMode):
-    """Leave tensors as they are where random numbers would be drawn into them."""
+    """Leave tensors as they are where random numbers would be drawn into them, and make new ones of zeros."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in DRAWING else func(*args, **(kwargs or {}))
+        if func in DRAWING:
+            return args[0]
+        func = torch.ops.aten.zeros.default if func is torch.ops.aten.randn.default else func
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
