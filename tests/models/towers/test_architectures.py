@@ -91,6 +91,20 @@ def clip(entry, made):
     return copied(found)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def model(entry, clip, made, folder):
+    """The model as a file, written once."""
+    path = folder / f"{kind(entry)}.safetensors"
+    if not path.exists():
+        save_model(path, made[entry["architecture"]], entry)
+    return path
+
+
 def copied(clip):
     return clip.with_model(copy.deepcopy(clip.model))
 
@@ -162,9 +176,8 @@ def stored_and_loaded(model, variant, arrays, facts):
     ("method", "scope"),
     [("rtn", "image"), ("lsq", "image"), *((m, "both") for m in METHODS)],
 )
-def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip, entry, pairs, tmp_path, method, scope):
-    model, variant = tmp_path / "model.safetensors", tmp_path / "variant.safetensors"
-    save_model(model, clip, entry)
+def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip, model, pairs, tmp_path, method, scope):
+    variant = tmp_path / "variant.safetensors"
     before = outputs(copied(clip), pairs)
     words = {"quantizer": method, **GRIDS, **METHODS[method]}
     arrays, facts = quantize(clip, words, scope, pairs, Checkpoints())
@@ -182,9 +195,8 @@ def test_a_stored_variant_is_covered_and_gives_the_same_outputs_to_the_bit(clip,
 
 
 @pytest.mark.parametrize("method", sorted(set(plugins.names("quantizer")) - {"none", *METHODS}))
-def test_every_other_quantizer_runs_on_it(clip, entry, pairs, tmp_path, method):
-    model, variant = tmp_path / "model.safetensors", tmp_path / "variant.safetensors"
-    save_model(model, clip, entry)
+def test_every_other_quantizer_runs_on_it(clip, model, pairs, tmp_path, method):
+    variant = tmp_path / "variant.safetensors"
     exact = outputs(clip, pairs)
     known = plugins.words(plugins.source("quantizer", method), "quantizer")
     words = {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]} if "losses" in known else {}
