@@ -37,6 +37,18 @@ def imported_tool():
     return imported
 
 
+@pytest.fixture(scope="session")
+def one_table_of_translations():
+    """Let torch's exporter make its table of ONNX functions once: it parses 500 of them for every trace."""
+    from functools import cache
+
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium of this machine; skipped where there is none."""

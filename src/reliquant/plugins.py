@@ -97,7 +97,8 @@ def words(path: Path, function: str, /) -> Words:
     raise ConfigError([f"{path} has no function {function!r}"])
 
 
-def _parsed(path: Path) -> ast.Module:
+@cache
+def _parsed(path: Path, /) -> ast.Module:
     """Parse a source file; raise ConfigError naming the line that is no Python."""
     try:
         return ast.parse(path.read_text())

@@ -15,6 +15,7 @@ from reliquant.deploy.folder import read_export
 from reliquant.deploy.runtimes import opened
 from reliquant.models.files import save_model
 
+pytestmark = pytest.mark.usefixtures("one_table_of_translations")
 ENTRY = {"tower": "small", "architecture": "lab_vit"}
 
 

@@ -1,4 +1,6 @@
 import ast
+import copy
+import functools
 import json
 import os
 import subprocess
@@ -11,11 +13,13 @@ import torch
 import yaml
 
 from reliquant import plugins
+from reliquant.cli.missing import missing
 from reliquant.cli.plan_study import COSTS, TOWERS, as_text, estimate, variant_bytes
 from reliquant.layers.surgery import targets, unpack
 from reliquant.layers.variant import export, size_in_bytes
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
+from reliquant.models.shapes import shapes_only
 from reliquant.plugins import PACKAGE
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
@@ -29,14 +33,15 @@ PETS = {"dataset": "huggingface", "repo": "somebody/pets", "revision": "0" * 40,
 
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
-    """Return what the lab's study with one more clean dataset takes, in a folder without data."""
+    """Return what the lab's study takes with one more clean dataset and no other suite, in a folder without data."""
     monkeypatch.chdir(tmp_path)
 
     def plan(entry):
         config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-        config.pop("explain", None)
+        for word in ("explain", "shards"):
+            config.pop(word, None)
         config["datasets"]["mine"] = entry
-        config["suites"]["clean"] = [*config["suites"]["clean"], "mine"]
+        config["suites"] = {"clean": ["shapes", "mine"]}  # the rows of the others take seconds to count
         return estimate(read_study(config))
 
     return plan
@@ -250,9 +255,10 @@ def test_hours_of_a_model_that_nobody_counted_are_no_figure(bare):
     assert both["hours"]["evaluate"] == pytest.approx(estimate(read_study(SMALL))["hours"]["evaluate"])
 
 
+@functools.cache
 def counted(architecture):
     """Count an architecture's parameters and those that are quantized, by tower, in millions; without weights."""
-    with torch.device("meta"):
+    with torch.device("meta"), shapes_only():
         if "/" in architecture:
             transformers = pytest.importorskip("transformers", reason="the extra `huggingface` is not installed")
             from reliquant.models.towers.huggingface import Align
@@ -287,11 +293,18 @@ def test_a_variant_of_vit_b_32_is_as_large_as_was_measured(precision, scope, meg
     assert variant_bytes(towers, int(precision[1])) / 1e6 == pytest.approx(megabytes, rel=0.005)
 
 
-@pytest.mark.parametrize(("precision", "scope"), [("w4a8", "image"), ("w4a8", "both"), ("w8a8", "both")])
-def test_a_variant_is_as_large_as_its_export(precision, scope):
+@pytest.fixture(scope="module")
+def small():
+    """A ViT-S/32 with random weights, its attention unpacked."""
     model = open_clip.create_model("ViT-S-32", load_weights=False).eval()
     clip = Clip(model, open_clip.get_tokenizer("ViT-S-32"), 224, (0.5,) * 3, (0.5,) * 3)
     unpack(clip)
+    return clip
+
+
+@pytest.mark.parametrize(("precision", "scope"), [("w4a8", "image"), ("w4a8", "both"), ("w8a8", "both")])
+def test_a_variant_is_as_large_as_its_export(small, precision, scope):
+    clip = small.with_model(copy.deepcopy(small.model))
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     quantize = plugins.load("quantizer", with_grids({"quantizer": "rtn", "pairs": 2}, precision))
     quantize(clip, targets(clip, scope), Proxy(images, ["a cat", "a dog"]), Checkpoints())
@@ -403,12 +416,13 @@ def test_transformers_is_missing_where_a_tokenizer_needs_it(bare, paper, monkeyp
 
 
 def test_the_lab_asks_for_its_models_and_digits_where_they_are_not_installed(bare, monkeypatch):
-    assert "extra lab" not in estimate(study_of("config"))["missing"]
+    study, lock = study_of("config"), bare / "weights.lock.json"
+    assert "extra lab" not in missing(study, lock)
     for name in ("reliquant_lab", "sklearn"):
         monkeypatch.setitem(sys.modules, name, None)
     models = "lab-vit-curated, lab-vit-web, lab-convnext-curated, lab-convnext-web"
     told = f"reliquant-lab, for {models}; scikit-learn, for digits: pip install 'reliquant[lab]'"
-    assert estimate(study_of("config"))["missing"]["extra lab"] == told
+    assert missing(study, lock)["extra lab"] == told
 
 
 @pytest.mark.parametrize(

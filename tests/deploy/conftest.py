@@ -128,7 +128,7 @@ class Towers:
 
     def template(self, clip, tower):
         """Return a traced tower, the same for all variants of its structure."""
-        key = (type(clip.model.visual).__name__, structure(clip, tower))
+        key = structure(clip, tower)
         if key not in self.templates:
             self.templates[key] = traced(clip, tower)
             self.traces += 1
@@ -141,7 +141,7 @@ class Towers:
 
 
 @pytest.fixture(scope="session")
-def towers(new_clip):
+def towers(new_clip, one_table_of_translations):
     return Towers(new_clip)
 
 

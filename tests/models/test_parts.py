@@ -9,6 +9,7 @@ from reliquant.layers.surgery import targets
 from reliquant.models.clip import Clip
 from reliquant.models.openclip import open_clip
 from reliquant.models.parts import Parts
+from reliquant.models.shapes import shapes_only
 
 # how layers were chosen when names alone decided
 BY_NAME = re.compile(r"(^|\.)(resblocks|blocks|layers?\d*)\.\d+\.")
@@ -148,7 +149,7 @@ def built(name):
     if config["text_cfg"].get("hf_model_name"):
         return None
     kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
-    with torch.device("meta"):
+    with torch.device("meta"), shapes_only():  # which works out once what the drawing of weights gives
         return (open_clip.CoCa if "multimodal_cfg" in config else kind)(**config).eval()
 
 

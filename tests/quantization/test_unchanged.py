@@ -52,8 +52,8 @@ def filled(model):
     return model.eval()
 
 
-@pytest.fixture(params=KINDS)
-def tower(request):
+@pytest.fixture(scope="module", params=KINDS)
+def new_tower(request):
     """A small CLIP with an image tower of timm's own classes."""
     name, size, words = KINDS[request.param]
     vision = {"timm_model_name": name, "image_size": size, "timm_pool": "", "timm_proj": "linear"}
@@ -63,6 +63,12 @@ def tower(request):
     made.visual.trunk = trunk
     made.visual.head = nn.Sequential(nn.Linear(trunk.num_features, 24, bias=False))
     return Clip(filled(made), characters, size, (0.5,) * 3, (0.25,) * 3)
+
+
+@pytest.fixture
+def tower(new_tower):
+    """A copy of it."""
+    return new_tower.with_model(copy.deepcopy(new_tower.model))
 
 
 def pairs_for(clip, count=18):

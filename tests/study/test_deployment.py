@@ -1,7 +1,8 @@
 import pytest
 
 from reliquant import plugins
-from reliquant.cli.plan_study import estimate
+from reliquant.cli.missing import missing
+from reliquant.cli.plan_study import estimate, jobs_of
 from reliquant.deploy import folder
 from reliquant.deploy.runtimes import RUNTIMES
 from reliquant.study import deployment, paths
@@ -30,7 +31,7 @@ def test_a_study_that_does_not_ask_exports_nothing_and_has_the_rows_that_it_had(
     without = read_study({**config, "deploy": None})
     assert deployment.exported(without) == deployment.runs(without) == deployment.towers_of(without) == []
     assert deployment.absent_packages(without) == ""
-    jobs = estimate(without)["jobs"]
+    jobs = jobs_of(without)
     assert {jobs[rule] for rule in ("export", "run_exported", "measure_exported", "deployed")} == {0}
     assert rows_made_of(without) == rows_made_of(read_study(asking))
 
@@ -73,7 +74,7 @@ def test_the_exports_of_a_model_are_timed_in_one_job_where_it_is_asked_for(askin
     assert (study.config.deploy.time.batch, study.config.deploy.time.rounds) == (32, 7)
     assert deployment.timed(study) == [MODEL]
     assert [folder.split("/")[4] for folder in deployment.folders_of(study, MODEL)] == ["fp32", "rtn"]
-    assert estimate(study)["jobs"]["time_exported"] == 1
+    assert jobs_of(study)["time_exported"] == 1
 
 
 def test_suites_narrow_the_cells_and_the_shards_and_scores_of_local_features_are_left_out(asking):
@@ -121,13 +122,13 @@ def test_a_scheme_that_onnx_cannot_say_is_refused_with_its_name_and_precision(as
     assert len(deployment.exported(read_study(asking))) == 2
 
 
-def test_packages_that_are_not_there_are_told_in_one_line(asking, monkeypatch):
+def test_packages_that_are_not_there_are_told_in_one_line(asking, monkeypatch, tmp_path):
     study = read_study(asking)
     assert deployment.absent_packages(study) == ""
     monkeypatch.setattr(deployment, "find_spec", lambda name: None if name in ("openvino", "onnx") else name)
     told = "deploy: onnx, openvino not installed: pip install 'reliquant[deploy]', or leave deploy out"
     assert deployment.absent_packages(study) == told
-    assert estimate(study)["missing"]["extra deploy"].startswith("onnx, openvino not installed")
+    assert missing(study, tmp_path / "weights.lock.json")["extra deploy"].startswith("onnx, openvino not installed")
 
 
 def test_a_slice_leaves_in_deploy_what_it_has(asking):

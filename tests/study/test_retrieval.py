@@ -1,7 +1,7 @@
 import pytest
 
 from reliquant import plugins
-from reliquant.cli.plan_study import estimate
+from reliquant.cli.plan_study import jobs_of
 from reliquant.study import paths
 from reliquant.study.check import read_study
 from reliquant.study.made_of import rows_made_of
@@ -40,7 +40,7 @@ def test_a_study_that_does_not_ask_searches_nothing_and_has_the_rows_that_it_had
     assert indexes_of(study) == {}
     assert sets_of(study, "lab-vit-web") == []
     assert set(rows_made_of(study)) == {paths.shard_rows(study.name, *job) for job in study.evaluations}
-    jobs = estimate(study)["jobs"]
+    jobs = jobs_of(study)
     assert jobs["embed"] == jobs["retrieve"] == 0
 
 
@@ -49,11 +49,11 @@ def test_fp32_and_the_part_of_the_grid_that_is_named_are_searched_and_planned(as
     study = read_study(asking)
     assert {study.variants[path].scheme for path in searched(study)} == {"fp32", "rtn"}
     assert len(searched(study)) == 4 * (1 + 4 * 2)
-    plan = estimate(study)
-    assert plan["jobs"]["embed"] == plan["jobs"]["retrieve"] == 36
-    before = estimate(read_study({**asking, "suites": {**asking["suites"], "retrieval": None}}))
-    assert plan["jobs"]["prepare"] == before["jobs"]["prepare"] + 1
-    assert plan["jobs"]["total"] == before["jobs"]["total"] + 1 + 2 * 36
+    jobs = jobs_of(study)
+    assert jobs["embed"] == jobs["retrieve"] == 36
+    before = jobs_of(read_study({**asking, "suites": {**asking["suites"], "retrieval": None}}))
+    assert jobs["prepare"] == before["prepare"] + 1
+    assert jobs["total"] == before["total"] + 1 + 2 * 36
     asking["suites"]["retrieval"]["precisions"] = ["w4a8"]
     assert len(searched(read_study(asking))) == 4 * (1 + 2)
 

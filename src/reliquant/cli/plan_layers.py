@@ -29,18 +29,25 @@ def _asks(entry: dict[str, Any]) -> bool:
 
 
 def _of_model(study: Study, model: str, asked: dict[tuple[str, str, str], Variant]) -> Iterator[str]:
-    from reliquant.cli.plan_model import plan_model  # here: importing torch and open_clip takes seconds
+    from reliquant.cli.plan_model import WithTwins, plan_model  # here: importing torch and open_clip takes seconds
     from reliquant.models.open import shapes_of
 
     clip = shapes_of(study.tower_entry(model))
     if clip is None:
         return
     told: set[str] = set()  # once a scheme: what is wrong at one precision mostly is at all
+    prepared: dict[str, WithTwins] = {}  # by scope: schemes that say nothing of `layers` have the same layers
     for (scheme, precision, scope), variant in asked.items():
         if scheme in told:
             continue
+        entry = study.scheme_entry(variant)
         try:
-            plan_model(clip, study.scheme_entry(variant), scope)
+            if entry.get("layers"):
+                plan_model(clip, entry, scope)
+                continue
+            if scope not in prepared:
+                prepared[scope] = WithTwins(clip, entry, scope)
+            prepared[scope].take(entry)
         except ValueError as error:
             told.add(scheme)
             yield f"schemes.{scheme}: {precision}, scope {scope}, of models.{model}: {error}"

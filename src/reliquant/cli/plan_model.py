@@ -14,7 +14,7 @@ from reliquant import plugins
 from reliquant.grid import Grid
 from reliquant.layers.coverage import Product, coverage
 from reliquant.layers.products import FACTORS, LEAF, LogSqrt2
-from reliquant.layers.surgery import twins
+from reliquant.layers.surgery import insert_twins, twins
 from reliquant.layers.transforms import Compensation
 from reliquant.layers.twins import Twin
 from reliquant.models.clip import Clip
@@ -68,10 +68,27 @@ def plan_model(clip: Clip, entry: Mapping[str, Any], scope: Scope, /, *, in_plac
         return {**_planned(planned, entry, scope, "meta" if by_shapes else "cpu"), "by_shapes": by_shapes}
 
 
+class WithTwins:
+    """A copy of a model of shapes, with twins that take the grids of one entry after another: a method is not run."""
+
+    def __init__(self, clip: Clip, entry: Mapping[str, Any], scope: Scope, /) -> None:
+        """Raise ValueError where nothing would be quantized, or a layer has no twin."""
+        self.clip = clip.with_model(copy.deepcopy(clip.model))
+        with shapes_only():
+            self.names = prepare(self.clip, entry, scope, _few_pairs(clip, "meta")).names
+
+    def take(self, entry: Mapping[str, Any], /) -> None:
+        """Raise ValueError naming a layer that has not the width for an entry's grids."""
+        insert_twins(self.clip.model, self.names, Grid(**entry["weight"]), Grid(**entry["activation"]))
+
+
+def _few_pairs(clip: Clip, device: str) -> Proxy:
+    images = np.random.default_rng(0).integers(0, 256, (PAIRS, *clip.shape, 3), dtype=np.uint8)
+    return Proxy(images, ["a photo"] * PAIRS, device=device)
+
+
 def _planned(clip: Clip, entry: Mapping[str, Any], scope: Scope, device: str) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (PAIRS, *clip.shape, 3), dtype=np.uint8)
-    proxy = Proxy(images, ["a photo"] * PAIRS, device=device)
+    proxy = _few_pairs(clip, device)
     method = plugins.load("quantizer", _shortened(quantizer_words(entry)))
     where = prepare(clip, entry, scope, proxy)
     method(clip, where.names, proxy, Checkpoints())
@@ -104,10 +121,11 @@ def _others(model: nn.Module, products: Sequence[Product], /) -> list[str]:
 
 
 def _shortened(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Let an entry need no more than a few pairs, and no training step."""
+    """Let an entry need no more than a few pairs, no training step and no search."""
     words = plugins.words(plugins.source("quantizer", entry["quantizer"]), "quantizer")
     trains = {"iterations": 0, "snapshots": []} if "losses" in words else {}
     few = {"batch": PAIRS, "pairs": PAIRS, "samples": PAIRS, "steps": 0, "measure": "output_error"} | trains
+    few |= dict.fromkeys(["alphas", "shares", "candidates"], 1)  # of a search: which range it finds is in no plan
     return {**entry, **{word: value for word, value in few.items() if word in words}}
 
 

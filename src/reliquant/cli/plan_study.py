@@ -44,13 +44,13 @@ def estimate(study: Study, /, *, lock: Path = Path("config/weights.lock.json")) 
     for variant, shard in study.evaluations:
         states = len(study.snapshots(study.variants[variant])) if shard == study.SNAPSHOTS else 1
         evaluations += cells[shard] * states
-    jobs, rows = _jobs(study), expected_rows(study)
+    rows = expected_rows(study)
     return {
         "study": study.name,
         "models": len(study.config.models),
         "schemes": len(study.config.schemes),
         "variants": len(study.variants),
-        "jobs": {**jobs, "total": sum(jobs.values())},
+        "jobs": jobs_of(study),
         "evaluations": evaluations,
         "rows": rows,
         **_rows_alone(study),
@@ -101,12 +101,13 @@ def _any(study: Study) -> str:
     return next(iter(study.config.models))
 
 
-def _jobs(study: Study) -> dict[str, int]:
+def jobs_of(study: Study, /) -> dict[str, int]:
+    """Count the jobs of a fresh tree by rule, and their total."""
     trained = sum(study.trains(m) for m in study.config.models)
     variants, kept = len(study.variants), sum(bool(study.snapshots(v)) for v in study.variants.values())
     prepared, read = images_read(study), [Path(file) for file in files_read(study)]
     fetched = {study.root(d) for d, _ in prepared if study.is_fetched(d)}
-    return {
+    jobs = {
         "fetch": len(fetched) + sum(file.name == paths.FETCHED for file in read),
         "prepare": len(prepared),
         "corrupt": sum(file.parent.name == paths.CORRUPT for file in read),
@@ -130,6 +131,7 @@ def _jobs(study: Study) -> dict[str, int]:
         "facts": 1,
         "report": 1,
     }
+    return {**jobs, "total": sum(jobs.values())}
 
 
 def _rows_alone(study: Study) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +16,13 @@ from torch import nn
 
 from reliquant.download import published
 from reliquant.files.bounded import read_json
+from reliquant.models.dispatch import DispatchMode
 from reliquant.models.openclip import open_clip
 
 CONFIG = "open_clip_config.json"
 LOCAL = "local-dir:"
 RUNS_CODE = ("trust_remote_code", "code_revision")  # what asks transformers for code that a repository brings along
+DRAWING = {torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default}  # what torch.nn.init draws by
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,17 @@ def of_folder(folder: Path, /) -> Source:
     return Source(f"{LOCAL}{folder}", description, folder, preprocessing)
 
 
-def built(source: Source, /, *, cache: str | None, seed: int | None) -> nn.Module:
+def built(source: Source, /, *, cache: str | None, seed: int | None, draws: bool = True) -> nn.Module:
     """Build the model with weights drawn at random, from torch's own generator as it stands or from a seed.
 
+    Where all of them are loaded afterwards, `draws=False` leaves out the drawing, which takes longer than all the rest.
     It lies on torch's default device: under `with torch.device("meta")` it has shapes and no weights. Raises ValueError
     where open_clip cannot build what the description says.
     """
     words = {"load_weights": False, "pretrained_text": False, "cache_dir": cache}
     words["device"] = torch.get_default_device()
-    drawn = torch.random.fork_rng(devices=[], enabled=seed is not None)
+    draws = draws and torch.get_default_device().type != "meta"
+    drawn = torch.random.fork_rng(devices=[], enabled=seed is not None) if draws else _Undrawn()
     with _quiet(), _naming(source, "open_clip cannot build it"), drawn:
         if seed is not None:
             torch.manual_seed(seed)
@@ -88,9 +94,30 @@ def refuse_naflex(model: nn.Module, name: str, /) -> None:
 
 
 def tokenizer_of(source: Source, /, *, cache: str | None) -> Callable[[list[str]], torch.Tensor]:
-    """Return the tokenizer that open_clip has for a model; raise ValueError or OSError naming the model without one."""
+    """Return the tokenizer that open_clip has for a model; raise ValueError or OSError naming the model without one.
+
+    That of an architecture is made once: to read its vocabulary takes longer than to build a small model.
+    """
     with _quiet(), _naming(source, "open_clip finds no tokenizer for it"):
-        return open_clip.get_tokenizer(source.name, cache_dir=cache)
+        if source.folder is not None:
+            return open_clip.get_tokenizer(source.name, cache_dir=cache)
+        return _tokenizer(source.name, json.dumps(source.description.get("text_cfg")), cache)
+
+
+@functools.cache
+def _tokenizer(architecture: str, text: str, cache: str | None) -> Callable[[list[str]], torch.Tensor]:
+    """Make the tokenizer of an architecture, whose text tower is described in JSON."""
+    return open_clip.get_tokenizer(architecture, cache_dir=cache)
+
+
+class _Undrawn(DispatchMode):
+    """Leave tensors as they are where random numbers would be drawn into them, and make new ones of zeros."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in DRAWING:
+            return args[0]
+        func = torch.ops.aten.zeros.default if func is torch.ops.aten.randn.default else func
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

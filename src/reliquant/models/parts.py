@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from torch import nn
 
 from reliquant.models.blocks import Tower, blocks_of, described
 from reliquant.models.dispatch import DispatchMode
+from reliquant.models.shapes import shapes_only
 
 Scope = Literal["none", "image", "both"]
 CAPTION = "a photo"
@@ -93,8 +94,9 @@ def find_parts(
     """
     device, dtype = _device_and_type(model)
     pixels = torch.zeros(1, 3, *shape, device=device, dtype=dtype)
-    image = _run(model, "encode_image", lambda: pixels)
-    text = _run(model, "encode_text", lambda: tokenizer([CAPTION]).to(device))
+    with shapes_only() if pixels.is_meta else nullcontext():
+        image = _run(model, "encode_image", lambda: pixels)
+        text = _run(model, "encode_text", lambda: tokenizer([CAPTION]).to(device))
     tops = {}
     for tower, own, other in (("image", image, text), ("text", text, image)):
         tops[tower] = _matching(model, given.get(tower, ()), tower) or _tops(model, "", own.touched, other.touched)

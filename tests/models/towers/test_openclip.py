@@ -38,6 +38,16 @@ def test_weights_are_the_state_that_is_given(tiny):
     assert (second.size, second.resize, second.interpolation) == (32, "shortest", "bicubic")
 
 
+def test_nothing_is_drawn_where_the_weights_are_given(tiny):
+    state = tower(None, architecture=tiny).model.state_dict()
+    before = torch.get_rng_state()
+    found = tower(state, architecture=tiny).model.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    tower(None, architecture=tiny)
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_checkpoint_may_be_a_file_of_the_user(tiny, tmp_path):
     torch.manual_seed(0)
     model = open_clip.CLIP(**json.loads(json.dumps(MODEL)))

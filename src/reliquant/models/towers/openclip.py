@@ -55,7 +55,7 @@ def tower(
     words = {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": resize_mode}
     config, notes = config_of(architecture, pretrained, {**words, "fill_color": fill_color}, source.preprocessing)
     draws = state is None and pretrained == RANDOM
-    model = built(source, cache=cache, seed=seed if draws else None)
+    model = built(source, cache=cache, seed=seed if draws else None, draws=state is None)
     size = getattr(model.visual, "image_size", config.get("size", 224))
     found = read_preprocessing(config, size, f"architecture {architecture!r}")
     facts: dict[str, Any] = {"mean": found.mean, "std": found.std}
