@@ -16,6 +16,7 @@ from pathlib import Path
 from reliquant import plugins
 
 INSTALLED = ("site-packages", "dist-packages")
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of a statement: where the statements in it stand
 LARGEST = 2**26  # bytes of a data file that counts as part of a package
 
 
@@ -47,15 +48,20 @@ def imports(path: Path, /, *, of_types: bool = False) -> set[str]:
     todo: list[ast.AST] = [ast.parse(path.read_text())]
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.If) and not of_types and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and not of_types and _is_for_types(node.test):
             todo += node.orelse
             continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        todo += ast.iter_child_nodes(node)
+        for part in BLOCKS:
+            todo += getattr(node, part, ())
     return {name for name in names if name.split(".")[0] == "reliquant"}
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
 @cache

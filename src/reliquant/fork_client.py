@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import NoReturn
 
 OWNER = "RELIQUANT_FORK_SERVER"  # an environment variable: a process id; anything else, as 0, means no server
-FORKED = ("corrupt", "embed", "evaluate", "explain", "inventory", "measure", "prepare", "quantize", "retrieve")
+FORKED = ("corrupt", "embed", "evaluate", "explain", "export", "inventory", "measure", "measure_exported", "prepare")
+FORKED += ("pretrain", "quantize", "retrieve", "run_exported", "sensitivity")
 DRIVER = "/dev/nvidiactl"  # of NVIDIA: a process that has begun to use it may not be forked
 STARTED = b"s"
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

@@ -50,6 +50,7 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+@cache
 def folder(family: str, /) -> Path:
     """Return the folder whose files are the plugins of a family."""
     return PACKAGE.joinpath(*FAMILIES[family].split("."))
@@ -101,9 +102,15 @@ def words(path: Path, function: str, /) -> Words:
 def _parsed(path: Path, /) -> ast.Module:
     """Parse a source file; raise ConfigError naming the line that is no Python."""
     try:
-        return ast.parse(path.read_text())
+        return _tree(path.read_text())
     except SyntaxError as error:
         raise ConfigError([f"{path}: line {error.lineno} is no Python: {error.msg}"]) from error
+
+
+@cache
+def _tree(text: str, /) -> ast.Module:
+    """Parse Python; a check of a study asks for the same few files a hundred times."""
+    return ast.parse(text)
 
 
 def _keyword_only(arguments: ast.arguments) -> Words:
