@@ -49,7 +49,8 @@ def place(tmp_path_factory):
             path.write_bytes(file.getvalue())
         pairs.append({"image": file.getvalue(), "caption": f"a photo of a {name} {i}"})
     pl.DataFrame(pairs).write_parquet(folder / "pairs.parquet")
-    rows = synthetic.rows(synthetic.Shape(), synthetic.Truth(), seed=0)
+    few = synthetic.Shape(seeds=(0,), corruptions=("fog",), severities=(1, 5), iterations=(), ranks=())
+    rows = synthetic.rows(few, synthetic.Truth(), seed=0)
     for name in ("old/rows.parquet", "results/lab/rows.parquet"):
         (folder / name).parent.mkdir(parents=True)
         rows.write_parquet(folder / name)

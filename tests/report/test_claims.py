@@ -1,5 +1,6 @@
 """Each claim on rows whose truth is known: supported where it is true, contradicted where it is turned round."""
 
+import functools
 from dataclasses import replace
 
 import polars as pl
@@ -32,6 +33,12 @@ TURNED = {
 GAINING = replace(PAPER, accuracy={**LOSS, ("QAT (Contr.)", 8): 0.03}, jitter=0.0005)
 
 
+@functools.cache
+def study():
+    """The rows that most tests read, made once."""
+    return rows(SMALL)
+
+
 def verdicts(frame):
     return {claim["number"]: claim["verdict"] for claim in judge(frame)}
 
@@ -54,7 +61,7 @@ def test_a_claim_turned_round_is_contradicted(number):
 def at_8_bits(better, half):
     """Changes of calibration of which a share is below 0 and the rest above, all by 0.01 and with intervals."""
     ranked = pl.col("value").rank("ordinal")
-    frame = rows(SMALL).filter(pl.col("precision") == "w8a8", pl.col("measure") == "squared_ce_change", suite="clean")
+    frame = study().filter(pl.col("precision") == "w8a8", pl.col("measure") == "squared_ce_change", suite="clean")
     value = pl.when(ranked <= pl.len() * better / 100).then(-0.01).otherwise(0.01)
     frame = frame.filter(scale="native").with_columns(value=value, replicates=pl.lit(None, frame.schema["replicates"]))
     return frame.with_columns(low=pl.col("value") - half, high=pl.col("value") + half)
@@ -76,7 +83,7 @@ def test_claim_1_is_not_told_by_runs_that_may_all_be_chance(better):
 
 
 def test_runs_without_an_interval_are_left_out_and_named_and_void_no_claim():
-    frame = rows(SMALL)
+    frame = study()
     one = (pl.col("model") == "vit-laion") & (pl.col("scheme") == "lsq") & (pl.col("precision") == "w6a8")
     one &= (pl.col("measure") == "squared_ce_change") & (pl.col("dataset") == "shapes")
     ends = [pl.when(~one).then(end).alias(end) for end in ("low", "high", "replicates")]
@@ -86,7 +93,7 @@ def test_runs_without_an_interval_are_left_out_and_named_and_void_no_claim():
 
 
 def test_no_run_with_an_interval_leaves_a_claim_untestable():
-    frame = rows(SMALL)
+    frame = study()
     none = {name: pl.lit(None, frame.schema[name]) for name in ("low", "high", "replicates")}
     frame = frame.with_columns(**none)
     assert set(verdicts(frame).values()) == {"not testable here"}
@@ -99,7 +106,7 @@ def test_a_rise_within_the_margin_is_read_as_none_and_beyond_it_is_not():
 
 
 def test_what_tuning_does_is_not_credited_to_quantization():
-    frame = rows(SMALL)
+    frame = study()
     tuned = frame.filter(scale="tuned", measure="squared_ce_change", suite="clean")
     worse = {"value": pl.lit(0.001), "low": pl.lit(0.0005), "high": pl.lit(0.0015)}
     beside = tuned.with_columns(
@@ -138,11 +145,11 @@ def test_a_study_without_a_group_says_what_is_missing():
 
 
 def test_empty_rows_make_every_claim_untestable():
-    assert set(verdicts(rows(SMALL).clear()).values()) == {"not testable here"}
+    assert set(verdicts(study().clear()).values()) == {"not testable here"}
 
 
 def test_effects_are_the_known_truth_with_intervals_and_counts():
-    found = {c["number"]: c for c in judge(rows(SMALL))}
+    found = {c["number"]: c for c in judge(study())}
     noisy, curated = ((0.08 * (1 + PAPER.ece[source])) ** 2 for source in ("laion", "wit"))
     with_text = [(0.08 * (1 + PAPER.ece[source] + PAPER.text_ece)) ** 2 for source in ("laion", "wit")]
     assert found[2]["value"] == pytest.approx(noisy - 0.08**2, abs=0.001)

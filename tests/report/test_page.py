@@ -27,6 +27,12 @@ FACTS = {
     "versions": {"polars": pl.__version__},
     "commit": "",
 }
+NOT_FINITE = {  # of some measures: a value, and how the table of undefined values writes it
+    "ece": (float("nan"), "NaN"),
+    "accuracy_change": (float("inf"), "inf"),
+    "auroc": (float("-inf"), "-inf"),
+    "nll": (None, "null"),
+}
 
 
 def write(folder, frame, *more):
@@ -43,8 +49,18 @@ def files(folder):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("report") / "full", rows(SMALL))
+def study():
+    """The rows of a small study; of one scheme at 8 bits some measures have no finite value."""
+    frame = rows(SMALL)
+    for measure, (value, _) in NOT_FINITE.items():
+        chosen = pl.when(measure=measure, scheme="rtn", precision="w8a8")
+        frame = frame.with_columns(value=chosen.then(pl.lit(value, pl.Float64)).otherwise("value"))
+    return frame
+
+
+@pytest.fixture(scope="module")
+def report(study, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("report") / "full", study)
 
 
 def test_the_page_needs_no_other_file_and_no_network(report):
@@ -71,13 +87,13 @@ def test_the_page_follows_the_readers_questions(report):
     assert page.count('id="claim-') == 16
 
 
-def test_claims_summary_and_plots_are_beside_the_page(report):
+def test_claims_summary_and_plots_are_beside_the_page(study, report):
     assert [c["number"] for c in json.loads((report / "claims.json").read_text())] == list(range(1, 17))
     (beside,) = (report / "tables").glob("claims-rows.*")
     read = pl.read_csv if beside.suffix == ".csv" else pl.read_parquet
     assert {"ece_relative_change", "accuracy_delta", "auroc_change", "vuln_add"} <= set(read(beside)["measure"])
     summary = json.loads((report / "summary.json").read_text())
-    assert summary["rows"] == rows(SMALL).height
+    assert summary["rows"] == study.height
     assert summary["variants"] == 4 * 3 * 3 * 2
     assert summary["change"]["w4a8"]["accuracy"] == pytest.approx(-0.11, abs=0.02)
     assert {"bits", "accuracy_change"} <= set(pl.read_csv(report / "plots" / "accuracy_by_bits.csv").columns)
@@ -93,8 +109,8 @@ def test_a_change_halfway_between_two_figures_is_the_same_on_a_card_and_in_a_tab
     assert rounded(told)["change"]["w4a8"]["accuracy"] == 0.0075
 
 
-def test_the_same_rows_give_the_same_bytes(report, tmp_path):
-    assert files(write(tmp_path / "again", rows(SMALL), "--processes", 2)) == files(report)
+def test_the_same_rows_give_the_same_bytes(study, report, tmp_path):
+    assert files(write(tmp_path / "again", study, "--processes", 2)) == files(report)
 
 
 def test_missing_groups_are_said_and_never_crash(tmp_path):
@@ -132,20 +148,13 @@ def test_a_study_of_few_parts_draws_or_says_why_not(left, kind, tmp_path):
             assert made.axes if kind == "figure" else made.height, name
 
 
-def test_values_that_are_not_finite_are_shown_as_such_and_counted(tmp_path):
-    frame, said = rows(SMALL), {float("nan"): "NaN", float("inf"): "inf", float("-inf"): "-inf", None: "null"}
-    measures = dict(zip(["ece", "accuracy_change", "auroc", "nll"], said, strict=True))
-    broken = frame
-    for measure, value in measures.items():
-        chosen = pl.when(measure=measure, scheme="rtn", precision="w8a8")
-        broken = broken.with_columns(value=chosen.then(pl.lit(value, pl.Float64)).otherwise("value"))
-    out = write(tmp_path / "broken", broken)
-    shown = pl.read_csv(out / "tables" / "undefined.csv")
-    for measure, value in measures.items():
-        count = frame.filter(measure=measure, scheme="rtn", precision="w8a8").height
+def test_values_that_are_not_finite_are_shown_as_such_and_counted(study, report):
+    shown = pl.read_csv(report / "tables" / "undefined.csv")
+    for measure, (_, said) in NOT_FINITE.items():
+        count = study.filter(measure=measure, scheme="rtn", precision="w8a8").height
         found = shown.filter(measure=measure)
-        assert (found["rows"].sum(), set(found["value"])) == (count, {said[value]}), measure
-    assert f"{shown['rows'].sum():,} values are undefined," in (out / "report.html").read_text()
+        assert (found["rows"].sum(), set(found["value"])) == (count, {said}), measure
+    assert f"{shown['rows'].sum():,} values are undefined," in (report / "report.html").read_text()
 
 
 def test_values_that_are_not_finite_are_counted():

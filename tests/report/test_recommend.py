@@ -1,3 +1,4 @@
+import functools
 import time
 from dataclasses import replace
 
@@ -12,8 +13,20 @@ from reliquant.report.synthetic import Shape, Truth, rows
 SMALL = Shape(models=(("vit", "wit"),), seeds=(0,), scopes=("image",), corruptions=(), iterations=(), ranks=())
 
 
+@functools.cache
+def study():
+    """The rows that most tests read, made once."""
+    return rows(SMALL)
+
+
+@functools.cache
+def exact_study():
+    """The same study, hardly disturbed by noise."""
+    return rows(SMALL, replace(Truth(), jitter=1e-6))
+
+
 def test_the_smallest_variant_within_the_accuracy_bound_comes_first():
-    found = recommend(rows(SMALL), ["accuracy_delta < 0.05"])
+    found = recommend(study(), ["accuracy_delta < 0.05"])
     first = found.row(0, named=True)
     assert (first["scheme"], first["precision"]) == (
         "rot-lsq",
@@ -23,13 +36,13 @@ def test_the_smallest_variant_within_the_accuracy_bound_comes_first():
 
 
 def test_a_variant_beaten_in_cost_and_measure_is_left_out():
-    found = recommend(rows(SMALL, replace(Truth(), jitter=1e-6)), ["accuracy_delta < 0.5"])
+    found = recommend(exact_study(), ["accuracy_delta < 0.5"])
     assert found.filter(scheme="rtn").is_empty()  # of each size another scheme is more accurate
 
 
 def test_every_other_variant_says_why_it_is_no_answer():
-    variants = judged(rows(SMALL, replace(Truth(), jitter=1e-6)), ["accuracy_delta < 0.2"])
-    found = recommend(rows(SMALL, replace(Truth(), jitter=1e-6)), ["accuracy_delta < 0.2"])
+    variants = judged(exact_study(), ["accuracy_delta < 0.2"])
+    found = recommend(exact_study(), ["accuracy_delta < 0.2"])
     assert variants.filter(why_not="").drop("why_not").equals(found)
     for row in variants.filter(pl.col("why_not") != "").iter_rows(named=True):
         value = row["accuracy_delta < 0.2"]
@@ -43,7 +56,7 @@ def test_every_other_variant_says_why_it_is_no_answer():
 
 
 def test_confidence_falls_where_intervals_reach_over_the_bound():
-    exact = rows(SMALL, replace(Truth(), jitter=1e-6))
+    exact = exact_study()
     beside = exact.with_columns(
         replicates=pl.lit(None, exact.schema["replicates"]),
         low=pl.when(pl.col("low").is_not_null()).then(pl.col("value") - 0.1),
@@ -55,21 +68,21 @@ def test_confidence_falls_where_intervals_reach_over_the_bound():
 
 
 def test_no_variant_may_meet_a_wish():
-    assert recommend(rows(SMALL), ["accuracy_change > 0.9"]).is_empty()
+    assert recommend(study(), ["accuracy_change > 0.9"]).is_empty()
 
 
 def test_a_wish_of_another_suite_names_it():
-    assert recommend(rows(SMALL), ["ood:auroc_change >= 0"]).height >= 1
+    assert recommend(study(), ["ood:auroc_change >= 0"]).height >= 1
 
 
 @pytest.mark.parametrize("text", ["ece ~ 0", "moon:ece < 0", "ece <"])
 def test_a_wish_that_cannot_be_read_is_refused(text):
     with pytest.raises(ValueError, match="must read"):
-        recommend(rows(SMALL), [text])
+        recommend(study(), [text])
 
 
 def test_a_measure_without_an_interval_is_never_certain():
-    frame = rows(SMALL)
+    frame = study()
     plug_in = pl.col("measure") == "ece_change"
     frame = frame.with_columns(pl.when(~plug_in).then(end).alias(end) for end in ("low", "high", "replicates"))
     found = recommend(frame, ["ece_change <= 0"])
@@ -83,7 +96,7 @@ def test_a_measure_without_an_interval_is_never_certain():
 
 
 def test_one_variant_without_an_interval_has_no_confidence_and_the_others_have():
-    frame = rows(SMALL)
+    frame = study()
     one = (pl.col("measure") == "accuracy_delta") & (pl.col("scheme") == "rot-lsq") & (pl.col("precision") == "w4a8")
     frame = frame.with_columns(pl.when(~one).then(end).alias(end) for end in ("low", "high", "replicates"))
     found = recommend(frame, ["accuracy_delta < 0.05"])
@@ -95,7 +108,7 @@ def test_one_variant_without_an_interval_has_no_confidence_and_the_others_have()
 
 def two_variants(gap, shared):
     """Rows of six variants of one size; two best ones that differ by a gap, with errors shared or their own."""
-    frame = rows(SMALL).filter(pl.col("measure").is_in(["accuracy_change", "bytes"]), pl.col("scheme") != "fp32")
+    frame = study().filter(pl.col("measure").is_in(["accuracy_change", "bytes"]), pl.col("scheme") != "fp32")
     frame = frame.filter(pl.col("dataset").is_in(["", "shapes"]), pl.col("suite").is_in(["", "clean"]), scale="native")
     sizes = frame.filter(measure="bytes").with_columns(value=pl.lit(1.0), precision=pl.lit("w8a8"))
     sizes = sizes.with_columns(scheme=pl.col("scheme") + frame.filter(measure="bytes")["precision"])
@@ -129,12 +142,12 @@ def test_thousands_of_variants_take_seconds():
 
 def test_an_absent_measure_is_named():
     with pytest.raises(ValueError, match="no rows of sharpness in the suite clean"):
-        recommend(rows(SMALL), ["sharpness < 1"])
+        recommend(study(), ["sharpness < 1"])
 
 
 def cells(values, measure="accuracy", suite="clean"):
     """Rows of schemes on sets: {(scheme, set): value}, with an error of 0.01 and luck of their own."""
-    like = rows(SMALL).filter(measure="accuracy", suite="clean", scheme="rtn", precision="w8a8").head(1)
+    like = study().filter(measure="accuracy", suite="clean", scheme="rtn", precision="w8a8").head(1)
     rng, parts = np.random.default_rng(7), []
     for (scheme, name), value in values.items():
         luck = (value + 0.01 * rng.standard_normal((1, KEPT))).astype(np.float32)
@@ -174,12 +187,11 @@ def test_a_variant_without_a_wished_measure_is_named():
 
 
 def test_nothing_is_said_of_a_study_that_is_complete():
-    assert set(recommend(rows(SMALL), ["accuracy_delta < 0.05"])["note"]) == {""}
+    assert set(recommend(study(), ["accuracy_delta < 0.05"])["note"]) == {""}
 
 
 def test_a_wish_that_is_written_twice_is_one():
-    study = rows(SMALL)
-    twice, once = (recommend(study, ["accuracy_delta < 0.05"] * n) for n in (2, 1))
+    twice, once = (recommend(study(), ["accuracy_delta < 0.05"] * n) for n in (2, 1))
     assert twice.equals(once)
 
 

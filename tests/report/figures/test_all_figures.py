@@ -23,6 +23,14 @@ def full():
     return rows(SHAPE)
 
 
+@pytest.fixture(scope="module")
+def lone():
+    """One source and one scheme, without intervals."""
+    few = {"models": (("vit", "wit"),), "schemes": (("rtn", "Simple PTQ"),), "precisions": ("w8a8",)}
+    frame = rows(replace(SHAPE, **few, scopes=("image",)))
+    return frame.with_columns(low=None, high=None, p=None).cast({"low": float, "high": float, "p": float})
+
+
 def draw(name, frame, **words):
     """Draw as the page does: what a plugin prepares is given to it after the rows."""
     module = importlib.import_module(f"reliquant.report.figures.{name}")
@@ -49,16 +57,12 @@ def test_a_figure_without_its_rows_says_what_is_missing(name, full):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_source_one_scheme_and_no_intervals_are_enough_or_said(name):
-    shape = replace(
-        SHAPE, models=(("vit", "wit"),), schemes=(("rtn", "Simple PTQ"),), precisions=("w8a8",), scopes=("image",)
-    )
-    frame = rows(shape).with_columns(low=None, high=None, p=None).cast({"low": float, "high": float, "p": float})
+def test_one_source_one_scheme_and_no_intervals_are_enough_or_said(name, lone):
     if name == "accuracy_by_iteration":
         with pytest.raises(NothingToDraw, match="evaluated on its way"):
-            draw(name, frame)
+            draw(name, lone)
     else:
-        assert draw(name, frame).axes
+        assert draw(name, lone).axes
 
 
 @pytest.mark.parametrize("name", ["dichotomy", "calibration_violins"])
