@@ -2,13 +2,14 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_programs import programs
 from PIL import Image
+
+from reliquant.fork_server import IMPORTED
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "tutorials.py"
@@ -24,8 +25,8 @@ def tool(imported_tool):
 
 def run(page, *words):
     """Run the tool on a page in a process of its own, with this checkout's package."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run([sys.executable, TOOL, *words, page], capture_output=True, text=True, env=environment)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(TOOL.parent)])}
+    return programs(*IMPORTED).run(TOOL.stem, *words, page, cwd=page.parent, env=environment)
 
 
 @pytest.mark.slow

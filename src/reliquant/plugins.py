@@ -40,6 +40,7 @@ FAMILIES = {  # family -> the package of its plugins
 }
 Entry = Mapping[str, Any]
 Words = dict[str, tuple[Any, Any]]  # name -> (annotation, default, or `...` where the word must be given)
+_tree = cache(ast.parse)  # of a text: a check of a study asks for the same few files a hundred times
 
 
 class ConfigError(ValueError):
@@ -105,12 +106,6 @@ def _parsed(path: Path, /) -> ast.Module:
         return _tree(path.read_text())
     except SyntaxError as error:
         raise ConfigError([f"{path}: line {error.lineno} is no Python: {error.msg}"]) from error
-
-
-@cache
-def _tree(text: str, /) -> ast.Module:
-    """Parse Python; a check of a study asks for the same few files a hundred times."""
-    return ast.parse(text)
 
 
 def _keyword_only(arguments: ast.arguments) -> Words:

@@ -4,7 +4,9 @@ Reads a JSON object a line: {"module", "words", "folder", "told", ...limits} sta
 {"wait": id} answers its exit code, negative for a signal.
 """
 
+import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -25,6 +27,9 @@ def serve():
 
     modules = {name: importlib.import_module(f"reliquant.steps.{name}") for name in STEPS}
     modules["main"] = importlib.import_module("reliquant.cli.main")
+    importlib.import_module("reliquant.cli.verify")
+    import_plugins()
+    gc.freeze()  # children leave these pages alone
     for line in sys.stdin:
         asked = json.loads(line)
         if "wait" in asked:
@@ -32,6 +37,15 @@ def serve():
         else:
             answer = os.fork() or become(asked, run, modules)
         print(answer, flush=True)
+
+
+def import_plugins():
+    from reliquant import plugins
+
+    for family in plugins.FAMILIES:
+        for name in plugins.names(family):
+            with contextlib.suppress(plugins.ConfigError):  # one that needs a package which is not installed
+                plugins.module(family, name)
 
 
 def become(asked, run, modules):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from forked_programs import run_snakemake
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
@@ -354,11 +355,9 @@ def test_a_study_fetches_a_model_from_a_hub_and_evaluates_it(hub, tmp_path):
     }
     (tmp_path / "hub.yaml").write_text(yaml.safe_dump(config))
     rows = "results/hub/evaluate/tiny/fp32/fp32-none-none-0/clean/rows.parquet"
-    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--directory", tmp_path, "--configfile", tmp_path / "hub.yaml", "--cores", "1", "--", rows]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment(hub, tmp_path / "home"), cwd=ROOT, timeout=580
-    )
+    done = run_snakemake(*command, cwd=ROOT, env=environment(hub, tmp_path / "home"))
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert (tmp_path / rows).is_file()
     lock = json.loads((tmp_path / "config" / "weights.lock.json").read_text())

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from forked_programs import run_snakemake
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,6 @@ def snakemake(tmp_path, clone):
     """Ask for the fetched and prepared data in a clone."""
     words = ["--profile", ROOT / "profiles" / "default", "--directory", tmp_path / clone, "--cores", "1"]
     command = [
-        "snakemake",
         "--snakefile",
         ROOT / "workflow/Snakefile",
         "--configfile",
@@ -69,7 +68,7 @@ def snakemake(tmp_path, clone):
     clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("HF_")}
     env = {**clean, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command += ["--", RECORD, "data/prepared/pets/native/images.npy"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=300)
+    done = run_snakemake(*command, cwd=ROOT, env=env)
     return done.returncode, done.stdout + done.stderr
 
 

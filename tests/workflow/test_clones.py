@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import yaml
 from dry_run import job_counts
+from forked_programs import run_snakemake
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
@@ -26,7 +27,10 @@ BIN = Path(sys.executable).parent
 def run(*command, cwd, check=True, **more):
     path = f"{BIN}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(cwd) / "src"), "DVC_NO_ANALYTICS": "1", **more}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env)
+    if command[0] == "snakemake":
+        done = run_snakemake(*command[1:], cwd=cwd, env=env)
+    else:
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env)
     assert done.returncode == 0 or not check, (done.stdout + done.stderr)[-6000:]
     return done.stdout + done.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dry_run import job_counts
+from forked_programs import run_snakemake
 from small_disk import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,9 +20,9 @@ ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANAL
 
 
 def snakemake(folder, *words):
-    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", TINY, "--nocolor", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT)
+    done = run_snakemake(*command, cwd=ROOT, env=ENVIRONMENT)
     return done.returncode, done.stdout + done.stderr
 
 

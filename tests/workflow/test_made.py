@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from dry_run import job_counts
+from forked_programs import run_snakemake
 
 from reliquant.files.artifacts import load_tensors, save_tensors
 
@@ -17,19 +17,10 @@ MODEL, RECORD = "data/models/vit.safetensors", "data/models/vit.made.json"
 
 
 def snakemake(folder, *words):
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        ROOT / "workflow/Snakefile",
-        "--cores",
-        "2",
-        "--nocolor",
-    ]
+    command = ["--snakefile", ROOT / "workflow/Snakefile", "--cores", "2", "--nocolor"]
     command += ["--profile", ROOT / "profiles" / "default", "--configfile", TINY, *words]
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)
+    done = run_snakemake(*command, cwd=folder, env=env)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from forked_programs import run_snakemake
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "module.md").read_text()
@@ -48,8 +49,8 @@ def small():
 def snakemake(folder, *words, **environment):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment}
     env.pop("PYTHONPATH", None)
-    command = [sys.executable, "-m", "snakemake", "--nocolor", "--cores", "2", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)
+    command = ["--nocolor", "--cores", "2", *words]
+    done = run_snakemake(*command, cwd=folder, env=env)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 import yaml
 from dry_run import job_counts
+from forked_programs import run_snakemake
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -33,10 +33,10 @@ def dataset(root: Path, /) -> Dataset:
 
 def snakemake(folder, *words):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    command = ["--snakefile", ROOT / "Snakefile"]
     command += ["--profile", ROOT / "profiles" / "default", "--cores", "2", "--nocolor"]
     command += ["--configfile", folder / "study.yaml", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=folder)
+    done = run_snakemake(*command, cwd=folder, env={**os.environ, "PATH": path})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done.stdout + done.stderr
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import yaml
 from dry_run import job_counts
+from forked_programs import run_snakemake
 
 from reliquant.cli import verify
 from reliquant.cli.plan_study import estimate
@@ -26,9 +27,9 @@ TINY_STUDY = read_study(yaml.safe_load(TINY.read_text()))
 
 def snakemake(folder, *words, config=TINY, check=True):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
+    command = ["--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", config, "--nocolor", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=ROOT)
+    done = run_snakemake(*command, cwd=ROOT, env={**os.environ, "PATH": path})
     output = done.stdout + done.stderr
     assert not check or done.returncode == 0, output[-6000:]
     return done.returncode, output
