@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import results
 
+import results
 from reliquant.deploy.machine import machine_facts
 from reliquant.files.artifacts import read_header, read_sealed_json, save_json
 from reliquant.files.bounded import read_json
