@@ -222,14 +222,17 @@ def test_forked_jobs_and_jobs_that_start_alone_give_the_same_bytes(study, tmp_pa
     folder = copied(study, tmp_path)
     monkeypatch.setenv("RELIQUANT_FORK_SERVER", "0")
     of = "vit/rtn/w4a8-image-captions-0"
-    asked = [
-        f"results/tiny/{rows}/rows.parquet" for rows in (f"evaluate/{of}/most", f"explain/{of}", f"retrieval/{of}")
-    ]
+    places = [f"evaluate/{of}/most", *(f"{step}/{of}" for step in ("explain", "retrieval", "sensitivity"))]
+    asked = [f"results/tiny/{place}/rows.parquet" for place in [*places, f"run_exported/{of}/onnxruntime/most"]]
     steps = ["quantize", "quantize_snapshots", "evaluate", "measure", "explain", "embed", "retrieve", "corrupt"]
+    steps += ["sensitivity", "export", "run_exported", "measure_exported"]
     snakemake(folder, *asked, "--forcerun", *steps)
     made = [path.relative_to(folder) for path in sorted(folder.rglob("results/tiny/*/vit/**/*")) if path.is_file()]
     again = [path for path in made if (folder / path).stat().st_mtime > (study / path).stat().st_mtime + 1]
-    assert {path.parts[2] for path in again} >= {"quantize", "evaluate", "explain", "retrieval"}
+    assert {path.parts[2] for path in again} >= {
+        *("quantize", "evaluate", "explain", "retrieval"),
+        *("sensitivity", "export", "run_exported"),
+    }
     assert [str(path) for path in again if (folder / path).read_bytes() != (study / path).read_bytes()] == []
 
 
