@@ -3,7 +3,7 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help lab lab-from-scratch study verify test fuzz chaos check-clone docs tutorials bench env lint wheel release clean
+.PHONY: help lab lab-from-scratch study verify test test-fast fuzz chaos check-clone docs tutorials bench env lint wheel release clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
@@ -25,6 +25,9 @@ verify: env ## what differs between the lab that ran here, or STUDY, and the rel
 test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth test file
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
 		$(if $(SHARD),$$(find tests -name 'test_*.py' | sort | awk -v s=$(SHARD) '{ split(s, a, "/") } NR % a[2] == a[1] % a[2]'))
+
+test-fast: env ## the tests of every file that takes seconds: all but those of tests/slow.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $$(find tests -name 'test_*.py' | sort | grep -vxFf tests/slow.txt)
 
 fuzz: env ## the random inputs of tests/fuzz, many more of them
 	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/fuzz

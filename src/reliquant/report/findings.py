@@ -72,7 +72,10 @@ def who_knows(variants: pl.DataFrame, /) -> str:
     counts = marked.group_by("precision").agg(pl.len(), pl.col("better", "worse").sum())
     counts = counts.with_columns(share=pl.col("worse") / pl.col("len")).sort("share", "precision", descending=True)
     text = f"Of {variants.height} quantized variants {marked['better'].sum()} are calibrated better than FP32 and "
-    text += f"{marked['worse'].sum()} worse, by more than their intervals (squared calibration error)"
+    text += f"{marked['worse'].sum()} worse, by more than their intervals"
+    text += (
+        " (squared calibration error; were nothing changed, one in 40 would be better and one in 40 worse by chance)"
+    )
     most = counts.row(0, named=True)
     where = f"; most often worse at {most['precision'].upper()}: {most['worse']} of {most['len']}"
     return f"{text}{where if most['worse'] else ''}."
