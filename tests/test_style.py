@@ -26,3 +26,9 @@ def test_no_comprehension_has_more_than_two_clauses_or_names_anything(path):
 def test_no_file_is_too_long_to_read_at_once():
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in FILES}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+def test_the_files_that_the_fast_tests_leave_out_are_there():
+    slow = (ROOT / "tests" / "slow.txt").read_text().splitlines()
+    assert slow == sorted(set(slow))
+    assert [name for name in slow if not (ROOT / name).is_file()] == []

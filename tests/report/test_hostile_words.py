@@ -74,7 +74,7 @@ def some():
 @pytest.mark.parametrize("name", plugins.names("figure"))
 def test_every_figure_is_drawn(name, some):
     figure = plugins.module("figure", name).figure(some, columns=2)
-    assert all(plotting.save(figure, "pdf", "svg"))
+    assert all(plotting.save_all(figure, "pdf", "svg"))
 
 
 @pytest.mark.parametrize("word", WORDS)

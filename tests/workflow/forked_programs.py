@@ -26,8 +26,7 @@ class Programs:
     """Runs programs one after another, each forked from a process that has imported some modules."""
 
     def __init__(self, *modules):
-        path = os.pathsep.join([str(SOURCES), os.environ.get("PYTHONPATH", "")])
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, __file__, *modules]
         self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self._folder = TemporaryDirectory()  # of what programs write
@@ -62,11 +61,12 @@ def run_snakemake(*words, cwd, env=None):
 
 
 def serve(modules):
+    own = {each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each}
+    installed = [each for each in sys.path[1:] if each not in own]  # with what an editable install adds
+    sys.path.insert(1, str(SOURCES))
     from reliquant.fork_server import become
 
     kept = [importlib.import_module(name) for name in modules]
-    own = {each for each in os.environ["PYTHONPATH"].split(os.pathsep) if each}
-    installed = [each for each in sys.path[1:] if each not in own]
     gc.collect()
     gc.freeze()  # children leave these pages alone
     for line in sys.stdin:

@@ -109,7 +109,7 @@ def run(
     else:
         found = one_at_a_time(clip, entry, scope, made.proxy, sets, **words)
     if figure:
-        (drawn,) = save(draw_figure(as_rows(found, labels), "sensitivity"), FORMS[figure.suffix])
+        drawn = save(draw_figure(as_rows(found, labels), "sensitivity"), FORMS[figure.suffix])
         with whole(figure) as part:
             part.write_bytes(drawn)
     return _table(ranked(found, rank), by)

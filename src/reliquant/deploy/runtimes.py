@@ -61,7 +61,6 @@ def _onnxruntime(path: Path, threads: int, explained: bool) -> Session:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")  # not int8 inputs unasked
-    options.add_session_config_entry("session.x64quantprecision", "1")  # no sums that saturate, without VNNI
     provider = "CPUExecutionProvider"
     with tempfile.TemporaryDirectory() as folder:
         if explained:

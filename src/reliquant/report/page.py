@@ -74,8 +74,8 @@ def figure(rows: Rows, name: str, /, *, of: ModuleType | None = None) -> Piece:
     def make(draw: Callable[..., Any], recorded: frames.Recorded) -> tuple[dict[str, bytes], Markup]:
         prepared = getattr(module, "prepared", None)
         once = [prepared(recorded)] if prepared else []  # what both widths show
-        pdf, png, svg = plotting.save(draw(recorded, *once, columns=2), "pdf", "png", "svg")
-        (narrow,) = plotting.save(draw(recorded, *once, columns=1), "pdf")
+        pdf, png, svg = plotting.save_all(draw(recorded, *once, columns=2), "pdf", "png", "svg")
+        narrow = plotting.save(draw(recorded, *once, columns=1), "pdf")
         return {".pdf": pdf, ".png": png, "-1column.pdf": narrow}, data_uri(svg, "image/svg+xml")
 
     return _piece("figure", name, rows, make, module)

@@ -77,7 +77,12 @@ def styled(figure: Callable[..., Figure], /) -> Callable[..., Figure]:
     return run
 
 
-def save(figure: Figure, /, *forms: Literal["pdf", "png", "svg"]) -> list[bytes]:
+def save(figure: Figure, form: Literal["pdf", "png", "svg"], /) -> bytes:
+    """Return the bytes of a file of the figure: what `save_all` returns for one form."""
+    return save_all(figure, form)[0]
+
+
+def save_all(figure: Figure, /, *forms: Literal["pdf", "png", "svg"]) -> list[bytes]:
     """Return the bytes of a file of the figure in each form: fonts embedded, no date, for one figure the same bytes.
 
     The figure is laid out once, as its PDF is, so that every form shows the same; matplotlib's own `savefig` would draw

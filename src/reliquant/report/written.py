@@ -100,8 +100,8 @@ def _write(
     recorded = frames.Recorded(rows)
     judged = claims.judge(recorded, equivalence=equivalence)
     used = source_rows.gathered(recorded.read.values())
-    figures, tables, plots = Path(paths.figures(output)), Path(paths.tables(output)), Path(paths.plots(output))
-    for folder in (figures, tables, plots):
+    figures, tables = Path(paths.figures(output)), Path(paths.tables(output))
+    for folder in (figures, tables):
         folder.mkdir(parents=True, exist_ok=True)
     for piece in made:
         folder = figures if piece.kind == "figure" else tables
@@ -124,8 +124,8 @@ def _write(
 def _seal(folder: Path, made_of: Mapping[str, Path]) -> None:
     """List the files of a report with their digests, and those of what it was drawn from, for `reliquant verify`."""
     own = (paths.page(folder), paths.summary(folder), paths.claims(folder))
-    files = [Path(file) for file in own]
-    for part in (paths.figures(folder), paths.tables(folder), paths.plots(folder)):
+    files = [Path(file) for file in (*own, *(paths.plot(folder, name) for name in paths.PLOTS))]
+    for part in (paths.figures(folder), paths.tables(folder)):
         files += sorted(Path(part).iterdir())
     found = {str(file.relative_to(folder)): digest_of_file(file) for file in files}
     drawn_from = {what: digest_of_file(file) for what, file in made_of.items()}

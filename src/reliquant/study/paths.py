@@ -201,11 +201,6 @@ def tables(report: str | Path, /) -> str:
     return f"{report}/tables"
 
 
-def plots(report: str | Path, /) -> str:
-    """Return the folder of the numbers that `dvc plots` draws, of a report's folder."""
-    return f"{report}/plots"
-
-
 def plot(report: str | Path, name: str, /) -> str:
     """Return the numbers of one of the `PLOTS`, of a report's folder."""
-    return f"{plots(report)}/{name}.csv"
+    return f"{report}/plots/{name}.csv"
