@@ -53,7 +53,7 @@ def main() -> None:
         print(f"\nNothing was published. These two commands publish {VERSION}:")
         models = sorted(yaml.safe_load((ROOT / "dvc.yaml").read_text())["artifacts"])
         tags = " ".join([f"v{VERSION}", *(f"{model}@v{VERSION}" for model in models)])
-        print(f"    for tag in {tags}; do git tag $tag && git push origin $tag; done")
+        print(f"    for tag in {tags}; do git tag -a -m $tag $tag && git push origin $tag; done")
         print(f"    .venv/bin/twine upload {' '.join(str(path.relative_to(ROOT)) for path in BUILT)}")
 
 

@@ -121,7 +121,7 @@ def test_a_clone_without_a_remote_has_the_released_numbers_and_can_be_compared_w
     run("python", "tools/released.py", "keep", "lab", cwd=clone)
     run("git", "add", "-A", cwd=clone)
     run("git", "commit", "-qm", "kept", cwd=clone)
-    run("git", "tag", "lab-vit-curated@v0.3.0", cwd=clone)
+    run("git", "tag", "-a", "-m", "a model", "lab-vit-curated@v0.3.0", cwd=clone)  # DVC reads annotated tags alone
     folder = tmp_path / "bare"
     run("git", "clone", "-q", str(clone), str(folder), cwd=clone)
     status = run("dvc", "status", cwd=folder)
