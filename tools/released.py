@@ -23,6 +23,7 @@ import polars as pl
 
 import results
 from reliquant.deploy.machine import machine_facts
+from reliquant.download.http import sha256_of
 from reliquant.files.artifacts import read_header, read_sealed_json, save_json
 from reliquant.files.bounded import read_json
 from reliquant.files.digests import DamagedFile
@@ -42,6 +43,14 @@ STAGES = {  # what lies where, in the order in which one is made of the other
     "records": "results/{study}/evaluate/**/samples.parquet",
     "rows of variants": "results/{study}/evaluate/**/rows.parquet",
     "rows of the study": "results/{study}/rows.parquet",
+}
+REASONS = {  # why a value differs: the first stage on its way whose file is another; "" where none is
+    "FP32 models": "whose FP32 model is another",
+    "prepared images": "whose images are others (decoded or drawn by other versions)",
+    "codes of variants": "whose weights were rounded or trained to other codes",
+    "embeddings": "whose codes are the same and whose embeddings differ (products summed in another order)",
+    "records": "whose codes are the same and whose answers differ in some digit (products summed in another order)",
+    "": "whose answers are the same: what was computed of them differs (code or versions)",
 }
 
 
@@ -96,8 +105,7 @@ def made_by(study: str, /) -> dict[str, Any]:
 def _digest(path: Path) -> str:
     if path.suffix == ".safetensors":
         return str(read_header(path)["sha256"])
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def _code() -> str:
@@ -219,19 +227,9 @@ def _why(moved: pl.DataFrame, released: Mapping[str, Any], here: Mapping[str, An
     return ["", *lines] if lines else []
 
 
-REASONS = {
-    "FP32 models": "whose FP32 model is another",
-    "prepared images": "whose images are others (decoded or drawn by other versions)",
-    "codes of variants": "whose weights were rounded or trained to other codes",
-    "embeddings": "whose codes are the same and whose embeddings differ (products summed in another order)",
-    "records": "whose codes are the same and whose answers differ in some digit (products summed in another order)",
-    "": "whose answers are the same: what was computed of them differs (code or versions)",
-}
-
-
 def _first_change(words: list[str], released: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     model, path = words[0], "/".join(words)
-    for stage in ("FP32 models", "prepared images", "codes of variants", "embeddings", "records"):
+    for stage in filter(None, REASONS):
         for file, digest in released[stage].items():
             of_model = stage == "FP32 models" and file == paths.model(model)
             of_variant = f"/{path}." in file or f"/{path}/" in file

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import re
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from reliquant.download.http import sha256_of
 from reliquant.files.artifacts import read_sealed_json, whole
 from reliquant.files.stored_frames import read_rows
 from reliquant.grid import parse_precision
@@ -100,9 +100,7 @@ def add(rows: Path, /) -> Path:
     frame = read_rows(rows)
     (study,) = frame["study"].unique().to_list()
     facts = read_sealed_json(rows.with_name(Path(paths.facts(study)).name))
-    with open(rows, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    table = table_of(frame, facts["models"], facts["versions"]["reliquant"], digest)
+    table = table_of(frame, facts["models"], facts["versions"]["reliquant"], sha256_of(rows))
     target = STUDIES / f"{study}.csv"
     with whole(target) as part:
         part.write_text(csv(table))
