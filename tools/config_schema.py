@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from reliquant import names, plugins
 from reliquant.files.artifacts import whole
 from reliquant.grid import FORMATS, SHARES
-from reliquant.study import form
+from reliquant.study import form, pieces
 from reliquant.study.config import FAMILY_OF, NOT_OF_SCHEMES, STUDY_KEYS, Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +59,8 @@ def schema() -> Schema:
     definitions["Retrieval"]["properties"]["indexes"]["additionalProperties"] = _of("index")
     definitions["Noise"]["properties"]["corruptions"]["items"] = _choice("corruption")
     sections["precisions"]["items"] = _reference("precision")
+    known = {kind: {"type": "array", "items": {"enum": plugins.names(family)}} for kind, family in pieces.KINDS.items()}
+    sections["report"] |= {"description": "what the report shows of figures and tables", "properties": known, **CLOSED}
     sections["study"] |= _reference("name")
     for key, said in _meanings():
         _describe(made, definitions, key, said)
@@ -174,8 +176,8 @@ def _describe(made: Schema, definitions: Schema, key: str, said: str) -> None:
     for part in above:
         place = place["properties"][part]
         kinds = [place, *place.get("anyOf", []), place.get("additionalProperties") or {}]
-        reference = next(kind["$ref"] for kind in kinds if "$ref" in kind)
-        place = definitions[reference.rpartition("/")[2]]
+        for reference in [kind["$ref"] for kind in kinds if "$ref" in kind][:1]:
+            place = definitions[reference.rpartition("/")[2]]
     place["properties"][last]["description"] = said
 
 

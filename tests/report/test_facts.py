@@ -3,7 +3,7 @@ import time
 import pytest
 
 from reliquant.files.artifacts import DamagedFile
-from reliquant.report.facts import equivalence_of, require_facts, require_study
+from reliquant.report.facts import equivalence_of, pieces_of, require_facts, require_study
 from reliquant.study.config import EQUIVALENCE
 
 FACTS = {
@@ -55,3 +55,20 @@ def test_a_config_in_facts_is_read_within_bounds(config, told):
     with pytest.raises(DamagedFile, match=rf"facts\.json: config:? {told}"):
         equivalence_of({"config": config}, "facts.json")
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("report: [overview]", "report must name lists of figures and tables, not"),
+        ("report: {figures: overview}", "report must name lists of figures and tables, not"),
+        ("report: {tables: [{}]}", "report must name lists of figures and tables, not"),
+        ("report: {pictures: []}", "report must name lists of figures and tables, not"),
+        ("report: {figures: [overview, nothing]}", "report: figures: figure 'nothing' is unknown"),
+    ],
+)
+def test_what_a_report_shows_is_read_from_the_config_in_facts(config, told):
+    assert pieces_of({"config": ""}, "facts.json") == {}
+    assert pieces_of({"config": "report: {figures: [overview]}"}, "facts.json") == {"figures": ["overview"]}
+    with pytest.raises(DamagedFile, match=rf"facts\.json: config: {told}"):
+        pieces_of({"config": config}, "facts.json")

@@ -15,6 +15,7 @@ from reliquant.report.plotting import NothingToDraw
 from reliquant.report.synthetic import Shape, rows
 from reliquant.report.tables.main import table
 from reliquant.report.tabling import number
+from reliquant.report.written import write_report
 
 SMALL = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog",), severities=(1, 5))
 FACTS = {
@@ -111,6 +112,21 @@ def test_a_change_halfway_between_two_figures_is_the_same_on_a_card_and_in_a_tab
 
 def test_the_same_rows_give_the_same_bytes(study, report, tmp_path):
     assert files(write(tmp_path / "again", study, "--processes", 2)) == files(report)
+
+
+def test_a_config_may_ask_for_some_figures_and_tables_alone(study, tmp_path):
+    study.write_parquet(tmp_path / "rows.parquet")
+    facts = {**FACTS, "config": "report: {figures: [overview], tables: []}\n"}
+    made = write_report(tmp_path / "rows.parquet", facts, tmp_path / "out", told=tmp_path / "rows.parquet")
+    assert [(piece.kind, piece.name) for piece in made] == [("figure", "overview")]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert re.findall(r'<h3 id="(?:figure|table)-([a-z_]+)"', page) == ["overview"]
+    assert page.count('id="claim-') == 16  # these are judged, and the numbers that sum it up told, whatever is drawn
+    assert "mean FP32 top-1" in page
+    told = " ".join(page.partition("What was left out")[2].partition("</p>")[0].split())
+    rest = ", ".join(name for name in plugins.names("figure") if name != "overview")
+    assert f"Not drawn were the figures {rest}; the tables {', '.join(plugins.names('table'))}." in told
+    assert {path.stem for path in (tmp_path / "out" / "figures").glob("*.png")} == {"overview"}
 
 
 def test_missing_groups_are_said_and_never_crash(tmp_path):

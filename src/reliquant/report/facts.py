@@ -7,7 +7,8 @@ from typing import Any
 
 from reliquant.files.artifacts import require_words
 from reliquant.files.digests import AGAIN, DamagedFile
-from reliquant.study.config import EQUIVALENCE
+from reliquant.study.config import EQUIVALENCE, PieceKind
+from reliquant.study.pieces import KINDS, report_problems
 from reliquant.study.stored import config_in
 
 STUDY = {"study": str, "title": str, "note": str, "config": str, "models": dict, "datasets": dict, "versions": dict}
@@ -31,6 +32,20 @@ def equivalence_of(facts: Mapping[str, Any], path: str, /) -> float:
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1:
         raise DamagedFile(f"{path}: config: equivalence must be a number between 0 and 1, not {found!r:.60}; {AGAIN}")
     return found
+
+
+def pieces_of(facts: Mapping[str, Any], path: str, /) -> dict[PieceKind, list[str]]:
+    """Return the figures and tables that the study's config asks for, as its `report` says; raise DamagedFile."""
+    found = config_in(facts, path).get("report", {})
+    if not isinstance(found, dict) or not set(found) <= set(KINDS) or not all(map(_is_list_of_texts, found.values())):
+        raise DamagedFile(f"{path}: config: report must name lists of figures and tables, not {found!r:.60}; {AGAIN}")
+    if problems := list(report_problems(found)):
+        raise DamagedFile(f"{path}: config: {problems[0]:.1000}; {AGAIN}")
+    return found
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def require_study(studies: Collection[str], facts: Mapping[str, Any], rows: str, path: str, /) -> None:

@@ -37,6 +37,7 @@ QUESTIONS = {
     "more": "What else?",
 }
 RUNS = {"runs": "What really runs?"}  # of studies with exported variants alone, after the questions about why
+TOLD = ("headline", "models", "claims")  # questions that are answered in words, too
 SHORT = {"headline": "Overview", "models": "Models and data", "ood": "The unknown", "robustness": "Robustness"}
 SHORT = {question: SHORT.get(question, question.capitalize()) for question in QUESTIONS | RUNS}
 
@@ -122,9 +123,13 @@ def lean(rows: Rows, folder: Path, /) -> frames.Lean:
     return held
 
 
-def pieces(rows: Rows, /, processes: int = 1) -> list[Piece]:
-    """Make every figure and table that the package has, in the order of the reader's questions."""
-    named = [(make, name) for make in (figure, table) for name in plugins.names(make.__name__)]
+def pieces(rows: Rows, /, processes: int = 1, shown: Mapping[str, Iterable[str]] | None = None) -> list[Piece]:
+    """Make the figures and tables that are `shown`, or all that there are, in the order of the reader's questions.
+
+    `shown` are the names of each family, `figure` and `table`.
+    """
+    names = {family: plugins.names(family) for family in ("figure", "table")} if shown is None else shown
+    named = [(make, name) for make in (figure, table) for name in names[make.__name__]]
     made = each_made(named, rows, processes)
     order = list(QUESTIONS)
     return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
@@ -162,6 +167,7 @@ def page(
         held.append(used)
     questions = asked(any(p.question in RUNS for p in pieces))
     sections = {q: [p for p in pieces if p.question == q] for q in questions}
+    questions = {q: title for q, title in questions.items() if sections[q] or q in TOLD}
     return engine.get_template("report.html").render(
         questions=questions,
         short=SHORT,

@@ -13,8 +13,8 @@ from reliquant.files.artifacts import UNKNOWN, provenance, read_facts, save_json
 from reliquant.files.digests import DamagedFile, digest_of_file
 from reliquant.files.stored_frames import KEYS, damage_named, require_once, scan_rows
 from reliquant.report import claims, escaping, findings, frames, page, published, source_rows, what_runs
-from reliquant.report.facts import equivalence_of, require_study
-from reliquant.study import paths
+from reliquant.report.facts import equivalence_of, pieces_of, require_study
+from reliquant.study import paths, pieces
 
 
 def write_report(
@@ -47,7 +47,7 @@ def write_report(
         ran = _of_runtimes(rows if deployed is None else deployed)
         if ran is not None:
             known["deployed"] = what_runs.told(ran, read_facts(deployed or rows))
-        made = _write(held, counts, known, equivalence_of(known, str(told or rows)), output, processes, ran)
+        made = _write(held, counts, known, str(told or rows), output, processes, ran)
     drawn_from = {"rows": rows, "facts": told, "deployed": deployed}
     _seal(output, {what: path for what, path in drawn_from.items() if path is not None})
     return made
@@ -89,16 +89,18 @@ def _write(
     rows: frames.Lean,
     counts: dict[str, int],
     facts: dict[str, Any],
-    equivalence: float,
+    told: str,
     output: Path,
     processes: int,
     ran: pl.DataFrame | None,
 ) -> list[page.Piece]:
-    """Make and save all pieces of the report; `ran` are the rows of exported variants."""
-    made, summary = page.pieces(rows, processes), page.summary(rows) | counts
+    """Make and save all pieces of the report; `told` names the file of the facts, `ran` are rows of runtimes."""
+    asked = pieces_of(facts, told)
+    facts["left_out"] = pieces.left_out(asked)
+    made, summary = page.pieces(rows, processes, pieces.shown(asked)), page.summary(rows) | counts
     made += [] if ran is None else page.deployed_pieces(ran)
     recorded = frames.Recorded(rows)
-    judged = claims.judge(recorded, equivalence=equivalence)
+    judged = claims.judge(recorded, equivalence=equivalence_of(facts, told))
     used = source_rows.gathered(recorded.read.values())
     figures, tables = Path(paths.figures(output)), Path(paths.tables(output))
     for folder in (figures, tables):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from reliquant.files.artifacts import read_sealed_json
-from reliquant.report.facts import equivalence_of, require_facts
+from reliquant.report.facts import equivalence_of, pieces_of, require_facts
 from reliquant.report.written import write_report
 from reliquant.steps import run
 
@@ -23,6 +23,7 @@ def main() -> None:
     facts = read_sealed_json(args.facts, needed=False)
     require_facts(facts, str(args.facts))
     equivalence_of(facts, str(args.facts))
+    pieces_of(facts, str(args.facts))
     write_report(args.rows, facts, args.output, told=args.facts, deployed=args.deployed, processes=args.processes)
 
 

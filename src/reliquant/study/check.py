@@ -20,6 +20,7 @@ from reliquant.study.config import FAMILY_OF, FEWEST_HELD_OUT, SUITES, Config, o
 from reliquant.study.deployment import deployment_problems
 from reliquant.study.entries import entry_problems, is_malformed, precision_problems
 from reliquant.study.model_entries import NO_WEIGHTS, names_weights, preprocessing_problems, tower_problems
+from reliquant.study.pieces import report_problems
 from reliquant.study.retrieval import retrieval_problems
 from reliquant.study.sensitivity import sensitivity_problems
 from reliquant.study.study import Study
@@ -113,6 +114,7 @@ def _study_problems(study: Study) -> Iterator[str]:
     yield from sensitivity_problems(study)
     yield from retrieval_problems(study)
     yield from deployment_problems(study)
+    yield from report_problems(config.report)
     if config.suites.ood and not config.scores:
         yield "scores: missing; the ood suite needs at least one, such as {mcm: {score: mcm}}"
     if study.SNAPSHOTS in study.shards:

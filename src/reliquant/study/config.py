@@ -33,6 +33,7 @@ Entry = dict[str, Any]
 Suite = Literal["clean", "ood", "shift", "noise", "spurious"]
 Runtime = Literal["onnxruntime", "openvino"]  # what runs exported files; `deploy/runtimes.py` opens them
 SUITES: tuple[Suite, ...] = get_args(Suite)  # of evaluation jobs, whose records are of images and their classes
+PieceKind = Literal["figures", "tables"]  # of what a report shows
 RETRIEVAL = "retrieval"  # the suite of images and captions, which has jobs of its own
 
 
@@ -167,14 +168,11 @@ class Config(_Part):
     explain: Explain | None = None
     sensitivity: Sensitivity | None = None
     deploy: Deploy | None = None
+    report: dict[PieceKind, list[str]] = {}
 
 
-OF_VARIANTS = (
-    "least_share",
-    "bias_correction",
-    "compensation",
-    "layers",
-)  # keys that variants keep, beside a quantizer's words
+# keys that variants keep, beside a quantizer's words
+OF_VARIANTS = ("least_share", "bias_correction", "compensation", "layers")
 LEAST_SHARE = 0.8  # of the weights in the blocks: what a scheme means to quantize, unless its `least_share` says so
 FP32_SCHEME: Entry = {"quantizer": "none", "family": "FP32"}
 
