@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from reliquant.cli.plan_study import estimate
-from reliquant.fork_client import FORKED, OWNER
+from reliquant.forking.client import FORKED, OWNER
 from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +80,7 @@ def serves(process: Path) -> bool:
         words = (process / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"reliquant.fork_server" in words and str(os.getpid()).encode() in words
+    return b"reliquant.forking.server" in words and str(os.getpid()).encode() in words
 
 
 def children_of(server: int) -> float:

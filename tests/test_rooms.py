@@ -11,6 +11,7 @@ from reliquant import fingerprint, plugins
 
 ORDER = [  # a room imports what stands before it, and nothing else of the package
     "root",
+    "forking",
     "files",
     "download",
     "measures",
@@ -27,7 +28,6 @@ ORDER = [  # a room imports what stands before it, and nothing else of the packa
     "steps",
 ]
 AT_THE_ROOT = {"__init__", "plugins", "grid", "progress", "device", "names", "fingerprint"}
-AT_THE_ROOT |= {"fork_client", "fork_server"}
 NEVER_IMPORTED = ("cli", "steps")
 TORCH_FREE_ROOMS = ("files", "download", "measures", "study", "report", "stored")
 TORCH_FREE = ["plugins", "fingerprint", "grid", "names", "progress", "evaluation.features", "evaluation.records"]

@@ -9,7 +9,7 @@ import pytest
 from forked_programs import programs
 from PIL import Image
 
-from reliquant.fork_server import IMPORTED
+from reliquant.forking.server import IMPORTED
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "tutorials.py"

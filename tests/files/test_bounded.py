@@ -116,7 +116,7 @@ READERS = {
     "artifacts.py",
     "digests.py",
     "placed.py",  # its own notes
-    "fork_server.py",  # what a client of the same user says over a socket: no file
+    "server.py",  # what a client of the same user says over a socket: no file
 }
 PARSERS = {"json.load", "json.loads", "yaml.load", "yaml.safe_load", "yaml.load_all", "yaml.safe_load_all"}
 ROUND = "json.loads(json.dumps("  # what JSON makes of a value: no file

@@ -64,7 +64,7 @@ def serve(modules):
     own = {each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each}
     installed = [each for each in sys.path[1:] if each not in own]  # with what an editable install adds
     sys.path.insert(1, str(SOURCES))
-    from reliquant.fork_server import become
+    from reliquant.forking.server import become
 
     kept = [importlib.import_module(name) for name in modules]
     gc.collect()

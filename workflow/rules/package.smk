@@ -45,5 +45,5 @@ sys.path[:0] = [str(CODE), str(Path.cwd())]  # where plugins of one's own lie, a
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(str(CODE))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}"
     " RELIQUANT_USED=1"  # each log ends with what its job used
-    f" RELIQUANT_FORK_SERVER=${{{{RELIQUANT_FORK_SERVER:-{os.getpid()}}}}}; "  # jobs share imports: fork_client.py
+    f" RELIQUANT_FORK_SERVER=${{{{RELIQUANT_FORK_SERVER:-{os.getpid()}}}}}; "  # jobs share imports: forking/client.py
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from reliquant import fork_client
+from reliquant.forking import client
 
-fork_client.hand_over()  # nothing else is imported before: where a fork server runs the step, it is not needed here
+client.hand_over()  # nothing else is imported before: where a fork server runs the step, it is not needed here
 
 import signal  # noqa: E402
 from collections.abc import Callable  # noqa: E402

@@ -4,7 +4,7 @@ Importing them takes two seconds of processor time, a step of a small study as m
 variable RELIQUANT_FORK_SERVER is the id of a process (the workflow sets it to Snakemake's), `python -m
 reliquant.steps.X` asks that process' fork server to fork a child which runs the step with these words, on this
 process' standard streams; meanwhile this process passes signals on, and it ends as the child ends. The first one
-starts the server (`fork_server.py`). Wherever a server cannot be had, the step runs in this process, as without the
+starts the server (`server.py`). Wherever a server cannot be had, the step runs in this process, as without the
 variable: it is a matter of time, never of results.
 
 A child inherits from the server, not from here, so everything that is inherited is part of the server's name: the
@@ -72,9 +72,9 @@ def _connected(owner: int) -> socket.socket | None:
 
 def _inheritance() -> str:
     """Return a digest of all that a child inherits from the process that forks it, and of what it has imported."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     watched = [p for p in sys.path if p.endswith("-packages")]
-    watched += [str(here / name) for name in ("fork_server.py", "models/openclip.py")]
+    watched += [str(here / name) for name in ("forking/server.py", "models/openclip.py")]
     status = Path("/proc/self/status").read_text().splitlines()
     facts = [
         [sys.executable, sys.version, sys.path, os.getcwd(), os.getpriority(os.PRIO_PROCESS, 0)],
@@ -96,7 +96,7 @@ def _start(place: Path, owner: int) -> None:
         listening.bind(bytes(place))
         listening.listen(128)
         subprocess.Popen(
-            [sys.executable, "-m", "reliquant.fork_server", str(listening.fileno()), str(owner), str(place.parent)],
+            [sys.executable, "-m", "reliquant.forking.server", str(listening.fileno()), str(owner), str(place.parent)],
             pass_fds=[listening.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

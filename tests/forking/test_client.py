@@ -53,7 +53,7 @@ class Place:
 
     def imports(self, line):
         """Let the server import something else, quickly."""
-        path = self.package / "fork_server.py"
+        path = self.package / "forking" / "server.py"
         lines = [each for each in path.read_text().splitlines() if not each.startswith("IMPORTED")]
         lines.insert(lines.index("PR_SET_PDEATHSIG = 1"), line)
         path.write_text("\n".join(lines))

@@ -1,6 +1,6 @@
-"""Import the heavy packages once, then fork a child for each step that is asked for (`fork_client.py` asks).
+"""Import the heavy packages once, then fork a child for each step that is asked for (`client.py` asks).
 
-    python -m reliquant.fork_server LISTENING-DESCRIPTOR OWNER FOLDER
+    python -m reliquant.forking.server LISTENING-DESCRIPTOR OWNER FOLDER
 
 Of this package nothing is kept: a child imports it anew, so that a step always runs the code as it is. A process may
 be forked safely while it has one thread, so a server that has more says no to everybody (polars starts threads when
@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from reliquant.fork_client import OWNER, STARTED, peer
+from reliquant.forking.client import OWNER, STARTED, peer
 
 IMPORTED = ("numpy", "yaml", "pydantic.dataclasses", "pydantic.main", "scipy.ndimage", "scipy.optimize", "scipy.stats")
 IMPORTED += ("PIL.Image", "safetensors.numpy", "safetensors.torch", "torch", "tqdm")

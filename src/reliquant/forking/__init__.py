@@ -1,0 +1,1 @@
+"""One process that has imported the heavy packages runs the short steps of a study, a forked child for each."""
