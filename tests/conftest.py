@@ -15,7 +15,7 @@ def pytest_configure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Search for garbage seldom, and not among what was collected and imported: it took a seventh of the tests' time."""
+    """Search for garbage seldom, and not among what was collected: it took a seventh of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
