@@ -1,4 +1,4 @@
-"""Parquet files: a row an image, embeddings as lists or arrays of numbers, or as a column for each coordinate."""
+"""Parquet files: one row per image, embeddings as lists or arrays of numbers, or as one column per coordinate."""
 
 from __future__ import annotations
 
