@@ -29,6 +29,7 @@ def serve():
     modules["main"] = importlib.import_module("reliquant.cli.main")
     importlib.import_module("reliquant.cli.verify")
     import_plugins()
+    importlib.import_module("torch._dynamo")  # which the first optimizer of a process imports
     gc.freeze()  # children leave these pages alone
     for line in sys.stdin:
         asked = json.loads(line)

@@ -10,7 +10,7 @@ from harmed import differing, of_session, popen, said, strike, tree, without
 
 RULES = ["quantize_snapshots", "evaluate", "report", "prepare", "measure", "explain", "collect", "corrupt", "quantize"]
 RULES += ["pretrain", "facts", "inventory"]
-KILLS = int(os.environ.get("CHAOS_KILLS", 12))  # in their real form; as many more of forked ones
+KILLS = int(os.environ.get("CHAOS_KILLS", 12))  # of steps in their real form; as many more of forked ones
 FETCHES = max(2, KILLS // 10)
 
 
@@ -35,7 +35,9 @@ def survived(folder, wanted, again):
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_step_that_was_killed_gives_the_same_bytes_when_it_runs_again(study, startup, tally, rng, tmp_path, number):
+def test_a_step_that_was_killed_gives_the_same_bytes_when_it_runs_again(
+    study, startup, forked, tally, rng, tmp_path, number
+):
     step = study.step(RULES[number % len(RULES)], rng.randrange(2) - 1)
     folder = study.copy(tmp_path / "study", step)
     usual = startup + study.seconds[step]
@@ -46,7 +48,7 @@ def test_a_step_that_was_killed_gives_the_same_bytes_when_it_runs_again(study, s
     last = time.monotonic() + 20
     while (left := of_session(child.pid)) and time.monotonic() < last:
         time.sleep(0.05)
-    wrong = survived(folder, study.tree, lambda: (popen(step, folder).wait(), said(folder)))
+    wrong = survived(folder, study.tree, partial(forked.run, step, folder))
     wrong = wrong or (f"{len(left)} processes of the killed run live on" if left else "")
     for pid in left:
         os.kill(pid, signal.SIGKILL)

@@ -26,6 +26,12 @@ def test_what_is_made_stands_in_order_and_nothing_is_collected_meanwhile(process
     assert gc.get_freeze_count() == 0
 
 
+def test_few_pieces_are_made_in_fewer_processes():
+    made = each_made([(total, "a"), (total, "b")], ROWS, 2)
+    assert {m[3] for m in made} == {os.getpid()}
+    assert each_made([], ROWS, 2) == []
+
+
 def test_a_piece_that_fails_leaves_the_collector_as_it_was():
     with pytest.raises(ValueError, match="a"):
         each_made([(broken, "a")], ROWS, 1)

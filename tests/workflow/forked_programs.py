@@ -1,58 +1,94 @@
 """Run programs that are written in Python as processes of their own that have the slow imports already.
 
-`python forked_programs.py MODULE...` imports the modules; then it reads a JSON object a line, {"module", "words",
-"folder", "environment", "streams"}, forks a child that runs the module as `python -m` would, and answers its exit code.
-What is imported is not of this project: a child imports the project's own modules anew, from its PYTHONPATH.
+`python forked_programs.py DESCRIPTOR MODULE...` imports the modules and listens on a socket; for each program that
+`forked_client.py` asks for it forks a child that runs a module as `python -m` would. What is imported is not of this
+project: a child imports the project's own modules anew, from its PYTHONPATH. With `forked_path()` as PATH, shells, DVC
+and Snakemake find programs that ask in this way, too.
 """
 
+import ast
 import atexit
 import gc
 import importlib
-import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from forked_client import ask
+
+from reliquant.forking import server
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
+CLIENT = Path(__file__).with_name("forked_client.py")
 OF_SNAKEMAKE = ("snakemake.cli", "snakemake.report", "smart_open", "requests", "pydantic.dataclasses", "PIL.Image")
 OF_SNAKEMAKE += ("safetensors.numpy", "scipy.optimize")
-WRITTEN = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+OF_DVC = ("dvc.cli.parser", "dvc.repo", "dvc.repo.reproduce", "dvc.dvcfile", "dvc.data_cloud", "dvc.cachemgr")
+OF_DVC += ("dvc.api", "networkx", "ruamel.yaml", "platformdirs", "pyparsing", "configobj", "dulwich.worktree")
+OF_DVC += ("tabulate", "pygit2")
+TRANSLATIONS = "torch.onnx._internal.exporter._registration"  # of torch's operators to ONNX
+OF_STEPS = (*server.IMPORTED, "onnx_ir", "onnxscript", TRANSLATIONS, "matplotlib.pyplot", "jinja2")
+SETS = {"snakemake": OF_SNAKEMAKE, "dvc": OF_DVC, "steps": OF_STEPS}
 
 
 class Programs:
-    """Runs programs one after another, each forked from a process that has imported some modules."""
+    """A process that has imported some modules; each program is forked from it."""
 
-    def __init__(self, *modules):
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, *modules]
-        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
-        self._folder = TemporaryDirectory()  # of what programs write
+    def __init__(self, place, *modules):
+        self.place = str(place)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.place)
+            listening.listen(128)
+            command = [sys.executable, __file__, str(listening.fileno()), *modules]
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            self._server = subprocess.Popen(command, env=env, pass_fds=[listening.fileno()])
         atexit.register(self.close)
 
     def run(self, module, *words, cwd, env=None):
         """Run a module with words in a folder; return what subprocess.run would, with both streams as text."""
-        streams = [str(Path(self._folder.name, name)) for name in ("out", "err")]
-        asked = {"module": module, "words": list(map(str, words)), "folder": str(cwd), "streams": streams}
-        asked["environment"] = dict(os.environ if env is None else env)
-        self._server.stdin.write(json.dumps(asked) + "\n")
-        self._server.stdin.flush()
-        code = int(self._server.stdout.readline())
-        out, err = (Path(path).read_text(errors="replace") for path in streams)
-        return subprocess.CompletedProcess([module, *words], code, out, err)
+        environment = dict(os.environ if env is None else env)
+        with open(os.devnull) as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            streams = [stream.fileno() for stream in (nothing, out, err)]
+            code = ask(self.place, module, list(map(str, words)), str(cwd), environment, streams)
+            assert code is not None, f"the server that forks {module} has ended"
+            told = [stream.seek(0) or stream.read().decode(errors="replace") for stream in (out, err)]
+        return subprocess.CompletedProcess([module, *words], code, *told)
 
     def close(self):
-        self._server.stdin.close()
+        self._server.terminate()
         self._server.wait()
-        self._folder.cleanup()
+
+
+@cache
+def folder():
+    """The folder of the servers' sockets and of the programs; its path is short, as a socket's must be."""
+    made = tempfile.TemporaryDirectory(prefix="forked-")
+    atexit.register(made.cleanup)
+    return Path(made.name)
 
 
 @cache
 def programs(*modules):
     """Start a server that imports modules, the first time that they are asked for; it lives as long as this process."""
-    return Programs(*modules)
+    name = next((name for name, of in SETS.items() if of == modules), "-".join(modules)[:40])
+    return Programs(folder() / name, *modules)
+
+
+@cache
+def forked_path():
+    """Return a PATH whose `dvc`, `snakemake`, `reliquant` and `python -m` of steps are forked; all else is real."""
+    for modules in SETS.values():
+        programs(*modules)
+    place = folder() / "bin"
+    place.mkdir()
+    for name in ("dvc", "snakemake", "reliquant", "python"):
+        script = f'#!/bin/sh\nexec "{sys.executable}" -IS "{CLIENT}" "{folder()}" {name} "$@"\n'
+        (place / name).write_text(script)
+        (place / name).chmod(0o755)
+    return os.pathsep.join([str(place), str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 def run_snakemake(*words, cwd, env=None):
@@ -60,31 +96,37 @@ def run_snakemake(*words, cwd, env=None):
     return programs(*OF_SNAKEMAKE).run("snakemake", *words, cwd=cwd, env=env)
 
 
-def serve(modules):
+def serve(descriptor, modules):
     own = {each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each}
     installed = [each for each in sys.path[1:] if each not in own]  # with what an editable install adds
-    sys.path.insert(1, str(SOURCES))
-    from reliquant.forking.server import become
-
+    become = server.become
+    server.become = lambda asked, streams: run(asked, streams, installed, become)
+    gc.disable()  # nothing of what is made here goes
     kept = [importlib.import_module(name) for name in modules]
-    gc.collect()
+    if "snakemake.cli" in modules:  # a plan parses each of the project's files for what it imports
+        ast.parse = cache(ast.parse)  # a file that was changed is another text
+        for path in SOURCES.rglob("*.py"):
+            ast.parse(path.read_text())
+    if TRANSLATIONS in modules:  # their table, which is made for every export, is made once
+        registry = sys.modules[TRANSLATIONS].ONNXRegistry
+        registry.from_torchlib = staticmethod(cache(registry.from_torchlib))
+        registry.from_torchlib()
     gc.freeze()  # children leave these pages alone
-    for line in sys.stdin:
-        asked = json.loads(line)
-        child = os.fork() or run(asked, installed, become)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    gc.enable()
+    with socket.socket(fileno=descriptor) as listening:
+        server.Server(listening, os.getppid(), forks=True).serve()
     del kept
 
 
-def run(asked, installed, become):
-    """Become the program, in a child."""
+def run(asked, streams, installed, become):
+    """Become the program, in a child of the server."""
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     given = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = [asked["folder"], *given, *installed]
-    become(asked, [os.open(os.devnull, os.O_RDONLY), *(os.open(path, WRITTEN) for path in asked["streams"])])
+    become(asked, streams)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1:])
+    serve(int(sys.argv[1]), sys.argv[2:])

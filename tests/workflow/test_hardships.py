@@ -10,24 +10,28 @@ from pathlib import Path
 
 import pytest
 from dry_run import job_counts
-from forked_programs import run_snakemake
+from forked_programs import forked_path, run_snakemake
 from small_disk import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
 BIN = Path(sys.executable).parent
-ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+REAL = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+
+
+def forked():
+    return {**REAL, "PATH": forked_path()}
 
 
 def snakemake(folder, *words):
     command = ["--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", TINY, "--nocolor", *words]
-    done = run_snakemake(*command, cwd=ROOT, env=ENVIRONMENT)
+    done = run_snakemake(*command, cwd=ROOT, env=forked())
     return done.returncode, done.stdout + done.stderr
 
 
 def dvc(*words, cwd):
-    done = subprocess.run(["dvc", *words], capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd)
+    done = subprocess.run(["dvc", *words], capture_output=True, text=True, env=forked(), cwd=cwd)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -47,9 +51,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(disk):
     assert whole  # some were finished before
     assert not list(folder.rglob("*.part"))
     mount("size=200m")
-    subprocess.run(
-        ["snakemake", "--unlock", "--directory", folder, "-s", ROOT / "workflow/Snakefile"], env=ENVIRONMENT, cwd=ROOT
-    )
+    snakemake(folder, "--unlock")
     code, output = snakemake(folder, "--until", "prepare")
     assert code == 0, output[-4000:]
     assert len(list((folder / "data").rglob("images.npy"))) == 8
@@ -70,14 +72,8 @@ def test_braces_in_the_name_of_the_codes_folder_are_refused_in_one_line(tmp_path
     for part in ("workflow", "src"):
         code.mkdir(exist_ok=True)
         (code / part).symlink_to(ROOT / part)
-    words = ["--configfile", TINY, "--directory", tmp_path / "run", "-n"]
-    done = subprocess.run(
-        ["snakemake", "-s", code / "workflow/Snakefile", *words],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=code,
-    )
+    words = ["-s", code / "workflow/Snakefile", "--configfile", TINY, "--directory", tmp_path / "run", "-n"]
+    done = run_snakemake(*words, cwd=code, env=forked())
     assert done.returncode == 1
     assert f"{code}/src: Snakemake takes what stands in braces for a wildcard: rename" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -110,7 +106,7 @@ def test_of_two_runs_on_one_tree_the_second_stops_and_the_first_is_whole(tmp_pat
     command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--directory", tmp_path, "--configfile", TINY, "--nocolor", "--until", "pretrain"]
     with open(tmp_path / "first.txt", "w") as told:
-        first = subprocess.Popen(command, stdout=told, stderr=told, env=ENVIRONMENT, cwd=ROOT)
+        first = subprocess.Popen(command, stdout=told, stderr=told, env=REAL, cwd=ROOT)
         while "Execute" not in (tmp_path / "first.txt").read_text() and first.poll() is None:
             time.sleep(0.1)
         code, output = snakemake(tmp_path, "--until", "pretrain")
@@ -144,7 +140,7 @@ def test_a_remote_that_is_not_there_is_named(repository):
 def test_an_interrupted_push_goes_on(repository, tmp_path):
     store = tmp_path / "store"
     dvc("remote", "add", "-d", "store", str(store), cwd=repository)
-    push = subprocess.Popen(["dvc", "push", "-q", "-j", "1"], env=ENVIRONMENT, cwd=repository, start_new_session=True)
+    push = subprocess.Popen(["dvc", "push", "-q", "-j", "1"], env=REAL, cwd=repository, start_new_session=True)
     while push.poll() is None and len(list(store.rglob("*"))) < 50:
         time.sleep(0.01)
     assert push.poll() is None, "the push was over before it could be killed"

@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from dry_run import job_counts
-from forked_programs import run_snakemake
+from forked_programs import forked_path, run_snakemake
 
 from reliquant.files.artifacts import load_tensors, save_tensors
 
@@ -19,7 +18,7 @@ MODEL, RECORD = "data/models/vit.safetensors", "data/models/vit.made.json"
 def snakemake(folder, *words):
     command = ["--snakefile", ROOT / "workflow/Snakefile", "--cores", "2", "--nocolor"]
     command += ["--profile", ROOT / "profiles" / "default", "--configfile", TINY, *words]
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    env = {**os.environ, "PATH": forked_path()}
     done = run_snakemake(*command, cwd=folder, env=env)
     return done.returncode, done.stdout + done.stderr
 

@@ -4,14 +4,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
-from forked_programs import run_snakemake
+from forked_programs import forked_path, run_snakemake
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "module.md").read_text()
@@ -47,7 +46,7 @@ def small():
 
 
 def snakemake(folder, *words, **environment):
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment}
+    env = {**os.environ, "PATH": forked_path(), **environment}
     env.pop("PYTHONPATH", None)
     command = ["--nocolor", "--cores", "2", *words]
     done = run_snakemake(*command, cwd=folder, env=env)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 import yaml
 from dry_run import job_counts
-from forked_programs import run_snakemake
+from forked_programs import forked_path, run_snakemake
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -32,11 +31,10 @@ def dataset(root: Path, /) -> Dataset:
 
 
 def snakemake(folder, *words):
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["--snakefile", ROOT / "Snakefile"]
     command += ["--profile", ROOT / "profiles" / "default", "--cores", "2", "--nocolor"]
     command += ["--configfile", folder / "study.yaml", *words]
-    done = run_snakemake(*command, cwd=folder, env={**os.environ, "PATH": path})
+    done = run_snakemake(*command, cwd=folder, env={**os.environ, "PATH": forked_path()})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done.stdout + done.stderr
 
@@ -69,8 +67,13 @@ def study(tmp_path_factory):
     (folder / "their_package/colours.py").write_text(PLUGIN)
     (folder / "their_package/helper.py").write_text("COLOUR = 9\n")
     weights(folder / "weights", 0)
-    config = yaml.safe_load(TINY.read_text())
-    config["data_root"] = "mine"
+    config = {**yaml.safe_load(TINY.read_text()), "data_root": "mine"}
+    for section in ("explain", "deploy", "sensitivity", "negatives", "fits", "shards", "schemes"):
+        del config[section]
+    config["datasets"] = {name: config["datasets"][name] for name in ("pairs", "shapes")}
+    config["models"] = {"vit": config["models"]["vit"]}
+    config["scores"] = {"mcm": {"score": "mcm"}}
+    config["suites"] = {"clean": ["shapes"], "ood": {"shapes": {"far": []}}}
     config["datasets"]["photos"] = {"dataset": "image_folder", "folder": "photos", "classes": False}
     config["datasets"]["listed"] = {"dataset": "csv", "folder": "list", "label": None}
     config["datasets"]["colours"] = {"dataset": "their_package.colours", "native": True}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 from dry_run import job_counts
-from forked_programs import run_snakemake
+from forked_programs import forked_path, run_snakemake
 
 from reliquant.cli import verify
 from reliquant.cli.plan_study import estimate
@@ -22,14 +23,15 @@ from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
+REAL = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a PATH whose programs start as everybody's do
 TINY_STUDY = read_study(yaml.safe_load(TINY.read_text()))
 
 
-def snakemake(folder, *words, config=TINY, check=True):
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+def snakemake(folder, *words, config=TINY, check=True, path=None):
+    """Run Snakemake on a study; its jobs are forked from a process of the tests, but where `path` is another PATH."""
     command = ["--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", config, "--nocolor", *words]
-    done = run_snakemake(*command, cwd=ROOT, env={**os.environ, "PATH": path})
+    done = run_snakemake(*command, cwd=ROOT, env={**os.environ, "PATH": path or forked_path()})
     output = done.stdout + done.stderr
     assert not check or done.returncode == 0, output[-6000:]
     return done.returncode, output
@@ -39,7 +41,7 @@ def snakemake(folder, *words, config=TINY, check=True):
 def study(tmp_path_factory):
     """The folder of the finished tiny study."""
     folder = tmp_path_factory.mktemp("study")
-    snakemake(folder)
+    snakemake(folder, path=REAL)
     return folder
 
 
@@ -48,6 +50,10 @@ def copied(study, tmp_path):
     for path in sorted((tmp_path / "copy").rglob("*")):
         os.utime(path)
     return tmp_path / "copy"
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def changed(tmp_path, change):
@@ -220,20 +226,21 @@ def test_forked_jobs_and_jobs_that_start_alone_give_the_same_bytes(study, tmp_pa
     log = "logs/tiny/evaluate/vit/rtn/w4a8-image-captions-0/most.log"
     assert "s of processor time, at most " in (study / log).read_text()
     folder = copied(study, tmp_path)
+    before = {path: path.stat().st_mtime_ns for part in ("data", "results") for path in files_in(folder / part)}
     monkeypatch.setenv("RELIQUANT_FORK_SERVER", "0")
     of = "vit/rtn/w4a8-image-captions-0"
-    places = [f"evaluate/{of}/most", *(f"{step}/{of}" for step in ("explain", "retrieval", "sensitivity"))]
+    places = [*(f"{step}/{of}" for step in ("sensitivity", "explain", "retrieval")), f"evaluate/{of}/most"]
     asked = [f"results/tiny/{place}/rows.parquet" for place in [*places, f"run_exported/{of}/onnxruntime/most"]]
-    steps = ["quantize", "quantize_snapshots", "evaluate", "measure", "explain", "embed", "retrieve", "corrupt"]
-    steps += ["sensitivity", "export", "run_exported", "measure_exported"]
-    snakemake(folder, *asked, "--forcerun", *steps)
-    made = [path.relative_to(folder) for path in sorted(folder.rglob("results/tiny/*/vit/**/*")) if path.is_file()]
-    again = [path for path in made if (folder / path).stat().st_mtime > (study / path).stat().st_mtime + 1]
-    assert {path.parts[2] for path in again} >= {
-        *("quantize", "evaluate", "explain", "retrieval"),
-        *("sensitivity", "export", "run_exported"),
-    }
-    assert [str(path) for path in again if (folder / path).read_bytes() != (study / path).read_bytes()] == []
+    variant = f"results/tiny/quantize/{of}.safetensors"
+    told = snakemake(folder, *asked, "--forcerun", variant, asked[0], path=REAL)[1]  # with all that is made of it
+    trained = "results/tiny/quantize/vit/lsq/w4a8-both-captions-0.safetensors"
+    told += snakemake(folder, trained, KINDS["corrupted"], "--force", path=REAL)[1]
+    steps = {"quantize", "quantize_snapshots", "evaluate", "measure", "explain", "embed", "retrieve", "corrupt"}
+    steps |= {"sensitivity", "export", "run_exported", "measure_exported"}
+    assert set(re.findall(r"^rule (\w+):", told, re.M)) == steps
+    again = [path for path, when in before.items() if path.stat().st_mtime_ns != when]
+    assert len(again) > len(steps)
+    assert [path for path in again if path.read_bytes() != (study / path.relative_to(folder)).read_bytes()] == []
 
 
 def test_a_new_model_runs_only_what_is_new(study, tmp_path):
@@ -413,7 +420,7 @@ def test_two_runs_give_the_same_rows_value_for_value(study, tmp_path):
         del config["explain"], config["sensitivity"], config["deploy"]
 
     config = changed(tmp_path, less)
-    snakemake(tmp_path / "again", config=config)
+    snakemake(tmp_path / "again", "collect", config=config)
     assert (tmp_path / "again" / model).read_bytes() == (study / model).read_bytes()
     first, again = (pl.read_parquet(f / "results" / "tiny" / "rows.parquet") for f in (study, tmp_path / "again"))
     jobs_of_their_own = pl.col("suite").is_in(["explain", "retrieval"])

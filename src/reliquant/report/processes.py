@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,7 @@ from reliquant.report.frames import Rows
 
 Made = TypeVar("Made")
 Make = Callable[[Rows, str], Made]
+FEWEST = 2  # pieces for which a process is worth its start
 
 # The rows that a worker process makes pieces of. A pool can hand them to each of its processes once, when it starts it
 # (`_hold`), and a process has no other place to keep them; as an argument they would be sent anew with every piece.
@@ -22,8 +24,12 @@ _HELD: list[Rows] = []
 
 
 def each_made(named: Sequence[tuple[Make[Made], str]], rows: Rows, processes: int, /) -> list[Made]:
-    """Call each function with the rows and its name, in that many processes; return what they make, in their order."""
-    if processes == 1:
+    """Call each function with the rows and its name; return what they make, in their order.
+
+    That many processes make them, or fewer where there are few of them: a process starts in the time of several.
+    """
+    processes = min(processes, math.ceil(len(named) / FEWEST))
+    if processes <= 1:
         return [_tidied(make, rows, name) for make, name in named]
     spawn = get_context("spawn")  # polars' threads do not survive a fork
     with ProcessPoolExecutor(processes, spawn, initializer=_hold, initargs=(rows,)) as pool:

@@ -1,0 +1,60 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from forked_programs import CLIENT, programs
+
+PROGRAM = """
+import os, sys
+from there import WORD
+
+print(WORD, *sys.argv[1:], os.getcwd(), sorted(set(os.environ) - {"LC_CTYPE"}), "decimal" in sys.modules)
+print("told", file=sys.stderr)
+if sys.argv[1] == "abort":
+    os.abort()
+sys.exit(3)
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with a program and a module that it imports."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "there.py").write_text("WORD = 'first'")
+    return tmp_path
+
+
+def test_a_program_has_its_own_words_folder_environment_streams_and_exit_code(place):
+    done = programs("decimal").run("program", "a b", 1, cwd=place, env={"MINE": "1"})
+    assert (done.returncode, done.stdout, done.stderr) == (3, f"first a b 1 {place} ['MINE'] True\n", "told\n")
+    assert programs("decimal").run("program", "abort", cwd=place).returncode == -6
+    assert programs("decimal") is programs("decimal")
+
+
+def test_a_program_that_was_changed_runs_as_it_is_now(place):
+    programs("decimal").run("program", "x", cwd=place)
+    (place / "there.py").write_text("WORD = 'another'")
+    assert programs("decimal").run("program", "x", cwd=place).stdout.startswith("another x")
+
+
+@pytest.mark.parametrize("words", [["python", "-c", "print(8)"], ["python", "-m", "reliquant.steps.facts", "--help"]])
+def test_where_no_server_answers_the_program_starts_in_earnest(tmp_path, words):
+    done = subprocess.run([sys.executable, "-IS", CLIENT, tmp_path, *words], capture_output=True, text=True)
+    real = subprocess.run(words, executable=sys.executable, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, real.stdout)
+
+
+def test_the_client_ends_with_the_programs_code_and_on_its_streams(place):
+    server = programs("decimal").place
+    asked = [sys.executable, "-IS", CLIENT, os.path.dirname(server), "reliquant", "x"]
+    os.symlink(server, os.path.join(os.path.dirname(server), "steps"))
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    (place / "reliquant" / "cli").mkdir(parents=True)
+    for folder in ("", "cli"):
+        (place / "reliquant" / folder / "__init__.py").touch()
+    (place / "reliquant" / "cli" / "main.py").write_text(PROGRAM)
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=place, env=environment)
+    os.unlink(os.path.join(os.path.dirname(server), "steps"))
+    assert (done.returncode, done.stderr) == (3, "told\n")
+    assert done.stdout.startswith(f"first x {place}")
