@@ -5,14 +5,15 @@ The keys come from the schema of a config, so a new one is tried without a line 
 
 import copy
 import json
+import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from forked_programs import OF_SNAKEMAKE, programs
 from pydantic import TypeAdapter
 
 from reliquant import plugins
@@ -209,9 +210,8 @@ def commands(tried, tmp_path_factory):
     for file, (word, config) in zip(files, configs.items(), strict=True):
         assert word is None or config["title"] == word
         file.write_text(json.dumps(config))
-    done = subprocess.run(
-        [sys.executable, HERE / "commands.py", folder, *files], capture_output=True, text=True, cwd=folder
-    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    done = programs(*OF_SNAKEMAKE).run("commands", folder, *files, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     found = {}
     for word, line in zip(configs, done.stdout.splitlines()[-len(configs) :], strict=True):
