@@ -53,9 +53,9 @@ def both(clip: Clip, scheme: str, weight_bits: int, proxy: Proxy, backend: str =
 
 @pytest.fixture(scope="module")
 def lab():
-    """500 captioned images of the lab."""
-    data = lab_captions(Path(), world="curated", images=500, seed=3)
-    return data, np.stack([data.read(i) for i in range(500)])
+    """1,000 captioned images of the lab."""
+    data = lab_captions(Path(), world="curated", images=1000, seed=3)
+    return data, np.stack([data.read(i) for i in range(1000)])
 
 
 @pytest.mark.parametrize("tower", ["lab-vit-curated", "lab-convnext-curated"])
