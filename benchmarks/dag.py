@@ -34,7 +34,8 @@ def main() -> None:
     jobs = estimate(read_study({**whole, "models": {n: whole["models"][n] for n in names}}))["jobs"]["total"]
     with tempfile.TemporaryDirectory() as folder:
         command = [Path(sys.executable).with_name("snakemake"), "-n", "-q", "--snakefile", ROOT / "workflow/Snakefile"]
-        command += ["--profile", ROOT / "profiles" / "default", "--directory", folder, "--configfile", args.config]
+        command += ["--profile", ROOT / "profiles" / "default", "--directory", folder]
+        command += ["--configfile", args.config.resolve()]
         start = time.perf_counter()
         subprocess.run([*command, "--config", f"models=[{','.join(names)}]"], check=True, capture_output=True)
         seconds = time.perf_counter() - start

@@ -4,7 +4,7 @@ The sides take turns in one process; what counts is processor time, which other 
 the median over turns of the ratio within a turn. Beside them: fake quantization by brevitas and by NNCF, and OpenVINO
 int8 (extra `benchmarks`; one that is absent is named, and the exit status is 3). The last line is the simulations',
 each over what it may take; `benchmarks/integer.py` prints the integer path's.
-`python benchmarks/forward.py [repeats] [batch]`
+`python benchmarks/forward.py [repeats] [batch] [blocks]`
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ ALLOWED = {"simulate": 1.05, "fp8": 1.3, "mxfp4": 1.3, "nvfp4": 1.3}  # times th
 PEERS = ("brevitas", "nncf", "openvino")
 
 
-def tower() -> torch.nn.Module:
-    """Return a ViT-B/32 with random weights."""
+def tower(blocks: int) -> torch.nn.Module:
+    """Return a model with the image tower of a ViT-B/32, and next to no text tower, with random weights."""
     torch.manual_seed(0)
-    return open_clip.create_model("ViT-B-32").eval().requires_grad_(False)
+    config = open_clip.get_model_config("ViT-B-32")
+    config["vision_cfg"]["layers"] = blocks
+    config["text_cfg"] |= {"vocab_size": 128, "width": 64, "heads": 1, "layers": 1}
+    return open_clip.CLIP(**config).eval().requires_grad_(False)
 
 
 def tokens(texts: list[str]) -> torch.Tensor:
@@ -54,9 +57,9 @@ def layers(model: torch.nn.Module) -> list[str]:
     return targets(Clip(model, tokens, 224, (0.5,) * 3, (0.25,) * 3), "image")
 
 
-def sides(names: list[str], pixels: torch.Tensor, /) -> dict[str, Side]:
+def sides(names: list[str], pixels: torch.Tensor, blocks: int, /) -> dict[str, Side]:
     """Return the named forwards of the same weights."""
-    exact = tower()
+    exact = tower(blocks)
     found: dict[str, Side] = {"fp32": exact.encode_image}
     for name in (*ALLOWED, "integer"):
         if name in names:
@@ -134,11 +137,13 @@ def with_openvino(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
 
 
 @torch.no_grad()
-def ratios(names: list[str], repeats: int, batch: int, /) -> tuple[dict[str, list[float]], dict[str, float]]:
+def ratios(
+    names: list[str], repeats: int, batch: int, blocks: int, /
+) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Time the sides in turns: each one's seconds over FP32's, turn by turn, and the median seconds."""
     torch.set_num_threads(1)
     pixels = torch.randn(batch, 224, 224, 3).permute(0, 3, 1, 2)  # channels last in memory, as evaluation has them
-    found = sides(names, pixels)
+    found = sides(names, pixels, blocks)
     seconds: dict[str, list[float]] = {name: [] for name in found}
     outputs = {}
     for turn in range(repeats + 1):
@@ -160,11 +165,15 @@ def apart(outputs: dict[str, Any], name: str) -> str:
     return f"  {((outputs[name] - outputs[of]).norm() / outputs[of].norm()).item():.1e} from {of}"
 
 
+def sizes() -> list[int]:
+    """Return the repeats, the batch and the blocks that the command line asks for."""
+    return [int(word) for word in [*sys.argv[1:], *("5", "64", "12")[len(sys.argv) - 1 :]]]
+
+
 def main() -> int:
-    repeats, batch = (int(word) for word in [*sys.argv[1:], *("5", "64")[len(sys.argv) - 1 :]])
     missing = absent(*PEERS)
     peers = [name for name in PEERS if name not in missing]
-    found, medians = ratios([*ALLOWED, "integer", *peers], repeats, batch)
+    found, medians = ratios([*ALLOWED, "integer", *peers], *sizes())
     over = {name: median(found[name]) for name in ALLOWED}
     ratio = max(over[name] / allowed for name, allowed in ALLOWED.items())
     facts = {"over_fp32": over, "allowed": ALLOWED, "medians": medians}

@@ -173,7 +173,7 @@ def processes(section: Section, setting: Setting) -> None:
     """Whether one process saturates the card: images a second of one and of several at once, the product's loop."""
     table = section.table("Processes side by side", "processes", "type", "images/s in all", "times one", "GPU busy %")
     counts = (1, 2) if setting.tiny else (1, 2, 4)
-    seconds = 0.5 if setting.tiny else 3.0
+    seconds = 0.1 if setting.tiny else 3.0
     words = ["--device", setting.device, "--seconds", str(seconds), *(["--tiny"] if setting.tiny else [])]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     children = [subprocess.Popen([sys.executable, CHILD, "embed", *words], **pipes) for _ in range(counts[-1])]

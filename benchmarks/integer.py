@@ -1,20 +1,18 @@
 """Speed of the integer W8A8 forward of a ViT-B/32 image tower over eager FP32's, batch 64, one thread.
 
-The sides of `benchmarks/forward.py`. `python benchmarks/integer.py [repeats] [batch]`
+The sides of `benchmarks/forward.py`. `python benchmarks/integer.py [repeats] [batch] [blocks]`
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from statistics import median
 
-from forward import ratios
+from forward import ratios, sizes
 
 
 def main() -> None:
-    repeats, batch = (int(word) for word in [*sys.argv[1:], *("5", "64")[len(sys.argv) - 1 :]])
-    found, medians = ratios(["integer"], repeats, batch)
+    found, medians = ratios(["integer"], *sizes())
     ratio = 1 / median(found["integer"])
     print(json.dumps({"name": "integer", "ratio": ratio, "target": 3.5, "better": "higher", "medians": medians}))
 

@@ -63,6 +63,30 @@ def one_table_of_translations():
         yield
 
 
+@pytest.fixture(scope="session")
+def traces() -> dict:
+    """The towers that were traced already for tests that share them."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def one_trace_of_each_structure(traces, one_table_of_translations):
+    """Let exports share the traces of towers whose structure and inputs are equal, as those of one `Exporter` do."""
+    from reliquant.deploy import export
+
+    trace = export.traced
+
+    def traced(clip, tower):
+        key = (export.structure(clip, tower), clip.shape, clip.tokenizer(["a"]).shape)
+        if key not in traces:
+            traces[key] = trace(clip, tower)
+        return traces[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "traced", traced)
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium of this machine; skipped where there is none."""
@@ -90,9 +114,10 @@ def architectures() -> dict[str, dict]:
 
 @pytest.fixture(scope="session")
 def new_clip(architectures):
-    """What makes a tiny random CLIP of a kind, the same one each time; `wide` and `timm_vit` are other ViTs."""
+    """What makes a tiny random CLIP of a kind, always the same; `wide`, of one block, and `timm_vit` are ViTs too."""
     vit = architectures["vit"]
-    wide = {**vit, "vision_cfg": {**vit["vision_cfg"], "width": 64}}
+    wide = {**vit, "vision_cfg": {**vit["vision_cfg"], "width": 64, "layers": 1}}
+    wide["text_cfg"] = {**vit["text_cfg"], "layers": 1}
     timm = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
     others = {"wide": wide, "timm_vit": {**vit, "embed_dim": 64, "vision_cfg": {**timm, "image_size": 32}}}
     return lambda kind: random_clip({**architectures, **others}[kind])
@@ -126,6 +151,9 @@ def random_clip(architecture: dict):
 
     torch.manual_seed(0)
     model = open_clip.CLIP(**copy.deepcopy(architecture)).eval()
+    if architecture["vision_cfg"].get("timm_model_name") == "test_convnext":
+        for stage, depth in zip(model.visual.trunk.stages, (1, 1, 2, 1), strict=True):  # five blocks of nine
+            del stage.blocks[depth:]
     with torch.no_grad():  # open_clip starts attention biases at 0: fill them, or no test would see them lost
         for parameter in model.parameters():
             if parameter.ndim == 1:

@@ -56,7 +56,7 @@ BENCHMARKS = [  # the cheapest first
         25,
         tiny="--queries 50 --library 3000 --dimensions 32",
     ),
-    Benchmark("integer", "FP32 / integer W8A8, ViT-B/32, batch 64", 5, 25, "1", "1 2"),
+    Benchmark("integer", "FP32 / integer W8A8, ViT-B/32, batch 64", 5, 25, "1", "1 2 1"),
     Benchmark("ptq_layers", "libraries / ours, codes of a block, the least of six methods", 3, 40, "1", "1"),
     Benchmark("qat_step", "LSQ step / FP32 step, ViT-B/32, batch 64", 3, 50, "1", "1 2"),
     Benchmark(
@@ -68,7 +68,9 @@ BENCHMARKS = [  # the cheapest first
         "--images 32 --repeats 1",
     ),
     Benchmark("starts", "start of a job alone / by the fork server, over the full study", 3, 60),
-    Benchmark("dag", "`snakemake -n` of the full study / 90 s and 2 GiB", 3, 70, tiny="--models 1"),
+    Benchmark(
+        "dag", "`snakemake -n` of the full study / 90 s and 2 GiB", 3, 70, tiny="--config config/config.yaml --models 1"
+    ),
     Benchmark(
         "measures",
         "torchmetrics + scikit-learn + scipy / ours, 50,000 x 1,000, B = 10,000",
@@ -78,7 +80,7 @@ BENCHMARKS = [  # the cheapest first
         "--images 500 --classes 20 --resamples 100 --theirs 2 --rounds 1",
     ),
     Benchmark("report", "report of 7.5 million rows / 60 s", 3, 90, tiny="--scales 0.1"),
-    Benchmark("forward", "simulated W8A8, FP8, MXFP4, NVFP4 over FP32 / what each may take", 3, 120, "1", "1 2"),
+    Benchmark("forward", "simulated W8A8, FP8, MXFP4, NVFP4 over FP32 / what each may take", 3, 120, "1", "1 2 1"),
     Benchmark(
         "zero_shot",
         "CLIP_benchmark's loop / ours, ten variants, 96 JPEGs",
@@ -161,7 +163,8 @@ def run(benchmark: Benchmark, runs: int, tiny: bool) -> Found:
     command += (benchmark.tiny if tiny else benchmark.words).split()
     for number in range(1, runs + 1):
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        words = {"capture_output": True, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+        done = subprocess.run(command, cwd=ROOT, **words)
         took = time.perf_counter() - start
         try:
             if done.returncode not in (0, ABSENT):

@@ -1,6 +1,8 @@
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import pytest
 
@@ -10,17 +12,38 @@ SCRIPT = plugins.PACKAGE.parents[1] / "benchmarks" / "gpu.py"
 NOT_ON_A_CPU = "_scaled_mm"  # products of FP8 numbers
 
 
-def run(*words):
-    command = [sys.executable, str(SCRIPT), "--tiny", "--device", "cpu", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+WORDS = ["--tiny", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def gpu():
+    """The program, imported: its own imports take seconds in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))
+        import gpu
+
+        yield gpu
+
+
+@pytest.fixture(scope="module")
+def run(gpu):
+    """What runs it with some words in this process, and returns the last line of its output."""
+
+    def run(*words):
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
+            patch.setattr(sys, "argv", [str(SCRIPT), *WORDS, *map(str, words)])
+            gpu.main()
+        return json.loads(output.getvalue().splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory):
     """The last line, the figures and the page of a run of all sections in tiny shapes."""
     folder = tmp_path_factory.mktemp("gpu")
-    lines = run("--output", str(folder / "gpu.md"), "--json", str(folder / "gpu.json"))
-    return json.loads(lines[-1]), json.loads((folder / "gpu.json").read_text()), (folder / "gpu.md").read_text()
+    last = run("--output", folder / "gpu.md", "--json", folder / "gpu.json")
+    return last, json.loads((folder / "gpu.json").read_text()), (folder / "gpu.md").read_text()
 
 
 def test_every_section_runs_on_a_cpu_in_tiny_shapes(report):
@@ -45,33 +68,28 @@ def test_a_cpu_agrees_with_itself(report):
         assert row[2] == row[3] > 0
 
 
-def test_a_section_that_fails_is_told_and_the_next_one_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    import gpu
-
+def test_a_section_that_fails_is_told_and_the_next_one_runs(gpu, run, tmp_path, monkeypatch):
     def breaks(section, setting):
         """Break."""
         raise ValueError("it broke")
 
     monkeypatch.setitem(gpu.SECTIONS, "towers", breaks)
-    words = ["--only", "towers", "card", "--output", str(tmp_path / "gpu.md")]
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--tiny", "--device", "cpu", *words])
-    gpu.main()
-    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    last = run("--only", "towers", "card", "--output", tmp_path / "gpu.md")
     assert (last["failed"], last["ratio"]) == (["towers"], None)
     page = (tmp_path / "gpu.md").read_text()
     assert "Failed: towers: ValueError: it broke (" in page
     assert "| torch |" in page
 
 
-def test_a_page_shows_the_figures_of_an_earlier_run_too(tmp_path):
-    run("--only", "card", "--output", str(tmp_path / "one.md"), "--json", str(tmp_path / "one.json"))
-    words = ["--only", "rounding", "--output", str(tmp_path / "two.md"), "--json", str(tmp_path / "two.json")]
-    run(*words, "--add", str(tmp_path / "one.json"))
+def test_a_page_shows_the_figures_of_an_earlier_run_too(run, tmp_path):
+    run("--only", "card", "--output", tmp_path / "one.md", "--json", tmp_path / "one.json")
+    words = ["--only", "rounding", "--output", tmp_path / "two.md", "--json", tmp_path / "two.json"]
+    run(*words, "--add", tmp_path / "one.json")
     assert list(json.loads((tmp_path / "two.json").read_text())) == ["card", "rounding"]
     assert "| torch |" in (tmp_path / "two.md").read_text()
 
 
-def test_no_section_begins_after_the_budget(tmp_path):
-    lines = run("--only", "card", "--budget", "-1", "--output", str(tmp_path / "gpu.md"))
+def test_no_section_begins_after_the_budget_of_the_program(tmp_path):
+    command = [sys.executable, SCRIPT, *WORDS, "--only", "card", "--budget", "-1", "--output", tmp_path / "gpu.md"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "FAILED card: left out" in lines[-2]

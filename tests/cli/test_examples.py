@@ -18,6 +18,7 @@ from reliquant.models.open import tower_entry
 from reliquant.report import synthetic
 from reliquant.study.model_entries import tower_problems
 
+pytestmark = pytest.mark.usefixtures("one_trace_of_each_structure")
 ROOT = plugins.PACKAGE.parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 STANDS_FOR = dict.fromkeys(["ViT-B-32/laion2b_s34b_b79k", "ViT-B-32"], "lab-vit-curated")  # a test fetches no weights
@@ -94,7 +95,7 @@ def test_the_commands_run_one_after_the_other(place, capsys, monkeypatch):
     for command in shown():
         words = shlex.split(command, comments=True)[1:]
         words = [STANDS_FOR.get(word, word) for word in words]
-        if words[0] == "evaluate" and "--resamples" not in words:
+        if words[0] in ("evaluate", "measure", "search", "sensitivity", "shift") and "--resamples" not in words:
             words += ["--resamples", "100"]
         if words[0] == "measure":  # what `evaluate --save` wrote, also under the names of the help text
             for name in ("features.safetensors", "other.safetensors", "int8.safetensors"):

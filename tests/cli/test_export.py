@@ -15,7 +15,7 @@ from reliquant.deploy.folder import read_export
 from reliquant.deploy.runtimes import opened
 from reliquant.models.files import save_model
 
-pytestmark = pytest.mark.usefixtures("one_table_of_translations")
+pytestmark = pytest.mark.usefixtures("one_trace_of_each_structure")
 ENTRY = {"tower": "small", "architecture": "lab_vit"}
 
 

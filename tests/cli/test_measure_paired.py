@@ -1,7 +1,9 @@
 """`measure` beside a reference, as people run it: a line for each measure, rows that every reader takes, refusals."""
 
+import io
 import json
 import re
+from contextlib import redirect_stdout
 
 import numpy as np
 import polars as pl
@@ -56,9 +58,18 @@ WHOLE = (
 )
 
 
-def test_each_measure_has_a_line_of_at_most_100_columns(run, folder):
-    shown = run(*WHOLE)
-    lines = shown.out.splitlines()
+@pytest.fixture(scope="module")
+def whole(folder):
+    """What that prints; it leaves rows.parquet in the folder."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.chdir(folder)
+        patch.delenv("COLUMNS", raising=False)
+        main(list(WHOLE))
+    return printed.getvalue()
+
+
+def test_each_measure_has_a_line_of_at_most_100_columns(whole):
+    lines = whole.splitlines()
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("  accuracy  ") for line in lines) == 2
     (line,) = (line for line in lines[lines.index("int2 beside fp32.safetensors") :] if line.startswith("  accuracy  "))
@@ -101,9 +112,9 @@ def test_in_a_narrow_window_nothing_is_wider_than_it(run, monkeypatch):
     assert wrapped("a bb ccc", 4) == "a bb\nccc"
 
 
-def test_stars_are_those_of_holms_correction_over_all_changes_that_are_shown(run):
+def test_stars_are_those_of_holms_correction_over_all_changes_that_are_shown(run, whole):
     data = json.loads(run(*WHOLE, "--json").out)
-    changes, told = [], run(*WHOLE).out
+    changes, told = [], whole
     for variant in data["variants"].values():
         for measures in variant.values():
             changes += [m["change"] for m in measures.values() if "change" in m]
@@ -139,8 +150,7 @@ def test_names_of_the_variants_are_the_references_where_it_has_such_columns(run)
         run("measure", "bare.safetensors", "--reference", "fp32.safetensors", *words)
 
 
-def test_recommend_compare_and_report_take_the_rows(run, folder):
-    run(*WHOLE)
+def test_recommend_compare_and_report_take_the_rows(run, folder, whole):
     rows = read_rows(folder / "rows.parquet")
     assert set(rows["scheme"]) == {"fp32", "int8", "int2"}
     assert set(rows["study"]) == {"rows"}
@@ -225,8 +235,7 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_it(folder, monkeypa
     assert "\n" not in str(stop.value)
 
 
-def test_a_report_of_no_rows_or_into_a_file_is_refused(folder, run, tmp_path):
-    run(*WHOLE)
+def test_a_report_of_no_rows_or_into_a_file_is_refused(folder, run, whole, tmp_path):
     read_rows(folder / "rows.parquet").head(0).write_parquet(tmp_path / "none.parquet")
     with pytest.raises(SystemExit, match=r"none.parquet: holds no rows, so there is nothing to draw"):
         main(["report", str(tmp_path / "none.parquet"), "--output", str(tmp_path / "page")])

@@ -21,7 +21,7 @@ RTN = {**LABELS, "scheme": "rtn", "family": "Simple PTQ", "precision": "w8a8", "
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory):
+def exports(one_trace_of_each_structure, tmp_path_factory):
     """Export the image tower of a lab model in FP32 and as W8A8."""
     folder, exporter = tmp_path_factory.mktemp("exports"), Exporter(to="onnx", towers=["image"])
     clip = open_model("lab-vit-curated")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # a training imports it, in a second or two: here once for all children
 
 from reliquant import plugins
 from reliquant.files.artifacts import load_tensors, read_header

@@ -18,6 +18,7 @@ from reliquant.models.files import save_model
 from reliquant.steps import evaluate, export, measure, measure_exported, quantize, run_exported, time_exported
 from reliquant.study.scheme import scheme_entry
 
+pytestmark = pytest.mark.usefixtures("one_trace_of_each_structure")
 SHAPES = {"dataset": "lab", "task": "shape", "images": 120}
 PAIRS = {"dataset": "lab_captions", "world": "curated", "images": 64}
 MODEL = {"tower": "small", "architecture": "lab_vit", "pretrained": "lab-vit-curated"}

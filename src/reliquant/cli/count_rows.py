@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,8 +43,8 @@ def expected_rows(study: Study, /) -> int:
     count = baselines * (_counted(exact, None) + 2 + len(proxies))  # of what is no image, bytes and tuned scales only
     if quantized:
         count += quantized * (_counted(samples, exact, *proxies[:1]) + len(OF_VARIANT) + bool(proxies))
-        methods = (study.schemes[variant.scheme]["quantizer"] for variant in study.variants.values())
-        count += sum(len(plugins.literal("quantizer", method, "MEASURES")) for method in methods)
+        methods = Counter(study.schemes[variant.scheme]["quantizer"] for variant in study.variants.values())
+        count += sum(n * len(plugins.literal("quantizer", method, "MEASURES")) for method, n in methods.items())
     snapshots = sum(len(study.snapshots(v)) for v in study.variants.values())
     if snapshots:
         cells = study.cells(model, study.SNAPSHOTS)

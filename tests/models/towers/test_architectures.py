@@ -22,12 +22,15 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy, embed
 from reliquant.quantization.quantize import quantize
 
-TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+# isort: split
+from timm.models import create_model, register_model
+
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8}
 OWN = dict.fromkeys(["qk_norm", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"], True)
 TIMM = {"timm_model_pretrained": False, "image_size": 32}
-CONVNEXT = {**TIMM, "timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear"}
-SIGMOID = {**TIMM, "timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": "none"}
+CONVNEXT = {**TIMM, "timm_model_name": "shallow_convnext", "timm_pool": "avg", "timm_proj": "linear"}
+SIGMOID = {**TIMM, "timm_model_name": "shallow_vit", "timm_pool": "map", "timm_proj": "none"}
 SIGMOID_TEXT = {**TEXT, "context_length": 64, "no_causal_mask": True, "proj_bias": True, "pool_type": "last"}
 COCA = {**VIT, "attentional_pool": True, "attn_pooler_heads": 3, "attn_pooler_queries": 4, "output_tokens": True}
 COCA_TEXT = {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True}
@@ -48,7 +51,7 @@ CONFIGS = {
         "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 16},
     },
 }  # fmt: skip
-BOTH = {"vit": 12, "quickgelu": 12, "own-attention": 12, "sigmoid": 28, "coca": 12, "resnet": 20, "align": 21}
+BOTH = {"vit": 12, "quickgelu": 12, "own-attention": 12, "sigmoid": 12, "coca": 12, "resnet": 20, "align": 21}
 GRIDS = {"weight": {"bits": 4, "granularity": "channel"}, "activation": {"bits": 8}}
 METHODS = {
     "rtn": {}, "smoothquant": {}, "gptq": {"pairs": 8},
@@ -56,6 +59,18 @@ METHODS = {
 }  # fmt: skip
 ALLOWED = {"image": {"", "attention product", "outside the blocks", "outside the scope"}}
 ALLOWED["both"] = ALLOWED["image"] - {"outside the scope"}
+
+
+@register_model
+def shallow_vit(pretrained=False, **words):
+    """Make timm's `test_vit` with two of its six blocks."""
+    return create_model("test_vit", depth=2, **words)
+
+
+@register_model
+def shallow_convnext(pretrained=False, **words):
+    """Make timm's `test_convnext` with five of its nine blocks."""
+    return create_model("test_convnext", depths=(1, 1, 2, 1), **words)
 
 
 @pytest.fixture(params=[*CONFIGS, "align"])
