@@ -27,7 +27,7 @@ def of_blocks(full, share, least=0.8, **which):
 
 @pytest.fixture
 def unsaved(monkeypatch):
-    """Let figures be drawn and not laid out and written, which takes four fifths of their time: nothing here reads them."""
+    """Let figures be drawn, and not laid out and written, most of their time: nothing here reads their files."""
     monkeypatch.setattr(plotting, "save_all", lambda drawn, *forms: [b""] * len(forms))
 
 
