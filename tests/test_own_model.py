@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 
 import numpy as np
@@ -12,12 +11,14 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from forked_programs import programs, run_snakemake
 from PIL import Image
 from safetensors.torch import save_file
 
 from reliquant import plugins
 from reliquant.cli import main
 from reliquant.cli.plan_model import plan_model
+from reliquant.forking.server import IMPORTED
 from reliquant.models.open import open_model
 from reliquant.models.openclip import open_clip
 from reliquant.study.check import read_study
@@ -57,7 +58,7 @@ def folder(tmp_path_factory):
         Image.fromarray(coarse).resize((48, 48) if i < 20 else (70, 60), 3).save(folder / path)
         lines.append(f"{path},a photo of a {('cat', 'dog')[i % 2]}")
     (folder / "pairs.csv").write_text("\n".join(lines))
-    program(folder, "make_pocket.py")
+    program(folder, "make_pocket")
     return folder
 
 
@@ -71,13 +72,11 @@ def place(folder, monkeypatch):
 
 
 def program(folder, name, *words):
-    """Run a file of the page in a process of its own; return what it prints."""
+    """Run a module, such as a file of the page, in a process of its own; return what it prints."""
     places = f"{ROOT / 'src'}:{folder}"
-    done = subprocess.run(
-        [sys.executable, name, *words], cwd=folder, env={**os.environ, "PYTHONPATH": places}, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
+    done = programs(*IMPORTED).run(name, *words, cwd=folder, env={**os.environ, "PYTHONPATH": places})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_author_s_code_knows_nothing_of_this_project(folder):
@@ -87,7 +86,7 @@ def test_the_author_s_code_knows_nothing_of_this_project(folder):
 
 
 def test_embeddings_are_those_of_the_authors_code(folder):
-    told = program(folder, "compare.py")
+    told = program(folder, "compare")
     images, captions = (float(number) for number in re.findall(r"by ([\d.e-]+)", told))
     assert images < 1e-6, told
     assert captions < 1e-6, told
@@ -95,7 +94,7 @@ def test_embeddings_are_those_of_the_authors_code(folder):
     assert theirs == ours
     (command,) = [line for block in BLOCKS["sh"][:1] for line in block.splitlines()]
     words = [*shlex.split(command)[1:], "--resamples", "100", "--json"]
-    measured = json.loads(program(folder, "-m", "reliquant.cli.main", *words))
+    measured = json.loads(program(folder, "reliquant.cli.main", *words))
     assert measured["photos"]["accuracy"]["value"] == pytest.approx(float(ours))
 
 
@@ -149,10 +148,10 @@ def test_the_study_runs_to_its_rows(place):
     config = yaml.safe_load((place / "pocket.yaml").read_text())
     read_study(config)
     (command,) = [line for block in BLOCKS["sh"] for line in block.splitlines() if line.startswith("snakemake")]
-    words = shlex.split(command.replace("--cores all", "--cores 2"))
+    words = shlex.split(command.replace("--cores all", "--cores 2"))[1:]
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     words += ["--snakefile", str(ROOT / "workflow/Snakefile"), "--nocolor", "results/pocket/rows.parquet"]
-    done = subprocess.run(words, cwd=place, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    done = run_snakemake(*words, cwd=place, env={**os.environ, "PATH": path})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     rows = pl.read_parquet(place / "results/pocket/rows.parquet")
     shares = rows.filter(measure="quantized_block_share")
@@ -205,6 +204,6 @@ def test_files_that_are_refused_say_what_the_page_says_and_parts_are_joined(plac
     for said in re.findall(r"^\| `(?:is|holds)[^|]*\|", PAGE, re.M):
         for quoted in re.findall(r"`([^`.]{12,})", said):
             assert any(quoted.strip() in f"is part 1 of 2 {told}" for told in refusals.values()), quoted
-    program(place, "join.py")
+    program(place, "join")
     joined = open_model("{tower: my_models.pocket, pretrained: whole.safetensors}")
     assert torch.equal(joined.model.eyes.out.weight, state["eyes.out.weight"])

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -41,9 +42,10 @@ ALLOWED_IN_RULES = {
 }
 
 
+@cache
 def modules():
-    for path in sorted(plugins.PACKAGE.rglob("*.py")):
-        yield path.relative_to(plugins.PACKAGE).with_suffix("").as_posix().replace("/", "."), path
+    paths = sorted(plugins.PACKAGE.rglob("*.py"))
+    return [(p.relative_to(plugins.PACKAGE).with_suffix("").as_posix().replace("/", "."), p) for p in paths]
 
 
 def room(module):
@@ -52,6 +54,7 @@ def room(module):
     return first if (plugins.PACKAGE / first).is_dir() else "root"
 
 
+@cache
 def imported(path):
     """Name the modules of the package that a file imports, without the folders that they lie in."""
     if path == plugins.PACKAGE / "__init__.py":

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +76,20 @@ echo "a; b" > file.txt \\
 """
 
 
-@pytest.fixture
-def page(tmp_path):
-    (tmp_path / "index.md").write_text("| [one](1-one.md) | what? | 0 s |\n")
-    (tmp_path / "1-one.md").write_text(PAGE)
-    done = run(tmp_path / "1-one.md")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a page into which the tool wrote."""
+    folder = tmp_path_factory.mktemp("tutorials")
+    (folder / "index.md").write_text("| [one](1-one.md) | what? | 0 s |\n")
+    (folder / "1-one.md").write_text(PAGE)
+    done = run(folder / "1-one.md")
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def page(written, tmp_path):
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path / "1-one.md"
 
 

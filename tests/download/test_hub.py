@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from forked_programs import run_snakemake
+from forked_programs import programs, run_snakemake
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
@@ -23,6 +22,8 @@ from reliquant.download.lock import read_lock
 from reliquant.files.artifacts import read_header
 
 ROOT = Path(__file__).resolve().parents[2]
+IMPORTED = ("asyncio", "ssl", "numpy", "yaml", "pydantic.dataclasses", "pydantic.main", "tqdm", "PIL.Image")
+IMPORTED += ("scipy.optimize", "torch", "torch._dynamo", "safetensors.torch")  # nothing that imports huggingface_hub
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = {
     "embed_dim": 16,
@@ -164,15 +165,24 @@ def environment(hub, home, **more):
     return clean | paths | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DOWNLOAD_TIMEOUT": "1"} | more
 
 
+def run(folder, module, *words, env):
+    """Run a module in a process of its own: huggingface_hub reads its environment once, when it is imported."""
+    return programs(*IMPORTED).run(module, *words, cwd=folder, env=env)
+
+
+def run_code(folder, code, *words, env):
+    folder.mkdir(exist_ok=True)
+    (folder / "given_code.py").write_text(code)
+    return run(folder, "given_code", *words, env=env)
+
+
 def fetched(hub, home, *, tries=3, revision=None, **more):
-    """Fetch in a process of its own: huggingface_hub reads its environment once."""
     code = (
         "from reliquant.download.hub import hub_folder, weights_in, facts_of; import json\n"
         f"folder = hub_folder('tiny/clip', tries={tries}, pause=0.01, revision={revision!r})\n"
         "print(json.dumps(facts_of(weights_in(folder))))"
     )
-    env = environment(hub, home, **more)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
+    return run_code(home, code, env=environment(hub, home, **more))
 
 
 @pytest.mark.parametrize("trouble", ["good", "truncated", "stalled", "redirect", "other", 503, 429])
@@ -281,9 +291,7 @@ def test_a_tag_that_names_a_file_reads_that_file_or_its_safetensors(hub, tmp_pat
     )
     for i, name in enumerate(["mine.bin", "mine.safetensors"]):
         hub.files[name] = (tmp_path / name).read_bytes()
-        command = [sys.executable, "-c", code, tmp_path / "tiny.json"]
-        env = environment(hub, tmp_path / f"home{i}")
-        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+        done = run_code(tmp_path, code, tmp_path / "tiny.json", env=environment(hub, tmp_path / f"home{i}"))
         torch.manual_seed(i)
         wanted = open_clip.CLIP(**json.loads(json.dumps(MODEL))).visual.proj.flatten()[0].item()
         assert float(done.stdout) == pytest.approx(wanted), done.stderr[-2000:]
@@ -315,8 +323,7 @@ def test_a_pickle_that_calls_something_is_refused(hub, tmp_path, where):
         "plugins.load('tower', entry)(None)\n"
     )
     pretrained = "mine" if where == "published" else tmp_path / "evil.bin"
-    command = [sys.executable, "-c", code, tmp_path / "tiny.json", pretrained]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(hub, tmp_path / "home"), timeout=120)
+    done = run_code(tmp_path, code, tmp_path / "tiny.json", pretrained, env=environment(hub, tmp_path / "home"))
     assert done.returncode != 0
     said = "holds posix.mkdir beside or in place of weights; only tensors and plain containers are read"
     assert said in done.stderr
@@ -372,10 +379,9 @@ def test_an_align_is_fetched_once_pinned_and_another_file_refused(hub, align, tm
 
     def fetch(output, home, architecture="tiny/clip", **more):
         entry = json.dumps({"tower": "huggingface", "architecture": str(architecture)})
-        command = [sys.executable, "-m", "reliquant.steps.fetch_model", "--entry", entry, "--lock", lock]
+        words = ["--entry", entry, "--lock", lock, "--output", tmp_path / output]
         env = environment(hub, tmp_path / home, **more)
-        command += ["--output", tmp_path / output]
-        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+        return run(tmp_path, "reliquant.steps.fetch_model", *words, env=env)
 
     done = fetch("model.safetensors", "home")
     assert done.returncode == 0, done.stderr[-4000:]

@@ -25,23 +25,23 @@ def written(path, frame, **words):
 
 
 def large_image(path):
-    return written(path, pl.DataFrame({"image": [png() + bytes(400_000_000)], "label": ["a"]}))
+    return written(path, pl.DataFrame({"image": [png() + bytes(280_000_000)], "label": ["a"]}))
 
 
 def many_rows(path):
-    rows = pl.select(image=pl.repeat(png(), 3_000_000, dtype=pl.Binary), label=pl.repeat("a", 3_000_000))
+    rows = pl.select(image=pl.repeat(png(), 1_100_000, dtype=pl.Binary), label=pl.repeat("a", 1_100_000))
     return written(path, rows)
 
 
 def long_label(path):
-    labels = pl.Series(["a" * 2_000_000, "b"]).gather([0] * 900 + [1] * 100)
+    labels = pl.Series(["a" * 2_000_000, "b"]).gather([0] * 150 + [1] * 850)
     return written(path, pl.DataFrame({"image": [png()] * 1_000, "label": labels}))
 
 
 def lying_footer(path):
     """The footer says that the column has 100 bytes; the page's header says how many there are."""
     data = large_image(path).read_bytes()
-    size = 400_000_000
+    size = 280_000_000
     facts = parquet_limits._Thrift(data[-8 - int.from_bytes(data[-8:-4], "little") : -8]).struct()
     declared = facts[4][0][1][0][3][6]
     assert declared > size
@@ -62,10 +62,10 @@ def varint(value, length=0):
 
 
 BOMBS = {
-    "a large image": (large_image, r"400,0\d\d,\d\d\d bytes of column 'image' in a row group; at most 268,435,456"),
-    "many rows": (many_rows, r"3,000,000 rows; at most 1,00\d,\d\d\d are read"),
-    "a long label of many rows": (long_label, r"1,800,000,100 bytes in column 'label'"),
-    "a footer that says less": (lying_footer, r"400,0\d\d,\d\d\d bytes of column 'image' in a row group"),
+    "a large image": (large_image, r"280,0\d\d,\d\d\d bytes of column 'image' in a row group; at most 268,435,456"),
+    "many rows": (many_rows, r"1,100,000 rows; at most 1,00\d,\d\d\d are read"),
+    "a long label of many rows": (long_label, r"300,000,850 bytes in column 'label'"),
+    "a footer that says less": (lying_footer, r"280,0\d\d,\d\d\d bytes of column 'image' in a row group"),
 }
 
 

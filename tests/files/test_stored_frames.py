@@ -96,15 +96,15 @@ def many_times(path, times, **columns):
 
 
 def zeros(path):
-    many_times(path, 600, replicates=pl.lit([0.0] * KEPT, dtype=REPLICATES))
+    many_times(path, 300, replicates=pl.lit([0.0] * KEPT, dtype=REPLICATES))
 
 
 def many_rows(path):
-    many_times(path, 1500)
+    many_times(path, 1200)
 
 
 def long_texts(path):
-    many_times(path, 1, study=pl.lit("a" * 400_000))
+    many_times(path, 1, study=pl.lit("a" * 300_000))
 
 
 def long_nulls(path):
@@ -114,9 +114,9 @@ def long_nulls(path):
 
 
 BOMBS = {
-    zeros: r"6\d\d,\d\d\d,\d\d\d bytes of rows in memory; at most 268,435,456 are read",
-    many_rows: r"1,500,000 rows; at most 1,\d\d\d,\d\d\d are read",
-    long_texts: r"4\d\d,\d\d\d,\d\d\d bytes of rows in memory; at most 268,435,456 are read",
+    zeros: r"3\d\d,\d\d\d,\d\d\d bytes of rows in memory; at most 268,435,456 are read",
+    many_rows: r"1,200,000 rows; at most 1,\d\d\d,\d\d\d are read",
+    long_texts: r"3\d\d,\d\d\d,\d\d\d bytes of rows in memory; at most 268,435,456 are read",
     long_nulls: r"400,000,000 bytes of rows in memory; at most 268,435,456 are read",
 }
 

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -20,8 +21,9 @@ MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F")
 SIZE = (13, 11)
 
 
-def pictures():
-    """Write a picture in every mode and format in which Pillow can."""
+@cache
+def written():
+    """Write a picture in every mode and format in which Pillow can: the files, by format and mode."""
     colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 4), dtype=np.uint8))
     files = {}
     for form in sorted(Image.SAVE):
@@ -36,8 +38,9 @@ def pictures():
     return files
 
 
-FILES = pictures()
-READ = {key: data for key, data in FILES.items() if key[0] in FORMATS}
+@cache
+def readable():
+    return {key: data for key, data in written().items() if key[0] in FORMATS}
 
 
 def mutated(data, rng):
@@ -68,13 +71,13 @@ def refusal(source):
 
 
 def test_every_file_that_pillow_writes_is_an_image_or_counted(tmp_path):
-    assert len({form for form, _ in READ}) == len(FORMATS)
-    for (form, mode), data in FILES.items():
+    assert len({form for form, _ in readable()}) == len(FORMATS)
+    for (form, mode), data in written().items():
         (tmp_path / f"{form} {mode.replace(';', '')}").write_bytes(data)
     found = find_images(tmp_path)
     of_formats = {name.split()[0] for name in found.names}
     assert set(FORMATS) <= of_formats <= {*FORMATS, "MPO", "DIB", "JFIF"}
-    assert len(found.names) + sum(found.passed_over.values()) == len(FILES)
+    assert len(found.names) + sum(found.passed_over.values()) == len(written())
     refused = {name: refusal(tmp_path / name) for name in found.names}
     assert {message.split(": ", 2)[2].split(": ")[-1] for message in refused.values() if message} == {
         "which value is white is not known; save 8 or 16 bits a channel"
@@ -84,16 +87,16 @@ def test_every_file_that_pillow_writes_is_an_image_or_counted(tmp_path):
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of what it finds in damaged files
 def test_mutated_images_are_read_or_unreadable(cases):
     rng = np.random.default_rng(0)
-    keys = sorted(READ)
+    keys = sorted(readable())
     total = cases(1500)
-    refused = [refusal(mutated(READ[keys[i % len(keys)]], rng)) for i in range(total)]
+    refused = [refusal(mutated(readable()[keys[i % len(keys)]], rng)) for i in range(total)]
     refused = [message for message in refused if message]
     assert len(refused) > total / 20
     assert all(message.startswith("x: cannot be decoded: ") for message in refused)
 
 
 def table_of(rng):
-    png = [READ["PNG", "RGB"]] * 6
+    png = [readable()["PNG", "RGB"]] * 6
     image = [png, [{"bytes": data, "path": "p"} for data in png]][rng.integers(2)]
     label = [["a", "b"] * 3, [0, 1] * 3, [0.0, 1.0] * 3, [None] * 6][rng.integers(4)]
     file = io.BytesIO()
@@ -108,7 +111,8 @@ def tar_of(rng):
     with tarfile.open(fileobj=file, mode="w") as tar:
         for i in range(6):
             about = json.dumps({"label": i % 2, "caption": "x"}).encode()
-            parts = {"png": READ["PNG", "RGB"], "json": about} if rng.integers(2) else {"jpg": READ["JPEG", "RGB"]}
+            png, jpeg = (readable()[form, "RGB"] for form in ("PNG", "JPEG"))
+            parts = {"png": png, "json": about} if rng.integers(2) else {"jpg": jpeg}
             for suffix, data in (parts | {"cls": str(i % 2).encode(), "txt": b"x"}).items():
                 info = tarfile.TarInfo(f"img.{i}.{suffix}")
                 info.size = len(data)
@@ -128,7 +132,7 @@ def test_mutated_tables_and_tars_are_read_or_refused_by_name(tmp_path, cases, ca
     rng = np.random.default_rng(1)
     (tmp_path / "classes.json").write_text('["a", "b"]')
     for i in range(6):
-        (tmp_path / f"{i}.png").write_bytes(READ["PNG", "RGB"])
+        (tmp_path / f"{i}.png").write_bytes(readable()["PNG", "RGB"])
     whole = open_images(_put(tmp_path / name, make(rng)), "8-squash-bicubic", role=role)
     assert len(whole.images) == 6
     refused = []

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import polars as pl
 import pytest
@@ -6,10 +8,15 @@ from reliquant.measures.pairing import Pair
 from reliquant.measures.prompts import prompt_rows, spread
 
 
+@cache
+def quantiles(shares):
+    return np.quantile(np.random.default_rng(0).normal(size=200_000), shares)[None]
+
+
 def answers(rng, n, accuracies, noise=0.3):
     """Answers of templates of these accuracies, which agree on most images."""
+    cuts = np.sqrt(1 + noise**2) * quantiles(tuple(accuracies))
     hardness = rng.normal(size=(n, 1)) + noise * rng.normal(size=(n, len(accuracies)))
-    cuts = np.sqrt(1 + noise**2) * np.array([np.quantile(np.random.default_rng(0).normal(size=200_000), accuracies)])
     return hardness < cuts
 
 

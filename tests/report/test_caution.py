@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from reliquant import plugins
-from reliquant.report import frames
+from reliquant.report import frames, plotting
 from reliquant.report.caution import caution
 from reliquant.report.page import figure, page, summary
 from reliquant.report.page import table as piece
@@ -25,6 +25,13 @@ def of_blocks(full, share, least=0.8, **which):
     return pl.concat([full, shares, meant])
 
 
+@pytest.fixture
+def unsaved(monkeypatch):
+    """Let figures be drawn, and not laid out and written, most of their time: nothing here reads their files."""
+    monkeypatch.setattr(plotting, "save_all", lambda drawn, *forms: [b""] * len(forms))
+
+
+@pytest.mark.usefixtures("unsaved")
 def test_every_piece_that_rests_on_such_a_variant_says_so_and_no_other(full):
     schemes = frames.quantized(full)["scheme"].unique().sort().to_list()
     short = of_blocks(full, 0.4, scheme=schemes[0])

@@ -165,7 +165,7 @@ def verdict_of(test, study):
 @pytest.mark.parametrize("missing", [0.1, 0.3])
 def test_cells_that_are_missing_at_random_support_no_claim_that_is_not_true(missing):
     rng = np.random.default_rng(11)
-    studies = [study_of_nothing(rng, missing) for _ in range(120)]
+    studies = [study_of_nothing(rng, missing) for _ in range(80)]
     for test in (partial(claims.ece_of_sources, of="noisy", sign=1), claims.text_tower):
         found = [verdict_of(test, study) for study in studies]
         assert found.count("supported") <= 0.05 * len(studies)

@@ -269,12 +269,11 @@ def _chosen(price: NDArray[np.floating], values: NDArray[np.floating], asked: Se
     beyond, strict = (values - bounds) * signs, np.array([w.strict for w in asked])
     meets = np.flatnonzero(((beyond > 0) | ((beyond == 0) & ~strict)).all(axis=1))
     goods = np.concatenate([-price[meets, None], values[meets] * signs], axis=1)
-    order = np.lexsort(-goods.T[::-1])  # smallest cost first; then what is best in the first wish
-    front = np.empty((0, goods.shape[1]))
+    left = np.lexsort(-goods.T[::-1])  # smallest cost first, then what is best in the first wish: nothing beats the first
     chosen = np.zeros(len(price), bool)
-    for i in order:
-        beaten = ((front >= goods[i]).all(axis=1) & (front > goods[i]).any(axis=1)).any()
-        if not beaten:
-            front = np.concatenate([front, goods[i : i + 1]])
-            chosen[meets[i]] = True
+    while len(left):
+        first, left = left[0], left[1:]
+        chosen[meets[first]] = True
+        beaten = (goods[left] <= goods[first]).all(axis=1) & (goods[left] < goods[first]).any(axis=1)
+        left = left[~beaten]
     return chosen
