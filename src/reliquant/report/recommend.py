@@ -269,7 +269,8 @@ def _chosen(price: NDArray[np.floating], values: NDArray[np.floating], asked: Se
     beyond, strict = (values - bounds) * signs, np.array([w.strict for w in asked])
     meets = np.flatnonzero(((beyond > 0) | ((beyond == 0) & ~strict)).all(axis=1))
     goods = np.concatenate([-price[meets, None], values[meets] * signs], axis=1)
-    left = np.lexsort(-goods.T[::-1])  # smallest cost first, then what is best in the first wish: nothing beats the first
+    # smallest cost first, then what is best in the first wish: so nothing that is left beats the first
+    left = np.lexsort(-goods.T[::-1])
     chosen = np.zeros(len(price), bool)
     while len(left):
         first, left = left[0], left[1:]
