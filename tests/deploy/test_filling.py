@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from onnx import numpy_helper
 
 from reliquant.deploy.filling import filled, problems
 from reliquant.deploy.inputs import offset
@@ -13,7 +14,7 @@ from reliquant.deploy.marking import DOMAIN
 from reliquant.deploy.runtimes import opened
 from reliquant.layers.products import pieces
 from reliquant.layers.surgery import twins
-from reliquant.layers.twins import SparedInput, StaticInput
+from reliquant.layers.twins import QuantConv2d, SparedInput, StaticInput
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.quantize import quantize
 from reliquant.study.scheme import scheme_entry
@@ -46,6 +47,27 @@ def codes_of(x, rounding):
 def session(written):
     """What opens the file of a case in a runtime, once for all tests of it."""
     return functools.cache(lambda runtime: opened(written[1], runtime, threads=1))
+
+
+def coded(clip):
+    """Return the layers of the image tower whose weights are codes."""
+    found = {name: layer for name, layer in twins(clip.model).items() if clip.parts.in_tower(name, "image")}
+    return {name: layer for name, layer in found.items() if layer.codes is not None}
+
+
+def last_of(path, places):
+    """Name the last node that makes the weight of each place."""
+    found = {}
+    for node in onnx.load(path).graph.node:
+        for place in places:
+            if node.name.startswith(f"{place}.weight."):
+                found[place] = node
+    return found
+
+
+def is_flat(path, place):
+    """Whether a weight's codes are laid out as (o, d), and turned or reshaped after they are numbers."""
+    return last_of(path, [place])[place].op_type != "DequantizeLinear"
 
 
 def placed(name):
@@ -151,6 +173,49 @@ def test_nothing_of_this_machine_stands_in_a_file(written):
     assert not re.search(rb"/(home|root|tmp|usr|work|site-packages)|\.py\b|python3|torch/nn|File \"", data)
     model = onnx.load(path)
     assert not [node for node in model.graph.node if node.metadata_props or node.doc_string]
+
+
+def test_what_a_file_multiplies_by_is_the_simulations_weight_to_the_bit(written, inputs, seen_by_reference):
+    clip, path = written
+    layers = coded(clip)
+    assert layers
+    nodes = last_of(path, layers)
+    assert set(nodes) == set(layers)
+    kinds = {node.op_type for node in nodes.values()}
+    _, seen = seen_by_reference(path, inputs(clip, "image", 1), kinds=kinds)
+    for name, layer in layers.items():
+        want = layer.weight.detach().numpy()
+        if isinstance(layer.input, SparedInput):
+            want = want.copy()
+            want[:, layer.input.columns.numpy()] = seen[nodes[name].name][1].T[:, layer.input.columns.numpy()]
+        want = want if isinstance(layer, QuantConv2d) else want.T
+        np.testing.assert_array_equal(seen[nodes[name].name][1], want, err_msg=name)
+
+
+def test_codes_and_scales_in_the_file_are_the_variants_read_back(written):
+    clip, path = written
+    arrays = {value.name: value for value in onnx.load(path).graph.initializer}
+    for name, layer in coded(clip).items():
+        codes = numpy_helper.to_array(arrays[f"{name}.codes"])
+        scale = numpy_helper.to_array(arrays[f"{name}.scale"]).astype(np.float32)
+        own = layer.codes.numpy()
+        if layer.weight_grid.is_float:
+            codes = codes.view(np.uint8)
+        codes = codes.astype(np.int32)
+        if not isinstance(layer, QuantConv2d) and not is_flat(path, name):
+            codes = codes.T
+        want = own.reshape(codes.shape).astype(np.int32)
+        if isinstance(layer.input, SparedInput):
+            want = want.copy()
+            want[:, layer.input.columns.numpy()] = 0
+        halves = layer.weight_zero.numpy() % 1
+        factor = 2 if layer.weight_grid.scales_as != "fp16" and halves.any() and not (halves * 2 % 1).any() else 1
+        if factor == 2:
+            want = 2 * want - int(2 * layer.weight_zero.flatten()[0])
+        np.testing.assert_array_equal(codes, want, err_msg=name)
+        np.testing.assert_array_equal(
+            np.sort(scale * factor, axis=None), np.sort(layer.weight_scale.numpy(), axis=None)
+        )
 
 
 def test_the_template_stays_as_it_was_traced(towers, tmp_path):
