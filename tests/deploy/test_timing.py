@@ -63,6 +63,15 @@ def test_ratios_are_of_the_same_round_so_that_a_slow_round_moves_both_sides():
     assert "latency_batch_1_ratio" not in measures_of({1: sides}, 0, 0) | measures_of({1: sides}, 1, None)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_ratio_to_a_time_of_nothing_is_no_number():
+    sides = [{"seconds": np.ones(6), "processor": np.array([0.0, *[1.0] * 5]), "share": 0.5}] * 2
+    found = measures_of({1: sides}, 1, 0)
+    assert np.isnan(found["processor_batch_1_ratio"][0])
+    assert found["processor_batch_1_ratio"][1:] == (None, None)
+    assert found["latency_batch_1_ratio"][0] == 1
+
+
 def test_rows_have_the_labels_of_the_variant_and_its_runtime(exports):
     side = named(exports / "rtn", "text", "openvino")
     rows = rows_of(side, measures_of(by_batch([side], [1], 1, threads=1), 0, None), 1, {"source": "mine"})

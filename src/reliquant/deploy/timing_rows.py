@@ -26,7 +26,8 @@ def measures_of(
     `latency_batch_<b>_ms` is of one image in a batch of b by the clock, `throughput_batch_<b>` images a second, and
     `latency_batch_<b>_ratio` the latency over that of FP32 in the same round (below 1: faster): medians over rounds.
     `processor_batch_<b>_ms` and `_ratio` are the same of the processor's time, over all threads;
-    `processor_share_batch_<b>` is below 1 where other work took the processor.
+    `processor_share_batch_<b>` is below 1 where other work took the processor. A ratio to a time that the clock gave as
+    0 is not a number, as some virtual machines count the processor's time in steps longer than a turn.
     """
     found: dict[str, Values] = {}
     for batch, sides in timed.items():
@@ -34,7 +35,10 @@ def measures_of(
             seconds: Seconds = sides[place][word]
             found[f"{name}_batch_{batch}_ms"] = median_interval(seconds * 1000)
             if reference is not None and reference != place:
-                found[f"{name}_batch_{batch}_ratio"] = median_interval(seconds / sides[reference][word])
+                of_reference: Seconds = sides[reference][word]
+                known = bool((of_reference > 0).all())
+                ratio = median_interval(seconds / of_reference) if known else (np.nan, None, None)
+                found[f"{name}_batch_{batch}_ratio"] = ratio
         found[f"throughput_batch_{batch}"] = median_interval(1 / sides[place]["seconds"])
         found[f"processor_share_batch_{batch}"] = (float(sides[place]["share"]), None, None)
     return found
