@@ -73,7 +73,7 @@ def folder():
 @cache
 def programs(*modules):
     """Start a server that imports modules, the first time that they are asked for; it lives as long as this process."""
-    name = next((name for name, of in SETS.items() if of == modules), "-".join(modules)[:40])
+    name = next((name for name, of in SETS.items() if of == modules), f"{len(list(folder().iterdir()))}")
     return Programs(folder() / name, *modules)
 
 

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from forked_programs import CLIENT, programs
@@ -45,16 +46,21 @@ def test_where_no_server_answers_the_program_starts_in_earnest(tmp_path, words):
     assert (done.returncode, done.stdout) == (0, real.stdout)
 
 
-def test_the_client_ends_with_the_programs_code_and_on_its_streams(place):
-    server = programs("decimal").place
-    asked = [sys.executable, "-IS", CLIENT, os.path.dirname(server), "reliquant", "x"]
-    os.symlink(server, os.path.join(os.path.dirname(server), "steps"))
-    environment = {**os.environ, "PYTHONPATH": str(place)}
-    (place / "reliquant" / "cli").mkdir(parents=True)
+@pytest.fixture
+def served():
+    """A folder whose server of steps is one that has imported next to nothing."""
+    with tempfile.TemporaryDirectory(prefix="forked-") as folder:  # a socket's path is short
+        os.symlink(programs("decimal").place, f"{folder}/steps")
+        yield folder
+
+
+def test_the_client_ends_with_the_programs_code_and_on_its_streams(place, served):
     for folder in ("", "cli"):
+        (place / "reliquant" / folder).mkdir()
         (place / "reliquant" / folder / "__init__.py").touch()
     (place / "reliquant" / "cli" / "main.py").write_text(PROGRAM)
+    asked = [sys.executable, "-IS", CLIENT, served, "reliquant", "x"]
+    environment = {**os.environ, "PYTHONPATH": str(place)}
     done = subprocess.run(asked, capture_output=True, text=True, cwd=place, env=environment)
-    os.unlink(os.path.join(os.path.dirname(server), "steps"))
     assert (done.returncode, done.stderr) == (3, "told\n")
     assert done.stdout.startswith(f"first x {place}")
