@@ -2,6 +2,7 @@
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes: each would compile the package anew
 
 .PHONY: help lab lab-from-scratch study verify test test-fast fuzz chaos check-clone docs tutorials bench env lint wheel release clean
 

@@ -182,11 +182,11 @@ def test_a_small_group_that_is_all_wrong_or_all_right_leaves_its_accuracy_open(v
 def test_intervals_of_the_worst_group_and_of_the_spurious_gap_hold_the_truth(of_common, of_counter):
     rng, held = np.random.default_rng(1), {"worst_group_accuracy": 0, "rsg": 0}
     truth = {"worst_group_accuracy": min(of_common, of_counter), "rsg": 1 - of_counter / of_common}
-    for _ in range(60):
+    for _ in range(80):
         found = rows(two_groups(rng.random(300) < of_common, rng.random(20) < of_counter, rng), None, resamples=100)
         for name, low, high in found.filter(group="").select("measure", "low", "high").rows():
             held[name] += low <= truth[name] <= high
-    assert min(held.values()) >= 54, held  # of 0.03 resamples alone held it in half
+    assert min(held.values()) >= 72, held  # of 0.03 resamples alone held it in half
 
 
 def test_corruptions_without_an_error_leave_room_for_one_in_the_mean_error_too(cell, value):
