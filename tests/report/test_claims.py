@@ -9,6 +9,7 @@ import pytest
 from reliquant.report.claims import CLAIMS, judge
 from reliquant.report.synthetic import Shape, Truth, rows
 from reliquant.report.verdict import kind
+from reliquant.study.config import EQUIVALENCE
 
 SMALL = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog",), severities=(1, 5))
 VULN, LOSS = Truth().vuln, Truth().accuracy
@@ -39,6 +40,11 @@ def study():
     return rows(SMALL)
 
 
+def found(number, frame, margin=EQUIVALENCE):
+    """Judge one claim alone."""
+    return CLAIMS[number - 1][3](frame, margin=margin)
+
+
 def verdicts(frame):
     return {claim["number"]: claim["verdict"] for claim in judge(frame)}
 
@@ -55,7 +61,7 @@ def test_a_true_claim_is_supported(as_the_paper_says, number):
 
 @pytest.mark.parametrize("number", sorted(TURNED))
 def test_a_claim_turned_round_is_contradicted(number):
-    assert verdicts(rows(SMALL, TURNED[number]))[number] == "contradicted"
+    assert found(number, rows(SMALL, TURNED[number])).verdict == "contradicted"
 
 
 def at_8_bits(better, half):
@@ -87,9 +93,9 @@ def test_runs_without_an_interval_are_left_out_and_named_and_void_no_claim():
     one = (pl.col("model") == "vit-laion") & (pl.col("scheme") == "lsq") & (pl.col("precision") == "w6a8")
     one &= (pl.col("measure") == "squared_ce_change") & (pl.col("dataset") == "shapes")
     ends = [pl.when(~one).then(end).alias(end) for end in ("low", "high", "replicates")]
-    found = judge(frame.with_columns(ends))[1]
-    assert found["verdict"] == judge(frame)[1]["verdict"] == "supported"
-    assert "1 of 18 runs left out, without an interval: vit-laion lsq w6a8 image 0" in found["why"]
+    without = found(2, frame.with_columns(ends))
+    assert without.verdict == found(2, frame).verdict == "supported"
+    assert "1 of 18 runs left out, without an interval: vit-laion lsq w6a8 image 0" in without.why
 
 
 def test_no_run_with_an_interval_leaves_a_claim_untestable():
@@ -102,7 +108,7 @@ def test_no_run_with_an_interval_leaves_a_claim_untestable():
 def test_a_rise_within_the_margin_is_read_as_none_and_beyond_it_is_not():
     frame = rows(SMALL, replace(PAPER, vuln=VULN | {("Rot+LSQ", 8): 0.006}))
     assert {c["number"]: c["verdict"] for c in judge(frame, equivalence=0.01)}[10] == "supported"
-    assert {c["number"]: c["verdict"] for c in judge(frame, equivalence=0.002)}[10] == "contradicted"
+    assert found(10, frame, margin=0.002).verdict == "contradicted"
 
 
 def test_what_tuning_does_is_not_credited_to_quantization():
@@ -112,16 +118,17 @@ def test_what_tuning_does_is_not_credited_to_quantization():
     beside = tuned.with_columns(
         **worse, scale=pl.lit("both_tuned"), replicates=pl.lit(None, tuned.schema["replicates"])
     )
-    alone, separated = (judge(f)[4] for f in (frame, pl.concat([frame, beside])))
-    assert alone["verdict"] == "supported"
-    assert "tuning and quantization are not told apart" in alone["why"]
-    assert separated["verdict"] == "mixed"
-    assert "against FP32 tuned likewise +10.0 points²: contradicted" in separated["why"]
+    alone, separated = (found(5, f) for f in (frame, pl.concat([frame, beside])))
+    assert alone.verdict == "supported"
+    assert "tuning and quantization are not told apart" in alone.why
+    assert separated.verdict == "mixed"
+    assert "against FP32 tuned likewise +10.0 points²: contradicted" in separated.why
 
 
 def test_sources_that_disagree_give_a_mixed_verdict():
     shape = replace(SMALL, models=(("a", "wit"), ("b", "openai")))
-    assert verdicts(rows(shape, replace(PAPER, ece={"wit": -0.2, "openai": 0.2}, jitter=0.0005)))[3] == "mixed"
+    apart = replace(PAPER, ece={"wit": -0.2, "openai": 0.2}, jitter=0.0005)
+    assert found(3, rows(shape, apart)).verdict == "mixed"
 
 
 def test_a_study_without_a_group_says_what_is_missing():
@@ -186,5 +193,5 @@ def test_seeds_that_disagree_leave_claim_4_open():
     frame = rows(replace(SMALL, seeds=(0, 1, 2)))
     apart = pl.when(pl.col("scope") == "both").then((pl.col("seed") - 1) * 0.05).otherwise(0.0)
     moved = [(pl.col(c) + apart).alias(c) for c in ("value", "low", "high")]
-    assert verdicts(frame)[4] == "supported"
-    assert verdicts(frame.with_columns(moved))[4] == "mixed"  # runs are proven to go both ways
+    assert found(4, frame).verdict == "supported"
+    assert found(4, frame.with_columns(moved)).verdict == "mixed"  # runs are proven to go both ways
