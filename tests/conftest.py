@@ -1,5 +1,8 @@
+import functools
 import gc
 import importlib.util
+import inspect
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -87,8 +90,24 @@ def one_trace_of_each_structure(traces, one_table_of_translations):
         yield
 
 
+@pytest.fixture(scope="session")
+def files_of_frames():
+    """Say at once in which file a frame's code stands: Python goes through all modules where it is in none.
+
+    Playwright asks for every frame at every call, and pytest has imported thousands of modules.
+    """
+    before, there = inspect.getsourcefile, functools.cache(lambda name: name if os.path.exists(name) else None)
+
+    def file_of(what):
+        return there(what.f_code.co_filename) if inspect.isframe(what) else before(what)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspect, "getsourcefile", file_of)
+        yield
+
+
 @pytest.fixture(scope="module")
-def browser():
+def browser(files_of_frames):
     """A headless Chromium of this machine; skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM:
