@@ -80,11 +80,11 @@ BENCHMARKS = [  # the cheapest first
         "--images 500 --classes 20 --resamples 100 --theirs 2 --rounds 1",
     ),
     Benchmark("report", "report of 7.5 million rows / 60 s", 3, 90, tiny="--scales 0.1"),
-    Benchmark("forward", "simulated W8A8, FP8, MXFP4, NVFP4 over FP32 / what each may take", 3, 120, "1", "1 2 1"),
+    Benchmark("forward", "simulated W8A8, FP8, MXFP4, NVFP4 over FP32 / what each may take", 2, 120, "1", "1 2 1"),
     Benchmark(
         "zero_shot",
         "CLIP_benchmark's loop / ours, ten variants, 96 JPEGs",
-        3,
+        2,
         200,
         "--images 96 --repeats 1",
         "--images 10 --repeats 1",
