@@ -59,7 +59,8 @@ def test_a_range_of_each_token_gives_the_scales_of_torchao(symmetric):
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_hqq_gives_the_codes_of_its_authors(bits):
     library = pytest.importorskip("hqq.core.quantize", reason="hqq is not installed").Quantizer
-    w, grid = weight(seed=bits), Grid(bits=bits, granularity="group", group=64, symmetric=False, signed=False)
+    own = {"granularity": "group", "group": 64, "symmetric": False, "signed": False, "scale_type": "fp32"}
+    w, grid = weight(seed=bits), Grid(bits=bits, **own)
     words = {"group_size": 64, "axis": 1, "bitpack": False, "compute_dtype": torch.float32, "device": "cpu"}
     theirs, facts = library.quantize(w.clone(), nbits=bits, round_zero=bits == 4, **words)
     scale, zero = optimise(_rows(w, grid), grid, 0.7, 10.0, 1.01, 20)
