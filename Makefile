@@ -4,7 +4,7 @@ SNAKEMAKE := $(BIN)/snakemake --profile profiles/default
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes: each would compile the package anew
 
-.PHONY: help lab lab-from-scratch study verify test test-fast fuzz chaos check-clone docs tutorials bench env lint wheel release clean
+.PHONY: help lab lab-from-scratch study verify test test-fast oracles fuzz chaos check-clone docs tutorials bench env lint wheel release clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
@@ -29,6 +29,11 @@ test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth te
 
 test-fast: env ## the tests of every file that takes seconds: all but those of tests/slow.txt
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $$(find tests -name 'test_*.py' | sort | grep -vxFf tests/slow.txt)
+
+oracles: env ## the tests that compare with kept libraries, which the extra `benchmarks` brings; make test skips them
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[benchmarks]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/layers/test_formats.py tests/measures/test_against_trec_eval.py \
+		tests/measures/test_calibration.py tests/quantization/quantizers/test_against_libraries.py tests/stored/layouts
 
 fuzz: env ## the random inputs of tests/fuzz, many more of them
 	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/fuzz
