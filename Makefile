@@ -30,10 +30,11 @@ test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth te
 test-fast: env ## the tests of every file that takes seconds: all but those of tests/slow.txt
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $$(find tests -name 'test_*.py' | sort | grep -vxFf tests/slow.txt)
 
-oracles: env ## the tests that compare with kept libraries, which the extra `benchmarks` brings; make test skips them
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[benchmarks]'
+oracles: env ## the tests that compare with kept libraries, which the extra `oracles` brings; make test skips these
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
+	$(BIN)/python -c 'import bitsandbytes, brevitas.nn, faiss, hqq.core.quantize, pytrec_eval, torchao'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/layers/test_formats.py tests/measures/test_against_trec_eval.py \
-		tests/measures/test_calibration.py tests/quantization/quantizers/test_against_libraries.py tests/stored/layouts
+		tests/quantization/quantizers/test_against_libraries.py tests/stored/layouts
 
 fuzz: env ## the random inputs of tests/fuzz, many more of them
 	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/fuzz

@@ -18,7 +18,10 @@ def pytest_configure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Search for garbage seldom, and not among what was collected: it took a seventh of the time."""
+    """Search for garbage seldom, and not among what was collected, until a test draws a report, which unfreezes all.
+
+    These searches took a seventh of the tests' time.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -74,7 +77,11 @@ def traces() -> dict:
 
 @pytest.fixture(scope="module")
 def one_trace_of_each_structure(traces, one_table_of_translations):
-    """Let exports share the traces of towers whose structure and inputs are equal, as those of one `Exporter` do."""
+    """Let exports share the traces of towers whose structure and inputs are equal, though their weights may differ.
+
+    An `Exporter` shares traces among variants of one model alone. So a constant of a trace that came from the weights
+    would be another test's here; `tests/deploy/test_filling.py` compares embeddings, and so would notice it.
+    """
     from reliquant.deploy import export
 
     trace = export.traced
@@ -90,7 +97,7 @@ def one_trace_of_each_structure(traces, one_table_of_translations):
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def files_of_frames():
     """Say at once in which file a frame's code stands: Python goes through all modules where it is in none.
 

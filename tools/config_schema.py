@@ -176,8 +176,9 @@ def _describe(made: Schema, definitions: Schema, key: str, said: str) -> None:
     for part in above:
         place = place["properties"][part]
         kinds = [place, *place.get("anyOf", []), place.get("additionalProperties") or {}]
-        for reference in [kind["$ref"] for kind in kinds if "$ref" in kind][:1]:
-            place = definitions[reference.rpartition("/")[2]]
+        references = [kind["$ref"] for kind in kinds if "$ref" in kind]
+        if references:
+            place = definitions[references[0].rpartition("/")[2]]
     place["properties"][last]["description"] = said
 
 

@@ -323,7 +323,7 @@ def step(tmp_path, monkeypatch):
         entry = json.dumps({"dataset": "mine.loopback_set" if sources else "parquet"})
         words = ["--entry", entry, "--lock", "data.lock.json", "--output", "raw/fetched.json"]
         (tmp_path / clone).mkdir(exist_ok=True)
-        return programs(*IMPORTED).run("reliquant.steps.fetch", *words, cwd=tmp_path / clone)
+        return programs(*IMPORTED).run("reliquant.steps.fetch", *words, cwd=tmp_path / clone, patience=60)
 
     return run
 

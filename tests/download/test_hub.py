@@ -167,7 +167,7 @@ def environment(hub, home, **more):
 
 def run(folder, module, *words, env):
     """Run a module in a process of its own: huggingface_hub reads its environment once, when it is imported."""
-    return programs(*IMPORTED).run(module, *words, cwd=folder, env=env)
+    return programs(*IMPORTED).run(module, *words, cwd=folder, env=env, patience=120)
 
 
 def run_code(folder, code, *words, env):

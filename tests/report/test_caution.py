@@ -32,7 +32,7 @@ def unsaved(monkeypatch):
 
 
 @pytest.mark.usefixtures("unsaved")
-def test_every_piece_that_rests_on_such_a_variant_says_so_and_no_other(full):
+def test_every_piece_that_rests_on_such_a_variant_says_so_and_no_other_table(full):
     schemes = frames.quantized(full)["scheme"].unique().sort().to_list()
     short = of_blocks(full, 0.4, scheme=schemes[0])
     told = "Rests on variants with few of their blocks' weights quantized"

@@ -9,6 +9,12 @@ from reliquant.report.processes import each_made
 ROWS = pl.DataFrame({"value": [1.0, 2.0]})
 
 
+@pytest.fixture(autouse=True)
+def nothing_frozen():
+    """What tests/conftest.py froze after the collection would count, too."""
+    gc.unfreeze()
+
+
 def total(rows, name):
     return name, rows["value"].sum(), gc.isenabled(), os.getpid()
 

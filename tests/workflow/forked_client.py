@@ -13,8 +13,11 @@ MODULES = {"dvc": ("dvc", "dvc"), "snakemake": ("snakemake", "snakemake"), "reli
 STEPS = "reliquant.steps."
 
 
-def ask(place, module, words, folder, environment, streams):
-    """Let a server run a module with words; return the exit code, negative for a signal, or None without a server."""
+def ask(place, module, words, folder, environment, streams, patience=None):
+    """Let a server run a module with words; return the exit code, negative for a signal, or None without a server.
+
+    A program that takes longer than `patience` seconds is ended with its connection, and TimeoutError raised.
+    """
     asked = {"module": module, "words": words, "folder": folder, "environment": environment}
     body = json.dumps(asked).encode()
     with socket.socket(socket.AF_UNIX) as connection:
@@ -26,7 +29,11 @@ def ask(place, module, words, folder, environment, streams):
                 return None
         except OSError:
             return None
-        told = connection.recv(2)
+        connection.settimeout(patience)
+        try:
+            told = connection.recv(2)
+        except ConnectionError:
+            told = b""
     return int.from_bytes(told, "big", signed=True) if len(told) == 2 else -9  # the server was ended, and it with it
 
 
@@ -34,7 +41,7 @@ def main():
     folder, name, *words = sys.argv[1:]
     server, module = MODULES.get(name, ("steps", ""))
     asked = words
-    if name == "python" and words[:1] == ["-m"] and words[1].startswith(STEPS):
+    if name == "python" and len(words) > 1 and words[0] == "-m" and words[1].startswith(STEPS):
         module, *asked = words[1:]
     code = None
     if module:

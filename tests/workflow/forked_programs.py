@@ -1,9 +1,9 @@
 """Run programs that are written in Python as processes of their own that have the slow imports already.
 
 `python forked_programs.py DESCRIPTOR MODULE...` imports the modules and listens on a socket; for each program that
-`forked_client.py` asks for it forks a child that runs a module as `python -m` would. What is imported is not of this
-project: a child imports the project's own modules anew, from its PYTHONPATH. With `forked_path()` as PATH, shells, DVC
-and Snakemake find programs that ask in this way, too.
+`forked_client.py` asks for it forks a child that runs a module as `python -m` would. Of what is imported a child drops
+the project's own modules, and imports them anew from its PYTHONPATH. With `forked_path()` as PATH, shells, DVC and
+Snakemake find programs that ask in this way, too.
 """
 
 import ast
@@ -47,12 +47,15 @@ class Programs:
             self._server = subprocess.Popen(command, env=env, pass_fds=[listening.fileno()])
         atexit.register(self.close)
 
-    def run(self, module, *words, cwd, env=None):
-        """Run a module with words in a folder; return what subprocess.run would, with both streams as text."""
+    def run(self, module, *words, cwd, env=None, patience=600):
+        """Run a module with words in a folder; return what subprocess.run would, with both streams as text.
+
+        Raises TimeoutError after `patience` seconds; the program is ended then.
+        """
         environment = dict(os.environ if env is None else env)
         with open(os.devnull) as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             streams = [stream.fileno() for stream in (nothing, out, err)]
-            code = ask(self.place, module, list(map(str, words)), str(cwd), environment, streams)
+            code = ask(self.place, module, list(map(str, words)), str(cwd), environment, streams, patience)
             assert code is not None, f"the server that forks {module} has ended"
             told = [stream.seek(0) or stream.read().decode(errors="replace") for stream in (out, err)]
         return subprocess.CompletedProcess([module, *words], code, *told)
@@ -104,7 +107,7 @@ def serve(descriptor, modules):
     gc.disable()  # nothing of what is made here goes
     kept = [importlib.import_module(name) for name in modules]
     if "snakemake.cli" in modules:  # a plan parses each of the project's files for what it imports
-        ast.parse = cache(ast.parse)  # a file that was changed is another text
+        ast.parse = cache(ast.parse)  # a file that was changed is another text; nobody changes a tree
         for path in SOURCES.rglob("*.py"):
             ast.parse(path.read_text())
     if TRANSLATIONS in modules:  # their table, which is made for every export, is made once
@@ -114,7 +117,8 @@ def serve(descriptor, modules):
     gc.freeze()  # children leave these pages alone
     gc.enable()
     with socket.socket(fileno=descriptor) as listening:
-        server.Server(listening, os.getppid(), forks=True).serve()
+        alone = len(os.listdir("/proc/self/task")) == 1  # a process with threads is not forked safely
+        server.Server(listening, os.getppid(), forks=alone).serve()
     del kept
 
 

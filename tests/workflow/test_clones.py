@@ -46,7 +46,7 @@ def fresh(clone, folder, *words):
 
 
 def cheap():
-    """The small study's config with a job or two of each kind, each of few images, and a report of one figure."""
+    """The small study's config with few jobs, of each kind but corruptions and snapshots, few images and one figure."""
     config = {**yaml.safe_load(TINY.read_text()), "study": "lab", "resamples": 100}
     del config["models"]["convnext"], config["schemes"]["lsq"], config["negatives"], config["fits"]
     for suite in ("noise", "shift", "spurious"):

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 from forked_programs import CLIENT, programs
@@ -37,6 +38,18 @@ def test_a_program_that_was_changed_runs_as_it_is_now(place):
     programs("decimal").run("program", "x", cwd=place)
     (place / "there.py").write_text("WORD = 'another'")
     assert programs("decimal").run("program", "x", cwd=place).stdout.startswith("another x")
+
+
+def test_a_program_that_takes_too_long_is_ended(place):
+    (place / "slow.py").write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)")
+    with pytest.raises(TimeoutError):
+        programs("decimal").run("slow", cwd=place, patience=0.5)
+    pid = int((place / "pid").read_text())
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{pid}"):
+            return
+        time.sleep(0.1)
+    raise AssertionError("it goes on")
 
 
 @pytest.mark.parametrize("words", [["python", "-c", "print(8)"], ["python", "-m", "reliquant.steps.facts", "--help"]])

@@ -26,8 +26,8 @@ def measures_of(
     `latency_batch_<b>_ms` is of one image in a batch of b by the clock, `throughput_batch_<b>` images a second, and
     `latency_batch_<b>_ratio` the latency over that of FP32 in the same round (below 1: faster): medians over rounds.
     `processor_batch_<b>_ms` and `_ratio` are the same of the processor's time, over all threads;
-    `processor_share_batch_<b>` is below 1 where other work took the processor. A ratio to a time that the clock gave as
-    0 is not a number, as some virtual machines count the processor's time in steps longer than a turn.
+    `processor_share_batch_<b>` is below 1 where other work took the processor. Where the clock gave 0 for FP32 in
+    any round, as where a machine counts the processor's time in long steps, the ratio is not a number.
     """
     found: dict[str, Values] = {}
     for batch, sides in timed.items():

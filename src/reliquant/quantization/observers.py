@@ -58,7 +58,8 @@ class ChannelRange:
 
     def update(self, x: torch.Tensor, /) -> None:
         """Take one batch of inputs into account; raise ValueError on NaN or infinite values."""
-        ends = torch.stack(x.detach().float().flatten(0, -2).aminmax(dim=0))
+        rows = x.detach().float().flatten(0, -2)
+        ends = torch.stack([rows.amin(0), rows.amax(0)])  # aminmax takes ten times as long along this axis
         if not torch.isfinite(ends[1] - ends[0]).all():
             raise ValueError("NaN or infinite values")
         if self.block is None:

@@ -26,7 +26,7 @@ _HELD: list[Rows] = []
 def each_made(named: Sequence[tuple[Make[Made], str]], rows: Rows, processes: int, /) -> list[Made]:
     """Call each function with the rows and its name; return what they make, in their order.
 
-    That many processes make them, or fewer where there are few of them: a process starts in the time of several.
+    That many processes make them, or fewer, so that each has two or more to make on average: its start takes as long.
     """
     processes = min(processes, math.ceil(len(named) / FEWEST))
     if processes <= 1:
