@@ -10,9 +10,8 @@ from harmed import differing, of_session, popen, said, strike, tree, without
 
 RULES = ["quantize_snapshots", "evaluate", "report", "prepare", "measure", "explain", "collect", "corrupt", "quantize"]
 RULES += ["pretrain", "facts", "inventory"]
-KILLS = int(
-    os.environ.get("CHAOS_KILLS", 12)
-)  # of steps in their real form, which run again forked; as many more of forked ones
+# of steps that start as everybody's do, and run again forked; as many more are of steps that are forked both times
+KILLS = int(os.environ.get("CHAOS_KILLS", 12))
 FETCHES = max(2, KILLS // 10)
 
 
