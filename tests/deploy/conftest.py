@@ -22,7 +22,8 @@ from reliquant.study.scheme import scheme_entry
 TOKEN = {"granularity": "token", "dynamic": True}
 BOTH = {**TOKEN, "symmetric": False}
 GROUP = {"granularity": "group", "group": 16}
-CASES = {  # what is written by each grid, method and piece: kind of the model, entry, precision; `wide` has one block, `vit` two
+# what is written by each grid, method and piece: kind of the model (`wide` has one block, `vit` two), entry, precision
+CASES = {
     "tensor and channel": ("vit", {"quantizer": "rtn"}, "w8a8"),
     "one scale for all of a weight": ("wide", {"quantizer": "rtn", "weight": {"granularity": "tensor"}}, "w8a8"),
     "six bits in eight": ("wide", {"quantizer": "rtn"}, "w6a6"),
