@@ -240,13 +240,13 @@ def test_forked_jobs_and_jobs_that_start_alone_give_the_same_bytes(study, tmp_pa
     folder = copied(study, tmp_path)
     before = {path: path.stat().st_mtime_ns for part in ("data", "results") for path in files_in(folder / part)}
     monkeypatch.setenv("RELIQUANT_FORK_SERVER", "0")
-    of = "vit/rtn/w4a8-image-captions-0"
-    places = [*(f"{step}/{of}" for step in ("sensitivity", "explain", "retrieval")), f"evaluate/{of}/most"]
-    asked = [f"results/tiny/{place}/rows.parquet" for place in [*places, f"run_exported/{of}/onnxruntime/most"]]
-    variant = f"results/tiny/quantize/{of}.safetensors"
-    told = snakemake(folder, *asked, "--forcerun", variant, asked[0], path=REAL)[1]  # with all that is made of it
-    trained = "results/tiny/quantize/vit/lsq/w4a8-both-captions-0.safetensors"
-    told += snakemake(folder, trained, KINDS["corrupted"], "--force", path=REAL)[1]
+    kinds = ("records", "rows", "explained", "layers alone", "embeddings", "searches", "exported facts")
+    kinds += ("records of a runtime", "rows of a runtime")
+    asked = [path.relative_to(folder) for kind in kinds for path in folder.glob(KINDS[kind])]  # all of one variant
+    told = snakemake(folder, *asked, "--force", path=REAL)[1]
+    variants = ("vit/lsq/w4a8-both-captions-0", "convnext/rtn/w4a8-image-captions-0")
+    made = [f"results/tiny/quantize/{variant}.safetensors" for variant in variants]
+    told += snakemake(folder, *made, KINDS["corrupted"], "--force", path=REAL)[1]
     steps = {"quantize", "quantize_snapshots", "evaluate", "measure", "explain", "embed", "retrieve", "corrupt"}
     steps |= {"sensitivity", "export", "run_exported", "measure_exported"}
     assert set(re.findall(r"^(?:local)?rule (\w+):", told, re.M)) == steps
