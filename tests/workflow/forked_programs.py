@@ -126,7 +126,7 @@ def serve(descriptor, modules):
     if TRANSLATIONS in modules:  # their table, which is made for every export, is made once
         registry = sys.modules[TRANSLATIONS].ONNXRegistry
         registry.from_torchlib = staticmethod(cache(registry.from_torchlib))
-        registry.from_torchlib()
+        registry.from_torchlib(opset_version=importlib.import_module("reliquant.deploy.nodes").OPSET)
     gc.freeze()  # children leave these pages alone
     gc.enable()
     with socket.socket(fileno=descriptor) as listening:

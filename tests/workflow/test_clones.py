@@ -79,9 +79,8 @@ def clone(tmp_path_factory):
             shutil.copy(ROOT / name, repo / name)
     (repo / "config" / "config.yaml").write_text(yaml.safe_dump(cheap()))
     architecture = json.loads(LAB_VIT.read_text())
-    architecture["vision_cfg"]["layers"] = architecture["text_cfg"]["layers"] = (
-        1  # tracing takes longest
-    )
+    for tower in ("vision_cfg", "text_cfg"):
+        architecture[tower]["layers"] = 1  # tracing takes longest
     (repo / "config" / "smaller.json").write_text(json.dumps(architecture))
     run("git", "init", "-q", cwd=repo)
     run("git", "config", "user.email", "tests@example.org", cwd=repo)
