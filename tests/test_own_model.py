@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from forked_programs import programs, run_snakemake
+from forked_programs import forked_path, programs, run_snakemake
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -149,9 +149,8 @@ def test_the_study_runs_to_its_rows(place):
     read_study(config)
     (command,) = [line for block in BLOCKS["sh"] for line in block.splitlines() if line.startswith("snakemake")]
     words = shlex.split(command.replace("--cores all", "--cores 2"))[1:]
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     words += ["--snakefile", str(ROOT / "workflow/Snakefile"), "--nocolor", "results/pocket/rows.parquet"]
-    done = run_snakemake(*words, cwd=place, env={**os.environ, "PATH": path})
+    done = run_snakemake(*words, cwd=place, env={**os.environ, "PATH": forked_path()})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     rows = pl.read_parquet(place / "results/pocket/rows.parquet")
     shares = rows.filter(measure="quantized_block_share")
