@@ -22,7 +22,6 @@ def pytest_collection_finish():
 
     These searches took a seventh of the tests' time.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     gc.enable()

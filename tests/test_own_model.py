@@ -11,14 +11,13 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from forked_programs import programs, run_snakemake
+from forked_programs import OF_STEPS, forked_path, programs, run_snakemake
 from PIL import Image
 from safetensors.torch import save_file
 
 from reliquant import plugins
 from reliquant.cli import main
 from reliquant.cli.plan_model import plan_model
-from reliquant.forking.server import IMPORTED
 from reliquant.models.open import open_model
 from reliquant.models.openclip import open_clip
 from reliquant.study.check import read_study
@@ -74,7 +73,7 @@ def place(folder, monkeypatch):
 def program(folder, name, *words):
     """Run a module, such as a file of the page, in a process of its own; return what it prints."""
     places = f"{ROOT / 'src'}:{folder}"
-    done = programs(*IMPORTED).run(name, *words, cwd=folder, env={**os.environ, "PYTHONPATH": places})
+    done = programs(*OF_STEPS).run(name, *words, cwd=folder, env={**os.environ, "PYTHONPATH": places})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -149,9 +148,8 @@ def test_the_study_runs_to_its_rows(place):
     read_study(config)
     (command,) = [line for block in BLOCKS["sh"] for line in block.splitlines() if line.startswith("snakemake")]
     words = shlex.split(command.replace("--cores all", "--cores 2"))[1:]
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     words += ["--snakefile", str(ROOT / "workflow/Snakefile"), "--nocolor", "results/pocket/rows.parquet"]
-    done = run_snakemake(*words, cwd=place, env={**os.environ, "PATH": path})
+    done = run_snakemake(*words, cwd=place, env={**os.environ, "PATH": forked_path()})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     rows = pl.read_parquet(place / "results/pocket/rows.parquet")
     shares = rows.filter(measure="quantized_block_share")

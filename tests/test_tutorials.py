@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forked_programs import programs
+from forked_programs import OF_STEPS, forked_path, programs
 from PIL import Image
-
-from reliquant.forking.server import IMPORTED
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "tutorials.py"
@@ -25,9 +23,10 @@ def tool(imported_tool):
 
 
 def run(page, *words):
-    """Run the tool on a page in a process of its own, with this checkout's package."""
+    """Run the tool on a page in a process of its own, with this checkout's package; what bash starts is forked, too."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(TOOL.parent)])}
-    return programs(*IMPORTED).run(TOOL.stem, *words, page, cwd=page.parent, env=environment)
+    environment["PATH"] = forked_path()
+    return programs(*OF_STEPS).run(TOOL.stem, *words, page, cwd=page.parent, env=environment)
 
 
 @pytest.mark.slow

@@ -109,7 +109,8 @@ def run_command(line: str, /) -> str:
 
 def bash(line: str, given: str = "", /, *, named: str = "") -> str:
     """Run a line by bash; return what it printed, and raise PageError where it fails."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    own, path = str(Path(sys.executable).parent), os.environ["PATH"].split(os.pathsep)
+    path = os.pathsep.join(path if own in path else [own, *path])  # an environment's programs without activating it
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "CLONE": str(ROOT)}
     words = ["bash", "-o", "pipefail", "-c", line]
     done = subprocess.run(words, input=given, stdout=subprocess.PIPE, env=environment, text=True, check=False)

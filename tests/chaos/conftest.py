@@ -149,7 +149,7 @@ def study(shared, forked):
 
 @pytest.fixture(scope="session")
 def stranger(shared, forked):
-    """Another study of the same shape: other images, another model, other severities."""
+    """Another study of the same shape but fewer figures: other images, another model, other severities."""
     config = yaml.safe_load(TINY.read_text())
     config["study"] = "other"
     config["models"]["vit"]["pretrain"]["seed"] = 1
@@ -157,6 +157,7 @@ def stranger(shared, forked):
         config["datasets"][name]["seed"] = 7
     config["datasets"]["digits"]["images"] = 19
     config["suites"]["noise"]["shapes"]["severities"] = [2, 4]
+    config["report"]["figures"] = ["accuracy_by_bits"]
     return made(shared / "chaos-other", config, forked)
 
 

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from forked_programs import run_snakemake
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
 ALONE = {name: word for name, word in os.environ.items() if not name.lower().endswith("_proxy") and name[:3] != "HF_"}
@@ -74,8 +76,8 @@ def steps_of(config, folder):
         "-n",
         "-p",
     ]
-    command = ["snakemake", *words, "--directory", folder, "--configfile", config, "--nocolor", "--forceall"]
-    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, cwd=ROOT)
+    words += ["--directory", folder, "--configfile", config, "--nocolor", "--forceall"]
+    done = run_snakemake(*words, cwd=ROOT, env=ALONE)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     found, ready, steps = [], set(), []
     for block in re.split(r"\n\n", done.stdout + done.stderr):

@@ -50,9 +50,9 @@ def place(tmp_path_factory):
             path.write_bytes(file.getvalue())
         pairs.append({"image": file.getvalue(), "caption": f"a photo of a {name} {i}"})
     pl.DataFrame(pairs).write_parquet(folder / "pairs.parquet")
-    sets = {"clean": ("shapes", "colours"), "shift": ("sketch",), "corruptions": ("fog",), "severities": (1, 5)}
-    axes = {"precisions": ("w8a8", "w4a8"), "scopes": ("image",), "seeds": (0,), "iterations": (), "ranks": ()}
-    few = synthetic.Shape(models=(("vit-wit", "wit"), ("cnx-wit", "wit")), **sets, **axes)
+    sets = {"clean": ("shapes",), "shift": (), "ood": (("digits", "far"),), "spurious": (), "corruptions": ()}
+    axes = {"precisions": ("w8a8",), "scopes": ("image",), "seeds": (0,), "iterations": (), "ranks": ()}
+    few = synthetic.Shape(models=(("vit-wit", "wit"),), **sets, **axes)
     rows = synthetic.rows(few, synthetic.Truth(), seed=0)
     for name in ("old/rows.parquet", "results/lab/rows.parquet"):
         (folder / name).parent.mkdir(parents=True)

@@ -227,20 +227,20 @@ def test_the_template_stays_as_it_was_traced(towers, tmp_path):
 
 
 def test_a_variant_that_lacks_what_the_template_reads_is_refused_by_name(towers):
-    template = towers.template(towers.variant("vit", {"quantizer": "quarot"}, "w4a8"), "image")
+    template = towers.template(towers.variant("wide", {"quantizer": "quarot"}, "w4a8"), "image")
     with pytest.raises(ValueError, match=r"the variant has no '.*', which the traced tower reads"):
-        filled(template, towers.variant("vit", {"quantizer": "rtn"}, "w8a8"), "image")
+        filled(template, towers.variant("wide", {"quantizer": "rtn"}, "w8a8"), "image")
 
 
 def test_no_constant_is_read_both_plain_and_transposed(towers, tmp_path):
-    graph = onnx.load(towers.write(tmp_path / "x.onnx", towers.variant("vit", {"quantizer": "quarot"}, "w4a8"))).graph
+    graph = onnx.load(towers.write(tmp_path / "x.onnx", towers.variant("wide", {"quantizer": "quarot"}, "w4a8"))).graph
     constant = {value.name for value in graph.initializer}
     assert not [node.name for node in graph.node if node.op_type == "Transpose" and node.input[0] in constant]
 
 
 def test_bytes_that_are_no_codes_are_no_initializers(towers, tmp_path):
     """OpenVINO takes any constant of int8 for codes, and the signs of a rotation for other ones."""
-    clip = towers.variant("vit", {"quantizer": "quarot"}, "w4a8")
+    clip = towers.variant("wide", {"quantizer": "quarot"}, "w4a8")
     graph = onnx.load(towers.write(tmp_path / "x.onnx", clip)).graph
     kinds = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
     names = [value.name for value in graph.initializer if value.data_type in kinds]

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 import torch._dynamo  # a training imports it, in a second or two: here once for all children
 
-from reliquant import plugins
+from reliquant import fingerprint, plugins
 from reliquant.files.artifacts import load_tensors, read_header
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
@@ -23,34 +24,36 @@ ENTRY = {"quantizer": "lsq", "iterations": 8, "batch": 4, "weight": {"bits": 4, 
 ENTRY |= {"activation": {"bits": 8}, "snapshots": [2, 5], "lr": 1e-3}
 
 
-@pytest.fixture
-def prepared(tmp_path):
-    """The folder of nine prepared images with captions."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a model and of nine prepared images with captions."""
+    folder = tmp_path_factory.mktemp("made")
     images = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
     captions = [f"a {('red', 'blue')[i % 2]} star" for i in range(9)]
     names = [f"{i}.png" for i in range(9)]
     dataset = Dataset(["red", "blue"], ["a {}"], np.arange(9) % 2, lambda i: images[i], names, captions=captions)
-    prepare(dataset, tmp_path / "stars" / "native", form="native", entry={"dataset": "lab"})
-    return tmp_path / "stars" / "native"
-
-
-@pytest.fixture
-def lsq(tmp_path, prepared, monkeypatch):
-    """A function that runs the step in a process of its own, killed where it begins some iteration; its exit status."""
+    prepare(dataset, folder / "stars" / "native", form="native", entry={"dataset": "lab"})
     torch.manual_seed(0)
-    save_model(tmp_path / "model.safetensors", plugins.load("tower", TOWER)(None), TOWER)
+    save_model(folder / "model.safetensors", plugins.load("tower", TOWER)(None), TOWER)
+    return folder
 
-    def run(name, at=None, **other):
-        words = {"model": tmp_path / "model.safetensors", "entry": json.dumps(ENTRY), "proxy": prepared, "every": 1}
-        words |= {"labels": json.dumps({"scope": "image", "seed": 0}), "tuning": "none", "device": "cpu"}
-        words |= {"held-out": 0, "output": tmp_path / f"{name}.safetensors"} | other
+
+@pytest.fixture(scope="module")
+def lsq(made):
+    """A function that runs the step in a process of its own, killed where it begins some iteration; its exit status."""
+    fingerprint.code("reliquant.quantization.quantize", quantizer="lsq")  # children have the imports of its files
+
+    def run(output, at=None, **other):
+        words = {"model": made / "model.safetensors", "entry": json.dumps(ENTRY), "proxy": made / "stars" / "native"}
+        words |= {"labels": json.dumps({"scope": "image", "seed": 0}), "tuning": "none", "device": "cpu", "every": 1}
+        words |= {"held-out": 0, "output": output} | other
         line = [str(part) for word, value in words.items() for part in (f"--{word}", value)]
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                monkeypatch.setattr("sys.argv", ["quantize", *line])
-                monkeypatch.setattr(Proxy, "chosen", _deadly(Proxy.chosen, at))
+                sys.argv = ["quantize", *line]
+                Proxy.chosen = _deadly(Proxy.chosen, at)
                 run_step(quantize.main)
                 status = 0
             finally:
@@ -69,15 +72,23 @@ def _deadly(chosen, at):
     return or_die
 
 
-def test_runs_killed_at_any_iteration_end_as_one_that_was_not(lsq, tmp_path):
-    assert lsq("straight") == 0
+@pytest.fixture(scope="module")
+def straight(lsq, tmp_path_factory):
+    """The variant of a run that nothing disturbed."""
+    output = tmp_path_factory.mktemp("straight") / "variant.safetensors"
+    assert lsq(output) == 0
+    return output
+
+
+def test_runs_killed_at_any_iteration_end_as_one_that_was_not(lsq, straight, tmp_path):
+    output = tmp_path / "variant.safetensors"
     order = np.random.default_rng(0).choice(np.arange(1, 8), 4, replace=False)
     for at in sorted(order.tolist()):
-        assert lsq("killed", at) == signal.SIGKILL
-    assert lsq("killed") == 0
-    for ending in ("safetensors", "snapshots.tar"):
-        assert (tmp_path / f"killed.{ending}").read_bytes() == (tmp_path / f"straight.{ending}").read_bytes()
-    assert not (tmp_path / "killed.checkpoints").exists()
+        assert lsq(output, at) == signal.SIGKILL
+    assert lsq(output) == 0
+    for ending in (".safetensors", ".snapshots.tar"):
+        assert output.with_suffix(ending).read_bytes() == straight.with_suffix(ending).read_bytes()
+    assert not output.with_suffix(".checkpoints").exists()
 
 
 @pytest.mark.parametrize(
@@ -90,12 +101,14 @@ def test_runs_killed_at_any_iteration_end_as_one_that_was_not(lsq, tmp_path):
     ],
     ids=["pairs", "threads", "words", "seed"],
 )
-def test_a_state_of_another_run_is_left_and_what_differs_is_said(lsq, tmp_path, capfd, other):
-    assert lsq("clean", **other) == 0
-    assert lsq("other", 6) == signal.SIGKILL
-    assert lsq("other", **other) == 0
+def test_a_state_of_another_run_is_left_and_what_differs_is_said(lsq, straight, tmp_path, capfd, other):
+    output = tmp_path / "variant.safetensors"
+    assert lsq(output, 2, **other) == signal.SIGKILL
+    assert output.with_suffix(".checkpoints").exists()
+    assert lsq(output) == 0
     assert "starts anew" in capfd.readouterr().err
-    clean, found = (load_tensors(tmp_path / f"{name}.safetensors")[0] for name in ("clean", "other"))
+    clean, found = (load_tensors(path)[0] for path in (straight, output))
+    assert clean.keys() == found.keys()
     assert all(np.array_equal(clean[name], found[name]) for name in clean)
 
 
@@ -119,6 +132,5 @@ def test_what_a_model_is_beside_its_tensors_is_part_of_the_identity():
     assert run_identity(clip, "cpu", ENTRY, "small") != made
 
 
-def test_the_header_of_a_variant_is_not_that_of_a_machine(lsq, tmp_path):
-    assert lsq("straight") == 0
-    assert "machine" not in read_header(tmp_path / "straight.safetensors")
+def test_the_header_of_a_variant_is_not_that_of_a_machine(straight):
+    assert "machine" not in read_header(straight)

@@ -42,7 +42,8 @@ WORDS = [
     "n" * 300,
 ]
 TEXTS = ["study", "model", "source", "scheme", "family", "scope", "proxy", "dataset", "group", "corruption", "score"]
-SHAPE = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog", "snow"), severities=(1, 5))
+FEW = {"precisions": ("w8a8", "w4a8"), "severities": (1, 5), "iterations": (0, 100), "ranks": (0, 8, 64)}  # no words
+SHAPE = Shape(seeds=(0,), clean=("shapes", "colours"), corruptions=("fog", "snow"), **FEW)
 
 
 def hostile(frame):

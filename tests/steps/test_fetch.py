@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from forked_programs import run_snakemake
+from forked_programs import forked_path, run_snakemake
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +65,7 @@ def snakemake(tmp_path, clone):
         *words,
     ]
     clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("HF_")}
-    env = {**clean, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    env = {**clean, "PATH": forked_path()}
     command += ["--", RECORD, "data/prepared/pets/native/images.npy"]
     done = run_snakemake(*command, cwd=ROOT, env=env)
     return done.returncode, done.stdout + done.stderr

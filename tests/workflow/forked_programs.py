@@ -1,21 +1,24 @@
 """Run programs that are written in Python as processes of their own that have the slow imports already.
 
 `python forked_programs.py DESCRIPTOR MODULE...` imports the modules and listens on a socket; for each program that
-`forked_client.py` asks for it forks a child that runs a module as `python -m` would. Of what is imported a child drops
-the project's own modules, and imports them anew from its PYTHONPATH. With `forked_path()` as PATH, shells, DVC and
-Snakemake find programs that ask in this way, too.
+`forked_client.py` asks for it forks a child that runs a module as `python -m` would. The project's own modules are
+among the imports of steps and Snakemake; a child that would find others by its folder or its PYTHONPATH, as one in a
+clone does, drops them, and imports its own. With `forked_path()` as PATH, shells, DVC and Snakemake find programs that
+ask in this way, too.
 """
 
 import ast
 import atexit
 import gc
-import importlib
+import importlib.util
 import os
+import runpy
 import socket
 import subprocess
 import sys
 import tempfile
 from functools import cache
+from glob import glob
 from pathlib import Path
 
 from forked_client import ask
@@ -24,13 +27,21 @@ from reliquant.forking import server
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 CLIENT = Path(__file__).with_name("forked_client.py")
+ANEW = ("reliquant.forking", "reliquant.steps")  # these look at the process that imports them
+THREADS = ("jemalloc_bg_thd", "polars-ooc-clea")  # of polars, which a child of a fork can do without
 OF_SNAKEMAKE = ("snakemake.cli", "snakemake.report", "smart_open", "requests", "pydantic.dataclasses", "PIL.Image")
 OF_SNAKEMAKE += ("safetensors.numpy", "scipy.optimize")
+OF_SNAKEMAKE += tuple(f"reliquant.study.{name}" for name in ("check", "deployment", "made_of", "placed", "slices"))
 OF_DVC = ("dvc.cli.parser", "dvc.repo", "dvc.repo.reproduce", "dvc.dvcfile", "dvc.data_cloud", "dvc.cachemgr")
 OF_DVC += ("dvc.api", "networkx", "ruamel.yaml", "platformdirs", "pyparsing", "configobj", "dulwich.worktree")
 OF_DVC += ("tabulate", "pygit2")
 TRANSLATIONS = "torch.onnx._internal.exporter._registration"  # of torch's operators to ONNX
 OF_STEPS = (*server.IMPORTED, "onnx_ir", "onnxscript", TRANSLATIONS, "matplotlib.pyplot", "jinja2")
+OF_STEPS += tuple(
+    f"reliquant.{room}.{path.stem}"
+    for room in ("steps", "cli")
+    for path in (SOURCES / "reliquant" / room).glob("[a-z]*.py")
+)
 SETS = {"snakemake": OF_SNAKEMAKE, "dvc": OF_DVC, "steps": OF_STEPS}
 
 
@@ -43,7 +54,7 @@ class Programs:
             listening.bind(self.place)
             listening.listen(128)
             command = [sys.executable, __file__, str(listening.fileno()), *modules]
-            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}  # its uploads have a thread
             self._server = subprocess.Popen(command, env=env, pass_fds=[listening.fileno()])
         atexit.register(self.close)
 
@@ -102,10 +113,12 @@ def run_snakemake(*words, cwd, env=None):
 def serve(descriptor, modules):
     own = {each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each}
     installed = [each for each in sys.path[1:] if each not in own]  # with what an editable install adds
-    become = server.become
-    server.become = lambda asked, streams: run(asked, streams, installed, become)
     gc.disable()  # nothing of what is made here goes
     kept = [importlib.import_module(name) for name in modules]
+    ours = {name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == "reliquant"}
+    ours = {name: module for name, module in ours.items() if not name.startswith(ANEW)}
+    become = server.become
+    server.become = lambda asked, streams: run(asked, streams, installed, ours, become)
     if "snakemake.cli" in modules:  # a plan parses each of the project's files for what it imports
         ast.parse = cache(ast.parse)  # a file that was changed is another text; nobody changes a tree
         for path in SOURCES.rglob("*.py"):
@@ -113,22 +126,33 @@ def serve(descriptor, modules):
     if TRANSLATIONS in modules:  # their table, which is made for every export, is made once
         registry = sys.modules[TRANSLATIONS].ONNXRegistry
         registry.from_torchlib = staticmethod(cache(registry.from_torchlib))
-        registry.from_torchlib()
+        registry.from_torchlib(opset_version=importlib.import_module("reliquant.deploy.nodes").OPSET)
     gc.freeze()  # children leave these pages alone
     gc.enable()
     with socket.socket(fileno=descriptor) as listening:
-        alone = len(os.listdir("/proc/self/task")) == 1  # a process with threads is not forked safely
+        threads = [Path(each).read_text().strip() for each in glob("/proc/self/task/*/comm")]
+        alone = len([name for name in threads if name not in THREADS]) == 1  # with others it is not forked safely
         server.Server(listening, os.getppid(), forks=alone).serve()
     del kept
 
 
-def run(asked, streams, installed, become):
+def run(asked, streams, installed, ours, become):
     """Become the program, in a child of the server."""
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     given = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = [asked["folder"], *given, *installed]
+    run_module = runpy.run_module
+
+    def with_ours(module, **words):
+        """Run a module after `become` has dropped ours: they come back, but for itself, where it would find them."""
+        found = importlib.util.find_spec("reliquant")
+        if found and found.origin == ours["reliquant"].__file__:
+            sys.modules.update({name: each for name, each in ours.items() if name != module})
+        return run_module(module, **words)
+
+    runpy.run_module = with_ours
     become(asked, streams)
 
 

@@ -1,6 +1,7 @@
 """A study under real DVC and Git, in throw-away clones, with real remotes: what `make check-clone` runs."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from forked_programs import forked_path
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
+LAB_VIT = ROOT / "src" / "reliquant" / "models" / "architectures" / "lab_vit.json"
 BIN = Path(sys.executable).parent
 
 
@@ -46,8 +48,10 @@ def fresh(clone, folder, *words):
 
 
 def cheap():
-    """The small study's config with few jobs, of each kind but corruptions and snapshots, few images and one figure."""
+    """The small study's config with few jobs, of each kind but corruptions and snapshots, a smaller model, few images
+    and one figure."""
     config = {**yaml.safe_load(TINY.read_text()), "study": "lab", "resamples": 100}
+    config["models"]["vit"]["architecture"] = "config/smaller.json"
     del config["models"]["convnext"], config["schemes"]["lsq"], config["negatives"], config["fits"]
     for suite in ("noise", "shift", "spurious"):
         del config["suites"][suite]
@@ -74,6 +78,10 @@ def clone(tmp_path_factory):
             (repo / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, repo / name)
     (repo / "config" / "config.yaml").write_text(yaml.safe_dump(cheap()))
+    architecture = json.loads(LAB_VIT.read_text())
+    for tower in ("vision_cfg", "text_cfg"):
+        architecture[tower]["layers"] = 1  # tracing takes longest
+    (repo / "config" / "smaller.json").write_text(json.dumps(architecture))
     run("git", "init", "-q", cwd=repo)
     run("git", "config", "user.email", "tests@example.org", cwd=repo)
     run("git", "config", "user.name", "tests", cwd=repo)

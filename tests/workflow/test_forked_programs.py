@@ -7,6 +7,8 @@ import time
 import pytest
 from forked_programs import CLIENT, programs
 
+from reliquant import names
+
 PROGRAM = """
 import os, sys
 from there import WORD
@@ -38,6 +40,20 @@ def test_a_program_that_was_changed_runs_as_it_is_now(place):
     programs("decimal").run("program", "x", cwd=place)
     (place / "there.py").write_text("WORD = 'another'")
     assert programs("decimal").run("program", "x", cwd=place).stdout.startswith("another x")
+
+
+def test_a_program_finds_our_modules_imported_but_where_others_lie_before_them(place):
+    told = (
+        "import sys\nprint('reliquant.names' in sys.modules)\nimport reliquant.names\nprint(reliquant.names.__file__)"
+    )
+    (place / "asking.py").write_text(told)
+    served = programs("reliquant.names")
+    assert served.run("asking", cwd=place).stdout == f"True\n{names.__file__}\n"
+    (place / "reliquant").mkdir()
+    for name in ("__init__.py", "names.py"):
+        (place / "reliquant" / name).touch()
+    assert served.run("asking", cwd=place).stdout == f"False\n{place / 'reliquant' / 'names.py'}\n"
+    assert served.run("reliquant.names", cwd=place.parent).stderr == ""  # a module that is itself among ours
 
 
 def test_a_program_that_takes_too_long_is_ended(place):

@@ -27,11 +27,16 @@ REAL = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a PATH whose pro
 TINY_STUDY = read_study(yaml.safe_load(TINY.read_text()))
 
 
+def forking():
+    """Return the environment in which `reliquant` and a study's jobs are forked from a process of the tests."""
+    return {**os.environ, "PATH": forked_path(), "PYTHONPATH": str(ROOT / "src")}
+
+
 def snakemake(folder, *words, config=TINY, check=True, path=None):
     """Run Snakemake on a study; its jobs are forked from a process of the tests, but where `path` is another PATH."""
     command = ["--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", config, "--nocolor", *words]
-    done = run_snakemake(*command, cwd=ROOT, env={**os.environ, "PATH": path or forked_path()})
+    done = run_snakemake(*command, cwd=ROOT, env=forking() | ({"PATH": path} if path else {}))
     output = done.stdout + done.stderr
     assert not check or done.returncode == 0, output[-6000:]
     return done.returncode, output
@@ -41,7 +46,7 @@ def snakemake(folder, *words, config=TINY, check=True, path=None):
 def study(tmp_path_factory):
     """The folder of the finished tiny study."""
     folder = tmp_path_factory.mktemp("study")
-    snakemake(folder, path=REAL)
+    snakemake(folder)
     return folder
 
 
@@ -100,20 +105,27 @@ KINDS = {
 
 def test_verify_finds_each_file_of_a_study_that_changed(study, tmp_path, monkeypatch):
     copy, rng = copied(study, tmp_path), np.random.default_rng(0)
-    command = [sys.executable, "-m", "reliquant.cli.main", "verify", str(TINY)]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    done = subprocess.run(["reliquant", "verify", TINY], cwd=copy, capture_output=True, text=True, env=forking())
     assert (done.returncode, done.stdout.splitlines()[-1].split(", ")[1:]) == (0, ["0 broken", "0 missing"]), (
         done.stdout
     )
     monkeypatch.chdir(copy)
+    contents = {}
     for kind, pattern in KINDS.items():
         (path,) = copy.glob(pattern)
-        content = path.read_bytes()
-        for _ in range(3):
+        contents[path] = path.read_bytes()
+        spoil(path, rng)
+        broken = [one for one in verify_study(TINY_STUDY) if one.state == "broken"]
+        assert broken, kind
+        path.write_bytes(contents[path])
+    for left_out in ("image.onnx", "export.json") * 2:  # a bit in all at once, but one of two that have one line
+        spoilt = [path for path in contents if path.name != left_out]
+        for path in spoilt:
             spoil(path, rng)
-            broken = [one for one in verify_study(TINY_STUDY) if one.state == "broken"]
-            assert broken, kind
-            path.write_bytes(content)
+        broken = {one.path for one in verify_study(TINY_STUDY) if one.state == "broken"}
+        assert {str(path.relative_to(copy)).replace("image.onnx", "export.json") for path in spoilt} <= broken
+        for path in spoilt:
+            path.write_bytes(contents[path])
     (copy / KINDS["labels"]).unlink()
     assert verify.run(study=str(TINY)).code == 1
 
@@ -228,13 +240,13 @@ def test_forked_jobs_and_jobs_that_start_alone_give_the_same_bytes(study, tmp_pa
     folder = copied(study, tmp_path)
     before = {path: path.stat().st_mtime_ns for part in ("data", "results") for path in files_in(folder / part)}
     monkeypatch.setenv("RELIQUANT_FORK_SERVER", "0")
-    of = "vit/rtn/w4a8-image-captions-0"
-    places = [*(f"{step}/{of}" for step in ("sensitivity", "explain", "retrieval")), f"evaluate/{of}/most"]
-    asked = [f"results/tiny/{place}/rows.parquet" for place in [*places, f"run_exported/{of}/onnxruntime/most"]]
-    variant = f"results/tiny/quantize/{of}.safetensors"
-    told = snakemake(folder, *asked, "--forcerun", variant, asked[0], path=REAL)[1]  # with all that is made of it
-    trained = "results/tiny/quantize/vit/lsq/w4a8-both-captions-0.safetensors"
-    told += snakemake(folder, trained, KINDS["corrupted"], "--force", path=REAL)[1]
+    kinds = ("records", "rows", "explained", "layers alone", "embeddings", "searches", "exported facts")
+    kinds += ("records of a runtime", "rows of a runtime")
+    asked = [path.relative_to(folder) for kind in kinds for path in folder.glob(KINDS[kind])]  # all of one variant
+    told = snakemake(folder, *asked, "--force", path=REAL)[1]
+    variants = ("vit/lsq/w4a8-both-captions-0", "convnext/rtn/w4a8-image-captions-0")
+    made = [f"results/tiny/quantize/{variant}.safetensors" for variant in variants]
+    told += snakemake(folder, *made, KINDS["corrupted"], "--force", path=REAL)[1]
     steps = {"quantize", "quantize_snapshots", "evaluate", "measure", "explain", "embed", "retrieve", "corrupt"}
     steps |= {"sensitivity", "export", "run_exported", "measure_exported"}
     assert set(re.findall(r"^(?:local)?rule (\w+):", told, re.M)) == steps
@@ -420,7 +432,7 @@ def test_two_runs_give_the_same_rows_value_for_value(study, tmp_path):
         del config["explain"], config["sensitivity"], config["deploy"]
 
     config = changed(tmp_path, less)
-    snakemake(tmp_path / "again", "collect", config=config)
+    snakemake(tmp_path / "again", "collect", config=config, path=REAL)  # by the study's own server of forked jobs
     assert (tmp_path / "again" / model).read_bytes() == (study / model).read_bytes()
     first, again = (pl.read_parquet(f / "results" / "tiny" / "rows.parquet") for f in (study, tmp_path / "again"))
     jobs_of_their_own = pl.col("suite").is_in(["explain", "retrieval"])
