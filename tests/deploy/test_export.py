@@ -24,7 +24,7 @@ def own_card(told, *measured):
     return "---\ntags:\n- reliquant\n---\n"
 
 
-RTN = ("vit", {"quantizer": "rtn"}, "w8a8")
+RTN = ("wide", {"quantizer": "rtn"}, "w8a8")
 MX = ("wide", {"quantizer": "rtn"}, "wmxfp4a16")
 
 
@@ -91,7 +91,7 @@ def test_equal_runs_write_equal_bytes(folder, exporter, towers, tmp_path):
 def test_ten_variants_are_traced_once(exporter, towers, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "traced", lambda *words: pytest.fail("a second trace"))
     for precision in ("w8a8", "w7a7", "w6a6", "w5a8", "w4a8", "w4a6", "w3a8", "w2a8", "w4a16", "fp8"):
-        clip = towers.variant("vit", {"quantizer": "rtn"}, precision)
+        clip = towers.variant("wide", {"quantizer": "rtn"}, precision)
         exporter.export(clip, tmp_path / precision, name=precision, facts=FACTS)
     assert len({(tmp_path / precision / "image.onnx").read_bytes() for precision in os.listdir(tmp_path)}) == 10
 

@@ -13,7 +13,7 @@ PROMPTS = (["cat", "dog", "owl"], ["a photo of a {}"])
 
 @pytest.fixture(scope="module")
 def clip(towers):
-    return towers.variant("vit", {"quantizer": "rtn"}, "w8a8")
+    return towers.variant("wide", {"quantizer": "rtn"}, "w8a8")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.quantize import quantize
 from reliquant.study.scheme import scheme_entry
 
-RTN = ("vit", {"quantizer": "rtn"})
+RTN = ("wide", {"quantizer": "rtn"})
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def arrays_of(path):
     ],
 )
 def test_codes_are_stored_at_their_width(towers, tmp_path, precision, weight, kind):
-    clip = towers.variant("vit", {"quantizer": "rtn", **({"weight": weight} if weight else {})}, precision)
+    clip = towers.variant("wide", {"quantizer": "rtn", **({"weight": weight} if weight else {})}, precision)
     stored = arrays_of(towers.write(tmp_path / "x.onnx", clip))
     for name, layer in image_twins(clip).items():
         codes = stored[f"{name}.codes"]
@@ -37,12 +37,12 @@ def test_codes_are_stored_at_their_width(towers, tmp_path, precision, weight, ki
 
 
 def test_scales_of_groups_are_stored_as_fp16_as_in_the_variant(towers, tmp_path):
-    clip = towers.variant("vit", {"quantizer": "rtn", "weight": {"granularity": "group", "group": 16}}, "w4a8")
+    clip = towers.variant("wide", {"quantizer": "rtn", "weight": {"granularity": "group", "group": 16}}, "w4a8")
     stored = arrays_of(towers.write(tmp_path / "x.onnx", clip))
     assert {stored[f"{name}.scale"].data_type for name in image_twins(clip)} == {TensorProto.FLOAT16}
 
 
 @pytest.mark.parametrize("precision", ["w8a8", "w16a8"])
 def test_codes_that_can_be_said_and_floats_have_no_problem(towers, precision):
-    layers = twins(towers.variant("vit", {"quantizer": "rtn"}, precision).model)
+    layers = twins(towers.variant("wide", {"quantizer": "rtn"}, precision).model)
     assert {weight_problem(layer) for layer in layers.values()} == {""}
