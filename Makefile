@@ -24,11 +24,11 @@ verify: env ## what differs between the lab that ran here, or STUDY, and the rel
 	$(BIN)/python tools/released.py compare $(or $(STUDY),lab)
 
 test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth test file
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
 		$(if $(SHARD),$$(find tests -name 'test_*.py' | sort | awk -v s=$(SHARD) '{ split(s, a, "/") } NR % a[2] == a[1] % a[2]'))
 
 test-fast: env ## the tests of every file that takes seconds: all but those of tests/slow.txt
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $$(find tests -name 'test_*.py' | sort | grep -vxFf tests/slow.txt)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $$(find tests -name 'test_*.py' | sort | grep -vxFf tests/slow.txt)
 
 oracles: env ## the tests that compare with kept libraries, which the extra `oracles` brings; make test skips these
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'

@@ -150,13 +150,8 @@ def few_better(rng: np.random.Generator, studies: int, told: float) -> float:
     return supported / studies
 
 
-def powers(
-    rng: np.random.Generator, studies: int, told: Mapping[int, list[float]], enough: float = 1.0
-) -> dict[int, float]:
-    """Return how often each claim is supported where it is true at the effect that the page names.
-
-    No further studies are drawn once each of their claims is supported in the share of all studies that is `enough`.
-    """
+def powers(rng: np.random.Generator, studies: int, told: Mapping[int, list[float]]) -> dict[int, float]:
+    """Return how often each claim is supported where it is true at the effect that the page names."""
     right = np.zeros(17)
     for numbers, draw in alternatives(told).items():
         for _ in range(studies):
@@ -169,8 +164,6 @@ def powers(
             for number in numbers:
                 margin = max(told[10]) if number == 10 else EQUIVALENCE
                 right[number] += found(frame, number, margin).verdict == "supported"
-            if right[list(numbers)].min() >= enough * studies:
-                break
     return {number: right[number] / studies for number in range(1, 17)}
 
 
@@ -186,7 +179,7 @@ def starred(rng: np.random.Generator, studies: int) -> float:
     return with_stars / studies
 
 
-def reliability(rng: np.random.Generator, studies: int, draws: int = 400) -> pl.DataFrame:
+def reliability(rng: np.random.Generator, studies: int) -> pl.DataFrame:
     """Return for each bin of confidence the number of recommendations, their mean confidence and the share right."""
     confidence, right = [], []
     for size in (1.0, 0.1):
@@ -202,7 +195,7 @@ def reliability(rng: np.random.Generator, studies: int, draws: int = 400) -> pl.
             exact = [truth] + [_exact(frame, name, values) for name, values in true.items()]
             best = recommend(pl.concat(exact, how="diagonal_relaxed"), WISHES, draws=20)
             keys = ["model", "scheme", "precision", "scope"]
-            named = recommend(frame, WISHES, draws=draws).select(*keys, "confidence")
+            named = recommend(frame, WISHES, draws=400).select(*keys, "confidence")
             hits = named.join(best.select(*keys, hit=pl.lit(1.0)), on=keys, how="left")["hit"].fill_null(0.0)
             confidence += named["confidence"].to_list()
             right += hits.to_list()

@@ -36,7 +36,7 @@ def test_a_claim_that_is_not_true_is_hardly_ever_supported(nulls):
 
 
 def test_a_claim_that_is_true_at_the_effect_that_the_page_names_is_mostly_supported(verdicts, nulls):
-    power = verdicts.powers(np.random.default_rng(1), STUDIES, nulls[1], enough=LEAST_POWER)
+    power = verdicts.powers(np.random.default_rng(1), STUDIES, nulls[1])
     assert {number: rate for number, rate in power.items() if rate < LEAST_POWER} == {}
 
 
@@ -45,7 +45,7 @@ def test_a_study_without_any_change_has_hardly_ever_a_star(verdicts):
 
 
 def test_recommendations_are_right_as_often_as_their_confidence_says(verdicts):
-    found = verdicts.reliability(np.random.default_rng(3), JUDGED, draws=200)
+    found = verdicts.reliability(np.random.default_rng(3), JUDGED)
     whole = (found["confidence"] * found["len"]).sum() / found["len"].sum()
     assert whole == pytest.approx((found["right"] * found["len"]).sum() / found["len"].sum(), abs=0.05)
     for line in found.filter(found["len"] >= 50).iter_rows(named=True):

@@ -29,12 +29,12 @@ def run(clip, proxy, saved=None, scope="image", **words):
     return twins(clip.model)
 
 
-@pytest.mark.parametrize(("bits", "steps"), [((3, 4), 60), ((2, 16), 30), ((16, 4), 30)])
-def test_a_tower_is_nearer_to_fp32_than_by_rounding_to_nearest_on_the_same_ranges(clip, proxy, bits, steps):
+@pytest.mark.parametrize("bits", [(3, 4), (2, 16), (16, 4)])
+def test_a_tower_is_nearer_to_fp32_than_by_rounding_to_nearest_on_the_same_ranges(clip, proxy, bits):
     unpack_attention(clip.model)
     plain, other = copy.deepcopy(clip), copy.deepcopy(clip)
     grids = {"weight": Grid(bits=bits[0], granularity="channel"), "activation": Grid(bits=bits[1], symmetric=False)}
-    layers = run(clip, proxy, steps=steps, **grids)
+    layers = run(clip, proxy, **grids)
     mse(other, targets(other, "image"), proxy, Checkpoints(), **grids)
     fp32, ours, theirs = (images(c, proxy) for c in (plain, clip, other))
     assert (ours - fp32).norm() < (1.1 if bits[0] == 16 else 0.95) * (theirs - fp32).norm()
@@ -56,7 +56,7 @@ def test_without_steps_it_is_rounding_to_nearest_on_ranges_of_least_error(vit, p
 def test_the_error_of_every_block_falls(vit, proxy):
     unpack_attention(vit.model)
     exact, errors = copy.deepcopy(vit), {}
-    for steps in (0, 60):
+    for steps in (0, 100):
         clip = copy.deepcopy(vit)
         run(clip, proxy, steps=steps)
         for block in ("visual.transformer.resblocks.0", "visual.transformer.resblocks.1"):
