@@ -87,8 +87,8 @@ PLANS = {
     "awq": Plan({"pairs": 64}, 4),
     "erq": Plan({"pairs": 64}, 4),
     "qwt": Plan({"pairs": 128}, 4, calls_longer=2),  # of rtn's 512, and of its own 256
-    "qdrop": Plan({"steps": 8, "pairs": 128}, steps_longer=125, calls_longer=4),
-    "mixed": Plan(FEW, 64),
+    "qdrop": Plan({"steps": 5, "pairs": 64}, steps_longer=200, calls_longer=8),
+    "mixed": Plan(FEW | {"words": {"pairs": 128}}, 64),
     "mixed_gptq": Plan(FEW | {"samples": 16, "words": {"pairs": 64}}, 16),
 }  # all others that a limit is set for are run whole
 UNLIMITED = Plan({"pairs": 64})
