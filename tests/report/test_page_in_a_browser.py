@@ -57,6 +57,7 @@ def column(page, table, i):
 def test_a_table_sorts_and_filters_by_clicking(opened):
     before = column(opened, "rows-table-main", 4)
     opened.locator("#rows-table-main thead .dt-column-order").nth(3).click()
+    opened.wait_for_function("document.querySelector('#rows-table-main tbody td:nth-child(4)').innerText == 'W4A8'")
     after = column(opened, "rows-table-main", 4)
     assert after != before
     assert after[:12] == ["W4A8"] * 12
