@@ -8,8 +8,8 @@ under 2.5 times the model. Random weights and images.
 So that all takes ten minutes, two methods run at a time, each in a process, processor time counts, and what is slow
 runs on fewer pairs, samples or steps (`PLANS`). Its time is then said for the whole method. Parts of a method that
 grow with a word grow in proportion to it and the rest does not, so that the measured time, multiplied by the largest
-of these proportions, is a bound from above. Of qdrop the time in steps and the time of forwards to each block are
-multiplied apart, each by its own proportion. What qdrop and qwt keep of the pairs of a block is counted for all pairs;
+of these proportions, is a bound from above. Of qdrop and qwt the time in steps and that of forwards to each block
+are multiplied apart, each by its own proportion, and what they keep of the pairs of a block is counted for all pairs;
 of the others no memory grows with what is left out, as they hold a batch of pairs at a time. `--whole` leaves nothing
 out, for hours; `--words` and `--pairs` are taken as they are; mixed_gptq, mixed bits by GPTQ, runs where `--methods`
 names it, for five minutes alone.
@@ -138,13 +138,12 @@ def measured(method: str, layers: int, plan: Plan) -> tuple[str, float, float, f
 class Parts:
     """Add up what qdrop and qwt spend in parts from now on, in processor seconds of this process.
 
-    `steps` are spent in steps of learning, `calls` in forwards to the blocks; `held` are the bytes that two calls in a
-    row, of one block in FP32 and in the rounded model, keep of their pairs at most.
+    `steps` are spent in steps of learning, `calls` in forwards to the blocks; `held` are the bytes that the calls of a
+    block, in FP32 and in the rounded model, keep of their pairs at most: twice those of one.
     """
 
     def __init__(self) -> None:
         self.steps, self.calls, self.held = 0.0, 0.0, 0
-        self._last = 0
         self._learn, self._calls_of = reconstruction._learn, reconstruction.calls_of
         reconstruction._learn = self.learn
         reconstruction.calls_of = compensation.calls_of = self.calls_of
@@ -161,8 +160,7 @@ class Parts:
         found = self._calls_of(*words, **named)
         self.calls += time.process_time() - start
         kept = tensors_in([found.inputs, found.outputs])
-        own = sum({tensor.data_ptr(): tensor.nbytes for tensor in kept}.values())
-        self.held, self._last = max(self.held, self._last + own), own
+        self.held = max(self.held, 2 * sum({tensor.data_ptr(): tensor.nbytes for tensor in kept}.values()))
         return found
 
 
@@ -217,7 +215,7 @@ def main() -> None:
 def told(plan: Plan) -> str:
     """Say what was left out, and what the time was multiplied by."""
     parts = {"": plan.longer, " in steps": plan.steps_longer, " of forwards to blocks": plan.calls_longer}
-    return f"{plan.words or 'whole'}, " + ", ".join(f"time{part} x {by:g}" for part, by in parts.items() if by > 1)
+    return ", ".join([str(plan.words or "whole"), *(f"time{part} x {by:g}" for part, by in parts.items() if by > 1)])
 
 
 if __name__ == "__main__":
