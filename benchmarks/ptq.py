@@ -139,11 +139,11 @@ class Parts:
     """Add up what qdrop and qwt spend in parts from now on, in processor seconds of this process.
 
     `steps` are spent in steps of learning, `calls` in forwards to the blocks; `held` are the bytes that the calls of a
-    block, in FP32 and in the rounded model, keep of their pairs at most: twice those of one.
+    block keep of their pairs at most, in the rounded model and in FP32, one after the other.
     """
 
     def __init__(self) -> None:
-        self.steps, self.calls, self.held = 0.0, 0.0, 0
+        self.steps, self.calls, self.held, self.last = 0.0, 0.0, 0, 0
         self._learn, self._calls_of = reconstruction._learn, reconstruction.calls_of
         reconstruction._learn = self.learn
         reconstruction.calls_of = compensation.calls_of = self.calls_of
@@ -160,7 +160,8 @@ class Parts:
         found = self._calls_of(*words, **named)
         self.calls += time.process_time() - start
         kept = tensors_in([found.inputs, found.outputs])
-        self.held = max(self.held, 2 * sum({tensor.data_ptr(): tensor.nbytes for tensor in kept}.values()))
+        here = sum({tensor.data_ptr(): tensor.nbytes for tensor in kept}.values())
+        self.held, self.last = max(self.held, self.last + here), here
         return found
 
 

@@ -104,16 +104,16 @@ def reconstruct(
 ) -> None:
     """Learn how to round the layers of a block (or the one layer that `name` is), and decide it (`Decided`).
 
-    The FP32 model is the model itself with rounding switched off: no layer may be frozen yet. The inputs of this one
-    block are held, for the first `pairs` pairs, as the decided blocks before it give them and as FP32 does, from which
-    a share `drop` of the numbers is taken; what the block is to give is FP32's output. Raises
-    ArithmeticError where the loss is no number.
+    The FP32 model is the model itself with rounding switched off: no layer may be frozen yet. Of this one block are
+    held, for the first `pairs` pairs: its inputs as the decided blocks before it give them, its inputs in FP32, from
+    which a share `drop` of the numbers is taken, and its outputs in FP32, which it is to give. Raises ArithmeticError
+    where the loss is no number.
     """
     block = clip.model.get_submodule(name)
     layers = {path: twin for path, twin in twins(clip.model).items() if f"{path}.".startswith(f"{name}.")}
     given = calls_of(clip, name, proxy, batch=batch, pairs=pairs, outputs=False)
     with unrounded(clip.model):
-        wanted = calls_of(clip, name, proxy, batch=batch, pairs=pairs, inputs=recipe.drop > 0, outputs=recipe.drop == 0)
+        wanted = calls_of(clip, name, proxy, batch=batch, pairs=pairs, inputs=recipe.drop > 0)
     install(layers, recipe, rng)
     if recipe.steps and any(True for layer in layers.values() for _ in _learned(layer)):
         _learn(block, layers, given, wanted, recipe, rng)
@@ -162,7 +162,7 @@ def _learn(
             shuffled = order.permutation(count)
         i = int(shuffled[step % count])
         exact = wanted.inputs[i] if wanted.inputs else given.inputs[i]
-        target = wanted.outputs[i] if wanted.outputs else _exact_output(block, exact)
+        target = wanted.outputs[i]
         args, words = mixed(given.inputs[i], exact, recipe.drop, rng)
         error = tensors_in(block(*args, **words))[0] - target
         loss = error.square().sum(channel_axis(block, target)).mean()
@@ -176,14 +176,6 @@ def _learn(
                 rule.add_penalty_gradient(beta, recipe.decision)
         optimizer.step()
         schedule.step()
-
-
-@torch.no_grad()
-def _exact_output(block: nn.Module, call: tuple[tuple[Any, ...], dict[str, Any]]) -> torch.Tensor:
-    """Return what FP32's block gives for its call: worked out anew in each step, it is not held for all pairs."""
-    args, words = call
-    with unrounded(block):
-        return tensors_in(block(*args, **words))[0]
 
 
 def _tell_undecided(name: str, layers: Mapping[str, Twin]) -> None:
