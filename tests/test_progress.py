@@ -89,6 +89,20 @@ def test_a_library_that_kills_the_process_is_found_by_the_call(tmp_path):
     assert f'"{program}", line 5 in collect' in run.stderr
 
 
+@pytest.mark.parametrize(("last", "code"), [(True, 0), (False, -signal.SIGTERM)])
+def test_a_signal_after_the_last_work_makes_no_failure_of_it(last, code):
+    program = "import os, signal\nfrom reliquant.progress import one_line_errors\n"
+    program += f"with one_line_errors(last={last}):\n    pass\nos.kill(os.getpid(), signal.SIGTERM)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == code
+
+
+def test_a_signal_after_an_error_of_the_last_work_ends_the_process_at_once():
+    program = "import os, signal\nfrom reliquant.progress import one_line_errors\ntry:\n"
+    program += "    with one_line_errors(last=True):\n        raise OSError\nfinally:\n"
+    program += "    os.kill(os.getpid(), signal.SIGTERM)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGTERM
+
+
 CHILD = """
 import multiprocessing, signal, time
 from reliquant.progress import one_line_errors

@@ -77,10 +77,13 @@ def progress(items: Iterable[Item], /, *, label: str, total: int | None = None, 
 
 
 @contextmanager
-def one_line_errors(command: str = "", /, *, debug: bool = False, code: int = 1) -> Iterator[None]:
+def one_line_errors(
+    command: str = "", /, *, debug: bool = False, code: int = 1, last: bool = False
+) -> Iterator[None]:
     """End the process with `<command>: error: <message>` and exit code 1 when the block raises, but not on `debug`.
 
-    Where 1 is an answer, `code` is another one, which a traceback on `debug` ends with, too.
+    Where 1 is an answer, `code` is another one, which a traceback on `debug` ends with, too. With `last` the block is
+    the last that the process does: once it is done, a signal no longer makes a failure of it.
 
     An error that none of our own checks foresaw, of a library or a fault of ours, says its type too, and how to see
     more. Where a library kills the process, as polars does when no more memory can be had, lines say in which call of
@@ -91,7 +94,7 @@ def one_line_errors(command: str = "", /, *, debug: bool = False, code: int = 1)
     if not faulthandler.is_enabled():
         faulthandler.enable(file=sys.__stderr__ or 2)
     try:
-        with _stoppable():
+        with _stoppable(signal.SIG_IGN if last else signal.SIG_DFL):
             yield
     except Stopped:
         say(f"{start}stopped", f"SIGTERM; {AGAIN}")
@@ -114,8 +117,11 @@ def one_line_errors(command: str = "", /, *, debug: bool = False, code: int = 1)
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Raise Stopped in the block on SIGTERM; a second one ends the process at once, and so does one in a fork."""
+def _stoppable(afterwards: signal.Handlers, /) -> Iterator[None]:
+    """Raise Stopped in the block on SIGTERM; a second one ends the process at once, and so does one in a fork.
+
+    `afterwards` is how SIGTERM is taken once the block is done.
+    """
     own = os.getpid()
 
     def stop(number: int, _: object) -> None:
@@ -131,8 +137,10 @@ def _stoppable() -> Iterator[None]:
     signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    finally:
+    except BaseException:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise
+    signal.signal(signal.SIGTERM, afterwards)
 
 
 def message_of(error: BaseException, /) -> str:

@@ -61,7 +61,7 @@ def become(asked, run, modules):
     code = 0
     try:
         limit(asked)
-        run(modules[asked["module"]].main)
+        run(modules[asked["module"]].main, last=True)
     except SystemExit as stop:
         code = 1 if isinstance(stop.code, str) else stop.code or 0
         if isinstance(stop.code, str):

@@ -184,8 +184,18 @@ def of_session(leader):
     return living
 
 
+def has_just_begun(pid):
+    """Whether a process would be ended by SIGTERM without a word: it neither catches nor ignores it, yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = re.findall(r"^Sig(?:Ign|Cgt):\s*(\w+)$", status, re.M)
+    return "State:\tZ" not in status and not any(int(mask, 16) >> (signal.SIGTERM - 1) & 1 for mask in masks)
+
+
 def strike(pid, step, folder, moment, number=signal.SIGKILL):
-    """Send a signal to a process after so many seconds; where `moment` is negative, as long after its first file."""
+    """Send a signal to a process after so many seconds; where `moment` is negative, as long after its first file.
+
+    SIGTERM is sent to a process that takes it as a step does: before, it has done nothing, and ends at once.
+    """
     folders = {(folder / name).parent for name in step.outputs}
     before = {path: set(os.listdir(path)) for path in folders if path.is_dir()}
     last = time.monotonic() + 60
@@ -194,6 +204,8 @@ def strike(pid, step, folder, moment, number=signal.SIGKILL):
             break
         if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
             break
+        time.sleep(0.0005)
+    while number == signal.SIGTERM and time.monotonic() < last and has_just_begun(pid):
         time.sleep(0.0005)
     time.sleep(abs(moment))
     os.kill(pid, number)  # whoever waits for it has not done so yet: the number is still its own

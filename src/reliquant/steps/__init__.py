@@ -16,15 +16,20 @@ from reliquant.progress import one_line_errors, say  # noqa: E402
 
 USED = "RELIQUANT_USED"  # an environment variable: anything but empty has a step say at its end what it used
 
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+AS_PROGRAM = sys.argv[:1] == ["-m"]  # by `python -m`, which has not found the step's file yet
+
+if AS_PROGRAM and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while a step is still being imported leaves no traceback
 
 
-def run(step: Callable[[], None], /) -> None:
-    """Run a step; an error (bad input, missing file, no space) is one line and exit code 1."""
+def run(step: Callable[[], None], /, *, last: bool = AS_PROGRAM) -> None:
+    """Run a step; an error (bad input, missing file, no space) is one line and exit code 1.
+
+    With `last` the process ends with it, and being asked to end (SIGTERM) afterwards makes no failure of it.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    with one_line_errors():
+    with one_line_errors(last=last):
         step()
         if os.environ.get(USED):
             from reliquant.deploy.machine import used
