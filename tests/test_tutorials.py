@@ -25,7 +25,7 @@ def tool(imported_tool):
 def run(page, *words):
     """Run the tool on a page in a process of its own, with this checkout's package; what bash starts is forked, too."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(TOOL.parent)])}
-    environment["PATH"] = forked_path()
+    environment["TUTORIALS_PATH"] = forked_path()
     return programs(*OF_STEPS).run(TOOL.stem, *words, page, cwd=page.parent, env=environment)
 
 

@@ -10,7 +10,8 @@ In a page, ```sh blocks are commands of bash ($CLONE is this repository), ```pyt
 ```text block holds what the block before it printed. A block whose first line is a comment with a file's name
 (`# study.yaml`) is written to that file instead. `figures/1-flips.png` is the file `flips.png`, wherever the page's
 commands wrote it. A number in backticks in the prose must stand in a ```text block; other decimal numbers in the prose
-are refused, as nobody would notice that they are out of date.
+are refused, as nobody would notice that they are out of date. Commands are found in this Python's environment, then by
+PATH; a TUTORIALS_PATH is taken instead of both.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ def run_command(line: str, /) -> str:
 
 def bash(line: str, given: str = "", /, *, named: str = "") -> str:
     """Run a line by bash; return what it printed, and raise PageError where it fails."""
-    own, path = str(Path(sys.executable).parent), os.environ["PATH"].split(os.pathsep)
-    path = os.pathsep.join(path if own in path else [own, *path])  # an environment's programs without activating it
+    own = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # this environment is not activated
+    path = os.environ.get("TUTORIALS_PATH", own)
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "CLONE": str(ROOT)}
     words = ["bash", "-o", "pipefail", "-c", line]
     done = subprocess.run(words, input=given, stdout=subprocess.PIPE, env=environment, text=True, check=False)

@@ -12,7 +12,6 @@ import atexit
 import gc
 import importlib.util
 import os
-import runpy
 import socket
 import subprocess
 import sys
@@ -143,17 +142,17 @@ def run(asked, streams, installed, ours, become):
     os.environ.update(asked["environment"])
     given = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = [asked["folder"], *given, *installed]
-    run_module = runpy.run_module
-
-    def with_ours(module, **words):
-        """Run a module after `become` has dropped ours: they come back, but for itself, where it would find them."""
-        found = importlib.util.find_spec("reliquant")
-        if found and found.origin == ours["reliquant"].__file__:
-            sys.modules.update({name: each for name, each in ours.items() if name != module})
-        return run_module(module, **words)
-
-    runpy.run_module = with_ours
+    forget = server.forget
+    server.forget = lambda: forget_others(ours, asked["module"], forget)
     become(asked, streams)
+
+
+def forget_others(ours, module, forget):
+    """Drop the project's modules; they come back, but the one that is run, where the same ones would be found."""
+    forget()
+    found = importlib.util.find_spec("reliquant")
+    if found and found.origin == ours["reliquant"].__file__:
+        sys.modules.update({name: each for name, each in ours.items() if name != module})
 
 
 if __name__ == "__main__":

@@ -150,8 +150,7 @@ def become(request: dict[str, Any], streams: list[int], /) -> NoReturn:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "reliquant"]:
-        del sys.modules[name]
+    forget()
     sys.argv = ["-m", *request["words"]]
     try:
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
@@ -166,6 +165,12 @@ def become(request: dict[str, Any], streams: list[int], /) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # the interpreter would first take apart all that the server has imported: a second
+
+
+def forget() -> None:
+    """Drop this package's modules: they are imported anew, from the files as they are now."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "reliquant"]:
+        del sys.modules[name]
 
 
 def exit_code(stop: SystemExit, /) -> int:
