@@ -28,15 +28,15 @@ from reliquant.models.clip import Clip
 from reliquant.models.parts import tensors_in
 from reliquant.progress import say
 from reliquant.quantization.calibrate import feed
+from reliquant.quantization.pages import LARGE, pages_of_their_own
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.reconstruction import calls_of, channel_axis, pages_of_their_own
+from reliquant.quantization.reconstruction import calls_of, channel_axis
 from reliquant.quantization.rounding import Decided
 
 PAIRS = 256  # at most: each block runs the blocks before it anew, in both models
 ROWS = 2  # at least, for each column of W and b
 QUARTER = 4  # every fourth pair checks what is fitted on the others
 SEQUENTIAL = "it is a torch.nn.Sequential, which would run whatever it holds one after the other"
-LARGE = 2**22  # bytes of a tensor that gets pages of its own while blocks are compensated
 SMALLEST = 1e-10  # of the largest eigenvalue of X'^T X': directions below are as good as absent
 
 

@@ -19,13 +19,12 @@ from reliquant.models.shapes import is_shape_only
 from reliquant.progress import progress, say
 from reliquant.quantization.allocate import UndecidedError, allocate
 from reliquant.quantization.checkpoints import Checkpoints
+from reliquant.quantization.pages import LARGE, pages_of_their_own
 from reliquant.quantization.proxy import Proxy
 from reliquant.quantization.proxy_loss import Measure, ProxyLoss
-from reliquant.quantization.reconstruction import pages_of_their_own
 from reliquant.quantization.single_layers import Words, copied, swapped, tower_of
 
 UNITS = 200_000  # steps of the budget: costs are sums of widths, so that hardly any tower needs as many
-LARGE = 2**22  # bytes; what GPTQ works on for each column is smaller
 FLOATING = Grid(bits=FLOAT_BITS)
 
 

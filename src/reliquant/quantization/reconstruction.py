@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,7 +27,6 @@ from reliquant.quantization.rounding import AdaptiveRounding, Decided, DroppedIn
 from reliquant.quantization.train import EPS_OF_SCALES
 
 MANY = 0.1  # of a block's weights
-M_MMAP_THRESHOLD, LARGE = -3, 2**20  # of malloc.h; bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,24 +117,6 @@ def reconstruct(
     for path, layer in layers.items():
         require_learned(path, layer)
         decide(layer)
-
-
-@contextmanager
-def pages_of_their_own(above: int = LARGE, /) -> Iterator[None]:
-    """Let glibc give each tensor of so many bytes pages of its own in the block, and take them back when it is gone.
-
-    In its heap, tensors of many sizes that come and go in each step leave holes: of a ViT-B a whole model's worth. It
-    is asked for 32 MB afterwards, to which it comes by itself. Other C libraries do as they do.
-    """
-    tune = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if tune is None:
-        yield
-        return
-    tune(M_MMAP_THRESHOLD, above)
-    try:
-        yield
-    finally:
-        tune(M_MMAP_THRESHOLD, 32 * LARGE)
 
 
 def decide(layer: Twin, /) -> None:

@@ -1,6 +1,4 @@
 import copy
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -111,33 +109,6 @@ def test_one_model_is_the_quantized_and_the_fp32_one_until_all_blocks_are_done(v
     layers = run(vit, proxy, steps=3)
     assert len(stages) == 2
     assert all(layer.weight_rule is None and layer.codes is not None for layer in layers.values())
-
-
-FREED = """
-import resource
-from pathlib import Path
-import torch
-from reliquant.quantization import reconstruction
-
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-with reconstruction.pages_of_their_own():
-    before = resident()
-    gone, stay = [], []
-    for _ in range(40):
-        gone.append(torch.ones(2**20))
-        stay.append(torch.ones(2**10))
-    assert resident() - before > 150e6
-    gone.clear()
-    assert resident() - before < 20e6
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc that is asked")
-def test_memory_of_tensors_that_are_gone_returns_to_the_system_between_those_that_stay():
-    """In a process of its own, whose heap has no room from tests before."""
-    subprocess.run([sys.executable, "-c", FREED], check=True)
 
 
 @pytest.mark.parametrize("precision", ["mxfp4", "nvfp4", "wfp4afp8", "w4a8"])

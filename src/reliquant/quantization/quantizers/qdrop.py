@@ -26,8 +26,9 @@ from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.learn import freeze
 from reliquant.quantization.moments import stages
 from reliquant.quantization.observers import Sample
+from reliquant.quantization.pages import SMALL, pages_of_their_own
 from reliquant.quantization.proxy import Proxy
-from reliquant.quantization.reconstruction import Recipe, pages_of_their_own, reconstruct
+from reliquant.quantization.reconstruction import Recipe, reconstruct
 from reliquant.quantization.rounding import Decided
 
 FORMATS = True  # it takes small floats and blocks, too
@@ -62,7 +63,7 @@ def quantizer(
     words = {"steps": steps, "lr": lr, "scale_lr": scale_lr, "drop": drop, "decision": decision, "warmup": warmup}
     recipe = Recipe(**words, betas=BETAS, candidates=CANDIDATES, smallest=SMALLEST)
     made = insert_twins(clip.model, names, weight, activation)
-    with pages_of_their_own():
+    with pages_of_their_own(SMALL):
         _learned(clip, made, proxy, saved, recipe, batch=batch, pairs=pairs)
     freeze(made)
 

@@ -1,0 +1,32 @@
+import subprocess
+import sys
+
+import pytest
+
+FREED = """
+import resource
+from pathlib import Path
+import torch
+from reliquant.quantization.pages import LARGE, SMALL, pages_of_their_own
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+with pages_of_their_own(SMALL):
+    with pages_of_their_own(LARGE):  # ends, and leaves the outer one as it is
+        pass
+    before = resident()
+    gone, stay = [], []
+    for _ in range(80):
+        gone.append(torch.ones(2**19))
+        stay.append(torch.ones(2**10))
+    assert resident() - before > 150e6
+    gone.clear()
+    assert resident() - before < 20e6
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc that is asked")
+def test_memory_of_tensors_that_are_gone_returns_to_the_system_between_those_that_stay():
+    """In a process of its own, whose heap has no room from tests before."""
+    subprocess.run([sys.executable, "-c", FREED], check=True)
