@@ -77,9 +77,7 @@ def progress(items: Iterable[Item], /, *, label: str, total: int | None = None, 
 
 
 @contextmanager
-def one_line_errors(
-    command: str = "", /, *, debug: bool = False, code: int = 1, last: bool = False
-) -> Iterator[None]:
+def one_line_errors(command: str = "", /, *, debug: bool = False, code: int = 1, last: bool = False) -> Iterator[None]:
     """End the process with `<command>: error: <message>` and exit code 1 when the block raises, but not on `debug`.
 
     Where 1 is an answer, `code` is another one, which a traceback on `debug` ends with, too. With `last` the block is

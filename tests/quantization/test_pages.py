@@ -26,7 +26,30 @@ with pages_of_their_own(SMALL):
 """
 
 
+HOLES = """
+import resource
+from pathlib import Path
+import torch
+from reliquant.quantization.pages import give_back
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+before = resident()
+gone, stay = [], []
+for _ in range(2000):
+    gone.append(torch.ones(2**14))
+    stay.append(torch.ones(2**8))
+gone.clear()
+assert resident() - before > 100e6
+give_back()
+assert resident() - before < 20e6
+assert all((tensor == 1).all() for tensor in stay)
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it is glibc that is asked")
-def test_memory_of_tensors_that_are_gone_returns_to_the_system_between_those_that_stay():
+@pytest.mark.parametrize("program", [FREED, HOLES], ids=["pages of their own", "holes given back"])
+def test_memory_of_tensors_that_are_gone_returns_to_the_system_between_those_that_stay(program):
     """In a process of its own, whose heap has no room from tests before."""
-    subprocess.run([sys.executable, "-c", FREED], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True)
