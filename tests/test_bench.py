@@ -49,6 +49,20 @@ def test_real_benchmarks_run_and_the_page_keeps_what_stands_around_the_table(pag
     assert done.stdout.rstrip().endswith(text.partition("from here -->")[2].partition("<!--")[0].strip())
 
 
+def test_lines_of_other_benchmarks_stay_if_they_are_of_this_machine_and_these_versions(bench, page):
+    old = bench.row(["`dag`", "x", "1", "1 to 1", "1", "≤ 1", "met", "2026-01-01, quiet (0.1)"])
+    bench.write(page, bench.table([old]))
+    assert bench.lines_of_others(page, ["integer"]) == {"dag": old}
+    assert bench.lines_of_others(page, ["integer", "dag"]) == {}
+    for word, other in ((bench.machine(), "Z80"), (bench.versions(), "torch 0.1")):
+        text = page.read_text()
+        page.write_text(text.replace(word, other))
+        with pytest.raises(SystemExit, match="its table is not of"):
+            bench.lines_of_others(page, ["integer"])
+        assert bench.lines_of_others(page, ["dag"]) == {}
+        page.write_text(text)
+
+
 def test_a_page_without_marks_is_refused_before_anything_runs(tmp_path):
     (tmp_path / "page.md").write_text("# Speed\n")
     done = ran("--tiny", "--only", "integer", "--page", tmp_path / "page.md")
@@ -94,7 +108,7 @@ def test_a_benchmark_that_fails_is_told_once_with_its_last_line(bench, tmp_path,
     found = bench.run(bench.Benchmark("broken", "a / b", 3, 1), 3, False)
     assert capsys.readouterr().out.count("no memory") == 1
     assert found.verdict == bench.FAILED
-    assert found.cells()[-1] == "failed: no memory / left"
+    assert found.cells()[-2] == "failed: no memory / left"
 
 
 def test_peers_that_are_absent_are_named_and_the_status_is_3(tmp_path):

@@ -6,7 +6,8 @@ of BENCHMARKS: they keep the whole within about an hour on two quiet cores. Exit
 1 if a target was missed, else 3 if a peer is absent (`pip install 'reliquant[benchmarks]'` brings all), else 0.
 
 `python tools/bench.py [--only NAME ...] [--runs N] [--page FILE] [--tiny]`. With --only or --tiny a page is written
-only where --page names it; --tiny shows that the benchmarks run, in sizes that say nothing of speed.
+only where --page names it; lines of its table that are of other benchmarks stay, each with the day of its runs, if the
+table is of this machine and these versions. --tiny shows that the benchmarks run, in sizes that say nothing of speed.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ class Found:
     benchmark: Benchmark
     lines: list[dict[str, Any]] = field(default_factory=list)
     failure: str = ""
+    when: str = ""
 
     @property
     def ratios(self) -> list[float]:
@@ -153,12 +155,13 @@ class Found:
             missing = f"absent: {', '.join(self.absent)}" if self.absent else ""
             said = "; ".join(each for each in (said, missing) if each)
         what = self.benchmark.what.replace("|", "/")
-        return [f"`{self.benchmark.name}`", what, ratio, spread, str(len(self.ratios)), target, said.replace("|", "/")]
+        verdict = said.replace("|", "/")
+        return [f"`{self.benchmark.name}`", what, ratio, spread, str(len(self.ratios)), target, verdict, self.when]
 
 
 def run(benchmark: Benchmark, runs: int, tiny: bool) -> Found:
     """Run a benchmark so often, in a process each; the first run without a ratio is the last one."""
-    found = Found(benchmark)
+    found = Found(benchmark, when=when())
     command = [sys.executable, str(ROOT / "benchmarks" / f"{benchmark.name}.py")]
     command += (benchmark.tiny if tiny else benchmark.words).split()
     for number in range(1, runs + 1):
@@ -189,14 +192,20 @@ def last_of(text: str) -> str:
 
 
 def machine() -> str:
-    """Say in a sentence on what it runs, and whether other work runs beside it."""
-    cores, load, model = os.cpu_count() or 1, os.getloadavg()[0], platform.processor() or platform.machine()
+    """Say on what it runs."""
+    cores, model = os.cpu_count() or 1, platform.processor() or platform.machine()
     cpu = Path("/proc/cpuinfo")
     names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
     if names:
         model = names[0].partition(":")[2].strip()
-    state = "loaded" if load > LOADED * cores else "quiet"
-    return f"{model}, {cores} cores, load {load:.1f} at the start ({state}), {date.today().isoformat()}"
+    return f"{model}, {cores} cores"
+
+
+def when() -> str:
+    """Say when it runs, and whether other work runs beside it."""
+    load = os.getloadavg()[0]
+    state = "loaded" if load > LOADED * (os.cpu_count() or 1) else "quiet"
+    return f"{date.today().isoformat()}, {state} ({load:.1f})"
 
 
 def versions() -> str:
@@ -210,12 +219,30 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def table(all_found: Iterable[Found], on: str) -> str:
+def row(cells: Iterable[str]) -> str:
+    """Return a line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def table(lines: Iterable[str]) -> str:
     """Return the part of the page that is written here."""
-    rows = [["benchmark", "what", "ratio (median)", "spread", "runs", "target", ""], ["---"] * 7]
-    rows += [found.cells() for found in all_found]
-    lines = [f"{on}.", "", *("| " + " | ".join(row) + " |" for row in rows), "", f"Versions: {versions()}."]
-    return "\n".join(lines)
+    names = ["benchmark", "what", "ratio (median)", "spread", "runs", "target", "", "run (load at its start)"]
+    head = [row(names), row(["---"] * len(names))]
+    return "\n".join([f"{machine()}.", "", *head, *lines, "", f"Versions: {versions()}."])
+
+
+def lines_of_others(page: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the lines of a page's table that are of other benchmarks, by their names.
+
+    Ends with a line where the table is of another machine, or of other versions.
+    """
+    inside = page.read_text().partition(BEGIN)[2].partition(END)[0]
+    lines = {line.split("`")[1]: line for line in inside.splitlines() if line.startswith("| `")}
+    others = {name: line for name, line in lines.items() if name not in names}
+    for same in (f"{machine()}.", f"Versions: {versions()}."):
+        if others and same not in inside.splitlines():
+            raise SystemExit(f"{page}: its table is not of `{same}`; run all of it, without --only")
+    return others
 
 
 def around(page: Path) -> tuple[str, str]:
@@ -245,19 +272,21 @@ def main() -> int:
     if args.runs is not None and args.runs < 1:
         parser.error(f"--runs {args.runs}: must be 1 or more")
     page = args.page or (None if args.only or args.tiny else PAGE)
-    if page:
-        around(page)  # tells now, not in an hour, of a page without marks
     planned = [each for each in BENCHMARKS if not args.only or each.name in args.only]
+    lines: dict[str, str] = {}
+    if page:  # what is wrong with it is told now, not in an hour
+        around(page)
+        lines = lines_of_others(page, [each.name for each in planned])
     runs = {each.name: 1 if args.tiny else args.runs or each.runs for each in planned}
-    on = machine()
-    print(on)
+    print(f"{machine()}, {when()}")
     if not args.tiny:
         minutes = sum(runs[each.name] * each.seconds for each in planned) / 60
         print(f"about {minutes:.0f} minutes on two quiet cores")
     for names, reason in APART.items():
         print(f"not part of it: {names}: {reason}")
     found = [run(each, runs[each.name], args.tiny) for each in planned]
-    text = table(found, on)
+    lines |= {each.benchmark.name: row(each.cells()) for each in found}
+    text = table(lines[each.name] for each in BENCHMARKS if each.name in lines)
     print(f"\n{text}")
     if page:
         write(page, text)
