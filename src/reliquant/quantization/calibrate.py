@@ -14,6 +14,7 @@ from reliquant.layers.arithmetic import affine, fitted
 from reliquant.layers.twins import DynamicInput, StaticInput, Twin
 from reliquant.models.clip import Clip
 from reliquant.quantization.observers import Bounds, Range, observed
+from reliquant.quantization.pages import LARGE, pages_of_their_own
 from reliquant.quantization.proxy import Proxy
 
 
@@ -76,7 +77,8 @@ def calibrate_inputs(
     with the layer's name when its inputs hold NaN.
     """
     observers = {name: Range(momentum) for name, layer in made.items() if is_static(layer)}
-    watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
+    with pages_of_their_own(LARGE):
+        watch_inputs(clip, observers, proxy, batch=batch, pairs=pairs)
     fix_inputs(made, observers)
 
 

@@ -20,7 +20,7 @@ from reliquant.quantization.calibrate import calibrate_inputs
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.fold import divide_output, layer_norm_readers
 from reliquant.quantization.moments import Moments, moments_of, output_error, stages
-from reliquant.quantization.pages import LARGE, give_back, pages_of_their_own
+from reliquant.quantization.pages import give_back
 from reliquant.quantization.proxy import Proxy
 
 # layers that make queries and keys: their ranges are not cut
@@ -50,8 +50,7 @@ def quantizer(
     made = insert_twins(clip.model, names, weight, activation)
     rounds = any(not layer.weight_grid.floating for layer in made.values())
     grids = _scaled_up(clip, made, proxy, alphas, shares, batch=batch, pairs=pairs) if rounds else {}
-    with pages_of_their_own(LARGE):
-        calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
+    calibrate_inputs(clip, made, proxy, momentum=momentum, batch=batch, pairs=pairs)
     for name, layer in made.items():
         if name in grids:
             layer.freeze(quantize(layer.weight.detach(), *grids[name], layer.weight_grid), *grids[name])
