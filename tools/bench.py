@@ -234,9 +234,9 @@ def table(lines: Iterable[str]) -> str:
 def lines_of_others(page: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the lines of a page's table that are of other benchmarks, by their names.
 
-    Ends with a line where the table is of another machine, or of other versions.
+    Ends with a line where the page has no marks, or its table is of another machine or of other versions.
     """
-    inside = page.read_text().partition(BEGIN)[2].partition(END)[0]
+    inside = parts(page)[1]
     lines = {line.split("`")[1]: line for line in inside.splitlines() if line.startswith("| `")}
     others = {name: line for name, line in lines.items() if name not in names}
     for same in (f"{machine()}.", f"Versions: {versions()}."):
@@ -245,17 +245,19 @@ def lines_of_others(page: Path, names: Iterable[str]) -> dict[str, str]:
     return others
 
 
-def around(page: Path) -> tuple[str, str]:
-    """Return what stands before and after the two marks of a page; end with a line where they are not there."""
+def parts(page: Path) -> tuple[str, str, str]:
+    """Return what stands before, between and after the two marks of a page; end with a line where it has none."""
     whole = page.read_text() if page.is_file() else ""
     if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):
         raise SystemExit(f"{page}: needs one line `{BEGIN}` and, after it, one line `{END}`")
-    return whole.partition(BEGIN)[0], whole.partition(END)[2]
+    head, _, rest = whole.partition(BEGIN)
+    inside, _, tail = rest.partition(END)
+    return head, inside, tail
 
 
 def write(page: Path, text: str) -> None:
     """Put a text between the two marks of a page."""
-    head, tail = around(page)
+    head, _, tail = parts(page)
     part = page.with_name(page.name + ".part")
     part.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
     part.replace(page)
@@ -275,7 +277,6 @@ def main() -> int:
     planned = [each for each in BENCHMARKS if not args.only or each.name in args.only]
     lines: dict[str, str] = {}
     if page:  # what is wrong with it is told now, not in an hour
-        around(page)
         lines = lines_of_others(page, [each.name for each in planned])
     runs = {each.name: 1 if args.tiny else args.runs or each.runs for each in planned}
     print(f"{machine()}, {when()}")

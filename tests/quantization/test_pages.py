@@ -3,15 +3,17 @@ import sys
 
 import pytest
 
-FREED = """
+RESIDENT = """
 import resource
 from pathlib import Path
 import torch
-from reliquant.quantization.pages import LARGE, SMALL, pages_of_their_own
+from reliquant.quantization.pages import LARGE, SMALL, give_back, pages_of_their_own
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+"""
 
+FREED = """
 with pages_of_their_own(SMALL):
     with pages_of_their_own(LARGE):  # ends, and leaves the outer one as it is
         pass
@@ -25,16 +27,7 @@ with pages_of_their_own(SMALL):
     assert resident() - before < 20e6
 """
 
-
 HOLES = """
-import resource
-from pathlib import Path
-import torch
-from reliquant.quantization.pages import give_back
-
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
 before = resident()
 gone, stay = [], []
 for _ in range(2000):
@@ -52,4 +45,4 @@ assert all((tensor == 1).all() for tensor in stay)
 @pytest.mark.parametrize("program", [FREED, HOLES], ids=["pages of their own", "holes given back"])
 def test_memory_of_tensors_that_are_gone_returns_to_the_system_between_those_that_stay(program):
     """In a process of its own, whose heap has no room from tests before."""
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", RESIDENT + program], check=True)
