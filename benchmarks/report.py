@@ -86,18 +86,10 @@ def measure(scale: float) -> dict[str, float]:
         (folder / "facts.json").write_text(json.dumps(facts | {"config": "", "versions": {}, "commit": ""}))
         table = str(folder / "rows.parquet")
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        collect, collecting = timed("reliquant.steps.collect", "--shards-from", str(folder / "list"), "--output", table)
-        words = [
-            "--rows",
-            table,
-            "--facts",
-            str(folder / "facts.json"),
-            "--output",
-            str(folder / "report"),
-            "--processes",
-            "2",
-        ]
-        report, reporting = timed("reliquant.steps.report", *words)
+        listed, facts_of_it, output = (str(folder / name) for name in ("list", "facts.json", "report"))
+        both = ["--processes", "2", "--output"]
+        collect, collecting = timed("reliquant.steps.collect", "--shards-from", listed, *both, table)
+        report, reporting = timed("reliquant.steps.report", "--rows", table, "--facts", facts_of_it, *both, output)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime
     found = {"rows": count, "shards": shards, "collect_s": collect, "report_s": report, "total_s": collect + report}

@@ -111,6 +111,16 @@ def test_a_benchmark_that_fails_is_told_once_with_its_last_line(bench, tmp_path,
     assert found.cells()[-2] == "failed: no memory / left"
 
 
+def test_a_run_that_misses_its_target_shows_all_that_it_printed(bench, tmp_path, monkeypatch, capsys):
+    (tmp_path / "benchmarks").mkdir()
+    file = tmp_path / "benchmarks" / "slow.py"
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    for ratio, shown in ((0.9, 1), (1.1, 0)):
+        file.write_text(f"print('rtn took long')\nprint({json.dumps(line(ratio))!r})\n")
+        bench.run(bench.Benchmark("slow", "a / b", 1, 1), 1, False)
+        assert capsys.readouterr().out.count("rtn took long") == shown
+
+
 def test_peers_that_are_absent_are_named_and_the_status_is_3(tmp_path):
     code = "from peers import require; require('x', 'json', 'no_such_peer')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "benchmarks", capture_output=True, text=True)

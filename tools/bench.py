@@ -138,10 +138,8 @@ class Found:
         """Return MET, MISSED, FAILED or ABSENT."""
         if self.failure:
             return FAILED
-        if self.ratios:
-            value, last = median(self.ratios), self.lines[-1]
-            if not (value >= last["target"] if last["better"] == "higher" else value <= last["target"]):
-                return MISSED
+        if self.ratios and misses(median(self.ratios), self.lines[-1]):
+            return MISSED
         return ABSENT if self.absent else MET
 
     def cells(self) -> list[str]:
@@ -160,7 +158,10 @@ class Found:
 
 
 def run(benchmark: Benchmark, runs: int, tiny: bool) -> Found:
-    """Run a benchmark so often, in a process each; the first run without a ratio is the last one."""
+    """Run a benchmark so often, in a process each; the first run without a ratio is the last one.
+
+    Of a run that misses its target all that it printed is shown, which says what is over.
+    """
     found = Found(benchmark, when=when())
     command = [sys.executable, str(ROOT / "benchmarks" / f"{benchmark.name}.py")]
     command += (benchmark.tiny if tiny else benchmark.words).split()
@@ -182,7 +183,14 @@ def run(benchmark: Benchmark, runs: int, tiny: bool) -> Found:
         print(f"{benchmark.name:12} run {number} of {runs}, {took:5.0f} s: {told}", flush=True)
         if found.failure or line["ratio"] is None:
             break
+        if misses(line["ratio"], line):
+            print(done.stdout, end="", flush=True)
     return found
+
+
+def misses(ratio: float, line: dict[str, Any]) -> bool:
+    """Return whether a ratio misses the target that a last line names."""
+    return ratio < line["target"] if line["better"] == "higher" else ratio > line["target"]
 
 
 def last_of(text: str) -> str:

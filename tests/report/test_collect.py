@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from reliquant.files.artifacts import DamagedFile, save_frame
+from reliquant.report import collect
 from reliquant.report.collect import backends, collected
 from reliquant.report.synthetic import Shape, rows
 
@@ -24,6 +25,19 @@ def test_the_order_of_the_shards_does_not_matter(shards):
     first, second = collected(shards).collect(), collected(shards[::-1]).collect()
     assert first.equals(second)
     assert first.height == rows(SMALL).height
+
+
+def test_two_processes_check_what_one_checks(shards, monkeypatch):
+    monkeypatch.setattr(collect, "AT_ONCE", 1)
+    assert collected(shards, processes=2).collect().equals(collected(shards).collect())
+    last = sorted(shards)[-1]
+    last.write_bytes(last.read_bytes()[:100])
+    told = []
+    for processes in (1, 2):
+        with pytest.raises(DamagedFile, match=last.name) as caught:
+            collected(shards, processes=processes)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
 
 
 def test_shards_are_counted_by_what_computed_them(shards):

@@ -1,10 +1,11 @@
 import gc
 import os
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from reliquant.report.processes import each_made
+from reliquant.report.processes import being_made
 
 ROWS = pl.DataFrame({"value": [1.0, 2.0]})
 
@@ -19,13 +20,22 @@ def total(rows, name):
     return name, rows["value"].sum(), gc.isenabled(), os.getpid()
 
 
+def noted(rows, name):
+    Path(name).touch()
+
+
+def all_made(named, processes):
+    with being_made(named, ROWS, processes) as made:
+        return made()
+
+
 def broken(rows, name):
     raise ValueError(name)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_is_made_stands_in_order_and_nothing_is_collected_meanwhile(processes):
-    made = each_made([(total, "b"), (total, "a"), (total, "c")], ROWS, processes)
+    made = all_made([(total, "b"), (total, "a"), (total, "c")], processes)
     assert [m[:3] for m in made] == [("b", 3.0, False), ("a", 3.0, False), ("c", 3.0, False)]
     assert (os.getpid() in {m[3] for m in made}) == (processes == 1)
     assert gc.isenabled()
@@ -33,13 +43,20 @@ def test_what_is_made_stands_in_order_and_nothing_is_collected_meanwhile(process
 
 
 def test_few_pieces_are_made_in_fewer_processes():
-    made = each_made([(total, "a"), (total, "b")], ROWS, 2)
+    made = all_made([(total, "a"), (total, "b")], 2)
     assert {m[3] for m in made} == {os.getpid()}
-    assert each_made([], ROWS, 2) == []
+    assert all_made([], 2) == []
 
 
 def test_a_piece_that_fails_leaves_the_collector_as_it_was():
     with pytest.raises(ValueError, match="a"):
-        each_made([(broken, "a")], ROWS, 1)
+        all_made([(broken, "a")], 1)
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_block_that_fails_is_told_and_what_nobody_waits_for_is_not_made(tmp_path):
+    waiting = [(noted, str(tmp_path / str(i))) for i in range(40)]
+    with pytest.raises(ValueError, match="the block"), being_made(waiting, ROWS, 2):
+        raise ValueError("the block")
+    assert len(list(tmp_path.iterdir())) < 40

@@ -13,6 +13,7 @@ rule collect:
         f"{LOGS}/collect.log",
     conda:
         "../envs/reliquant.yaml"
+    threads: 2
     resources:
         mem_mb=more(4000),
         runtime=more(60),
@@ -20,7 +21,10 @@ rule collect:
         study=entry(lambda w: config),
         code=code("collect"),
     shell:
-        "python -m reliquant.steps.collect --study {params.study:q} --output {output:q} 2> {log:q}"
+        "python -m reliquant.steps.collect"
+        " --study {params.study:q}"
+        " --processes {threads}"
+        " --output {output:q} 2> {log:q}"
 
 
 rule facts:

@@ -105,15 +105,17 @@ def read_parquet(path: Path, /) -> pl.DataFrame:
     return frame
 
 
-def require_bounded(path: Path, /) -> None:
+def require_bounded(path: Path, /) -> dict[str, pl.DataType]:
     """Raise TooMuch for a parquet file that would take more memory than rows and records do, before it is unpacked.
 
-    An array whose entry is null takes as much as one that has values, and only the schema says how long it is.
+    An array whose entry is null takes as much as one that has values, and only the schema says how long it is: it is
+    returned.
     """
     rows, size = check_whole(path), path.stat().st_size
     with damage_named(path):
-        kinds = pl.read_parquet_schema(path).values()
-    require_memory(path, rows * sum(map(_bytes_of, kinds)), size)
+        schema = dict(pl.read_parquet_schema(path))
+    require_memory(path, rows * sum(map(_bytes_of, schema.values())), size)
+    return schema
 
 
 def require_short_texts(rows: pl.LazyFrame, path: Path, /) -> None:
@@ -163,10 +165,8 @@ def scan_rows(path: Path, /) -> pl.LazyFrame:
     What is null is checked here, in one pass; `require_once` may follow on the part that is used.
     """
     require_file(path, "rows")
-    require_bounded(path)
+    same = require_bounded(path) == dict(ROW_SCHEMA)
     require_unchanged(path)
-    with damage_named(path):
-        same = dict(pl.read_parquet_schema(path)) == dict(ROW_SCHEMA)
     rows = pl.scan_parquet(path, glob=False, use_statistics=False) if same else read_frame(path, ROW_SCHEMA).lazy()
     with damage_named(path):
         require_short_texts(rows, path)

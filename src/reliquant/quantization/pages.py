@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 M_MMAP_THRESHOLD = -3  # of malloc.h
@@ -19,7 +19,7 @@ def pages_of_their_own(above: int, /) -> Iterator[None]:
     In its heap, tensors of many sizes that come and go leave holes: of a ViT-B a whole model's worth, in some runs more
     than in others. Other C libraries do as they do.
     """
-    tune = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    tune = _of_glibc("mallopt")
     if tune is None:
         yield
         return
@@ -34,6 +34,11 @@ def pages_of_their_own(above: int, /) -> Iterator[None]:
 
 def give_back() -> None:
     """Let glibc give the holes of its heap back to the system: costs nothing where it is done once a block."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    trim = _of_glibc("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """Return a function of glibc; None where the C library is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

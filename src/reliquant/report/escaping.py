@@ -40,8 +40,8 @@ def csv(frame: pl.DataFrame, /) -> str:
     texts = [name for name, kind in frame.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
     shown = []
     for name in texts:
-        cells = [None if cell is None else csv_cell(cell) for cell in frame[name].cast(pl.String).to_list()]
-        shown.append(pl.Series(name, cells, dtype=pl.String))
+        cells = frame[name].cast(pl.String)
+        shown.append(cells.replace({cell: csv_cell(cell) for cell in cells.drop_nulls().unique()}))
     safe = frame.with_columns(shown)
     return safe.rename({name: csv_cell(name) for name in safe.columns}).write_csv()
 

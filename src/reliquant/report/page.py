@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +21,7 @@ from reliquant.report.caution import caution
 from reliquant.report.common_sets import common
 from reliquant.report.frames import Rows
 from reliquant.report.plotting import NothingToDraw
-from reliquant.report.processes import each_made
+from reliquant.report.processes import being_made
 from reliquant.study import paths
 
 QUESTIONS = {
@@ -123,16 +124,20 @@ def lean(rows: Rows, folder: Path, /) -> frames.Lean:
     return held
 
 
-def pieces(rows: Rows, /, processes: int = 1, shown: Mapping[str, Iterable[str]] | None = None) -> list[Piece]:
-    """Make the figures and tables that are `shown`, or all that there are, in the order of the reader's questions.
+@contextmanager
+def pieces(
+    rows: Rows, /, processes: int = 1, shown: Mapping[str, Iterable[str]] | None = None
+) -> Iterator[Callable[[], list[Piece]]]:
+    """Have the figures and tables made that are `shown`, or all that there are, while the block does other work.
 
-    `shown` are the names of each family, `figure` and `table`.
+    The block gets a function that waits for them, and returns them in the order of the reader's questions. `shown` are
+    the names of each family, `figure` and `table`.
     """
     names = {family: plugins.names(family) for family in ("figure", "table")} if shown is None else shown
     named = [(make, name) for make in (figure, table) for name in names[make.__name__]]
-    made = each_made(named, rows, processes)
     order = list(QUESTIONS)
-    return sorted(made, key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
+    with being_made(named, rows, processes) as made:
+        yield lambda: sorted(made(), key=lambda p: (order.index(p.question), p.kind, p.place, p.name))
 
 
 def deployed_pieces(rows: Rows, /) -> list[Piece]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -23,17 +24,28 @@ FEWEST = 2  # pieces for which a process is worth its start
 _HELD: list[Rows] = []
 
 
-def each_made(named: Sequence[tuple[Make[Made], str]], rows: Rows, processes: int, /) -> list[Made]:
-    """Call each function with the rows and its name; return what they make, in their order.
+@contextmanager
+def being_made(
+    named: Sequence[tuple[Make[Made], str]], rows: Rows, processes: int, /
+) -> Iterator[Callable[[], list[Made]]]:
+    """Have each function called with the rows and its name, while the block does other work.
 
-    That many processes make them, or fewer, so that each has two or more to make on average: its start takes as long.
+    The block gets a function that waits for what they make, and returns it in their order. That many processes make
+    them, or fewer, so that each has two or more to make on average: its start takes as long. Where one is enough it is
+    this one, which makes all of them when the block asks.
     """
     processes = min(processes, math.ceil(len(named) / FEWEST))
     if processes <= 1:
-        return [_tidied(make, rows, name) for make, name in named]
+        yield lambda: [_tidied(make, rows, name) for make, name in named]
+        return
     spawn = get_context("spawn")  # polars' threads do not survive a fork
     with ProcessPoolExecutor(processes, spawn, initializer=_hold, initargs=(rows,)) as pool:
-        return list(pool.map(_of_held, *zip(*named, strict=True)))
+        made = pool.map(_of_held, *zip(*named, strict=True))
+        try:
+            yield lambda: list(made)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _hold(rows: Rows) -> None:

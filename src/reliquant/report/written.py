@@ -44,7 +44,7 @@ def write_report(
             require_study(studies, facts, str(rows), str(told))
         require_once(held.lazy().filter(pl.col("scheme") != "all").select(KEYS).collect(), rows)
         known = dict(facts_of_rows(held, studies, rows) if facts is None else facts)
-        ran = _of_runtimes(rows if deployed is None else deployed)
+        ran = _of_runtimes(every, held, rows) if deployed is None else _of_file(deployed)
         if ran is not None:
             known["deployed"] = what_runs.told(ran, read_facts(deployed or rows))
         made = _write(held, counts, known, str(told or rows), output, processes, ran)
@@ -53,10 +53,15 @@ def write_report(
     return made
 
 
-def _of_runtimes(path: Path) -> pl.DataFrame | None:
-    """Return of rows what the page shows of exported variants; None where no runtime ran any."""
-    every = scan_rows(path)
-    if not what_runs.is_deployed(every):
+def _of_file(deployed: Path) -> pl.DataFrame | None:
+    """Return of rows in a file of their own what the page shows of exported variants."""
+    every = scan_rows(deployed)
+    return _of_runtimes(every, every, deployed)
+
+
+def _of_runtimes(every: pl.LazyFrame, held: frames.Rows, path: Path) -> pl.DataFrame | None:
+    """Return of rows what the page shows of exported variants; None where no runtime ran any, as `held` ones tell."""
+    if not what_runs.is_deployed(held):
         return None
     asked = pl.col("measure").cast(pl.String).str.contains(what_runs.SHOWN)
     with damage_named(path):
@@ -97,11 +102,13 @@ def _write(
     """Make and save all pieces of the report; `told` names the file of the facts, `ran` are rows of runtimes."""
     asked = pieces_of(facts, told)
     facts["left_out"] = pieces.left_out(asked)
-    made, summary = page.pieces(rows, processes, pieces.shown(asked)), page.summary(rows) | counts
-    made += [] if ran is None else page.deployed_pieces(ran)
-    recorded = frames.Recorded(rows)
-    judged = claims.judge(recorded, equivalence=equivalence_of(facts, told))
-    used = source_rows.gathered(recorded.read.values())
+    equivalence, recorded = equivalence_of(facts, told), frames.Recorded(rows)
+    with page.pieces(rows, processes, pieces.shown(asked)) as made_by_then:
+        judged = claims.judge(recorded, equivalence=equivalence)
+        used = source_rows.gathered(recorded.read.values())
+        summary, found, plots = page.summary(rows) | counts, findings.findings(rows), page.plots(rows)
+        facts["published"] = published.compared(rows, facts)
+        made = made_by_then() + ([] if ran is None else page.deployed_pieces(ran))
     figures, tables = Path(paths.figures(output)), Path(paths.tables(output))
     for folder in (figures, tables):
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,16 +116,15 @@ def _write(
         folder = figures if piece.kind == "figure" else tables
         for end, content in piece.files.items():
             _save(folder / f"{piece.name}{end}", content)
-    facts["published"] = published.compared(rows, facts)
     if facts["published"].height:
         _save(tables / "published.csv", escaping.csv(facts["published"]).encode())
-    for name, frame in page.plots(rows).items():
+    for name, frame in plots.items():
         _save(Path(paths.plot(output, name)), escaping.csv(frame).encode())
     save_json(Path(paths.summary(output)), page.rounded(summary))
     save_json(Path(paths.claims(output)), judged)
     end, content = source_rows.as_file(used)
     _save(tables / f"claims{end}", content)
-    summary["findings"] = findings.findings(rows)
+    summary["findings"] = found
     _save(Path(paths.page(output)), page.page(made, judged, summary, facts, used).encode())
     return made
 

@@ -25,12 +25,13 @@ def main() -> None:
     given.add_argument("--study", type=json.loads, help="the study's config, JSON: collect all its shards")
     given.add_argument("--shards-from", type=Path, help="a file with the path of one shard per line")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
     of = _shards_of(args.study) if args.study else {Path(name): {} for name in _listed(args.shards_from) if name}
     shards = list(of)
     if args.study:
         _require_current(args.study)
-    rows = collected(shards, of=of)
+    rows = collected(shards, of=of, processes=args.processes)
     facts = provenance(step="collect", backends=backends(shards), shards=of_shards(shards))
     with whole(args.output) as part, named_shards(shards):
         rows.sink_parquet(part, compression="lz4", metadata=metadata(facts))

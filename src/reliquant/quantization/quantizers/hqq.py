@@ -24,6 +24,7 @@ from reliquant.quantization.proxy import Proxy
 
 LOCAL = True  # it changes each layer by itself, so that `mixed` can try it there alone
 LARGEST_INVERSE = 2e4  # the reference's floor of the scale, inverted
+CHUNK = 2**17  # weights worked on at a time, so that they stay in the cache from one pass to the next
 
 REFUSES = [
     (
@@ -97,20 +98,33 @@ def optimise(
         zero = zero.round()
     best, least = zero, torch.inf
     for _ in range(iterations):
-        codes = nearest_codes(rows, scale, zero, grid)
-        error = rows - (codes - zero).mul_(scale)
-        mean = error.abs().mean().item()
+        mean, following = _step(rows, scale, zero, grid, norm, beta)
         if mean >= least:
             break
-        best, least = zero, mean
-        zero = (codes - (rows - _shrink(error, beta, norm)) / scale).mean(1, keepdim=True)
+        best, least, zero = zero, mean, following
         beta *= kappa
     if grid.scales_as == "fp16":
         best = best.clamp(-HALF.max, HALF.max).half().to(best.dtype)
     return stored_scale(scale, grid), best
 
 
-def _shrink(x: torch.Tensor, beta: float, norm: float) -> torch.Tensor:
+def _step(
+    rows: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, norm: float, beta: float
+) -> tuple[float, torch.Tensor]:
+    """Return the mean absolute error of the weights with these zero points, and the zero points that follow."""
+    sizes, following = torch.empty_like(rows), torch.empty_like(zero)
+    at_once = CHUNK if rows.device.type == "cpu" else rows.numel()
+    parts = (each.split(max(1, at_once // rows.shape[1])) for each in (rows, scale, zero, sizes, following))
+    for part, scales, zeros, size, after in zip(*parts, strict=True):
+        codes = nearest_codes(part, scales, zeros, grid)
+        error = part - (codes - zeros).mul_(scales)
+        torch.abs(error, out=size)
+        restored = _shrink(error, norm, beta).neg_().add_(part).div_(scales)  # (W - W_e) / scale
+        torch.mean(codes.sub_(restored), 1, keepdim=True, out=after)
+    return sizes.mean().item(), following
+
+
+def _shrink(x: torch.Tensor, norm: float, beta: float) -> torch.Tensor:
     """Return sign(x) relu(|x| - |x|^(p - 1) / beta), the proximal operator of the p-norm."""
     size = x.abs()
     return size.sub_(size.pow(norm - 1) / beta).clamp_(min=0).copysign_(x)
