@@ -87,9 +87,10 @@ def measure(scale: float) -> dict[str, float]:
         table = str(folder / "rows.parquet")
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         listed, facts_of_it, output = (str(folder / name) for name in ("list", "facts.json", "report"))
-        both = ["--processes", "2", "--output"]
-        collect, collecting = timed("reliquant.steps.collect", "--shards-from", listed, *both, table)
-        report, reporting = timed("reliquant.steps.report", "--rows", table, "--facts", facts_of_it, *both, output)
+        two = ["--processes", "2"]
+        collect, collecting = timed("reliquant.steps.collect", "--shards-from", listed, "--output", table, *two)
+        words = ["--rows", table, "--facts", facts_of_it, "--output", output]
+        report, reporting = timed("reliquant.steps.report", *words, *two)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime
     found = {"rows": count, "shards": shards, "collect_s": collect, "report_s": report, "total_s": collect + report}

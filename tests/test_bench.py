@@ -90,6 +90,7 @@ def test_every_file_of_benchmarks_is_run_or_left_out_for_a_reason_or_is_a_part_o
         ([line(1.2), line(0.9), line(1.1)], "MET"),
         ([line(0.8), line(0.9), line(1.1)], "MISSED"),
         ([line(0.9, "lower")], "MET"),
+        ([line(float("nan"), "lower")], "MISSED"),
         ([line(1.049, "lower")], "MISSED"),
         ([line(None, absent=["faiss"])], "ABSENT"),
         ([line(1.2, absent=["nncf"])], "ABSENT"),

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from reliquant.files.artifacts import DamagedFile, save_frame
+from reliquant.forking.workers import workers
 from reliquant.report import collect
 from reliquant.report.collect import backends, collected
 from reliquant.report.synthetic import Shape, rows
@@ -29,15 +30,19 @@ def test_the_order_of_the_shards_does_not_matter(shards):
 
 def test_two_processes_check_what_one_checks(shards, monkeypatch):
     monkeypatch.setattr(collect, "AT_ONCE", 1)
+    asked = []
+    monkeypatch.setattr(collect, "workers", lambda processes: asked.append(processes) or workers(processes))
     assert collected(shards, processes=2).collect().equals(collected(shards).collect())
-    last = sorted(shards)[-1]
-    last.write_bytes(last.read_bytes()[:100])
+    assert asked == [2]
+    for shard in sorted(shards)[1:3]:
+        shard.write_bytes(shard.read_bytes()[:100])
     told = []
     for processes in (1, 2):
-        with pytest.raises(DamagedFile, match=last.name) as caught:
+        with pytest.raises(DamagedFile, match=sorted(shards)[1].name) as caught:
             collected(shards, processes=processes)
         told.append(str(caught.value))
     assert told[0] == told[1]
+    assert asked == [2, 2]
 
 
 def test_shards_are_counted_by_what_computed_them(shards):

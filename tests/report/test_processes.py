@@ -1,5 +1,7 @@
 import gc
+import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +24,7 @@ def total(rows, name):
 
 def noted(rows, name):
     Path(name).touch()
+    time.sleep(0.1)
 
 
 def all_made(named, processes):
@@ -55,8 +58,17 @@ def test_a_piece_that_fails_leaves_the_collector_as_it_was():
     assert gc.get_freeze_count() == 0
 
 
-def test_a_block_that_fails_is_told_and_what_nobody_waits_for_is_not_made(tmp_path):
-    waiting = [(noted, str(tmp_path / str(i))) for i in range(40)]
-    with pytest.raises(ValueError, match="the block"), being_made(waiting, ROWS, 2):
+def failing_block(folder):
+    """Have files made in a folder, and fail as soon as there is one."""
+    with being_made([(noted, str(folder / str(i))) for i in range(100)], ROWS, 2):
+        deadline = time.monotonic() + 60
+        while not any(folder.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.01)
         raise ValueError("the block")
-    assert len(list(tmp_path.iterdir())) < 40
+
+
+def test_a_block_that_fails_waits_for_what_has_begun_and_nothing_else_is_made(tmp_path):
+    with pytest.raises(ValueError, match="the block"):
+        failing_block(tmp_path)
+    assert multiprocessing.active_children() == []
+    assert 0 < len(list(tmp_path.iterdir())) < 50

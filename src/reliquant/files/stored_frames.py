@@ -106,10 +106,10 @@ def read_parquet(path: Path, /) -> pl.DataFrame:
 
 
 def require_bounded(path: Path, /) -> dict[str, pl.DataType]:
-    """Raise TooMuch for a parquet file that would take more memory than rows and records do, before it is unpacked.
+    """Return the schema of a parquet file; raise TooMuch for one that would take more memory than rows and records do.
 
-    An array whose entry is null takes as much as one that has values, and only the schema says how long it is: it is
-    returned.
+    Nothing is unpacked for it. An array whose entry is null takes as much as one that has values, and only the schema
+    says how long it is.
     """
     rows, size = check_whole(path), path.stat().st_size
     with damage_named(path):

@@ -10,7 +10,6 @@ it is imported: each child imports it itself). It ends with its owner, when the 
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import importlib
 import json
@@ -28,12 +27,12 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from reliquant.forking.client import OWNER, STARTED, peer
+from reliquant.forking.workers import end_with_parent
 
 IMPORTED = ("numpy", "yaml", "pydantic.dataclasses", "pydantic.main", "scipy.ndimage", "scipy.optimize", "scipy.stats")
 IMPORTED += ("PIL.Image", "safetensors.numpy", "safetensors.torch", "torch", "tqdm")
 IMPORTED += ("reliquant.models.openclip", "torch._dynamo")  # open_clip, timm, torchvision; the optimizers' dynamo
 PATIENCE = 10  # seconds in which a client must have said what it wants
-PR_SET_PDEATHSIG = 1
 _kept: list[ModuleType] = []  # openclip.py declares operators of torchvision for as long as it lives
 
 
@@ -146,7 +145,7 @@ def received(connection: socket.socket, /) -> tuple[dict[str, Any], list[int]]:
 def become(request: dict[str, Any], streams: list[int], /) -> NoReturn:
     """Run a step in this process, a child, as `python -m` would, and end."""
     os.setsid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)

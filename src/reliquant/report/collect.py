@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from reliquant.files.stored_frames import (
     require_short_texts,
     require_unchanged,
 )
+from reliquant.forking.workers import workers
 
 OF_ONE = (*KEYS, "study", "source", "family", "low", "high", "n")  # what is checked of each shard before all are read
 AT_ONCE = 100  # shards whose keys are in memory together
@@ -86,20 +84,14 @@ def require_made_of(wanted: Mapping[str, Any], path: Path) -> None:
 
 
 def _require_all_sound(parts: list[list[Path]], processes: int) -> None:
-    """Check parts of the shards, in several processes where each has two or more: its start takes as long as one."""
+    """Check the parts, in several processes where each gets two or more: to start one takes as long as to check one."""
     processes = min(processes, len(parts) // 2)
     if processes <= 1:
         for part in parts:
             _require_sound(part)
         return
-    spawn = get_context("spawn")  # polars' threads do not survive a fork
-    with ProcessPoolExecutor(processes, spawn, initializer=_leave_ctrl_c) as pool:
+    with workers(processes) as pool:
         list(pool.map(_require_sound, parts))  # the first that fails, in their order, raises
-
-
-def _leave_ctrl_c() -> None:
-    """Leave it to the parent of this process to say that it was stopped."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _require_sound(shards: list[Path]) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gc
 import math
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from reliquant.forking.workers import workers
 from reliquant.report.frames import Rows
 
 Made = TypeVar("Made")
@@ -38,22 +36,16 @@ def being_made(
     if processes <= 1:
         yield lambda: [_tidied(make, rows, name) for make, name in named]
         return
-    spawn = get_context("spawn")  # polars' threads do not survive a fork
-    with ProcessPoolExecutor(processes, spawn, initializer=_hold, initargs=(rows,)) as pool:
-        made = pool.map(_of_held, *zip(*named, strict=True))
-        try:
-            yield lambda: list(made)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with workers(processes, _hold, rows) as pool:
+        waiting = [pool.submit(_of_held, make, name) for make, name in named]
+        yield lambda: [each.result() for each in waiting]
 
 
 def _hold(rows: Rows) -> None:
-    """Keep the rows in a worker process that has just started; Ctrl-C is its parent's to tell.
+    """Keep the rows in a worker process that has just started.
 
     A matrix product has one thread there: the threads of several processes would wait for one another.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threadpool_limits(1)
     _HELD.append(rows)
 

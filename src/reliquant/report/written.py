@@ -103,12 +103,13 @@ def _write(
     asked = pieces_of(facts, told)
     facts["left_out"] = pieces.left_out(asked)
     equivalence, recorded = equivalence_of(facts, told), frames.Recorded(rows)
-    with page.pieces(rows, processes, pieces.shown(asked)) as made_by_then:
+    with page.pieces(rows, processes, pieces.shown(asked)) as all_made:
         judged = claims.judge(recorded, equivalence=equivalence)
         used = source_rows.gathered(recorded.read.values())
         summary, found, plots = page.summary(rows) | counts, findings.findings(rows), page.plots(rows)
         facts["published"] = published.compared(rows, facts)
-        made = made_by_then() + ([] if ran is None else page.deployed_pieces(ran))
+        of_runtimes = [] if ran is None else page.deployed_pieces(ran)
+        made = all_made() + of_runtimes
     figures, tables = Path(paths.figures(output)), Path(paths.tables(output))
     for folder in (figures, tables):
         folder.mkdir(parents=True, exist_ok=True)

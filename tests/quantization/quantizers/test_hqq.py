@@ -7,6 +7,7 @@ from reliquant.layers.arithmetic import fake_quantize, weight_affine
 from reliquant.layers.surgery import targets, twins, unpack_attention
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.quantize import quantize
+from reliquant.quantization.quantizers import hqq
 from reliquant.quantization.quantizers.hqq import _rows, optimise, quantizer
 
 
@@ -40,6 +41,16 @@ def test_scale_and_zero_equal_a_slow_transcription(bits):
     expected_scale, expected_zero = slow(w, bits)
     np.testing.assert_allclose(scale, expected_scale)
     np.testing.assert_allclose(zero, expected_zero, rtol=1e-6)
+
+
+@pytest.mark.parametrize("granularity", ["group", "channel"])
+def test_weights_in_many_parts_get_the_same_numbers(granularity, monkeypatch):
+    rows = torch.distributions.StudentT(4.0).sample((70, 64)) * 0.05
+    grid = Grid(bits=3, granularity=granularity, group=64, symmetric=False, signed=False)
+    whole = optimise(rows, grid, 0.7, 10.0, 1.01, 20)
+    monkeypatch.setattr(hqq, "CHUNK", 1000)
+    for one, other in zip(optimise(rows, grid, 0.7, 10.0, 1.01, 20), whole, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])

@@ -24,7 +24,7 @@ from reliquant.quantization.proxy import Proxy
 
 LOCAL = True  # it changes each layer by itself, so that `mixed` can try it there alone
 LARGEST_INVERSE = 2e4  # the reference's floor of the scale, inverted
-CHUNK = 2**17  # weights worked on at a time, so that they stay in the cache from one pass to the next
+CHUNK = 2**17  # weights that a thread works on at a time, so that they stay in the cache from one pass to the next
 
 REFUSES = [
     (
@@ -111,9 +111,12 @@ def optimise(
 def _step(
     rows: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid, norm: float, beta: float
 ) -> tuple[float, torch.Tensor]:
-    """Return the mean absolute error of the weights with these zero points, and the zero points that follow."""
+    """Return the mean absolute error of the weights with these zero points, and the zero points that follow.
+
+    The latter are wanted of all steps but the last, and cost less at once than in another pass.
+    """
     sizes, following = torch.empty_like(rows), torch.empty_like(zero)
-    at_once = CHUNK if rows.device.type == "cpu" else rows.numel()
+    at_once = CHUNK * torch.get_num_threads() if rows.device.type == "cpu" else rows.numel()
     parts = (each.split(max(1, at_once // rows.shape[1])) for each in (rows, scale, zero, sizes, following))
     for part, scales, zeros, size, after in zip(*parts, strict=True):
         codes = nearest_codes(part, scales, zeros, grid)
