@@ -26,7 +26,7 @@ from reliquant.forking import server
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 CLIENT = Path(__file__).with_name("forked_client.py")
-ANEW = ("reliquant.forking", "reliquant.steps")  # these look at the process that imports them
+ANEW = ("reliquant.forking.client", "reliquant.forking.server", "reliquant.steps")  # they look at their process
 THREADS = ("jemalloc_bg_thd", "polars-ooc-clea")  # of polars, which a child of a fork can do without
 OF_SNAKEMAKE = ("snakemake.cli", "snakemake.report", "smart_open", "requests", "pydantic.dataclasses", "PIL.Image")
 OF_SNAKEMAKE += ("safetensors.numpy", "scipy.optimize")
