@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
+from ended import gone
 
 from reliquant import plugins
 
@@ -83,20 +83,6 @@ def processes(out, client):
     """The process that ran the step, and its server; None where the client ran it."""
     _, _, step, _, parent, *_ = out.split()
     return (int(step), int(parent)) if int(step) != client.pid else (int(step), None)
-
-
-def gone(pid, seconds=20):
-    """Whether a process ends, within the seconds."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.fixture

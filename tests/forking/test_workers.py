@@ -3,9 +3,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from ended import gone
 
 from reliquant.forking.workers import workers
 
@@ -51,21 +51,9 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     try:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
-        assert all(map(lives, pids))
+        assert not any(gone(pid, 0.1) for pid in pids)
     finally:
         parent.kill()
         parent.wait()
         parent.stdout.close()
-    deadline = time.monotonic() + 60
-    while any(map(lives, pids)):
-        assert time.monotonic() < deadline, "workers live on"
-        time.sleep(0.05)
-
-
-def lives(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"
+    assert all(gone(pid, 60) for pid in pids)
