@@ -24,7 +24,7 @@ verify: env ## what differs between the lab that ran here, or STUDY, and the rel
 	$(BIN)/python tools/released.py compare $(or $(STUDY),lab)
 
 test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth test file
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		$(if $(SHARD),$$(find tests -name 'test_*.py' | sort | awk -v s=$(SHARD) '{ split(s, a, "/") } NR % a[2] == a[1] % a[2]'))
 
 test-fast: env ## the tests of every file that takes seconds: all but those of tests/slow.txt

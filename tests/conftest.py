@@ -5,6 +5,7 @@ import inspect
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 def pytest_configure():
     gc.disable()  # collecting tests makes a million objects, all of which are needed
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with the files of most tests, as xdist would, but with Slurm's before all: its jobs wait for minutes."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name != "test_slurm.py", -tests[item.path], str(item.path)))
 
 
 @pytest.hookimpl(trylast=True)

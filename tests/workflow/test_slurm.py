@@ -50,31 +50,48 @@ def cluster(tmp_path_factory):
     if any(lacks.values()) or os.getuid() != 0:
         reasons = [reason for reason, true in lacks.items() if true] or ["only root can start one"]
         pytest.skip(f"no Slurm answers: {', '.join(reasons)}")
-    subprocess.run(["bash", start], check=True, capture_output=True)
+    subprocess.run(["bash", TOOLS / "slurm_stop.sh", "--purge"], check=True)  # a killed run's jobs would go on
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # nproc heeds it
+    subprocess.run(["bash", start], check=True, capture_output=True, env=environment)
     yield
     subprocess.run(["bash", TOOLS / "slurm_stop.sh"], check=True)
 
 
-def started(folder, *words, profile="slurm", config=TINY):
-    """Start Snakemake on the small study, or another; its output goes to a file in the folder."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The config of the small study with one model, of which one tower is deployed: every kind of job, and few."""
+    config = yaml.safe_load(TINY.read_text())
+    del config["models"]["convnext"]
+    config["schemes"]["lsq"]["snapshots"] = {"w4a8-both": [2]}
+    config["shards"] = {"most": [suite for of_one in config["shards"].values() for suite in of_one]}
+    config["deploy"] |= {"runtimes": ["onnxruntime"], "towers": "image", "suites": ["clean"]}
+    path = tmp_path_factory.mktemp("small") / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def started(config, folder, *words, profile="slurm"):
+    """Start Snakemake on a study; its output goes to a file in the folder."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / profile]
     command += ["--directory", folder, "--configfile", config, "--nocolor", *words]
+    if profile == "slurm":
+        command += ["--slurm-init-seconds-before-status-checks", "1"]
     with open(folder / "output.txt", "w") as output:
         environment = {**os.environ, "PATH": path}
         return subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=environment)
 
 
-def finished(folder, *words, **more):
-    code = started(folder, *words, **more).wait()
+def finished(config, folder, *words, **more):
+    code = started(config, folder, *words, **more).wait()
     return code, (folder / "output.txt").read_text()
 
 
 @pytest.fixture(scope="module")
-def local(cluster, tmp_path_factory):
+def local(cluster, small, tmp_path_factory):
     """A run without Slurm."""
     folder = tmp_path_factory.mktemp("local")
-    code, output = finished(folder, profile="default")
+    code, output = finished(small, folder, profile="default")
     assert code == 0, output[-4000:]
     return folder
 
@@ -107,8 +124,8 @@ def lose():
     subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
 
 
-def test_jobs_of_a_node_that_dies_run_elsewhere_and_the_rows_are_those_of_a_local_run(local, lose, tmp_path):
-    run = started(tmp_path)
+def test_jobs_of_a_node_that_dies_run_elsewhere_and_the_rows_are_those_of_a_local_run(local, lose, small, tmp_path):
+    run = started(small, tmp_path)
     lost = lose(run, tmp_path)
     assert run.wait() == 0, (tmp_path / "output.txt").read_text()[-4000:]
     told = [subprocess.run(["scontrol", "show", "job", j], capture_output=True, text=True).stdout for j in lost]
@@ -116,8 +133,8 @@ def test_jobs_of_a_node_that_dies_run_elsewhere_and_the_rows_are_those_of_a_loca
     assert (tmp_path / ROWS).read_bytes() == (local / ROWS).read_bytes()
 
 
-def test_where_slurm_does_not_requeue_the_lost_job_is_named_and_the_next_run_goes_on(local, lose, tmp_path):
-    run = started(tmp_path, "--retries", "0", "--slurm-no-requeue")
+def test_where_slurm_does_not_requeue_the_lost_job_is_named_and_the_next_run_goes_on(local, lose, small, tmp_path):
+    run = started(small, tmp_path, "--retries", "0", "--slurm-no-requeue")
     lose(run, tmp_path)
     assert run.wait() != 0
     output = (tmp_path / "output.txt").read_text()
@@ -125,40 +142,59 @@ def test_where_slurm_does_not_requeue_the_lost_job_is_named_and_the_next_run_goe
     assert "log: logs/tiny/" in output
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("images.npy")}
     assert times
-    code, output = finished(tmp_path, "--until", "pretrain")
+    code, output = finished(small, tmp_path, "--until", "pretrain")
     assert code == 0, output[-4000:]
     assert all(path.stat().st_mtime_ns == before for path, before in times.items())  # nothing finished was lost
     models = sorted((local / "data" / "models").glob("*.safetensors"))
     assert [(tmp_path / m.relative_to(local)).read_bytes() for m in models] == [m.read_bytes() for m in models]
 
 
-def test_a_job_over_its_memory_is_tried_again_with_more(local, tmp_path):
+def test_a_job_over_its_memory_is_tried_again_with_more(local, small, tmp_path):
     little = ["--set-resources", "pretrain:mem_mb=250 * attempt ** 3", "--until", "pretrain"]
-    code, output = finished(tmp_path, *little)
+    code, output = finished(small, tmp_path, *little)
     assert code == 0, output[-4000:]
     assert "Trying to restart job" in output
     given = {line.split("mem_mb=")[1].split(",")[0] for line in output.splitlines() if "mem_mb=" in line}
     assert {"250", "2000"} <= given
 
 
-def test_a_job_over_its_time_is_tried_again_with_more(cluster, tmp_path):
-    config = yaml.safe_load(TINY.read_text())
-    del config["models"]["convnext"]
-    config["models"]["vit"]["pretrain"]["steps"] = 4000  # more than the minute that is the least that Slurm gives
-    (tmp_path / "long.yaml").write_text(yaml.safe_dump(config))
-    little = ["--set-resources", "pretrain:runtime=attempt ** 3", "--until", "pretrain"]
-    code, output = finished(tmp_path, *little, config=tmp_path / "long.yaml")
+SLOW = """
+import time
+from pathlib import Path
+
+from reliquant.grid import Grid
+from reliquant.quantization.quantizers.rtn import quantizer as rtn
+
+
+def quantizer(clip, names, proxy, saved, /, *, weight: Grid, activation: Grid):
+    if not Path("begun").exists():
+        Path("begun").touch()
+        time.sleep(600)
+    rtn(clip, names, proxy, saved, weight=weight, activation=activation)
+"""
+
+
+def test_a_job_over_its_time_is_tried_again_with_more(cluster, small, tmp_path, monkeypatch):
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "once.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    config = yaml.safe_load(small.read_text())
+    config["schemes"] = {"rtn": {"quantizer": "slow.once", "family": "Simple PTQ"}}
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(config))
+    little = ["--set-resources", "quantize:runtime=attempt ** 3", "--until", "quantize"]  # a minute is Slurm's least
+    code, output = finished(tmp_path / "slow.yaml", tmp_path, *little)
     assert code == 0, output[-4000:]
     assert "TIMEOUT" in output
     assert "Trying to restart job" in output
 
 
-def test_a_job_that_fails_shows_its_log(cluster, tmp_path):
-    code, output = finished(tmp_path, "--retries", "0", "--until", "prepare", "--set-resources", "prepare:runtime=60")
+def test_a_job_that_fails_shows_its_log(cluster, small, tmp_path):
+    once = ["--retries", "0"]
+    code, output = finished(small, tmp_path, *once, "--until", "prepare", "--set-resources", "prepare:runtime=60")
     assert code == 0, output[-4000:]
     images = next((tmp_path / "data/prepared/pairs").rglob("images.npy"))
     images.write_bytes(images.read_bytes()[:1000])
-    code, output = finished(tmp_path, "--retries", "0", "--until", "pretrain")
+    code, output = finished(small, tmp_path, *once, "--until", "pretrain")
     assert code != 0
     assert "logs/tiny/pretrain/vit.log" in output
-    assert "mmap length is greater than file size" in output  # what the log says, and nothing else
+    assert "pairs/native/images.npy: truncated" in output  # what the log says, and nothing else
