@@ -13,7 +13,7 @@ rule collect:
         f"{LOGS}/collect.log",
     conda:
         "../envs/reliquant.yaml"
-    threads: lambda wildcards, input: 2 if len(input) > 300 else 1  # fewer are checked by one process
+    threads: 2
     resources:
         mem_mb=more(4000),
         runtime=more(60),

@@ -34,7 +34,7 @@ def workers(processes: int, prepare: Prepare | None = None, /, *given: Any) -> I
 
 def _begin(parent: int, prepare: Prepare | None, given: tuple[Any, ...]) -> None:
     """Make this process, which has just started, a worker of its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # it is told of a stop by its parent alone
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a stop ends it without a traceback; the parent tells of it
     end_with_parent()
     if os.getppid() != parent:  # which ended before
         os._exit(1)
