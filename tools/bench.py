@@ -73,6 +73,14 @@ BENCHMARKS = [  # the cheapest first
         "dag", "`snakemake -n` of the full study / 90 s and 2 GiB", 3, 70, tiny="--config config/config.yaml --models 1"
     ),
     Benchmark(
+        "scheduling",
+        "jobs that end while 10,000 are ready, here / as Snakemake comes",
+        2,
+        85,
+        "--seconds 30",
+        "--jobs 50 --seconds 2",
+    ),
+    Benchmark(
         "measures",
         "torchmetrics + scikit-learn + scipy / ours, 50,000 x 1,000, B = 10,000",
         3,
