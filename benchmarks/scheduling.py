@@ -1,6 +1,6 @@
-"""Count the jobs that Snakemake ends in a minute while thousands are ready: as it comes, and as this workflow has it.
+"""Count the jobs that Snakemake ends in half a minute while thousands are ready: as it comes, and as this workflow has it.
 
-`python benchmarks/scheduling.py [--jobs 10000] [--seconds 60]`. A job reads a file of its own and one of all, and takes
+`python benchmarks/scheduling.py [--jobs 10000] [--seconds 30]`. A job reads a file of its own and one of all, and takes
 a fifth of a second; two run at a time, which would be ten a second if choosing the next took no time. The workflow's
 side has its rules/scheduler.smk, and how jobs are chosen from profiles/default. Seconds count from the first job on.
 """
@@ -33,7 +33,7 @@ rule one:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=10_000, help="how many are ready at first")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long jobs run")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long jobs run")
     args = parser.parse_args()
     profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text())
     chosen = [word for key in ("scheduler", "scheduler-subsample") for word in (f"--{key}", str(profile[key]))]
