@@ -1,4 +1,4 @@
-"""Count the jobs that Snakemake ends in half a minute while thousands are ready: as it comes, and as this workflow has it.
+"""Count the jobs that Snakemake ends in half a minute while thousands are ready: as it comes, and as it is used here.
 
 `python benchmarks/scheduling.py [--jobs 10000] [--seconds 30]`. A job reads a file of its own and one of all, and takes
 a fifth of a second; two run at a time, which would be ten a second if choosing the next took no time. The workflow's

@@ -73,7 +73,7 @@ BENCHMARKS = [  # the cheapest first
         "dag", "`snakemake -n` of the full study / 90 s and 2 GiB", 3, 70, tiny="--config config/config.yaml --models 1"
     ),
     Benchmark(
-        "scheduling", "jobs that end of 10,000 ready ones, here / as Snakemake comes", 2, 85, tiny="--jobs 50 --seconds 2"
+        "scheduling", "jobs ended of 10,000 ready ones, here / as Snakemake comes", 2, 85, tiny="--jobs 50 --seconds 2"
     ),
     Benchmark(
         "measures",
