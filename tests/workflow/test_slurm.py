@@ -1,8 +1,8 @@
 """The small study through a real Slurm of two nodes on this machine: the same bytes, lost nodes, too little memory.
 
 Needs the extra `cluster`, and a Slurm that answers, or one that is installed and scripts that start and stop it:
-slurm_local.sh and slurm_stop.sh of the folder SLURM_LOCAL, ../shared/tools if it does not say. Nodes that are killed
-here must be processes of this machine.
+slurm_local.sh and slurm_stop.sh of the folder SLURM_LOCAL, ../shared/tools if it does not say, which keep all that they
+write in the folder SLURM_LOCAL_DIR. Nodes that are killed here must be processes of this machine.
 """
 
 import os
@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,16 +46,20 @@ def cluster(tmp_path_factory):
             pytest.skip("the jobs of the Slurm that answers do not see this checkout or the folders of its tests")
         yield
         return
-    start = TOOLS / "slurm_local.sh"
+    start, stop = TOOLS / "slurm_local.sh", TOOLS / "slurm_stop.sh"
     lacks = {f"{start} is absent": not start.exists(), "slurmctld is not installed": not shutil.which("slurmctld")}
     if any(lacks.values()) or os.getuid() != 0:
         reasons = [reason for reason, true in lacks.items() if true] or ["only root can start one"]
         pytest.skip(f"no Slurm answers: {', '.join(reasons)}")
-    subprocess.run(["bash", TOOLS / "slurm_stop.sh", "--purge"], check=True)  # a killed run's jobs would go on
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # nproc heeds it
-    subprocess.run(["bash", start], check=True, capture_output=True, env=environment)
-    yield
-    subprocess.run(["bash", TOOLS / "slurm_stop.sh"], check=True)
+    if (conf := Path("/etc/slurm/slurm.conf")).is_symlink():  # what a run that was killed has left
+        environment["SLURM_LOCAL_DIR"] = str(conf.resolve().parent)
+        subprocess.run(["bash", stop], check=True, env=environment)
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:  # its sockets need short paths
+        environment["SLURM_LOCAL_DIR"] = folder
+        subprocess.run(["bash", start], check=True, capture_output=True, env=environment)
+        yield
+        subprocess.run(["bash", stop], check=True, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -101,27 +106,35 @@ def busy(node):
     return subprocess.run(asked, capture_output=True, text=True).stdout.split()
 
 
+def daemon(node):
+    asked = subprocess.run(["pgrep", "-f", f"slurmd -N {node}$"], capture_output=True, text=True)
+    return [int(word) for word in asked.stdout.split()]
+
+
 @pytest.fixture
 def lose():
-    """A function that lets a node die with all that runs on it once it is busy; the node is back after the test."""
-    node = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True).stdout.split()[-1]
-    daemon = subprocess.run(["pgrep", "-f", f"slurmd -N {node}$"], capture_output=True, text=True).stdout.split()
-    if not daemon:
-        pytest.skip(f"node {node} is another machine")
+    """A function that lets the first node that is busy die with all that runs on it; it is back after the test."""
+    nodes = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True).stdout.split()
+    lost = []
+    if elsewhere := [node for node in nodes if not daemon(node)]:
+        pytest.skip(f"node {elsewhere[0]} is another machine")
 
     def dies(run, folder):
-        while not (jobs := busy(node)):
+        while not (at_work := [node for node in nodes if busy(node)]):
             assert run.poll() is None, (folder / "output.txt").read_text()[-4000:]
             time.sleep(0.5)
-        os.kill(int(daemon[0]), signal.SIGKILL)
+        node, jobs = at_work[0], busy(at_work[0])
+        lost.append(node)
+        os.kill(daemon(node)[0], signal.SIGKILL)
         for job in jobs:
             subprocess.run(["pkill", "-KILL", "-f", rf"slurmstepd: \[{job}\."])
         subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed"], check=True)
         return jobs
 
     yield dies
-    subprocess.run(["slurmd", "-N", node], check=True)
-    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
+    for node in lost:
+        subprocess.run(["slurmd", "-N", node], check=True)
+        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
 
 
 def test_jobs_of_a_node_that_dies_run_elsewhere_and_the_rows_are_those_of_a_local_run(local, lose, small, tmp_path):
@@ -186,6 +199,8 @@ def test_a_job_over_its_time_is_tried_again_with_more(cluster, small, tmp_path, 
     assert code == 0, output[-4000:]
     assert "TIMEOUT" in output
     assert "Trying to restart job" in output
+    given = {line.split("runtime=")[1].split(",")[0] for line in output.splitlines() if "runtime=" in line}
+    assert {"1", "8"} <= given
 
 
 def test_a_job_that_fails_shows_its_log(cluster, small, tmp_path):

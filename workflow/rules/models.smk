@@ -76,7 +76,7 @@ rule quantize:
         variant=QUANTIZED,
     log:
         f"{LOGS}/quantize/{{variant}}.log",
-    priority: 1  # a variant that is refused is refused before anything is evaluated
+    priority: 1  # most variants that are refused are refused before anything is evaluated
     conda:
         "../envs/reliquant.yaml"
     resources:

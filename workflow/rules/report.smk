@@ -13,7 +13,7 @@ rule collect:
         f"{LOGS}/collect.log",
     conda:
         "../envs/reliquant.yaml"
-    threads: 2
+    threads: 2  # above 300 shards it uses both
     resources:
         mem_mb=more(4000),
         runtime=more(60),
