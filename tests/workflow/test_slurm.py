@@ -122,10 +122,10 @@ def lose():
         pytest.skip(f"node {elsewhere[0]} is another machine")
 
     def dies(run, folder):
-        while not (at_work := [node for node in nodes if busy(node)]):
+        while not (at_work := {node: jobs for node in nodes if (jobs := busy(node))}):
             assert run.poll() is None, (folder / "output.txt").read_text()[-4000:]
             time.sleep(0.5)
-        node, jobs = at_work[0], busy(at_work[0])
+        node, jobs = next(iter(at_work.items()))
         lost.append(node)
         os.kill(daemon(node)[0], signal.SIGKILL)
         for job in jobs:
@@ -164,13 +164,17 @@ def test_where_slurm_does_not_requeue_the_lost_job_is_named_and_the_next_run_goe
     assert [(tmp_path / m.relative_to(local)).read_bytes() for m in models] == [m.read_bytes() for m in models]
 
 
+def given(output, resource):
+    """All amounts of a resource that jobs of a run were given."""
+    return {line.split(f"{resource}=")[1].split(",")[0] for line in output.splitlines() if f"{resource}=" in line}
+
+
 def test_a_job_over_its_memory_is_tried_again_with_more(local, small, tmp_path):
     little = ["--set-resources", "pretrain:mem_mb=250 * attempt ** 3", "--until", "pretrain"]
     code, output = finished(small, tmp_path, *little)
     assert code == 0, output[-4000:]
     assert "Trying to restart job" in output
-    given = {line.split("mem_mb=")[1].split(",")[0] for line in output.splitlines() if "mem_mb=" in line}
-    assert {"250", "2000"} <= given
+    assert {"250", "2000"} <= given(output, "mem_mb")
 
 
 SLOW = """
@@ -201,8 +205,7 @@ def test_a_job_over_its_time_is_tried_again_with_more(cluster, small, tmp_path, 
     assert code == 0, output[-4000:]
     assert "TIMEOUT" in output
     assert "Trying to restart job" in output
-    given = {line.split("runtime=")[1].split(",")[0] for line in output.splitlines() if "runtime=" in line}
-    assert {"1", "8"} <= given
+    assert {"1", "8"} <= given(output, "runtime")
 
 
 def test_a_job_that_fails_shows_its_log(cluster, small, tmp_path):
