@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ def pytest_collection_finish():
 def no_width(monkeypatch):
     """Let text have lines of any length, whatever window the tests are run in."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def at_most():
+    """What fails where a block takes more seconds of processor time, of this process and of those that it waits for.
+
+    What other processes do meanwhile does not count, so that a busy machine fails no test.
+    """
+
+    @contextmanager
+    def at_most(seconds):
+        start = sum(os.times()[:4])
+        yield
+        took = sum(os.times()[:4]) - start
+        assert took < seconds, f"{took:.1f} s of processor time, where less than {seconds} are allowed"
+
+    return at_most
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import io
 import lzma
 import stat
 import tarfile
-import time
 import zipfile
 
 import numpy as np
@@ -245,16 +244,14 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_small_archive_that_asks_for_much_is_refused_at_once(name, tmp_path):
+def test_a_small_archive_that_asks_for_much_is_refused_at_once(name, tmp_path, at_most):
     make, said = BOMBS[name]
     archive = make(tmp_path / "bomb")
     folder = tmp_path / "data"
     folder.mkdir()
     assert archive.stat().st_size < 700_000
-    start = time.monotonic()
-    with pytest.raises(ValueError, match=said):
+    with at_most(5), pytest.raises(ValueError, match=said):
         unpack(archive, folder)
-    assert time.monotonic() - start < 5
     assert not list(folder.iterdir())
 
 

@@ -1,7 +1,6 @@
 """A parquet file that unpacks to gigabytes is refused by what its pages declare."""
 
 import io
-import time
 
 import polars as pl
 import pytest
@@ -70,14 +69,12 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_small_file_that_asks_for_much_is_refused_at_once(name, tmp_path):
+def test_a_small_file_that_asks_for_much_is_refused_at_once(name, tmp_path, at_most):
     make, said = BOMBS[name]
     path = make(tmp_path / "bomb.parquet")
     assert path.stat().st_size < 300_000
-    start = time.monotonic()
-    with pytest.raises(TooMuch, match=rf"bomb\.parquet: {said}"):
+    with at_most(5), pytest.raises(TooMuch, match=rf"bomb\.parquet: {said}"):
         read_parquet([path], templates=["a {}"])
-    assert time.monotonic() - start < 5
 
 
 def test_a_footer_of_gigabytes_is_not_read(tmp_path):

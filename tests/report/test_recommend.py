@@ -1,5 +1,4 @@
 import functools
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -132,12 +131,11 @@ def test_variants_that_share_their_images_are_told_apart_more_surely():
     assert unsure < 0.75
 
 
-def test_thousands_of_variants_take_seconds():
+def test_thousands_of_variants_take_seconds(at_most):
     shape = replace(SMALL, models=[(f"m{i}", "wit") for i in range(110)], scopes=("image", "both"))
-    start = time.process_time()
-    found = recommend(rows(shape), ["accuracy_delta < 0.05", "squared_ce_change < 1"], draws=200)
+    with at_most(60):
+        found = recommend(rows(shape), ["accuracy_delta < 0.05", "squared_ce_change < 1"], draws=200)
     assert found.height
-    assert time.process_time() - start < 60
 
 
 def test_an_absent_measure_is_named():
