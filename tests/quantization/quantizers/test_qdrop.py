@@ -32,7 +32,7 @@ def test_a_tower_is_nearer_to_fp32_than_by_rounding_to_nearest_on_the_same_range
     unpack_attention(clip.model)
     plain, other = copy.deepcopy(clip), copy.deepcopy(clip)
     grids = {"weight": Grid(bits=bits[0], granularity="channel"), "activation": Grid(bits=bits[1], symmetric=False)}
-    layers = run(clip, proxy, **grids)
+    layers = run(clip, proxy, lr=1e-2, **grids)  # five times faster steps leave the outcome to the last digits
     mse(other, targets(other, "image"), proxy, Checkpoints(), **grids)
     fp32, ours, theirs = (images(c, proxy) for c in (plain, clip, other))
     assert (ours - fp32).norm() < (1.1 if bits[0] == 16 else 0.95) * (theirs - fp32).norm()
