@@ -46,7 +46,7 @@ def no_width(monkeypatch):
 def at_most():
     """What fails where a block takes more seconds of processor time, of this process and of those that it waits for.
 
-    What other processes do meanwhile does not count, so that a busy machine fails no test.
+    What other processes do meanwhile does not count, and neither does a wait: it is for blocks that compute.
     """
 
     @contextmanager
