@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import reliquant
 from reliquant import plugins
@@ -64,6 +66,20 @@ def test_torch_is_a_range_and_its_pin_is_in_the_constraints_alone():
     assert len(torch) == 2
     assert all(re.fullmatch(r"torch(vision)?>=[\d.]+", each) for each in torch)
     assert {"torch==", "torchvision=="} <= set(re.findall(r"^torch\w*==", (ROOT / "constraints.txt").read_text(), re.M))
+
+
+def test_what_is_pinned_runs_on_the_oldest_python_that_is_promised():
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    tried = []
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M):
+        try:
+            found = metadata(name)
+        except PackageNotFoundError:  # of an extra that is not installed here
+            continue
+        if found["Version"] == version:
+            assert SpecifierSet(found["Requires-Python"] or "").contains(oldest), f"{name} {version} needs a newer one"
+            tried.append(name)
+    assert len(tried) > 100
 
 
 def test_the_extra_lab_takes_the_data_of_this_clone():

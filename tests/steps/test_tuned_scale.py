@@ -66,7 +66,9 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
     assert len(header["pairs"]["indices"]) == 60
     with tarfile.open(world / "v.snapshots.tar") as tar:
         assert tar.getnames() == ["0.safetensors", "2.safetensors"]
-        tar.extractall(world / "kept", filter="data")
+        (world / "kept").mkdir()
+        for name in tar.getnames():  # extractall has its filter since Python 3.11.4 alone
+            (world / "kept" / name).write_bytes(tar.extractfile(name).read())
     assert read_header(world / "kept" / "2.safetensors")["iteration"] == 2
     assert not (world / "v.checkpoints").exists()
 
