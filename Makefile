@@ -24,11 +24,11 @@ verify: env ## what differs between the lab that ran here, or STUDY, and the rel
 	$(BIN)/python tools/released.py compare $(or $(STUDY),lab)
 
 test: env ## all tests; with SHARD=2/4 the second of four parts, every fourth test file
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
 		$(if $(SHARD),$$(find tests -name 'test_*.py' | sort | awk -v s=$(SHARD) '{ split(s, a, "/") } NR % a[2] == a[1] % a[2]'))
 
 test-fast: env ## the tests of every file that takes seconds: all but those of tests/slow.txt
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $$(find tests -name 'test_*.py' | sort | grep -vxFf tests/slow.txt)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile $$(find tests -name 'test_*.py' | sort | grep -vxFf tests/slow.txt)
 
 oracles: env ## the tests that compare with kept libraries, which the extra `oracles` brings; make test skips these
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
@@ -37,7 +37,7 @@ oracles: env ## the tests that compare with kept libraries, which the extra `ora
 		tests/quantization/quantizers/test_against_libraries.py tests/stored/layouts
 
 fuzz: env ## the random inputs of tests/fuzz, many more of them
-	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/fuzz
+	FUZZ_CASES=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/fuzz
 
 chaos: env ## the harm of tests/chaos, much more of it; the last line says what was survived
 	CHAOS_KILLS=88 CHAOS_FLIPS=306 CHAOS_SWAPS=289 CHAOS_HARDSHIPS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/chaos

@@ -18,6 +18,12 @@ def pytest_configure():
     gc.disable()  # collecting tests makes a million objects, all of which are needed
 
 
+def pytest_xdist_auto_num_workers():
+    """With `-n auto`, a worker for each core that pytest may use, two at least, and four at most: memory is shared."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores, 2), 4)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Begin with the files of most tests, as xdist would, but with Slurm's before all: its jobs wait for minutes."""
