@@ -71,7 +71,7 @@ def test_a_program_that_takes_too_long_is_ended(place):
 @pytest.mark.parametrize("words", [["python", "-c", "print(8)"], ["python", "-m", "reliquant.steps.facts", "--help"]])
 def test_where_no_server_answers_the_program_starts_in_earnest(tmp_path, words):
     done = subprocess.run([sys.executable, "-IS", CLIENT, tmp_path, *words], capture_output=True, text=True)
-    real = subprocess.run(words, executable=sys.executable, capture_output=True, text=True)
+    real = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, real.stdout)
 
 
