@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from forked_programs import run_snakemake
+from forked_programs import real_path, run_snakemake
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
 ALONE = {name: word for name, word in os.environ.items() if not name.lower().endswith("_proxy") and name[:3] != "HF_"}
-ALONE |= {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+ALONE |= {"OMP_NUM_THREADS": "1", "PATH": real_path()}
 ALONE["PYTHONPATH"] = str(ROOT / "src")
 KINDS = {  # of files, by a pattern of their paths
     "model": r"data/models/.*\.safetensors",

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from forked_programs import programs, run_snakemake
+from forked_programs import programs, real_path, run_snakemake
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
@@ -161,7 +160,7 @@ def hub(files):
 
 def environment(hub, home, **more):
     clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("HF_")}
-    paths = {"PYTHONPATH": str(ROOT / "src"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    paths = {"PYTHONPATH": str(ROOT / "src"), "PATH": real_path()}
     return clean | paths | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DOWNLOAD_TIMEOUT": "1"} | more
 
 

@@ -66,10 +66,8 @@ def test_rows_have_the_tuned_scale_beside_the_native_one_from_one_forward(world,
     assert len(header["pairs"]["indices"]) == 60
     with tarfile.open(world / "v.snapshots.tar") as tar:
         assert tar.getnames() == ["0.safetensors", "2.safetensors"]
-        (world / "kept").mkdir()
-        for name in tar.getnames():  # extractall has its filter since Python 3.11.4 alone
-            (world / "kept" / name).write_bytes(tar.extractfile(name).read())
-    assert read_header(world / "kept" / "2.safetensors")["iteration"] == 2
+        (world / "2.safetensors").write_bytes(tar.extractfile("2.safetensors").read())
+    assert read_header(world / "2.safetensors")["iteration"] == 2
     assert not (world / "v.checkpoints").exists()
 
     cell = {"suite": "clean", "dataset": "x", "reference": "x", "group": "", "corruption": "", "severities": [0]}

@@ -90,6 +90,11 @@ def programs(*modules):
     return Programs(folder() / name, *modules)
 
 
+def real_path():
+    """Return a PATH whose programs start as everybody's do, this environment's before all others."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
 @cache
 def forked_path():
     """Return a PATH whose `dvc`, `snakemake`, `reliquant` and `python -m` of steps are forked; all else is real."""
@@ -101,7 +106,7 @@ def forked_path():
         script = f'#!/bin/sh\nexec "{sys.executable}" -IS "{CLIENT}" "{folder()}" {name} "$@"\n'
         (place / name).write_text(script)
         (place / name).chmod(0o755)
-    return os.pathsep.join([str(place), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.pathsep.join([str(place), real_path()])
 
 
 def run_snakemake(*words, cwd, env=None):

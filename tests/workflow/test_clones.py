@@ -19,12 +19,11 @@ import polars as pl
 import pytest
 import yaml
 from dry_run import job_counts
-from forked_programs import forked_path
+from forked_programs import forked_path, real_path
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
 LAB_VIT = ROOT / "src" / "reliquant" / "models" / "architectures" / "lab_vit.json"
-BIN = Path(sys.executable).parent
 
 
 def run(*command, cwd, check=True, **more):
@@ -217,7 +216,7 @@ def test_a_killed_run_loses_no_finished_job(clone, tmp_path):
     del config["deploy"]  # which begins after the kill
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
     every = jobs(folder)
-    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "PATH": real_path()}
     with (tmp_path / "log").open("w") as log:
         child = subprocess.Popen(["snakemake"], cwd=folder, env=env, stderr=log, stdout=log, start_new_session=True)
         while not list(folder.glob("results/lab/quantize/*/*/*.safetensors")) and child.poll() is None:
@@ -316,7 +315,7 @@ def test_an_ordinary_user_may_have_any_kind_of_cache(ordinary, kind):
     base, words = ordinary
     own = {"HOME": str(base), "DVC_SITE_CACHE_DIR": str(base / "site"), "XDG_CACHE_HOME": str(base / "xdg")}
     if words:  # another user, who may not see the processes from which programs are forked
-        own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        own["PATH"] = real_path()
 
     def as_user(*command, cwd=base / "fresh", check=True):
         return run(*words, *command, cwd=cwd, check=check, **own)

@@ -4,19 +4,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from dry_run import job_counts
-from forked_programs import forked_path, run_snakemake
+from forked_programs import forked_path, real_path, run_snakemake
 from small_disk import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
-BIN = Path(sys.executable).parent
-REAL = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+REAL = {**os.environ, "PATH": real_path(), "DVC_NO_ANALYTICS": "1"}
 
 
 def forked():

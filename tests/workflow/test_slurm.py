@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked_programs import real_path
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
@@ -79,13 +80,12 @@ def small(tmp_path_factory):
 
 def started(config, folder, *words, profile="slurm"):
     """Start Snakemake on a study; its output goes to a file in the folder."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / profile]
     command += ["--directory", folder, "--configfile", config, "--nocolor", *words]
     if profile == "slurm":
         command += ["--slurm-init-seconds-before-status-checks", "1"]
     with open(folder / "output.txt", "w") as output:
-        environment = {**os.environ, "PATH": path}
+        environment = {**os.environ, "PATH": real_path()}
         return subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=environment)
 
 

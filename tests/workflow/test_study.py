@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import polars as pl
 import pytest
 import yaml
 from dry_run import job_counts
-from forked_programs import forked_path, run_snakemake
+from forked_programs import forked_path, real_path, run_snakemake
 
 from reliquant.cli import verify
 from reliquant.cli.plan_study import estimate
@@ -23,7 +22,6 @@ from reliquant.study.check import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / ".test" / "config" / "config.yaml"
-REAL = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a PATH whose programs start as everybody's do
 TINY_STUDY = read_study(yaml.safe_load(TINY.read_text()))
 
 
@@ -36,7 +34,7 @@ def snakemake(folder, *words, config=TINY, check=True, real=False):
     """Run Snakemake on a study; its jobs are forked from a process of the tests, or start as everybody's (`real`)."""
     command = ["--snakefile", ROOT / "workflow/Snakefile", "--profile", ROOT / "profiles" / "default"]
     command += ["--cores", "2", "--directory", folder, "--configfile", config, "--nocolor", *words]
-    done = run_snakemake(*command, cwd=ROOT, env={**os.environ, "PATH": REAL} if real else forking())
+    done = run_snakemake(*command, cwd=ROOT, env={**os.environ, "PATH": real_path()} if real else forking())
     output = done.stdout + done.stderr
     assert not check or done.returncode == 0, output[-6000:]
     return done.returncode, output
