@@ -36,5 +36,6 @@ def test_no_image_and_impossible_confidences():
     assert np.isnan(smooth_ece(np.zeros(0), np.zeros(0, bool))[0])
     assert smooth_ece(np.array([0.75]), np.array([True]))[0] == pytest.approx(0.25, abs=1e-3)
     assert smooth_ece(np.ones(5), np.ones(5, bool))[0] == 0
+    assert smooth_ece(np.ones(5), np.zeros(5, bool))[0] == pytest.approx(1)
     with pytest.raises(ValueError, match="1 of 1 confidences are NaN"):
         smooth_ece(np.array([np.nan]), np.array([True]))

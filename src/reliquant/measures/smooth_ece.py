@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from reliquant.measures.calibration import bins_of
 
@@ -28,24 +29,36 @@ def smooth_ece(
     at = np.minimum((np.asarray(confidence, dtype=float) * grid).astype(int), grid - 1)
     residual = np.asarray(correct, float) - confidence
     density = np.bincount(at, residual, minlength=grid) / n
-    low, high = 1 / grid, 1.0  # the error falls with s, so that error(s) - s has one root
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _error(density, middle) > middle else (low, middle)
-    value, step = _error(density, high), high / 100
-    slope = (_error(density, high + step) - _error(density, high - step)) / (2 * step)
-    pull = _smoothed(np.sign(_smoothed(density, high)), high)[at]
+    spectrum = _spectrum(density)
+    s = _bandwidth(spectrum)
+    value, step = _error(spectrum, s), s / 100
+    slope = (_error(spectrum, s + step) - _error(spectrum, s - step)) / (2 * step)
+    pull = _smoothed(_spectrum(np.sign(_smoothed(spectrum, s))), s)[at]
     influence = (residual * pull - value) / (1 - min(0.0, slope))
     return value, influence - influence.mean()
 
 
-def _error(density: NDArray[np.float64], s: float) -> float:
+def _bandwidth(spectrum: NDArray[np.complex128]) -> float:
+    """Return the bandwidth that its error equals, or the smallest one, of a cell, where that has no larger error."""
+    smallest = 1 / (len(spectrum) - 1)
+
+    def excess(s: float) -> float:  # falls with s, and is negative at 2: no error is above 1, but for rounding
+        return _error(spectrum, s) - s
+
+    return brentq(excess, smallest, 2.0) if excess(smallest) > 0 else smallest
+
+
+def _error(spectrum: NDArray[np.complex128], s: float) -> float:
     """Return the integral of the smoothed gap at one bandwidth."""
-    return float(np.abs(_smoothed(density, s)).sum())
+    return float(np.abs(_smoothed(spectrum, s)).sum())
 
 
-def _smoothed(density: NDArray[np.float64], s: float) -> NDArray[np.float64]:
-    """Convolve with a Gaussian of deviation s, reflected at both ends: an even function of period 2."""
-    grid = len(density)
-    spectrum = np.fft.rfft(np.concatenate([density, density[::-1]]))
+def _spectrum(density: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return the `grid` + 1 frequencies of what is reflected at both ends, an even function of period 2."""
+    return np.fft.rfft(np.concatenate([density, density[::-1]]))
+
+
+def _smoothed(spectrum: NDArray[np.complex128], s: float) -> NDArray[np.float64]:
+    """Convolve with a Gaussian of deviation s what has this spectrum."""
+    grid = len(spectrum) - 1
     return np.fft.irfft(spectrum * np.exp(-0.5 * (np.pi * np.arange(grid + 1) * s) ** 2), 2 * grid)[:grid]

@@ -138,15 +138,30 @@ class SquaredCE:
 
 
 def _root(quantile: Callable[[Floats], Floats], value: Floats, side: int) -> Floats:
-    """Return the true value on one side of `value` (-1 or 1) whose quantile is `value`, by bisection."""
+    """Return the true value on one side of `value` (-1 or 1) whose quantile is `value`, within 1e-13.
+
+    The Illinois method (Dowell and Jarratt 1971, BIT 11, p. 168): a line through two points, one on each side of the
+    root, leads to the next; the height of a point that stays for a second time counts half.
+    """
+
+    def height(true: Floats) -> Floats:
+        return side * (quantile(true) - value)  # below 0 at `value` itself
+
     near, far = value, value + 0.01 * side
-    for _ in range(12):
-        far = np.where(side * (quantile(far) - value) < 0, value + 2 * (far - value), far)
-    for _ in range(40):
-        middle = (near + far) / 2
-        inside = side * (quantile(middle) - value) < 0
-        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-    return (near + far) / 2
+    below, above = height(near), height(far)
+    while (above < 0).any():
+        far = np.where(above < 0, value + 2 * (far - value), far)
+        above = height(far)
+    for _ in range(60):
+        rise = above - below
+        root = far - above * (far - near) / np.where(rise != 0, rise, 1)
+        at = height(root)
+        if not (np.abs(at) > 1e-13).any():
+            break
+        crossed = (at < 0) != (above < 0)
+        near, below = np.where(crossed, far, near), np.where(crossed, above, below / 2)
+        far, above = root, at
+    return root
 
 
 def _weighted(squares: Floats, count: Floats) -> Floats:
