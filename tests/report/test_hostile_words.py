@@ -58,17 +58,23 @@ def hostile(frame):
     return frame.with_columns(group=pl.when(classes).then(renamed).otherwise("group"))
 
 
+@pytest.fixture(scope="module")
+def clean():
+    """The rows whose words are replaced."""
+    return rows(SHAPE)
+
+
 @pytest.fixture(scope="module", params=range(0, len(WORDS), 3))
-def foul(request):
+def foul(request, clean):
     turned = WORDS[request.param :] + WORDS[: request.param]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{__name__}.WORDS", turned)
-        return hostile(rows(SHAPE)).with_columns(value=pl.when(pl.int_range(pl.len()) % 997 != 5).then("value"))
+        return hostile(clean).with_columns(value=pl.when(pl.int_range(pl.len()) % 997 != 5).then("value"))
 
 
 @pytest.fixture(scope="module")
-def some():
-    return hostile(rows(SHAPE))
+def some(clean):
+    return hostile(clean)
 
 
 @pytest.mark.filterwarnings("ignore")  # of glyphs and room

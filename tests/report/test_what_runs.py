@@ -105,9 +105,10 @@ def test_the_figure_draws_each_variant_and_runtime_in_both_widths():
             x for line in figure.axes[0].lines for x in map(float, line.get_xdata()) if line.get_marker() == "s"
         )
         assert places == pytest.approx([-3.0, 0.04])
+    none = rows(Shape(seeds=(0,))).clear()
     for draw in (engine_change.figure, what_runs.table):
         with pytest.raises(NothingToDraw, match="no exported variant was run"):
-            draw(rows(Shape(seeds=(0,))).clear())
+            draw(none)
 
 
 @pytest.fixture(scope="module")

@@ -74,12 +74,13 @@ def _averaged(frame: pl.DataFrame, keys: Sequence[str], /, **others: pl.Expr) ->
     ends = np.stack([ordered[end].cast(pl.Float64).to_numpy() for end in INTERVAL])
     gaps = np.array([[-1], [1]]) * (np.where(np.isfinite(ends), ends, np.nan) - own)
     means, halves = _together(table, gaps, members)
-    groups = groups.with_columns(replicated(means))
+    made = [pl.lit(replicated(means))]
     for end, sign, half in zip(INTERVAL, (-1, 1), halves, strict=True):
-        several = pl.Series((members > 1) & np.isfinite(half) & groups[end].is_not_null().to_numpy())
-        known = pl.Series(np.where(several, value + sign * half, np.nan))
-        groups = groups.with_columns(pl.when(several).then(known).otherwise(end).alias(end))
-    return groups.drop("members")
+        chosen = (members > 1) & np.isfinite(half)
+        known = pl.lit(pl.Series(np.where(chosen, value + sign * half, np.nan)))
+        several = pl.lit(pl.Series(chosen)) & pl.col(end).is_not_null()
+        made.append(pl.when(several).then(known).otherwise(end).alias(end))
+    return groups.drop("members").with_columns(made)
 
 
 def _together(
@@ -208,7 +209,7 @@ def over_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
         runs=pl.len().cast(pl.Int32),
         seed_variance=(pl.col("value").var() / pl.len()).fill_null(0.0),
     )
-    apart = pl.Series(_apart(runs.sort(keys, maintain_order=True), means["runs"].to_numpy()))
+    apart = pl.Series(_apart(runs, keys, means["runs"].to_numpy()))
     return means.with_columns(seed_freedom=pl.when(pl.col("runs") > 1).then(pl.col("runs") - 1), seed_images=apart)
 
 
@@ -229,21 +230,19 @@ def with_lone_seeds(runs: pl.DataFrame, by: Sequence[str], /) -> pl.DataFrame:
     )
 
 
-def _apart(ordered: pl.DataFrame, runs: NDArray[np.integer]) -> NDArray[np.float64]:
+def _apart(frame: pl.DataFrame, keys: Sequence[str], runs: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the variance of the mean of runs, (groups,), that images add by moving them apart; 0 without replicates.
 
-    `ordered` holds the runs of each group in a row, and `runs` says how many.
+    `runs` says how many lines of the frame are of each group of `keys`, in their order.
     """
-    if not len(runs):
-        return np.zeros(0)
     starts = np.cumsum(runs) - runs
     found = np.zeros(len(runs))
     several = np.flatnonzero(runs > 1)
+    if not len(several):
+        return found
+    ordered = frame.sort(keys, maintain_order=True)
     for part in np.array_split(several, 1 + len(several) // 10_000):
-        places = [np.arange(starts[i], starts[i] + runs[i]) for i in part]
-        lines: NDArray[np.integer] = np.concatenate(places) if places else np.zeros(0, int)
-        if not len(lines):
-            continue
+        lines = np.concatenate([np.arange(starts[i], starts[i] + runs[i]) for i in part])
         table = table_of(ordered[lines]).astype(float)
         table -= table.mean(axis=1, keepdims=True)
         number = runs[part]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from reliquant.measures.stats import Z95
 
 Floats = NDArray[np.float64]
 SPREADS = 40  # values of a prior's spread that are tried
+WIDTHS = np.geomspace(0.01, 100, SPREADS)  # of a mean's prior, times its error and the spread, that are tried
 FLAT = 30.0  # times the size of a group's values: so wide is the prior of its mean
 ENOUGH = 6  # variants of a precision, for a prior of their own
 ROUNDS = 20  # spreads that are drawn, each for an equal share of the draws
@@ -63,15 +65,14 @@ def rounds(estimates: Estimates, rng: np.random.Generator, /, *, number: int) ->
     changes = (member.T @ estimates.change) > 0
     centre = np.where(changes, 0.0, means)
     wide = FLAT * np.sqrt((member.T @ (estimates.value**2 + own)) / member.sum(axis=0) + 1e-30)
+    priors = [_prior(estimates, estimates.group == group) for group in groups]
     each = -(-number // ROUNDS)
     for start in range(0, number, each):
         spreads = []
-        for i, g in enumerate(groups):
-            at = estimates.group == g
-            value, deviation, alone = estimates.value[at], estimates.deviation[at], estimates.alone[at]
-            spreads.append(_spread(value, deviation, alone, rng))
+        for i, known in enumerate(priors):
+            spreads.append(_spread(known, rng))
             if changes[i]:
-                wide[i] = _width(value, deviation, alone, spreads[-1], rng)
+                wide[i] = _width(known, spreads[-1], rng)
         spread = member @ np.array(spreads)
         prior = spread**2
         true = (centre + rng.standard_normal((each, len(groups))) * wide) @ member.T
@@ -127,14 +128,28 @@ def _shrinkage(deviation: Floats) -> float:
     return float(np.clip(noise / squares, 0.02, 1.0))
 
 
-def _spread(value: Floats, deviation: Floats, alone: Floats, rng: np.random.Generator) -> float:
-    """Draw the spread of a group's prior, from how far its values lie apart beyond what errors do to them.
+class _Prior(NamedTuple):
+    """Hold what is known of a group's prior: spreads and their chances; number and mean of values, and its errors."""
+
+    spreads: Floats
+    chances: Floats
+    number: int
+    mean: float
+    shared: float  # variance of the mean, of what the errors of its values share
+    alone: float  # mean variance of what has no replicates
+
+
+def _prior(estimates: Estimates, at: NDArray[np.bool_]) -> _Prior:
+    """Return what is known of a group's prior, from how far its values lie apart beyond what errors do to them.
 
     The variance between values is that of the prior and that between errors, times chi-square / freedom.
     """
+    value, deviation, alone = estimates.value[at], estimates.deviation[at], estimates.alone[at]
+    rest = (len(value), float(value.mean()), float(np.var(deviation.mean(axis=0), ddof=1)), float(alone.mean()))
     freedom = len(value) - 1
     if freedom < 1:
-        return float(np.sqrt((deviation**2).sum() / (deviation.shape[1] - 1) + alone.sum()) * FLAT)
+        one = float(np.sqrt((deviation**2).sum() / (deviation.shape[1] - 1) + alone.sum()) * FLAT)
+        return _Prior(np.array([one]), np.ones(1), *rest)
     apart = float(np.var(value, ddof=1))
     error = float(np.var(deviation, axis=0, ddof=1).mean() + alone.mean())
     unit = np.sqrt(max(apart, error, 1e-30))
@@ -142,16 +157,20 @@ def _spread(value: Floats, deviation: Floats, alone: Floats, rng: np.random.Gene
     whole = spreads**2 + error
     log = -0.5 * freedom * (np.log(whole) + apart / whole) + np.log(spreads)  # a grid of logs, a flat prior of spreads
     chance = np.exp(log - log.max())
-    return float(rng.choice(spreads, p=chance / chance.sum()))
+    return _Prior(spreads, chance / chance.sum(), *rest)
 
 
-def _width(value: Floats, deviation: Floats, alone: Floats, spread: float, rng: np.random.Generator) -> float:
+def _spread(known: _Prior, rng: np.random.Generator) -> float:
+    """Draw the spread of a group's prior; where there is but one, without a number from the generator."""
+    return float(known.spreads[0] if len(known.spreads) == 1 else rng.choice(known.spreads, p=known.chances))
+
+
+def _width(known: _Prior, spread: float, rng: np.random.Generator) -> float:
     """Draw how wide the prior around 0 of a group's mean is, from its values, their errors and their spread."""
-    n, mean = len(value), float(value.mean())
-    error = float(np.var(deviation.mean(axis=0), ddof=1) + (alone.mean() + spread**2) / n)
+    error = float(known.shared + (known.alone + spread**2) / known.number)
     scale = np.sqrt(max(error + spread**2, 1e-30))
-    widths = scale * np.geomspace(0.01, 100, SPREADS)
+    widths = scale * WIDTHS
     whole = widths**2 + error
-    log = -0.5 * (np.log(whole) + mean**2 / whole) - np.log1p((widths / scale) ** 2) + np.log(widths)
+    log = -0.5 * (np.log(whole) + known.mean**2 / whole) - np.log1p((widths / scale) ** 2) + np.log(widths)
     chance = np.exp(log - log.max())
     return float(rng.choice(widths, p=chance / chance.sum()))
