@@ -90,13 +90,18 @@ def imported_tool():
 
 @pytest.fixture(scope="session")
 def one_table_of_translations():
-    """Let torch's exporter make its table of ONNX functions once: it parses 500 of them for every trace."""
+    """Let torch's exporter make its table of ONNX functions once: it parses 500 of them for every trace.
+
+    And let it ask only once which operators torch has: it does so for every library that adds some, at every trace.
+    """
     from functools import cache
 
+    from torch._export import utils
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        patch.setattr(utils, "_materialize_cpp_cia_ops", cache(utils._materialize_cpp_cia_ops))
         yield
 
 

@@ -22,7 +22,8 @@ from reliquant.study.scheme import scheme_entry
 TOKEN = {"granularity": "token", "dynamic": True}
 BOTH = {**TOKEN, "symmetric": False}
 GROUP = {"granularity": "group", "group": 16}
-# what is written by each grid, method and piece: kind of the model (`wide` has one block, `vit` two), entry, precision
+# what is written by each grid, method and piece: kind of the model, entry, precision
+# (`vit` has two blocks in each tower, `wide` one, `convnext` one of text and one in each of its first two stages)
 CASES = {
     "tensor and channel": ("vit", {"quantizer": "rtn"}, "w8a8"),
     "one scale for all of a weight": ("wide", {"quantizer": "rtn", "weight": {"granularity": "tensor"}}, "w8a8"),
@@ -108,31 +109,38 @@ class Towers:
     """Make variants, and write their towers."""
 
     new: object
-    templates: dict = field(default_factory=dict)
+    templates: dict
     made: dict = field(default_factory=dict)
-    traces: int = 0
+
+    def small(self, kind):
+        """Return a tiny model; of a ConvNeXt, whose blocks are all alike, with two of them, and one of its text."""
+        clip = self.new(kind)
+        if kind == "convnext":
+            for stage in clip.model.visual.trunk.stages[2:]:
+                del stage.blocks[:]
+            del clip.model.transformer.resblocks[1:]
+        return clip
 
     def variant(self, kind, entry, precision, scope="both"):
         """Return a tiny model that is quantized by an entry, by `none` where it has no precision."""
         key = (kind, repr(entry), precision, scope)
         if key not in self.made:
-            clip = self.new(kind)
+            clip = self.small(kind)
             if precision is None:
                 unpack(clip)
             else:
                 rng = np.random.default_rng(0)
-                images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
-                proxy = Proxy(images, [f"{i} in words" for i in rng.integers(0, 30, 40)])
+                images = rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+                proxy = Proxy(images, [f"{i} in words" for i in rng.integers(0, 30, 16)])
                 quantize(clip, scheme_entry(entry, precision), scope, proxy, Checkpoints())
             self.made[key] = clip.with_model(clip.model.eval())
         return self.made[key]
 
     def template(self, clip, tower):
         """Return a traced tower, the same for all variants of its structure."""
-        key = structure(clip, tower)
+        key = (structure(clip, tower), clip.shape, clip.tokenizer(["a"]).shape)
         if key not in self.templates:
             self.templates[key] = traced(clip, tower)
-            self.traces += 1
         return self.templates[key]
 
     def write(self, path, clip, tower="image", **words):
@@ -142,8 +150,9 @@ class Towers:
 
 
 @pytest.fixture(scope="session")
-def towers(new_clip, one_table_of_translations):
-    return Towers(new_clip)
+def towers(new_clip, traces, one_table_of_translations):
+    """What makes variants and their towers; it shares its traces with `one_trace_of_each_structure`."""
+    return Towers(new_clip, traces)
 
 
 @pytest.fixture(scope="session", params=list(CASES))

@@ -115,9 +115,11 @@ def test_what_cannot_be_said_is_refused_before_anything_is_traced_or_written(tow
         Exporter(to="openvino", float_weights=True).export(inputs, tmp_path / "mx", name="mx", facts=FACTS)
 
 
-def test_float_weights_are_told_with_their_layers_and_reason(towers, inputs, simulated, tmp_path):
+def test_float_weights_are_told_with_their_layers_and_reason(exporter, towers, inputs, simulated, tmp_path):
     clip = towers.variant(*MX)
-    told = Exporter(to="onnx", towers=("image",), float_weights=True).export(clip, tmp_path, name="mx", facts=FACTS)
+    made = Exporter(to="onnx", towers=("image",), float_weights=True)
+    made.templates = exporter.templates
+    told = made.export(clip, tmp_path, name="mx", facts=FACTS)
     (reason,) = told["float_weights"]
     assert "e2m1" in reason
     assert told["float_weights"][reason] == [name for name in twins(clip.model) if name.startswith("visual.")]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from reliquant.deploy.tracing import program_of, structure, traced
+from reliquant.deploy.tracing import program_of, structure
 
 TEN = [
     ({"quantizer": "rtn"}, precision) for precision in ("w8a8", "w6a6", "w4a8", "w3a16", "fp8")
@@ -18,6 +18,13 @@ TEN = [
 def test_ten_variants_of_a_model_have_one_structure(towers):
     found = {structure(towers.variant("vit", *one), "image") for one in TEN}
     assert len(found) == 1
+
+
+def test_how_the_factors_of_attention_are_rounded_is_no_part_of_a_structure(towers):
+    entry = {"quantizer": "rtn", "layers": {"attention": "all"}}
+    token = {"granularity": "token", "dynamic": True}
+    static, dynamic = (towers.variant("wide", {**entry, **more}, "w8a8") for more in ({}, {"activation": token}))
+    assert structure(static, "image") == structure(dynamic, "image")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,7 @@ def test_towers_that_cannot_be_traced_are_refused_with_the_reason(towers):
 
 
 def test_inputs_and_outputs_are_called_what_readers_expect(towers):
-    graph = traced(towers.variant("vit", {}, None), "image").graph
+    graph = towers.template(towers.variant("wide", {}, None), "image").graph
     assert [value.name for value in graph.inputs] == ["pixels"]
     assert [value.name for value in graph.outputs] == ["embedding"]
     assert isinstance(graph.inputs[0].shape[0], str) or not isinstance(graph.inputs[0].shape[0], int)

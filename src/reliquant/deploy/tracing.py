@@ -29,11 +29,13 @@ def structure(clip: Clip, tower: Tower, /) -> Structure:
     Two variants of one model with equal structures differ only in the numbers that `filling` writes.
     """
     parts: list[Any] = [tower]
-    written: set[int] = set()  # the pieces of twins that are written into a trace, so that it holds none of them
+    written: set[int] = set()  # the pieces that are written into a trace, so that it holds none of them
     for name, module in clip.model.named_modules():
         if isinstance(module, Twin):
             pieces = [part for part in (module.input, module.held) if part is not None]
             written |= {id(part) for piece in pieces for part in piece.modules()}
+        elif isinstance(module, AttentionProducts):
+            written |= {id(part) for part in module.modules() if part is not module}
         if not clip.parts.in_tower(name, tower) or id(module) in written:
             continue
         kind = "twin" if isinstance(module, Twin) else type(module).__qualname__

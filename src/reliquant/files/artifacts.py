@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -104,7 +105,13 @@ def provenance(**facts: Any) -> dict[str, Any]:
     """Say how an artifact was made: the given facts and the versions. No clock: equal runs give equal bytes."""
     packages = ("torch", "open_clip_torch", "numpy", "polars")
     versions = {"python": platform.python_version(), "reliquant": reliquant.__version__}
-    return {**facts, "versions": versions | {p: version(p) for p in packages}}
+    return {**facts, "versions": versions | {p: _version(p) for p in packages}}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Return the version of an installed package, whose metadata are read and parsed once."""
+    return version(package)
 
 
 def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], built_from: Any = None, /) -> str:

@@ -13,7 +13,7 @@ from reliquant.layers.variant import restore
 from reliquant.plugins import ConfigError
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.mixed_bits import Search
-from reliquant.quantization.proxy import embed_all
+from reliquant.quantization.proxy import Proxy, embed_all
 from reliquant.quantization.proxy_loss import ProxyLoss
 from reliquant.quantization.quantize import quantize
 from reliquant.study.scheme import scheme_entry
@@ -52,6 +52,7 @@ def test_the_layer_that_matters_gets_the_most_bits_and_the_loss_falls(one_that_m
 @pytest.mark.parametrize("weight", [{}, {"granularity": "group", "group": 32}, {"symmetric": False}])
 @pytest.mark.parametrize("method", ["rtn", "gptq", "mse", "percentile", "hqq"])
 def test_no_more_bits_are_stored_than_uniform_bits_take(vit, proxy, method, weight):
+    proxy = Proxy(proxy.images[:8], proxy.captions[:8])
     _, uniform = quantize(
         copy.deepcopy(vit), scheme_entry({"quantizer": method, "weight": weight}, "w4a8"), "image", proxy, Checkpoints()
     )

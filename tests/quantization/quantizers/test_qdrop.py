@@ -155,5 +155,5 @@ def test_a_loss_that_is_no_number_names_the_block(vit, proxy):
 
 
 def test_weights_that_stay_between_two_codes_are_told(vit, proxy, capsys):
-    run(vit, proxy, decision=0.0)
+    run(vit, proxy, decision=0.0, steps=5)
     assert "of the weights of visual.transformer.resblocks.0 lie between two codes" in capsys.readouterr().err
