@@ -29,7 +29,7 @@ CLIENT = Path(__file__).with_name("forked_client.py")
 ANEW = ("reliquant.forking.client", "reliquant.forking.server", "reliquant.steps")  # they look at their process
 THREADS = ("jemalloc_bg_thd", "polars-ooc-clea")  # of polars, which a child of a fork can do without
 OF_SNAKEMAKE = ("snakemake.cli", "snakemake.report", "smart_open", "requests", "pydantic.dataclasses", "PIL.Image")
-OF_SNAKEMAKE += ("safetensors.numpy", "scipy.optimize")
+OF_SNAKEMAKE += ("safetensors.numpy", "scipy.optimize", "reliquant.fingerprint")
 OF_SNAKEMAKE += tuple(f"reliquant.study.{name}" for name in ("check", "deployment", "made_of", "placed", "slices"))
 OF_DVC = ("dvc.cli.parser", "dvc.repo", "dvc.repo.reproduce", "dvc.dvcfile", "dvc.data_cloud", "dvc.cachemgr")
 OF_DVC += ("dvc.api", "networkx", "ruamel.yaml", "platformdirs", "pyparsing", "configobj", "dulwich.worktree")
@@ -126,12 +126,16 @@ def serve(descriptor, modules):
     if "snakemake.cli" in modules:  # a plan parses each of the project's files for what it imports
         ast.parse = cache(ast.parse)  # a file that was changed is another text; nobody changes a tree
         for path in SOURCES.rglob("*.py"):
-            ast.parse(path.read_text())
+            sys.modules["reliquant.fingerprint"].imports(path)
+        sys.modules["snakemake.cli"].get_argument_parser()  # which looks for Snakemake's plugins among all packages
+    if "dvc.cli.parser" in modules:
+        sys.modules["dvc.cli.parser"].get_main_parser()  # which is kept
     if TRANSLATIONS in modules:  # their table, which is made for every export, is made once
         registry = sys.modules[TRANSLATIONS].ONNXRegistry
         registry.from_torchlib = staticmethod(cache(registry.from_torchlib))
         registry.from_torchlib(opset_version=importlib.import_module("reliquant.deploy.nodes").OPSET)
-    gc.freeze()  # children leave these pages alone
+        sys.modules["reliquant.fingerprint"].code("reliquant.steps.sensitivity")  # some steps hash their own sources
+    server.leave_alone()
     gc.enable()
     with socket.socket(fileno=descriptor) as listening:
         threads = [Path(each).read_text().strip() for each in glob("/proc/self/task/*/comm")]

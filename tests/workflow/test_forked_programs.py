@@ -56,6 +56,14 @@ def test_a_program_finds_our_modules_imported_but_where_others_lie_before_them(p
     assert served.run("reliquant.names", cwd=place.parent).stderr == ""  # a module that is itself among ours
 
 
+def test_a_program_finalizes_at_its_end_what_is_its_own_alone(place, monkeypatch):
+    finalizer = "import weakref\n\nclass Kept:\n    pass\n\nkept = Kept()\nweakref.finalize(kept, print, __name__)\n"
+    for name in ("imported_before", "ending"):
+        (place / f"{name}.py").write_text(finalizer)
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    assert programs("imported_before").run("ending", cwd=place).stdout == "__main__\n"
+
+
 def test_a_program_that_takes_too_long_is_ended(place):
     (place / "slow.py").write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)")
     with pytest.raises(TimeoutError):

@@ -21,6 +21,7 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -188,8 +189,18 @@ def imported() -> bool:
     except Exception:  # a step that needs the package will say what is wrong with it
         return False
     gc.collect()
-    gc.freeze()  # children leave these pages alone
+    leave_alone()
     return len(os.listdir("/proc/self/task")) == 1
+
+
+def leave_alone() -> None:
+    """Let children neither search for garbage nor finalize, when they end, what there is in this process.
+
+    Both would have them copy its memory, and what this process made is not theirs to take apart.
+    """
+    gc.freeze()
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # torch declares hundreds
+        finalizer.atexit = False
 
 
 def sweep(folder: Path, owner: int, /) -> None:
