@@ -131,7 +131,7 @@ def devices(section: Section, setting: Setting) -> None:
         clip, proxy, images, head = lab(name, setting)
         made = variant(clip, proxy, {"quantizer": "rtn"})
         for what, arrays in (("FP32", ({}, {})), ("W8A8 simulated", made)):
-            torch.set_num_threads(8)
+            torch.set_num_threads(setting.size(8, 1))
             exact = features(restored(clip, *arrays, "cpu", "simulate"), images, "cpu")
             for words, tf32 in settings.items():
                 with section.guard(f"{name}, {what}{words}"):
@@ -149,7 +149,7 @@ def devices(section: Section, setting: Setting) -> None:
 def methods(section: Section, setting: Setting) -> None:
     """Every method's codes on the device against the CPU's."""
     precision(False)  # the CPU has no TF32
-    torch.set_num_threads(8)
+    torch.set_num_threads(setting.size(8, 1))
     columns = ("model", "method", "equal codes %", "steps apart at most", "input scales apart", "weight scales apart")
     table = section.table("Methods here against the CPU", *columns, "rest apart", "same top-1 %", "rms of embeddings")
     entries = {method: {"quantizer": method, "weight": FOUR} for method in PTQ}

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,9 +18,10 @@ def worlds(monkeypatch):
     return worlds
 
 
-def test_a_few_replications_of_two_worlds_run_and_their_cells_are_within():
-    command = [sys.executable, str(BENCHMARKS / "coverage.py"), "--quick"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+def test_a_few_replications_of_two_worlds_run_and_their_cells_are_within(ran):
+    done = ran("coverage", "--quick")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
     last = json.loads(lines[-1])
     assert (last["name"], last["medians"]["cells"]) == ("coverage", len(lines) - 3)
     assert last["ratio"] >= 0.97  # of twelve replications: a grossly narrow interval would show

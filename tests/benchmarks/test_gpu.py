@@ -3,8 +3,10 @@ import json
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
+from forked_programs import OF_STEPS, programs
 
 from reliquant import plugins
 
@@ -17,11 +19,14 @@ WORDS = ["--tiny", "--device", "cpu"]
 
 @pytest.fixture(scope="module")
 def gpu():
-    """The program, imported: its own imports take seconds in a process of its own."""
+    """The program, imported, as its own imports take seconds; the children that it starts are forked from a server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPT.parent))
         import gpu
 
+        for module in (gpu.gpu_work, gpu.gpu_agreement):
+            patch.setattr(module, "CHILD", Path(__file__).with_name("forked_child.py"))
+        patch.setenv("FORKED_FROM", programs(*OF_STEPS).place)
         yield gpu
 
 

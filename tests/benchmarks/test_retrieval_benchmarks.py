@@ -1,22 +1,11 @@
 """The benchmarks of retrieval run: beside faiss or without it, and on one small world."""
 
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 
-from reliquant import plugins
 
-ROOT = plugins.PACKAGE.parents[1]
-
-
-def ran(name, *words):
-    command = [sys.executable, ROOT / "benchmarks" / name, *words]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-
-
-def test_the_search_is_timed_and_an_absent_faiss_is_named():
-    done = ran("retrieval.py", "--queries", 50, "--library", 3000, "--dimensions", 32)
+def test_the_search_is_timed_and_an_absent_faiss_is_named(ran):
+    done = ran("retrieval", "--queries", 50, "--library", 3000, "--dimensions", 32)
     facts = json.loads(done.stdout.splitlines()[-1])
     if find_spec("faiss"):
         assert (done.returncode, round(facts["agree"], 3)) == (0, 1)
@@ -24,8 +13,8 @@ def test_the_search_is_timed_and_an_absent_faiss_is_named():
         assert (done.returncode, facts["absent"], facts["ratio"]) == (3, ["faiss"], None)
 
 
-def test_coverage_is_counted_in_a_small_world():
-    done = ran("retrieval_coverage.py", "--images", 40, "--replications", 8, "--resamples", 50, "--worlds", "nothing")
+def test_coverage_is_counted_in_a_small_world(ran):
+    done = ran("retrieval_coverage", "--images", 40, "--replications", 8, "--resamples", 50, "--worlds", "nothing")
     facts = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 0, done.stderr
     assert 0.7 < facts["ratio"] <= 1

@@ -98,14 +98,15 @@ class Study:
 
     def mend(self, folder):
         """Put back what was changed in a copy."""
-        for name, content in tree(folder).items():
+        found = tree(folder)
+        for name, content in found.items():
             if content is not None and name not in self.tree:
                 (folder / name).unlink()
         for name, content in self.tree.items():
             path = folder / name
             if content is None:
                 path.mkdir(parents=True, exist_ok=True)
-            elif not path.is_file() or path.read_bytes() != content:
+            elif found.get(name) != content:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
 

@@ -5,14 +5,13 @@ import http.server
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from forked_programs import OF_STEPS, programs
 
 from reliquant import plugins
 
@@ -26,13 +25,11 @@ WALKED = ("index", "reference/commands", "measures")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of the site, built with warnings as errors and without a network."""
+    """The folder of the site, built with warnings as errors, without a network, by a process that has its imports."""
     folder = tmp_path_factory.mktemp("site")
     words = ["--quiet", "--fail-on-warning", "--keep-going", "--builder", "html", str(ROOT / "docs"), str(folder)]
     nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    run = subprocess.run(
-        [sys.executable, "-m", "sphinx", *words], capture_output=True, text=True, env=os.environ | nowhere
-    )
+    run = programs(*OF_STEPS).run("sphinx", *words, cwd=ROOT, env=os.environ | nowhere)
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     return folder

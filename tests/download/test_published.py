@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+from forked_programs import OF_STEPS, programs
+
 from reliquant.download import published
 
 SCRIPT = """
@@ -19,13 +21,13 @@ print(json.dumps(told, sort_keys=True))
 """
 
 
-def test_what_is_read_without_open_clip_is_what_open_clip_says():
-    alone, loaded = (
-        subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, text=True, check=True).stdout
-        for how in ("alone", "loaded")
-    )
-    assert alone == loaded
-    assert '"ViT-B-32"' in alone
+def test_what_is_read_without_open_clip_is_what_open_clip_says(tmp_path):
+    (tmp_path / "told.py").write_text(SCRIPT)
+    alone = subprocess.run([sys.executable, tmp_path / "told.py", "alone"], capture_output=True, text=True)
+    loaded = programs(*OF_STEPS).run("told", "loaded", cwd=tmp_path)
+    assert (alone.returncode, loaded.returncode) == (0, 0), alone.stderr + loaded.stderr
+    assert alone.stdout == loaded.stdout
+    assert '"ViT-B-32"' in alone.stdout
 
 
 def test_a_tag_is_found_however_it_is_written():

@@ -1,6 +1,7 @@
 """A parquet file that unpacks to gigabytes is refused by what its pages declare."""
 
 import io
+from functools import cache
 
 import polars as pl
 import pytest
@@ -23,8 +24,16 @@ def written(path, frame, **words):
     return path
 
 
+@cache
+def of_large_image():
+    """The bytes of a file whose one image has 280 million."""
+    file = io.BytesIO()
+    return written(file, pl.DataFrame({"image": [png() + bytes(280_000_000)], "label": ["a"]})).getvalue()
+
+
 def large_image(path):
-    return written(path, pl.DataFrame({"image": [png() + bytes(280_000_000)], "label": ["a"]}))
+    path.write_bytes(of_large_image())
+    return path
 
 
 def many_rows(path):
@@ -39,7 +48,7 @@ def long_label(path):
 
 def lying_footer(path):
     """The footer says that the column has 100 bytes; the page's header says how many there are."""
-    data = large_image(path).read_bytes()
+    data = of_large_image()
     size = 280_000_000
     facts = parquet_limits._Thrift(data[-8 - int.from_bytes(data[-8:-4], "little") : -8]).struct()
     declared = facts[4][0][1][0][3][6]

@@ -62,8 +62,11 @@ def problems_of(config):
         study = read_study(config)
     except ConfigError as error:
         return error.problems
-    for variant in study.variants.values():
-        study.scheme_entry(variant), study.row_labels(variant), study.losses(variant)
+    variants = study.variants.values()
+    for variant in variants:
+        study.row_labels(variant)
+    for variant in {(each.scheme, each.precision, each.scope): each for each in variants}.values():
+        study.scheme_entry(variant), study.losses(variant)  # of these three alone
     for model in list(study.config.models)[:1]:
         for shard in study.shards:
             study.inputs(model, shard)

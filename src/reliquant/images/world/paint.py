@@ -43,7 +43,10 @@ def _backgrounds(scenes: Scenes, rng: np.random.Generator) -> NDArray[np.float32
         chosen = scenes.background == number
         canvas[chosen] = background(name, int(chosen.sum()), SIZE, rng)
     middle = canvas.mean((1, 2), keepdims=True)
-    return middle + BEHIND * (canvas - middle)
+    canvas -= middle
+    canvas *= BEHIND
+    canvas += middle
+    return canvas
 
 
 def _objects(
@@ -81,27 +84,38 @@ def _object(
     rng: np.random.Generator,
     rendering: Rendering,
 ) -> NDArray[np.float32]:
-    """Lay one object of each scene over the canvas."""
+    """Lay one object of each scene that has it over the canvas."""
     r = radius.astype(np.float32)[:, None, None]
-    d = distance(scenes.shape, x / r, y / r) * r  # pixels
-    there = drawn[:, None, None].astype(np.float32)
+    d = np.full_like(x, np.inf)  # pixels
+    d[drawn] = distance(scenes.shape[drawn], x[drawn] / r[drawn], y[drawn] / r[drawn]) * r[drawn]
     colour = palette()[scenes.colour] + rng.normal(0, 14, (len(scenes), 3)).astype(np.float32)
+    inside = np.clip(0.5 - d, 0, 1)
     if rendering == "sketch":
-        hatched = np.where((x + y) % 4 < 2, 0.75, 0.35) * np.clip(0.5 - d, 0, 1)
-        pencil = np.maximum(np.clip(1.4 - np.abs(d), 0, 1), hatched) * there
-        return canvas + (60 - canvas) * pencil[..., None]
-    fill = np.repeat(colour[:, None, None, :], SIZE, 1).repeat(SIZE, 2)
+        hatched = np.where((x + y) % 4 < 2, 0.75, 0.35) * inside
+        return _laid(canvas, np.float32(60), np.maximum(np.clip(1.4 - np.abs(d), 0, 1), hatched))
     if rendering == "silhouette":
-        fill[:] = 30
-    else:
-        dark = np.zeros_like(x)
-        for number, name in enumerate(KNOWN["texture"] + NOVEL["texture"]):
-            chosen = scenes.texture == number
-            dark[chosen] = tone(name, x[chosen], y[chosen], rng)
-        rim = np.clip(1.2 + d, 0, 1)
-        fill *= (1 - 0.6 * np.maximum(dark, 0.6 * rim))[..., None]
-    inside = np.clip(0.5 - d, 0, 1) * there
-    return canvas + (fill - canvas) * inside[..., None]
+        return _laid(canvas, np.float32(30), inside)
+    dark = np.zeros_like(x)
+    for number, name in enumerate(KNOWN["texture"] + NOVEL["texture"]):
+        chosen = scenes.texture == number
+        dark[chosen] = tone(name, x[chosen], y[chosen], rng)
+    rim = np.clip(1.2 + d, 0, 1)
+    return _laid(canvas, colour, inside, light=1 - 0.6 * np.maximum(dark, 0.6 * rim))
+
+
+def _laid(canvas: NDArray, colour: NDArray, share: NDArray, /, *, light: NDArray[np.float32] | None = None) -> NDArray:
+    """Lay a colour of each image (n, 3) over it, each pixel with its share (n, h, w), darkened by its light.
+
+    Only pixels with a share are computed, as most have none; the others stay as they are.
+    """
+    there = np.flatnonzero(share > 0)
+    under, over = canvas.reshape(-1, 3)[there], np.broadcast_to(colour, (len(canvas), 3))[there // SIZE**2]
+    if light is not None:
+        over = over * light.reshape(-1, 1)[there]
+    laid = under + (over - under) * share.reshape(-1, 1)[there]
+    canvas = canvas.astype(laid.dtype, order="C")
+    canvas.reshape(-1, 3)[there] = laid
+    return canvas
 
 
 def _clutter(canvas: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -112,9 +126,11 @@ def _clutter(canvas: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
         cx, cy = rng.uniform(0, SIZE, (2, n, 1, 1)).astype(np.float32)
         radius, stretch = rng.uniform(0.8, 2.2, (n, 1, 1)), rng.uniform(0.5, 2, (n, 1, 1))
         shown = (rng.random((n, 1, 1)) < 0.5) * rng.uniform(0.3, 0.8, (n, 1, 1))
-        share = np.clip(radius + 0.5 - np.hypot((x - cx) * stretch, y - cy), 0, 1) * shown
-        dull = rng.uniform(50, 210, (n, 1, 1, 1)) + rng.uniform(-35, 35, (n, 1, 1, 3))
-        canvas = canvas + (dull - canvas) * share[..., None]
+        some, share = np.flatnonzero(shown), np.zeros((n, SIZE, SIZE))
+        away = np.hypot((x - cx[some]) * stretch[some], y - cy[some])
+        share[some] = np.clip(radius[some] + 0.5 - away, 0, 1) * shown[some]
+        dull = rng.uniform(50, 210, (n, 1)) + rng.uniform(-35, 35, (n, 3))
+        canvas = _laid(canvas, dull, share)
     return canvas.astype(np.float32)
 
 
@@ -126,8 +142,8 @@ def _occlude(canvas: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     half = rng.uniform(0.7, 2.0, (n, 1, 1))
     share = np.clip(half + 0.5 - np.abs(np.cos(angle) * x + np.sin(angle) * y - offset), 0, 1)
     share = share * (rng.random((n, 1, 1)) < 0.25)
-    grey = rng.uniform(40, 220, (n, 1, 1, 1)) + rng.uniform(-20, 20, (n, 1, 1, 3))
-    return canvas + (grey - canvas) * share[..., None]
+    grey = rng.uniform(40, 220, (n, 1)) + rng.uniform(-20, 20, (n, 3))
+    return _laid(canvas, grey, share)
 
 
 def _expose(canvas: NDArray[np.float32], rng: np.random.Generator, rendering: Rendering) -> NDArray[np.uint8]:
@@ -139,6 +155,9 @@ def _expose(canvas: NDArray[np.float32], rng: np.random.Generator, rendering: Re
     middle = canvas.mean((1, 2, 3), keepdims=True)
     contrast = rng.uniform(0.55, 1.1, (n, 1, 1, 1))
     noise = np.exp(rng.uniform(np.log(2), np.log(12), (n, 1, 1, 1)))
-    canvas = middle + contrast * (canvas - middle) + rng.uniform(-25, 25, (n, 1, 1, 1))
-    canvas = canvas + noise * rng.standard_normal(canvas.shape, dtype=np.float32)
+    canvas = canvas - middle
+    canvas *= contrast
+    canvas += middle
+    canvas += rng.uniform(-25, 25, (n, 1, 1, 1))
+    canvas += noise * rng.standard_normal(canvas.shape, dtype=np.float32)
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)

@@ -48,7 +48,8 @@ def rectangles(n: int, rng: np.random.Generator, /) -> NDArray[np.uint8]:
         cx, cy = rng.uniform(-2, SIZE + 2, (2, n, 1, 1))
         width, height = np.exp(rng.uniform(np.log(1.5), np.log(9), (2, n, 1, 1)))
         inside = (np.abs(x - cx) < width) & (np.abs(y - cy) < height)
-        image = np.where(inside[..., None], rng.uniform(0, 255, (n, 1, 1, 3)), image)
+        there = np.flatnonzero(inside)
+        image.reshape(-1, 3)[there] = rng.uniform(0, 255, (n, 3))[there // SIZE**2]
     return _pixels(image)
 
 

@@ -30,8 +30,8 @@ def distance(shape: NDArray[np.int64], x: NDArray[np.float32], y: NDArray[np.flo
     column = ((x + REACH) * (CELLS / (2 * REACH))).astype(np.int32)
     row = ((y + REACH) * (CELLS / (2 * REACH))).astype(np.int32)
     inside = (column >= 0) & (column < CELLS) & (row >= 0) & (row < CELLS) & (np.abs(x) < REACH) & (np.abs(y) < REACH)
-    looked_up = distances()[shape[:, None, None], np.where(inside, row, 0), np.where(inside, column, 0)]
-    return np.where(inside, looked_up, np.float32(1))
+    cell = np.where(inside, (shape[:, None, None] * CELLS + row) * CELLS + column, 0)
+    return np.where(inside, distances().reshape(-1)[cell], np.float32(1))
 
 
 def _distance(name: str, x: NDArray, y: NDArray) -> NDArray:

@@ -87,8 +87,11 @@ def background(name: str, n: int, size: int, rng: np.random.Generator, /) -> NDA
 
 
 def _mix(one: tuple[int, int, int], other: tuple[int, int, int], share: NDArray) -> NDArray[np.float32]:
-    first, second = np.array(one, dtype=np.float32), np.array(other, dtype=np.float32)
-    return first + (second - first) * np.clip(share, 0, 1).astype(np.float32)[..., None]
+    share = np.clip(share, 0, 1).astype(np.float32)
+    mixed = np.empty((*share.shape, 3), np.float32)
+    for channel, (first, second) in enumerate(zip(one, other, strict=True)):
+        mixed[..., channel] = first + (second - first) * share
+    return mixed
 
 
 def _mortar(x: NDArray, y: NDArray) -> NDArray:
