@@ -19,13 +19,13 @@ WORDS = ["--tiny", "--device", "cpu"]
 
 @pytest.fixture(scope="module")
 def gpu():
-    """The program, imported, as its own imports take seconds; the children that it starts are forked from a server."""
+    """The program, imported, as its own imports take seconds; the children that repeat a method are forked, too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPT.parent))
         import gpu
 
-        for module in (gpu.gpu_work, gpu.gpu_agreement):
-            patch.setattr(module, "CHILD", Path(__file__).with_name("forked_child.py"))
+        assert gpu.gpu_agreement.CHILD == gpu.gpu_work.CHILD  # which starts as for everybody where it embeds
+        patch.setattr(gpu.gpu_agreement, "CHILD", Path(__file__).with_name("forked_child.py"))
         patch.setenv("FORKED_FROM", programs(*OF_STEPS).place)
         yield gpu
 

@@ -249,7 +249,7 @@ def test_bytes_that_are_no_codes_are_no_initializers(towers, tmp_path):
 
 
 def test_text_towers_take_their_own_context(towers, inputs, simulated, seen_by_reference, tmp_path):
-    clip = towers.variant("wide", {"quantizer": "rtn"}, "w8a8")
+    clip = towers.variant("vit", {"quantizer": "rtn"}, "w8a8")
     path = towers.write(tmp_path / "text.onnx", clip, "text")
     onnx.checker.check_model(str(path), full_check=True)
     tokens = inputs(clip, "text")
@@ -264,7 +264,7 @@ def test_text_towers_take_their_own_context(towers, inputs, simulated, seen_by_r
             assert (session.run(batch) * simulated(clip, "text", batch)).sum(1).min() > 0.9995
 
 
-@pytest.mark.parametrize("kind", ["wide", "convnext"])
+@pytest.mark.parametrize("kind", ["vit", "convnext"])
 @pytest.mark.parametrize("tower", ["image", "text"])
 def test_fp32_towers_give_torchs_embeddings(towers, inputs, simulated, tmp_path, kind, tower):
     clip = towers.variant(kind, {}, None)

@@ -292,7 +292,7 @@ def test_a_transformer_of_torch_is_quantized_past_its_fused_way(proxy):
 
 
 def test_compensation_is_given_to_blocks_of_any_kind_or_named_where_it_does_not_fit(tower, capsys):
-    proxy = pairs_for(tower, 24)  # with fewer, a RegNet's blocks get none
+    proxy = pairs_for(tower, 40)
     entry = {**W8A8, "weight": {"bits": 3, "granularity": "channel"}, "compensation": "qwt"}
     other = copy.deepcopy(tower)
     arrays, facts = quantize(tower, entry, "image", proxy, Checkpoints())

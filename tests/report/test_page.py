@@ -139,7 +139,7 @@ def test_a_config_may_ask_for_some_figures_and_tables_alone(study, tmp_path):
 def test_missing_groups_are_said_and_never_crash(tmp_path):
     shape = replace(SMALL, models=(("vit", "wit"),), ood=(), spurious=(), corruptions=(), iterations=(), ranks=())
     rows(shape).write_parquet(tmp_path / "rows.parquet")
-    write_report(tmp_path / "rows.parquet", FACTS, tmp_path / "out", told=tmp_path / "rows.parquet")
+    write_report(tmp_path / "rows.parquet", FACTS, tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Not shown: the study asks no OOD sets." in page
     assert "Not shown: the study asks no corruptions." in page

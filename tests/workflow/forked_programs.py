@@ -123,18 +123,19 @@ def serve(descriptor, modules):
     ours = {name: module for name, module in ours.items() if not name.startswith(ANEW)}
     become = server.become
     server.become = lambda asked, streams: run(asked, streams, installed, ours, become)
-    if "snakemake.cli" in modules:  # a plan parses each of the project's files for what it imports
-        ast.parse = cache(ast.parse)  # a file that was changed is another text; nobody changes a tree
+    if "snakemake.cli" in modules:  # a plan asks what each of the project's files imports: no test changes these files
+        ast.parse = cache(ast.parse)  # which clones, that import our modules anew, ask for the same texts
         for path in SOURCES.rglob("*.py"):
             sys.modules["reliquant.fingerprint"].imports(path)
-        sys.modules["snakemake.cli"].get_argument_parser()  # which looks for Snakemake's plugins among all packages
+        sys.modules["snakemake.cli"].get_argument_parser()  # it keeps the plugins that it finds among all packages
     if "dvc.cli.parser" in modules:
-        sys.modules["dvc.cli.parser"].get_main_parser()  # which is kept
+        sys.modules["dvc.cli.parser"].get_main_parser()  # it keeps the parser
     if TRANSLATIONS in modules:  # their table, which is made for every export, is made once
         registry = sys.modules[TRANSLATIONS].ONNXRegistry
         registry.from_torchlib = staticmethod(cache(registry.from_torchlib))
         registry.from_torchlib(opset_version=importlib.import_module("reliquant.deploy.nodes").OPSET)
-        sys.modules["reliquant.fingerprint"].code("reliquant.steps.sensitivity")  # some steps hash their own sources
+    if "reliquant.steps.sensitivity" in modules:  # whose steps hash the sources that they rest on
+        sys.modules["reliquant.fingerprint"].code("reliquant.steps.sensitivity")
     server.leave_alone()
     gc.enable()
     with socket.socket(fileno=descriptor) as listening:

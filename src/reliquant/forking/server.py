@@ -196,10 +196,11 @@ def imported() -> bool:
 def leave_alone() -> None:
     """Let children neither search for garbage nor finalize, when they end, what there is in this process.
 
-    Both would have them copy its memory, and what this process made is not theirs to take apart.
+    Both would have them copy its memory, and what this process made is not theirs to take apart. Nor does this process
+    finalize it: its end frees all of it.
     """
     gc.freeze()
-    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # torch declares hundreds
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):  # torch declares hundreds
         finalizer.atexit = False
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from reliquant.measures.calibration import bins_of
+from reliquant.measures.roots import root
 
 
 def smooth_ece(
@@ -39,13 +39,15 @@ def smooth_ece(
 
 
 def _bandwidth(spectrum: NDArray[np.complex128]) -> float:
-    """Return the bandwidth that its error equals, or the smallest one, of a cell, where that has no larger error."""
+    """Return the bandwidth s at which the error equals s; the width of a cell where the error is no larger there."""
     smallest = 1 / (len(spectrum) - 1)
+    if _error(spectrum, smallest) <= smallest:
+        return smallest
 
-    def excess(s: float) -> float:  # falls with s, and is negative at 2: no error is above 1, but for rounding
-        return _error(spectrum, s) - s
+    def height(s: NDArray[np.floating]) -> NDArray[np.floating]:  # rises with s; above 0 at 2, since no error is
+        return s - _error(spectrum, float(s[0]))
 
-    return brentq(excess, smallest, 2.0) if excess(smallest) > 0 else smallest
+    return float(root(height, np.array([smallest]), np.array([2.0]))[0])
 
 
 def _error(spectrum: NDArray[np.complex128], s: float) -> float:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
+from reliquant.measures.roots import root
+
 Floats = NDArray[np.floating]
 
 
@@ -61,8 +63,8 @@ class SquaredCE:
 
     def values(self, /, *, detail: bool) -> dict[str, Floats]:
         """Return the values of the measures that rest on it; with `detail` also the root."""
-        root = {"rms_ce": np.where(np.isnan(self.value), np.nan, np.sqrt(np.maximum(self.value, 0)))}
-        return {"squared_ce": self.value} | (root if detail else {})
+        rms = {"rms_ce": np.where(np.isnan(self.value), np.nan, np.sqrt(np.maximum(self.value, 0)))}
+        return {"squared_ce": self.value} | (rms if detail else {})
 
     @property
     def flip(self) -> Floats:
@@ -122,7 +124,7 @@ class SquaredCE:
             form = 4 / skew**2
             return true + sd * (gammaincinv(form, p) - form) / np.sqrt(form)
 
-        return _root(lambda true: quantile(true, 0.5 - 0.475 * side), value, side)
+        return _end_of(lambda true: quantile(true, 0.5 - 0.475 * side), value, side)
 
     def replicate(self, gap: Floats, count: Floats, /) -> Floats:
         """Return the error in resamples, (..., b), of their sums of gaps and weights, (..., bins, b).
@@ -137,31 +139,16 @@ class SquaredCE:
         return _weighted((self.start + moved) ** 2 - self.noise, self.count)
 
 
-def _root(quantile: Callable[[Floats], Floats], value: Floats, side: int) -> Floats:
-    """Return the true value on one side of `value` (-1 or 1) whose quantile is `value`, within 1e-13.
-
-    The Illinois method (Dowell and Jarratt 1971, BIT 11, p. 168): a line through two points, one on each side of the
-    root, leads to the next; the height of a point that stays for a second time counts half.
-    """
+def _end_of(quantile: Callable[[Floats], Floats], value: Floats, side: int) -> Floats:
+    """Return the true value on one side of `value` (-1 or 1) whose quantile is `value`."""
 
     def height(true: Floats) -> Floats:
         return side * (quantile(true) - value)  # below 0 at `value` itself
 
-    near, far = value, value + 0.01 * side
-    below, above = height(near), height(far)
-    while (above < 0).any():
-        far = np.where(above < 0, value + 2 * (far - value), far)
-        above = height(far)
-    for _ in range(60):
-        rise = above - below
-        root = far - above * (far - near) / np.where(rise != 0, rise, 1)
-        at = height(root)
-        if not (np.abs(at) > 1e-13).any():
-            break
-        crossed = (at < 0) != (above < 0)
-        near, below = np.where(crossed, far, near), np.where(crossed, above, below / 2)
-        far, above = root, at
-    return root
+    far = value + 0.01 * side
+    while (short := height(far) < 0).any():
+        far = np.where(short, value + 2 * (far - value), far)
+    return root(height, value, far)
 
 
 def _weighted(squares: Floats, count: Floats) -> Floats:

@@ -18,7 +18,9 @@ from reliquant.measures.stats import Z95
 
 Floats = NDArray[np.float64]
 SPREADS = 40  # values of a prior's spread that are tried
-WIDTHS = np.geomspace(0.01, 100, SPREADS)  # of a mean's prior, times its error and the spread, that are tried
+WIDTHS = np.geomspace(
+    0.01, 100, SPREADS
+)  # of a mean's prior that are tried, over the root of error variance + spread squared
 FLAT = 30.0  # times the size of a group's values: so wide is the prior of its mean
 ENOUGH = 6  # variants of a precision, for a prior of their own
 ROUNDS = 20  # spreads that are drawn, each for an equal share of the draws
@@ -129,13 +131,13 @@ def _shrinkage(deviation: Floats) -> float:
 
 
 class _Prior(NamedTuple):
-    """Hold what is known of a group's prior: spreads and their chances; number and mean of values, and its errors."""
+    """Hold what is known of a group's prior: spreads with their chances, and of its values what their mean tells."""
 
     spreads: Floats
     chances: Floats
-    number: int
+    number: float  # of values
     mean: float
-    shared: float  # variance of the mean, of what the errors of its values share
+    shared: float  # variance of the mean of their errors
     alone: float  # mean variance of what has no replicates
 
 
@@ -145,11 +147,12 @@ def _prior(estimates: Estimates, at: NDArray[np.bool_]) -> _Prior:
     The variance between values is that of the prior and that between errors, times chi-square / freedom.
     """
     value, deviation, alone = estimates.value[at], estimates.deviation[at], estimates.alone[at]
-    rest = (len(value), float(value.mean()), float(np.var(deviation.mean(axis=0), ddof=1)), float(alone.mean()))
+    shared = float(np.var(deviation.mean(axis=0), ddof=1))
+    rest = {"number": len(value), "mean": float(value.mean()), "shared": shared, "alone": float(alone.mean())}
     freedom = len(value) - 1
     if freedom < 1:
         one = float(np.sqrt((deviation**2).sum() / (deviation.shape[1] - 1) + alone.sum()) * FLAT)
-        return _Prior(np.array([one]), np.ones(1), *rest)
+        return _Prior(np.array([one]), np.ones(1), **rest)
     apart = float(np.var(value, ddof=1))
     error = float(np.var(deviation, axis=0, ddof=1).mean() + alone.mean())
     unit = np.sqrt(max(apart, error, 1e-30))
@@ -157,7 +160,7 @@ def _prior(estimates: Estimates, at: NDArray[np.bool_]) -> _Prior:
     whole = spreads**2 + error
     log = -0.5 * freedom * (np.log(whole) + apart / whole) + np.log(spreads)  # a grid of logs, a flat prior of spreads
     chance = np.exp(log - log.max())
-    return _Prior(spreads, chance / chance.sum(), *rest)
+    return _Prior(spreads, chance / chance.sum(), **rest)
 
 
 def _spread(known: _Prior, rng: np.random.Generator) -> float:

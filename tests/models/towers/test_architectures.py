@@ -229,7 +229,6 @@ def test_every_other_quantizer_runs_on_it(clip, exact, model, pairs, tmp_path, m
     known = plugins.words(plugins.source("quantizer", method), "quantizer")
     words = {"iterations": 1, "batch": 8, "losses": [{"loss": "sigmoid"}]} if "losses" in known else {}
     words |= {"steps": 1} if "steps" in known else {}
-    words |= {"choices": [4, 8]} if "choices" in known else {}
     grids = {"weight": {"bits": 8, "granularity": "channel"}, "activation": {"bits": 8}}
     arrays, facts = quantize(clip, {"quantizer": method, **grids, **words}, "both", pairs, Checkpoints())
     assert {p["reason"] for p in facts["coverage"]} <= ALLOWED["both"] | {"online rotation", "outlier columns"}

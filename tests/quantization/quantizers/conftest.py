@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -9,6 +10,7 @@ def clip_of(new_clip):
     built = {}
 
     def copied(kind):
+        torch.manual_seed(0)  # as for one that is built for a test alone
         if kind not in built:
             built[kind] = new_clip(kind)
         return built[kind].with_model(copy.deepcopy(built[kind].model))

@@ -86,7 +86,7 @@ def _object(
 ) -> NDArray[np.float32]:
     """Lay one object of each scene that has it over the canvas."""
     r = radius.astype(np.float32)[:, None, None]
-    d = np.full_like(x, np.inf)  # pixels
+    d = np.full_like(x, np.inf)  # pixels; infinite where there is no object
     d[drawn] = distance(scenes.shape[drawn], x[drawn] / r[drawn], y[drawn] / r[drawn]) * r[drawn]
     colour = palette()[scenes.colour] + rng.normal(0, 14, (len(scenes), 3)).astype(np.float32)
     inside = np.clip(0.5 - d, 0, 1)
@@ -103,8 +103,12 @@ def _object(
     return _laid(canvas, colour, inside, light=1 - 0.6 * np.maximum(dark, 0.6 * rim))
 
 
-def _laid(canvas: NDArray, colour: NDArray, share: NDArray, /, *, light: NDArray[np.float32] | None = None) -> NDArray:
-    """Lay a colour of each image (n, 3) over it, each pixel with its share (n, h, w), darkened by its light.
+def _laid(
+    canvas: NDArray, colour: NDArray | np.floating, share: NDArray, /, *, light: NDArray[np.float32] | None = None
+) -> NDArray:
+    """Lay a colour, one for all or one for each image (n, 3), over the canvas (n, SIZE, SIZE, 3).
+
+    Each pixel takes its share of the colour, (n, SIZE, SIZE), which is darkened by its light, of the same shape.
 
     Only pixels with a share are computed, as most have none; the others stay as they are.
     """

@@ -48,8 +48,7 @@ def rectangles(n: int, rng: np.random.Generator, /) -> NDArray[np.uint8]:
         cx, cy = rng.uniform(-2, SIZE + 2, (2, n, 1, 1))
         width, height = np.exp(rng.uniform(np.log(1.5), np.log(9), (2, n, 1, 1)))
         inside = (np.abs(x - cx) < width) & (np.abs(y - cy) < height)
-        there = np.flatnonzero(inside)
-        image.reshape(-1, 3)[there] = rng.uniform(0, 255, (n, 3))[there // SIZE**2]
+        image[inside] = rng.uniform(0, 255, (n, 3))[np.nonzero(inside)[0]]
     return _pixels(image)
 
 
