@@ -107,30 +107,33 @@ def one_table_of_translations():
 
 
 @pytest.fixture(scope="session")
-def traces() -> dict:
-    """The towers that were traced already for tests that share them."""
-    return {}
+def shared_trace(one_table_of_translations):
+    """A function: the trace of a tower, made once for all towers whose structure and inputs are equal.
+
+    Their weights may differ, where an `Exporter` shares traces among variants of one model alone. So a constant of a
+    trace that came from the weights would be another test's here; `tests/deploy/test_filling.py` compares embeddings,
+    and so would notice it.
+    """
+    from reliquant.deploy.tracing import structure, traced
+
+    made = {}
+
+    def shared(clip, tower):
+        key = (structure(clip, tower), clip.shape, clip.tokenizer(["a"]).shape)
+        if key not in made:
+            made[key] = traced(clip, tower)
+        return made[key]
+
+    return shared
 
 
 @pytest.fixture(scope="module")
-def one_trace_of_each_structure(traces, one_table_of_translations):
-    """Let exports share the traces of towers whose structure and inputs are equal, though their weights may differ.
-
-    An `Exporter` shares traces among variants of one model alone. So a constant of a trace that came from the weights
-    would be another test's here; `tests/deploy/test_filling.py` compares embeddings, and so would notice it.
-    """
+def one_trace_of_each_structure(shared_trace):
+    """Let exports share traces."""
     from reliquant.deploy import export
 
-    trace = export.traced
-
-    def traced(clip, tower):
-        key = (export.structure(clip, tower), clip.shape, clip.tokenizer(["a"]).shape)
-        if key not in traces:
-            traces[key] = trace(clip, tower)
-        return traces[key]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "traced", traced)
+        patch.setattr(export, "traced", shared_trace)
         yield
 
 

@@ -12,7 +12,6 @@ from onnx.reference import ReferenceEvaluator
 
 from reliquant.deploy.filling import filled, problems
 from reliquant.deploy.marking import TowerModule
-from reliquant.deploy.tracing import structure, traced
 from reliquant.layers.surgery import unpack
 from reliquant.quantization.checkpoints import Checkpoints
 from reliquant.quantization.proxy import Proxy
@@ -109,7 +108,7 @@ class Towers:
     """Make variants, and write their towers."""
 
     new: object
-    templates: dict
+    template: object  # a function: the trace of a tower, the same for all variants of its structure
     made: dict = field(default_factory=dict)
 
     def small(self, kind):
@@ -136,13 +135,6 @@ class Towers:
             self.made[key] = clip.with_model(clip.model.eval())
         return self.made[key]
 
-    def template(self, clip, tower):
-        """Return a traced tower, the same for all variants of its structure."""
-        key = (structure(clip, tower), clip.shape, clip.tokenizer(["a"]).shape)
-        if key not in self.templates:
-            self.templates[key] = traced(clip, tower)
-        return self.templates[key]
-
     def write(self, path, clip, tower="image", **words):
         """Write a tower as ONNX, and return the path."""
         ir.save(filled(self.template(clip, tower), clip, tower, **words), path)
@@ -150,9 +142,9 @@ class Towers:
 
 
 @pytest.fixture(scope="session")
-def towers(new_clip, traces, one_table_of_translations):
-    """What makes variants and their towers; it shares its traces with `one_trace_of_each_structure`."""
-    return Towers(new_clip, traces)
+def towers(new_clip, shared_trace):
+    """What makes variants and their towers."""
+    return Towers(new_clip, shared_trace)
 
 
 @pytest.fixture(scope="session", params=list(CASES))
