@@ -127,8 +127,10 @@ def with_nncf(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
 
 def with_openvino(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
     """Compile the tower that NNCF has quantized to 8 bits."""
+    from reliquant.deploy import engines
+
+    openvino = engines.openvino()
     import nncf
-    import openvino
 
     traced = openvino.convert_model(model.visual, example_input=pixels)
     whole = nncf.quantize(traced, nncf.Dataset([pixels[:8].numpy()]), model_type=nncf.ModelType.TRANSFORMER)

@@ -180,31 +180,46 @@ def architectures() -> dict[str, dict]:
 
 @pytest.fixture(scope="session")
 def new_clip(architectures):
-    """What makes a tiny random CLIP of a kind, always the same; `wide`, of one block, and `timm_vit` are ViTs too."""
+    """A function: a copy of the tiny random CLIP of a kind, which is built once; `wide` and `timm_vit` are ViTs too.
+
+    The `wide` one has a single block. Whatever the kind, torch's generator begins anew.
+    """
+    import copy
+
+    import torch
+
     vit = architectures["vit"]
     wide = {**vit, "vision_cfg": {**vit["vision_cfg"], "width": 64, "layers": 1}}
     wide["text_cfg"] = {**vit["text_cfg"], "layers": 1}
     timm = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
     others = {"wide": wide, "timm_vit": {**vit, "embed_dim": 64, "vision_cfg": {**timm, "image_size": 32}}}
-    return lambda kind: random_clip({**architectures, **others}[kind])
+    kinds, built = {**architectures, **others}, {}
+
+    def copied(kind):
+        if kind not in built:
+            built[kind] = random_clip(kinds[kind])
+        torch.manual_seed(0)
+        return built[kind].with_model(copy.deepcopy(built[kind].model))
+
+    return copied
 
 
 @pytest.fixture(params=["vit", "convnext"])
-def clip(request, architectures):
+def clip(request, new_clip):
     """A tiny random CLIP whose tokenizer numbers characters."""
-    return random_clip(architectures[request.param])
+    return new_clip(request.param)
 
 
 @pytest.fixture
-def vit(architectures):
+def vit(new_clip):
     """The tiny random CLIP with a ViT."""
-    return random_clip(architectures["vit"])
+    return new_clip("vit")
 
 
 @pytest.fixture
-def convnext(architectures):
+def convnext(new_clip):
     """The tiny random CLIP with a ConvNeXt."""
-    return random_clip(architectures["convnext"])
+    return new_clip("convnext")
 
 
 def random_clip(architecture: dict):

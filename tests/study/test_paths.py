@@ -58,6 +58,8 @@ ALLOWED = {  # what is no path of the workflow
     "src/reliquant/report/page.py": {"report.html"},  # the template
 }
 
+FSTRING_START, FSTRING_END = (getattr(tokenize, f"FSTRING_{end}", None) for end in ("START", "END"))
+
 
 def head():
     """The lines of the Snakefile's head: the paths that each rule makes, with words in angle brackets."""
@@ -111,9 +113,15 @@ def strings_of_python(path):
 
 def strings_of_rules(path):
     """The strings of a Snakefile, which is no Python for `ast`; its docstrings have three quotes."""
+    starts = []
     for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
-        if token.type == tokenize.STRING and '"""' not in token.string:
-            yield re.sub(r"\{.*?\}", "{}", token.string.lstrip("f").strip('"'))
+        string = token.string if token.type == tokenize.STRING else ""
+        if token.type == FSTRING_START:  # since Python 3.12 an f-string is several tokens
+            starts.append(token.start[1])
+        if token.type == FSTRING_END:
+            string = token.line[starts.pop() : token.end[1]]
+        if string and '"""' not in string:
+            yield re.sub(r"\{.*?\}", "{}", string.lstrip("f").strip('"'))
 
 
 SOURCES = [path for path in PACKAGE.rglob("*.py") if path.stem != "paths"]

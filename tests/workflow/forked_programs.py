@@ -12,6 +12,7 @@ import atexit
 import gc
 import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -53,7 +54,7 @@ class Programs:
             listening.bind(self.place)
             listening.listen(128)
             command = [sys.executable, __file__, str(listening.fileno()), *modules]
-            env = {**os.environ, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}  # its uploads have a thread
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
             self._server = subprocess.Popen(command, env=env, pass_fds=[listening.fileno()])
         atexit.register(self.close)
 
@@ -78,9 +79,14 @@ class Programs:
 @cache
 def folder():
     """The folder of the servers' sockets and of the programs; its path is short, as a socket's must be."""
-    made = tempfile.TemporaryDirectory(prefix="forked-")
-    atexit.register(made.cleanup)
-    return Path(made.name)
+    made, owner = Path(tempfile.mkdtemp(prefix="forked-")), os.getpid()
+
+    def remove():
+        if os.getpid() == owner:  # a library may fork the tests' process, whose child does not own the folder
+            shutil.rmtree(made, ignore_errors=True)
+
+    atexit.register(remove)
+    return made
 
 
 @cache

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 import polars as pl
 
+from reliquant.deploy import engines
 from reliquant.deploy import folder as exported
 from reliquant.deploy.figures import figures
 from reliquant.deploy.filling import filled, problems
@@ -143,7 +144,7 @@ def save_onnx(model: ir.Model, path: Path, /) -> None:
 def save_openvino(model: ir.Model, path: Path, /) -> None:
     """Write a model as OpenVINO's `.xml` and `.bin`, in the types that it has; raise ValueError where it refuses it."""
     try:
-        import openvino
+        openvino = engines.openvino()
     except ImportError as error:
         raise ValueError("openvino is not installed: pip install 'reliquant[deploy]'") from error
     with whole(path) as part, whole(path.with_suffix(".bin")) as weights:

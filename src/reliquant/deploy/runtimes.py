@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from reliquant.deploy import engines
+
 Runtime = Literal["onnxruntime", "openvino"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 MISSING = "is not installed: pip install 'reliquant[deploy]'"
@@ -53,8 +55,7 @@ def opened(path: Path, runtime: Runtime, /, *, threads: int = 0, explained: bool
 
 
 def _onnxruntime(path: Path, threads: int, explained: bool) -> Session:
-    import onnxruntime
-
+    onnxruntime = engines.onnxruntime()
     if path.suffix == ".xml":
         raise ValueError(f"{path}: is OpenVINO's; ONNX Runtime reads .onnx")
     options = onnxruntime.SessionOptions()
@@ -110,8 +111,7 @@ def _reads_codes(node: Any, produced: dict[str, Any]) -> bool:
 
 
 def _openvino(path: Path, threads: int, explained: bool) -> Session:
-    import openvino
-
+    openvino = engines.openvino()
     words: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # not bfloat16 unasked
     words["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0  # nor inputs in int8
     if threads:

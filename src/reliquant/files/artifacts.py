@@ -43,9 +43,9 @@ COLUMNS: dict[str, pl.DataType] = {
 ROW_SCHEMA = pl.Schema(COLUMNS)
 UNKNOWN = "unknown"  # in rows, of what nobody said: the precision, family, scope or source of others' files
 
-
 LARGEST_JSON = 2**30  # bytes: captions of millions of images
 TYPES = {"BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "F64", "I64", "U64"}  # that numpy has, too
+installed = functools.cache(version)  # reads a package's metadata once
 SPARE = 2**20  # bytes: a disk that has less is full
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # a disk that takes no more
 KINDS: dict[Any, str] = {  # of what JSON holds
@@ -105,13 +105,7 @@ def provenance(**facts: Any) -> dict[str, Any]:
     """Say how an artifact was made: the given facts and the versions. No clock: equal runs give equal bytes."""
     packages = ("torch", "open_clip_torch", "numpy", "polars")
     versions = {"python": platform.python_version(), "reliquant": reliquant.__version__}
-    return {**facts, "versions": versions | {p: _version(p) for p in packages}}
-
-
-@functools.cache
-def _version(package: str) -> str:
-    """Return the version of an installed package, whose metadata are read and parsed once."""
-    return version(package)
+    return {**facts, "versions": versions | {p: installed(p) for p in packages}}
 
 
 def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], built_from: Any = None, /) -> str:

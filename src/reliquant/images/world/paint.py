@@ -109,7 +109,6 @@ def _laid(
     """Lay a colour, one for all or one for each image (n, 3), over the canvas (n, SIZE, SIZE, 3).
 
     Each pixel takes its share of the colour, (n, SIZE, SIZE), which is darkened by its light, of the same shape.
-
     Only pixels with a share are computed, as most have none; the others stay as they are.
     """
     there = np.flatnonzero(share > 0)
