@@ -182,7 +182,8 @@ def architectures() -> dict[str, dict]:
 def new_clip(architectures):
     """A function: a copy of the tiny random CLIP of a kind, which is built once; `wide` and `timm_vit` are ViTs too.
 
-    The `wide` one has a single block. Whatever the kind, torch's generator begins anew.
+    The `wide` one has a single block. Whatever the kind, torch's generator begins anew. The parts of a model are found
+    once, too: a test that changes which there are takes `dataclasses.replace` of the copy, which finds its own.
     """
     import copy
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ def commands():
     """Return each command that a job runs, with each word of its matrix."""
     found = []
     for path, job in jobs():
-        (words,) = job["strategy"]["matrix"].values()
+        words = job["strategy"]["matrix"]["target"]
         for step in job["steps"]:
             if "run" in step:
                 found += [(path.name, step["run"].replace("${{ matrix.target }}", word)) for word in words]
@@ -41,6 +42,13 @@ def test_ci_runs_what_actions_run():
     ours = set(re.findall(r"^make (\S+)$", (ROOT / ".ci" / "run").read_text(), re.M))
     theirs = {command.split()[1] for _, command in commands()}
     assert {"lint", "test"} <= ours <= theirs
+
+
+def test_the_oldest_and_the_newest_python_that_the_package_names_are_tried():
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = [each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each]
+    matrix = next(job["strategy"]["matrix"] for path, job in jobs() if path.name == "ci.yml")
+    assert matrix["python"] == [named[0], named[-1]]
 
 
 def test_the_shards_hold_every_test_file_once():

@@ -1,23 +1,20 @@
 import json
 import os
 import signal
-import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch._dynamo  # a training imports it, in a second or two: here once for all children
+from forked_programs import OF_STEPS, programs
 
-from reliquant import fingerprint, plugins
+from reliquant import plugins
 from reliquant.files.artifacts import load_tensors, read_header
 from reliquant.images.dataset import Dataset
 from reliquant.images.prepare import prepare
 from reliquant.models.files import save_model
 from reliquant.quantization.identity import run_identity
-from reliquant.quantization.proxy import Proxy
-from reliquant.steps import quantize
-from reliquant.steps import run as run_step
 
 TOWER = {"tower": "small", "architecture": "lab_vit"}
 ENTRY = {"quantizer": "lsq", "iterations": 8, "batch": 4, "weight": {"bits": 4, "granularity": "channel"}}
@@ -40,43 +37,24 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lsq(made):
-    """A function that runs the step in a process of its own, killed where it begins some iteration; its exit status."""
-    fingerprint.code("reliquant.quantization.quantize", quantizer="lsq")  # children have the imports of its files
+    """A function that runs the step in a process of its own, killed where it begins some iteration; how that ended."""
 
-    def run(output, at=None, **other):
+    def run(output, at=-1, **other):
         words = {"model": made / "model.safetensors", "entry": json.dumps(ENTRY), "proxy": made / "stars" / "native"}
         words |= {"labels": json.dumps({"scope": "image", "seed": 0}), "tuning": "none", "device": "cpu", "every": 1}
         words |= {"held-out": 0, "output": output} | other
-        line = [str(part) for word, value in words.items() for part in (f"--{word}", value)]
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                sys.argv = ["quantize", *line]
-                Proxy.chosen = _deadly(Proxy.chosen, at)
-                run_step(quantize.main)
-                status = 0
-            finally:
-                os._exit(status)
-        return os.waitpid(child, 0)[1]
+        line = [part for word, value in words.items() for part in (f"--{word}", value)]
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "DIES_AT": str(at)}
+        return programs(*OF_STEPS).run("killed_quantize", *line, cwd=made, env=env)
 
     return run
-
-
-def _deadly(chosen, at):
-    def or_die(self, iteration, size, /):
-        if iteration == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return chosen(self, iteration, size)
-
-    return or_die
 
 
 @pytest.fixture(scope="module")
 def straight(lsq, tmp_path_factory):
     """The variant of a run that nothing disturbed."""
     output = tmp_path_factory.mktemp("straight") / "variant.safetensors"
-    assert lsq(output) == 0
+    assert lsq(output).returncode == 0
     return output
 
 
@@ -84,8 +62,8 @@ def test_runs_killed_at_any_iteration_end_as_one_that_was_not(lsq, straight, tmp
     output = tmp_path / "variant.safetensors"
     order = np.random.default_rng(0).choice(np.arange(1, 8), 4, replace=False)
     for at in sorted(order.tolist()):
-        assert lsq(output, at) == signal.SIGKILL
-    assert lsq(output) == 0
+        assert lsq(output, at).returncode == -signal.SIGKILL
+    assert lsq(output).returncode == 0
     for ending in (".safetensors", ".snapshots.tar"):
         assert output.with_suffix(ending).read_bytes() == straight.with_suffix(ending).read_bytes()
     assert not output.with_suffix(".checkpoints").exists()
@@ -101,12 +79,13 @@ def test_runs_killed_at_any_iteration_end_as_one_that_was_not(lsq, straight, tmp
     ],
     ids=["pairs", "threads", "words", "seed"],
 )
-def test_a_state_of_another_run_is_left_and_what_differs_is_said(lsq, straight, tmp_path, capfd, other):
+def test_a_state_of_another_run_is_left_and_what_differs_is_said(lsq, straight, tmp_path, other):
     output = tmp_path / "variant.safetensors"
-    assert lsq(output, 2, **other) == signal.SIGKILL
+    assert lsq(output, 2, **other).returncode == -signal.SIGKILL
     assert output.with_suffix(".checkpoints").exists()
-    assert lsq(output) == 0
-    assert "starts anew" in capfd.readouterr().err
+    ended = lsq(output)
+    assert ended.returncode == 0
+    assert "starts anew" in ended.stderr
     clean, found = (load_tensors(path)[0] for path in (straight, output))
     assert clean.keys() == found.keys()
     assert all(np.array_equal(clean[name], found[name]) for name in clean)
