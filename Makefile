@@ -57,7 +57,7 @@ bench: env ## every benchmark of speed beside its peers, about an hour, to docs/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[benchmarks]'
 	$(BIN)/python tools/bench.py
 
-env: .venv/.made ## the environment, in .venv; with PYTHON=python3.13 it is of that Python
+env: .venv/.made ## the environment, in .venv
 .venv/.made: pyproject.toml constraints.txt workflow/make_env.sh src/reliquant/__init__.py
 	bash workflow/make_env.sh .venv
 	touch $@

@@ -118,6 +118,9 @@ def with_brevitas(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
 
 def with_nncf(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
     """Let NNCF put its fake quantization, 8 bits of weights and inputs, into the torch model."""
+    from reliquant.deploy import engines
+
+    engines.openvino()  # NNCF reports what it does as OpenVINO does
     import nncf
 
     unpack_attention(model)

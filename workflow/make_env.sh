@@ -7,7 +7,7 @@ venv=$1
 shift
 here=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -gt 0 ] || set -- --editable "$here[workflow,cluster,deploy,dev,docs]"
-[ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 pip=("$venv/bin/python" -m pip --disable-pip-version-check install --quiet)
 torch=$(grep -m1 '^torch==' "$here/constraints.txt")
 torchvision=$(grep -m1 '^torchvision==' "$here/constraints.txt")

@@ -1,6 +1,6 @@
 """Variants of tiny models as ONNX files: each structure is traced once, as an exporter does it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,7 @@ class Towers:
             for stage in clip.model.visual.trunk.stages[2:]:
                 del stage.blocks[:]
             del clip.model.transformer.resblocks[1:]
-        return clip
+        return replace(clip)  # which finds its own blocks
 
     def variant(self, kind, entry, precision, scope="both"):
         """Return a tiny model that is quantized by an entry, by `none` where it has no precision."""

@@ -238,5 +238,6 @@ session = onnxruntime.InferenceSession({str(folder / "image.onnx")!r})
 print(session.run(None, {{"pixels": numpy.zeros((2, 3, 32, 32), numpy.float32)}})[0].shape)
 assert not {{"torch", "reliquant", "onnx"}} & set(sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    env = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "(2, 24)\n"

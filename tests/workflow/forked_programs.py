@@ -54,7 +54,7 @@ class Programs:
             listening.bind(self.place)
             listening.listen(128)
             command = [sys.executable, __file__, str(listening.fileno()), *modules]
-            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}  # its reports have a thread
             self._server = subprocess.Popen(command, env=env, pass_fds=[listening.fileno()])
         atexit.register(self.close)
 

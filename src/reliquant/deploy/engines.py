@@ -13,8 +13,9 @@ from types import ModuleType
 
 
 def onnxruntime() -> ModuleType:
-    """Import ONNX Runtime; it reports nothing, but where ORT_DISABLE_TELEMETRY is set it keeps that value."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """Import ONNX Runtime; it reports nothing, unless ORT_DISABLE_TELEMETRY is set to 0 or a word like that."""
+    if not os.environ.get("ORT_DISABLE_TELEMETRY"):  # an empty one would let it report
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     return onnxruntime

@@ -45,7 +45,6 @@ UNKNOWN = "unknown"  # in rows, of what nobody said: the precision, family, scop
 
 LARGEST_JSON = 2**30  # bytes: captions of millions of images
 TYPES = {"BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "F64", "I64", "U64"}  # that numpy has, too
-installed = functools.cache(version)  # reads a package's metadata once
 SPARE = 2**20  # bytes: a disk that has less is full
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # a disk that takes no more
 KINDS: dict[Any, str] = {  # of what JSON holds
@@ -101,11 +100,14 @@ def take_space(path: Path, /) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
+_installed_version = functools.cache(version)  # whose metadata are read once
+
+
 def provenance(**facts: Any) -> dict[str, Any]:
     """Say how an artifact was made: the given facts and the versions. No clock: equal runs give equal bytes."""
     packages = ("torch", "open_clip_torch", "numpy", "polars")
     versions = {"python": platform.python_version(), "reliquant": reliquant.__version__}
-    return {**facts, "versions": versions | {p: installed(p) for p in packages}}
+    return {**facts, "versions": versions | {p: _installed_version(p) for p in packages}}
 
 
 def sha256_of_tensors(tensors: Mapping[str, NDArray[Any]], built_from: Any = None, /) -> str:
