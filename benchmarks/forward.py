@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from peers import ABSENT, absent
 
+from reliquant.deploy import engines
 from reliquant.grid import FORMATS, Grid
 from reliquant.layers.arithmetic import fitted
 from reliquant.layers.backend import use_backend
@@ -118,8 +119,6 @@ def with_brevitas(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
 
 def with_nncf(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
     """Let NNCF put its fake quantization, 8 bits of weights and inputs, into the torch model."""
-    from reliquant.deploy import engines
-
     engines.openvino()  # NNCF reports what it does as OpenVINO does
     import nncf
 
@@ -130,8 +129,6 @@ def with_nncf(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
 
 def with_openvino(model: torch.nn.Module, pixels: torch.Tensor) -> Side:
     """Compile the tower that NNCF has quantized to 8 bits."""
-    from reliquant.deploy import engines
-
     openvino = engines.openvino()
     import nncf
 

@@ -78,15 +78,13 @@ class Programs:
 
 @cache
 def folder():
-    """The folder of the servers' sockets and of the programs; its path is short, as a socket's must be."""
-    made, owner = Path(tempfile.mkdtemp(prefix="forked-")), os.getpid()
+    """The folder of the servers' sockets and of the programs; its path is short, as a socket's must be.
 
-    def remove():
-        if os.getpid() == owner:  # a library may fork the tests' process, whose child does not own the folder
-            shutil.rmtree(made, ignore_errors=True)
-
-    atexit.register(remove)
-    return made
+    Not a TemporaryDirectory: since Python 3.13 a child of multiprocessing drops the exit handlers, and would delete it.
+    """
+    made = tempfile.mkdtemp(prefix="forked-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
 
 
 @cache
